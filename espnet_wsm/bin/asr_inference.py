@@ -1,0 +1,16 @@
+"""Decode by ESPnet's beam search with ESPnet's arguments; the encoder ``wsm_s3prl`` is registered."""
+
+from espnet2.bin import asr_inference
+
+from espnet_wsm.errors import report_user_errors
+from espnet_wsm.plugin import register  # noqa: F401  (registers the encoder)
+
+
+@report_user_errors
+def main(cmd: list[str] | None = None) -> None:
+    """Entry point; ``cmd`` as in ``espnet2.bin.asr_inference``."""
+    asr_inference.main(cmd=cmd)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""Decode by batched greedy CTC; reads and writes the files of ESPnet's asr_inference."""
+
+import argparse
+
+from espnet2.utils import config_argparse
+from espnet2.utils.types import str2triple_str, str_or_none
+
+from espnet_wsm.errors import UserError, report_user_errors
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The options, named as in ``espnet2.bin.asr_inference``; ``--config`` takes a YAML file of them."""
+    parser = config_argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument(
+        "--output_dir", required=True, help="1best_recog/{text,token,token_int,score} go here"
+    )
+    parser.add_argument("--ngpu", type=int, default=0, help="0 = CPU, 1 = GPU")
+    parser.add_argument("--num_workers", type=int, default=0, help="data loader processes")
+    parser.add_argument("--batch_size", type=int, default=16, help="utterances per batch")
+    parser.add_argument(
+        "--data_path_and_name_and_type",
+        type=str2triple_str,
+        action="append",
+        required=True,
+        help="e.g. dump/raw/test/wav.scp,speech,sound",
+    )
+    parser.add_argument("--key_file", type=str_or_none, help="decode the ids of this file only")
+    parser.add_argument("--asr_train_config", required=True, help="config.yaml of the training")
+    parser.add_argument("--asr_model_file", required=True, help="checkpoint")
+    return parser
+
+
+@report_user_errors
+def main(cmd: list[str] | None = None) -> None:
+    """Entry point."""
+    args = get_parser().parse_args(cmd)
+
+    import torch
+    from espnet2.fileio.datadir_writer import DatadirWriter
+    from tqdm import tqdm
+
+    from espnet_wsm.plugin.greedy import GreedyCtcDecoder
+    from espnet_wsm.plugin.task import WsmASRTask
+
+    if args.ngpu > 0 and not torch.cuda.is_available():
+        raise UserError("--ngpu 1, but PyTorch finds no CUDA device here; decode with --ngpu 0")
+    decoder = GreedyCtcDecoder(args.asr_train_config, args.asr_model_file, "cuda" if args.ngpu > 0 else "cpu")
+    batches = WsmASRTask.build_streaming_iterator(
+        args.data_path_and_name_and_type,
+        batch_size=args.batch_size,
+        key_file=args.key_file,
+        num_workers=args.num_workers,
+        preprocess_fn=WsmASRTask.build_preprocess_fn(decoder.train_args, False),
+        collate_fn=WsmASRTask.build_collate_fn(decoder.train_args, False),
+        inference=True,
+    )
+    with DatadirWriter(args.output_dir) as writer, tqdm(desc="decode", unit="utt") as progress:
+        best = writer["1best_recog"]
+        for keys, batch in batches:
+            for key, hypothesis in zip(keys, decoder(**batch), strict=True):
+                best["text"][key] = hypothesis.text
+                best["token"][key] = " ".join(hypothesis.tokens)
+                best["token_int"][key] = " ".join(map(str, hypothesis.token_ids))
+                best["score"][key] = str(hypothesis.score)
+            progress.update(len(keys))
+
+
+if __name__ == "__main__":
+    main()

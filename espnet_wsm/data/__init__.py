@@ -1,0 +1,1 @@
+"""Kaldi data directories, audio and tokens. Imports neither torch nor ESPnet."""

@@ -1,0 +1,203 @@
+"""Audio files: read with every fault named, mixed down and resampled to what the upstreams expect."""
+
+import os
+import re
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+import kaldiio
+import numpy as np
+import soundfile
+import soxr
+
+from espnet_wsm.errors import UserError
+
+# A writer that cannot seek back (a pipe) leaves a size from here up in the header: no sign of truncation.
+STREAMING_SIZE = 0x7FFFF000
+# Integer audio lies within ±1; float audio far beyond was written on another scale, e.g. that of int16.
+LARGEST_PEAK = 2.0
+UNKNOWN_LENGTH = 2**62  # libsndfile says 2**63 - 1 frames for a flac without a length, and cannot read it
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Decoded audio. ``samples``: (N, channels) float32, full scale is ±1; ``rate`` in Hz; ``subtype``: how
+    the samples were stored, in libsndfile's words (``PCM_16``, ``VORBIS``, ...)."""
+
+    samples: np.ndarray
+    rate: int
+    subtype: str
+
+
+def find_archive_entry(audio: Path | str) -> tuple[Path, int] | None:
+    """(archive, byte offset) of a Kaldi ``FILE.ark:OFFSET``, None for a plain file."""
+    match = re.fullmatch(r"(.+):(\d+)", str(audio))
+    if match is None or Path(audio).exists():
+        return None
+    return Path(match[1]), int(match[2])
+
+
+def check_audio_exists(audio: Path | str) -> None:
+    """Raise UserError when the file (or archive) behind ``audio`` is missing, not a file, or has no bytes."""
+    entry = find_archive_entry(audio)
+    path, offset = entry or (Path(audio), 0)
+    if not path.exists():
+        raise UserError(f"{audio} does not exist: correct the path (it is relative to the working directory)")
+    if not path.is_file():
+        raise UserError(f"{audio} is not a file: name the audio file itself")
+    if path.stat().st_size == 0:
+        raise UserError(f"{audio} is empty (0 bytes): fetch it again or leave the utterance out")
+    if offset >= path.stat().st_size:
+        raise UserError(
+            f"{audio} lies behind the end of the archive, of {path.stat().st_size} bytes: write it again"
+        )
+
+
+def _truncated(audio: Path | str, detail: str) -> UserError:
+    return UserError(f"{audio} is truncated or damaged ({detail}): fetch it again or leave the utterance out")
+
+
+def _undecodable(audio: Path | str, detail: object) -> UserError:
+    reason = str(detail).strip().rstrip(".").removeprefix(f"Error opening '{audio}': ")
+    return UserError(
+        f"{audio} is not audio that can be read ({reason}): convert it to wav or flac "
+        "(Shorten-compressed .sph: sph2pipe) or leave the utterance out"
+    )
+
+
+def _find_cut(extra_info: str) -> str | None:
+    """Whether libsndfile's log of a header says that the file is shorter than the header claims.
+
+    It then decodes what is there without an error. A RIFF size alone that is off (some writers count eight
+    bytes too many) loses no audio and is not reported.
+    """
+    for name, claimed, actual in re.findall(
+        r"^\s*(data|SSND|Data Size|riff)\s*: (\d+) \(should be (\d+)\)", extra_info, re.MULTILINE
+    ):
+        if int(actual) < int(claimed) < STREAMING_SIZE:
+            return f"chunk '{name}' should have {claimed} bytes and has {actual}"
+    match = re.search(
+        r"Calculated frame count (\d+) does not match value from 'ds64' chunk of (\d+)", extra_info
+    )
+    if match and int(match[1]) < int(match[2]):
+        return f"it should have {match[2]} frames and has {match[1]}"
+    if "ended unexpectedly" in extra_info:
+        return "the Ogg stream ended unexpectedly"
+    return None
+
+
+def _find_sphere_cut(path: Path) -> str | None:
+    """Compare the size that a NIST sphere header claims with that of the file; libsndfile does not."""
+    with path.open("rb") as file:
+        header = file.read(16)
+        if not header.startswith(b"NIST_1A\n"):
+            return None
+        header += file.read(int(header[8:16]) - 16)
+    fields = dict(re.findall(r"^(\w+) -\S+ (\S+)", header.decode("latin-1"), re.MULTILINE))
+    try:
+        claimed = int(fields["sample_count"]) * int(fields["channel_count"]) * int(fields["sample_n_bytes"])
+    except (KeyError, ValueError):
+        return None
+    actual = path.stat().st_size - len(header)
+    if actual < claimed:
+        return f"the header claims {claimed} bytes of samples and there are {actual}"
+    return None
+
+
+def _read_file(path: Path) -> Recording:
+    try:
+        info = soundfile.info(str(path), verbose=True)
+    except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: a .raw file, which has no header
+        raise _undecodable(path, error) from None
+    cut = _find_cut(info.extra_info) or (_find_sphere_cut(path) if info.format == "NIST" else None)
+    if cut:
+        raise _truncated(path, cut)
+    if info.frames >= UNKNOWN_LENGTH:
+        raise _undecodable(path, "its header does not say how long it is, as when written into a pipe")
+    try:
+        samples, rate = soundfile.read(str(path), dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        raise _truncated(path, str(error).rstrip(".")) from None
+    if len(samples) < info.frames:
+        raise _truncated(path, f"{len(samples)} of {info.frames} frames can be decoded")
+    return Recording(samples, rate, info.subtype)
+
+
+def _read_archive_entry(audio: str, archive: Path, offset: int) -> Recording:
+    """Decode one entry of a Kaldi archive with kaldiio, audio only (it would also unpickle)."""
+    with archive.open("rb") as file:
+        file.seek(offset)
+        head = file.read(8)
+    if head[:4] not in (b"RIFF", b"fLaC") and head[:5] != b"AUDIO":
+        raise UserError(f"{audio} holds no audio but something else, e.g. features: name a wav archive")
+    if head[:4] == b"RIFF":
+        claimed, actual = struct.unpack("<I", head[4:])[0] + 8, archive.stat().st_size - offset
+        if actual < claimed < STREAMING_SIZE:
+            raise _truncated(audio, f"the entry should have {claimed} bytes and has {actual}")
+    try:
+        rate, samples = kaldiio.load_mat(audio)
+    except Exception as error:  # kaldiio and the decoders under it raise all kinds
+        raise _undecodable(audio, error) from None
+    if samples.ndim == 1:
+        samples = samples[:, None]
+    if samples.dtype == np.int16:
+        return Recording(samples.astype(np.float32) / 2**15, rate, "PCM_16")
+    if samples.dtype == np.uint8:
+        return Recording((samples.astype(np.float32) - 2**7) / 2**7, rate, "PCM_U8")
+    return Recording(samples.astype(np.float32), rate, "unknown")
+
+
+def read_recording(audio: Path | str) -> Recording:
+    """Decode ``audio``, a file that libsndfile knows or ``FILE.ark:OFFSET``.
+
+    Raises UserError when it does not exist, is empty, is not audio, is cut short, holds no samples, or holds
+    samples that are not finite or lie far beyond full scale. A cut is noticed by the sizes in the headers
+    (wav, w64, rf64, aiff, au, sphere) or by the decoder (flac, ogg, opus); raw streams without either,
+    such as mp3 without a Xing header, cannot show it.
+    """
+    check_audio_exists(audio)
+    entry = find_archive_entry(audio)
+    try:
+        recording = _read_archive_entry(str(audio), *entry) if entry else _read_file(Path(audio))
+    except OSError as error:
+        raise UserError(f"{audio} cannot be read: {error.strerror or error}") from None
+    if not len(recording.samples):
+        raise UserError(f"{audio} has zero samples: leave the utterance out")
+    peak = np.abs(recording.samples).max()
+    if not np.isfinite(peak):
+        count = np.count_nonzero(~np.isfinite(recording.samples))
+        raise UserError(f"{audio} has {count} samples that are not finite (NaN or infinity): write it again")
+    if peak >= LARGEST_PEAK:
+        raise UserError(f"{audio} has float samples up to {peak:.6g} where full scale is 1: rescale the file")
+    return recording
+
+
+def read_audio(audio: Path | str) -> tuple[np.ndarray, int]:
+    """Samples (N, channels) float32 and rate in Hz of ``audio``; raises what `read_recording` raises."""
+    recording = read_recording(audio)
+    return recording.samples, recording.rate
+
+
+def convert(samples: np.ndarray, rate: int, fs: int = 16000) -> np.ndarray:
+    """(N, channels) float32 at ``rate`` -> (M,) float32 at ``fs``: the mean of the channels, resampled.
+
+    The resampler is soxr's high quality one. The same input gives the same bits on the same machine; nothing is dithered. At ``rate == fs`` a mono
+    signal passes unchanged. Resampling may overshoot full scale a little.
+    """
+    mono = (
+        samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1, dtype=np.float64).astype(np.float32)
+    )
+    return mono if rate == fs else soxr.resample(np.ascontiguousarray(mono), rate, fs, quality="HQ")
+
+
+def quantise(samples: np.ndarray) -> tuple[np.ndarray, int]:
+    """float32 -> (int16, how many samples went over full scale); exact for audio that was int16 before."""
+    scaled = np.rint(samples * np.float32(2**15))
+    over = int(np.count_nonzero(np.abs(scaled) > 2**15))
+    return np.clip(scaled, -(2**15), 2**15 - 1).astype(np.int16), over
+
+
+def write_flac(path: Path | os.PathLike, samples: np.ndarray, rate: int) -> None:
+    """Write int16 (N,) as a mono 16-bit flac."""
+    soundfile.write(str(path), samples, rate, format="FLAC", subtype="PCM_16")

@@ -1,0 +1,179 @@
+"""Kaldi lists (``id value`` per line): read with every fault named, written atomically."""
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from espnet_wsm.errors import UserError
+
+SHOWN = 10  # faults, or ids of one fault, that a message spells out before it only counts
+
+
+def raise_collected(problems: list[str], where: Path | str) -> None:
+    """Raise one UserError that shows the first ten ``problems`` and counts the rest; none: return."""
+    if not problems:
+        return
+    if len(problems) == 1:
+        raise UserError(problems[0])
+    lines = [f"{where}: {len(problems)} problems", *(f"  {problem}" for problem in problems[:SHOWN])]
+    if len(problems) > SHOWN:
+        lines.append(f"  ... and {len(problems) - SHOWN} more")
+    raise UserError("\n".join(lines))
+
+
+def name_some(ids: Iterable[str]) -> str:
+    """``a, b, c`` for up to ten ids, ``a, b, ... (12 in all)`` for more."""
+    ids = list(ids)
+    return ", ".join(ids[:SHOWN]) + (f", ... ({len(ids)} in all)" if len(ids) > SHOWN else "")
+
+
+def byte_order(text: str) -> bytes:
+    """Sort key of ``LC_ALL=C sort``: the bytes of the UTF-8 form."""
+    return text.encode("utf-8")
+
+
+def find_id_fault(name: str) -> str | None:
+    """What makes ``name`` unusable as an id or speaker in a Kaldi list, None when nothing does.
+
+    White space (of any kind: ESPnet splits lines at Unicode spaces too) and control characters, which
+    ``sort`` would order before the blank that ends the id, and lone surrogates, which have no UTF-8 form.
+    """
+    if not name:
+        return "is empty"
+    for char in name:
+        if char.isspace() or ord(char) < 0x20 or ord(char) == 0x7F:
+            return f"holds white space or a control character (U+{ord(char):04X})"
+        if 0xD800 <= ord(char) <= 0xDFFF:
+            return f"cannot be written as UTF-8 (U+{ord(char):04X})"
+    return None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of a list: what follows the id, and the line number, counted from 1."""
+
+    value: str
+    line: int
+
+
+def _read_lines(path: Path, problems: list[str]) -> list[tuple[int, str]]:
+    """(line number, text) of every usable line; faults of the bytes are appended to ``problems``."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        problems.append(f"{path} does not exist")
+        return []
+    except OSError as error:
+        problems.append(f"{path} cannot be read: {error.strerror}")
+        return []
+    if not data.strip():
+        problems.append(f"{path} is empty: it needs one line per utterance")
+        return []
+    if data.startswith(b"\xef\xbb\xbf"):
+        problems.append(
+            f"{path}:1: begins with a byte order mark: remove it with `sed -i '1s/^\\xef\\xbb\\xbf//' {path}`"
+        )
+        data = b"   " + data[3:]  # keeps the byte offsets; stripped below
+    lines, offset, returns = [], 0, []
+    for number, raw in enumerate(data.removesuffix(b"\n").split(b"\n"), start=1):
+        if b"\r" in raw:
+            returns.append((number, raw.endswith(b"\r")))
+        try:
+            lines.append((number, raw.decode("utf-8").replace("\r", " ")))
+        except UnicodeDecodeError as error:
+            problems.append(
+                f"{path}:{number}: not UTF-8 at byte {offset + error.start} of the file "
+                f"(0x{raw[error.start]:02x}): convert it, e.g. `iconv -f ISO-8859-1 -t UTF-8`"
+            )
+        offset += len(raw) + 1
+    if returns:
+        number, at_end = returns[0]
+        what = "ends with CRLF" if at_end else "holds a carriage return"
+        remedy = f"run `dos2unix {path}`" if at_end else "replace it by a blank"
+        problems.append(f"{path}:{number}: {what} ({len(returns)} such lines): {remedy}")
+    return lines
+
+
+def read_list(path: Path, problems: list[str], may_be_empty: bool = False) -> dict[str, Entry]:
+    """Read ``id value`` lines; the id ends at the first ASCII blank or tab, the value keeps all other spaces.
+
+    Every fault (encoding, line ends, empty lines, ids given twice or out of byte order) is appended to
+    ``problems`` as ``file:line: ...`` with its remedy; the lines that can be read are returned all the same.
+    With ``may_be_empty`` an empty file is an empty list.
+    """
+    if may_be_empty and path.is_file() and path.stat().st_size == 0:
+        return {}
+    entries: dict[str, Entry] = {}
+    previous, sorted_so_far = None, True
+    for number, line in _read_lines(path, problems):
+        stripped = line.strip(" \t")
+        if not stripped:
+            problems.append(f"{path}:{number}: empty line: remove it")
+            continue
+        key, value = (re.split(r"[ \t]", stripped, maxsplit=1) + [""])[:2]
+        if fault := find_id_fault(key):
+            problems.append(f"{path}:{number}: id {key!r} {fault}: rename it")
+        if key in entries:
+            problems.append(
+                f"{path}:{number}: id {key} was given before, on line {entries[key].line}: keep one"
+            )
+            continue
+        if sorted_so_far and previous is not None and byte_order(key) < byte_order(previous):
+            sorted_so_far = False
+            problems.append(
+                f"{path}:{number}: id {key} comes after {previous}, so the file is not sorted: "
+                f"run `LC_ALL=C sort -o {path} {path}`"
+            )
+        entries[key] = Entry(value.strip(" \t"), number)
+        previous = key
+    return entries
+
+
+def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Let ``write`` fill a temporary neighbour of ``path``, then move it into place in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name[:200]}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, lines: Iterable[str]) -> None:
+    """Write ``lines``, each ended by a line feed, as UTF-8, atomically."""
+    data = "".join(f"{line}\n" for line in lines).encode("utf-8")
+    write_atomically(path, lambda temporary: temporary.write_bytes(data))
+
+
+def write_list(path: Path, values: Mapping[str, object]) -> None:
+    """Write ``id value`` lines sorted as ``LC_ALL=C sort`` does, atomically."""
+    write_text(path, (f"{key} {values[key]}" for key in sorted(values, key=byte_order)))
+
+
+def replace_directory(directory: Path, fill: Callable[[Path], None]) -> None:
+    """Let ``fill`` write a temporary sibling of ``directory``, then swap it in; a failure leaves the old one.
+
+    Between the two renames the name is missing for an instant; it never shows a half-written directory.
+    """
+    directory = directory.resolve()
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    new = directory.with_name(f".{directory.name}.{os.getpid()}.new")
+    old = directory.with_name(f".{directory.name}.{os.getpid()}.old")
+    try:
+        new.mkdir()
+        fill(new)
+        if directory.exists():
+            os.rename(directory, old)
+        try:
+            os.rename(new, directory)
+        except OSError:
+            if old.exists():
+                os.rename(old, directory)
+            raise
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,74 @@
+"""Means over time that ignore padding and cost O(T), whatever the window."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def masked_mean(x: Tensor, padding_mask: Tensor | None = None) -> Tensor:
+    """Mean over the valid frames of each utterance.
+
+    Half precision is accumulated in float32 and rounded once, at the end.
+
+    Args:
+        x: (B, T, D), any floating dtype.
+        padding_mask: (B, T) bool, True = padded; None = no padding.
+
+    Returns:
+        (B, D) in the dtype of ``x``; zeros for an utterance that is all padding.
+    """
+    with torch.autocast(x.device.type, enabled=False):
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        if padding_mask is None:
+            return wide.mean(dim=1).to(x.dtype)
+        total = wide.masked_fill(padding_mask.unsqueeze(-1), 0.0).sum(dim=1)
+        count = (~padding_mask).sum(dim=1, keepdim=True).clamp(min=1)
+        return (total / count).to(x.dtype)
+
+
+def windowed_mean(x: Tensor, window: int, padding_mask: Tensor | None = None) -> Tensor:
+    """Mean over the frames at most ``window`` away from each frame.
+
+    A pooling window costs O(T * window). Here each sum is the difference of two cumulative sums, so that
+    time and memory are O(T) for every window. The difference of two large numbers cancels: after 50,000
+    frames float32 would have lost half of its digits. Sums are therefore kept in float64, and the result
+    is as exact as ``x``.
+
+    Args:
+        x: (B, T, D), any floating dtype.
+        window: half width in frames of 20 ms (10 = 200 ms on either side); 0 returns the frame itself. The
+            window is clipped at both ends of the utterance; from T - 1 on it covers the whole utterance.
+        padding_mask: (B, T) bool, True = padded; None = no padding. Padding has to follow the valid frames.
+
+    Returns:
+        (B, T, D) in the dtype of ``x``; zeros at padded frames.
+
+    Raises:
+        ValueError: ``window`` is negative.
+    """
+    if window < 0:
+        raise ValueError(f"window is a number of frames and cannot be negative, got {window}")
+    length = x.size(1)
+    if window >= length - 1:
+        whole = masked_mean(x, padding_mask).unsqueeze(1).expand_as(x)
+        return whole if padding_mask is None else whole.masked_fill(padding_mask.unsqueeze(-1), 0.0)
+
+    with torch.autocast(x.device.type, enabled=False):
+        wide = x.double()
+        if padding_mask is None:
+            valid = torch.ones(1, length, dtype=torch.bool, device=x.device)
+        else:
+            valid = ~padding_mask
+            wide = wide.masked_fill(padding_mask.unsqueeze(-1), 0.0)
+        total = _sum_within(wide.cumsum(dim=1), window)
+        count = _sum_within(valid.double().cumsum(dim=1).unsqueeze(-1), window).clamp(min=1.0)
+        mean = (total / count).to(x.dtype)
+        return mean if padding_mask is None else mean.masked_fill(padding_mask.unsqueeze(-1), 0.0)
+
+
+def _sum_within(cumulative: Tensor, window: int) -> Tensor:
+    """(B, T, D) running sums to (B, T, D) sums over [t - window, t + window], clipped; window < T - 1."""
+    length = cumulative.size(1)
+    upper = torch.cat([cumulative[:, window:], cumulative[:, -1:].expand(-1, window, -1)], dim=1)
+    lower = F.pad(cumulative[:, : length - window - 1], (0, 0, window + 1, 0))
+    return upper - lower

@@ -1,0 +1,160 @@
+"""The mixing blocks that stand in for self-attention."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from espnet_wsm.mixing.means import masked_mean, windowed_mean
+
+
+class HeadwiseLinear(nn.Module):
+    """A per-frame projection whose heads do not see each other: a block-diagonal matrix.
+
+    SummaryMixing (arXiv 2307.07421) splits its projections in this way; one head is a plain linear layer.
+
+    Args:
+        dim_in: channels in, a multiple of ``heads``.
+        dim_out: channels out, a multiple of ``heads``.
+        heads: number of blocks; parameters shrink by this factor.
+    """
+
+    def __init__(self, dim_in: int, dim_out: int, heads: int = 1):
+        super().__init__()
+        for name, size in (("dim", dim_in), ("width", dim_out)):
+            if size % heads:
+                raise ValueError(f"{name} has to be a multiple of heads, got {name}={size} and heads={heads}")
+        self.heads = heads
+        self.blocks = nn.ModuleList(nn.Linear(dim_in // heads, dim_out // heads) for _ in range(heads))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, dim_in) to (B, T, dim_out)."""
+        parts = x.chunk(self.heads, dim=-1)
+        return torch.cat([block(part) for block, part in zip(self.blocks, parts, strict=True)], dim=-1)
+
+
+class _SummaryBlock(nn.Module):
+    """The frame's own transform, any number of local summaries and at most one global one, combined.
+
+    c is applied to its inputs block by block instead of to their concatenation, so that the global mean is
+    projected once per utterance and not once per frame.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        width: int | None,
+        heads: int,
+        dropout: float,
+        windows: Sequence[int],
+        global_summary: bool,
+        shared_projection: bool,
+    ) -> None:
+        super().__init__()
+        width = dim if width is None else width
+        for name, value in (("dim", dim), ("width", width), ("heads", heads)):
+            if value < 1:
+                raise ValueError(f"{name} has to be at least 1, got {value}")
+        for window in windows:
+            if window < 0:
+                raise ValueError(f"window is a number of frames and cannot be negative, got {window}")
+        if not windows and not global_summary:
+            raise ValueError("a block without a window and without the global summary would not mix anything")
+        self.dim, self.width, self.heads = dim, width, heads
+        self.windows = tuple(windows)
+        self.global_summary = global_summary
+        self.frame = HeadwiseLinear(dim, width, heads)
+        self.summary = HeadwiseLinear(dim, width, heads)
+        self.local_summary = None
+        if windows and global_summary and not shared_projection:
+            self.local_summary = HeadwiseLinear(dim, width, heads)
+        self.combine = nn.Linear(width * (1 + len(self.windows) + global_summary), dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, padding_mask: Tensor | None = None) -> Tensor:
+        """Mix over time.
+
+        Args:
+            x: (B, T, dim).
+            padding_mask: (B, T) bool, True = padded; None = no padding.
+
+        Returns:
+            (B, T, dim), zeros at padded frames. Padding and neighbours in the batch do not change the rest.
+        """
+        summary = F.gelu(self.summary(x))  # (B, T, W)
+        local = summary if self.local_summary is None else F.gelu(self.local_summary(x))
+        parts = [F.gelu(self.frame(x))]
+        parts += [windowed_mean(local, window, padding_mask) for window in self.windows]
+        if self.global_summary:
+            parts.append(masked_mean(summary, padding_mask).unsqueeze(1))  # (B, 1, W)
+
+        weights = self.combine.weight.split(self.width, dim=1)  # (D, W) each
+        mixed = F.linear(self.dropout(parts[0]), weights[0], self.combine.bias)
+        for part, weight in zip(parts[1:], weights[1:], strict=True):
+            mixed = mixed + F.linear(self.dropout(part), weight)
+        return mixed if padding_mask is None else mixed.masked_fill(padding_mask.unsqueeze(-1), 0.0)
+
+    def extra_repr(self) -> str:
+        """What the child modules do not show."""
+        return f"windows={self.windows}, global_summary={self.global_summary}"
+
+
+class SummaryMixing(_SummaryBlock):
+    """Self-attention compares every pair of frames, O(T^2); a mean over time tells most of it in O(T).
+
+    ::
+
+        s_bar = (1/T) sum_j s(x_j)        h_t = c([f(x_t); s_bar])
+
+    with f and s a projection and a GELU, c a projection back (arXiv 2307.07421; written from the
+    equations).
+
+    Args:
+        dim: channels of the model.
+        width: channels of f and s; None = ``dim``. A third of ``dim`` is a typical economical value.
+        heads: block-diagonal f and s (c stays full, so that heads mix: our choice, no paper states it).
+        dropout: on the output of f and on the summaries, before c (our choice), 0 to 1.
+    """
+
+    def __init__(self, dim: int, width: int | None = None, heads: int = 1, dropout: float = 0.0):
+        super().__init__(dim, width, heads, dropout, windows=(), global_summary=True, shared_projection=True)
+
+
+class WindowedSummaryMixing(_SummaryBlock):
+    """One mean per utterance "lacks local context"; a mean over a window around each frame adds it.
+
+    ::
+
+        l_t = (1/|N_t|) sum_{j in N_t} s(x_j)      N_t = {j : |j - t| <= w, 1 <= j <= T}
+        h_t = c([f(x_t); l_t; s_bar])
+
+    (arXiv 2602.09043.) Time and memory are O(T) and do not depend on w.
+
+    Args:
+        dim: channels of the model.
+        width: channels of f and s; None = ``dim``.
+        window: w, half width in frames of 20 ms, typically 5 to 50; several values give one local summary
+            each. From T - 1 on the local summary equals the global one. The default is our choice; the
+            paper does not state it.
+        heads: block-diagonal f and s.
+        dropout: on the output of f and on the summaries, before c.
+        global_summary: False leaves the local summaries alone (an ablation).
+        shared_projection: True feeds local and global summaries from one s, False from one each (our
+            choice; the paper does not state it).
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        width: int | None = None,
+        window: int | Sequence[int] = 10,
+        heads: int = 1,
+        dropout: float = 0.0,
+        global_summary: bool = True,
+        shared_projection: bool = True,
+    ):
+        windows = (window,) if isinstance(window, int) else tuple(window)
+        if not windows:
+            raise ValueError("window needs at least one value; without any, use SummaryMixing")
+        super().__init__(dim, width, heads, dropout, windows, global_summary, shared_projection)

@@ -1,0 +1,1 @@
+"""ESPnet plugin: the encoder, its registration, and the training task."""

@@ -1,0 +1,71 @@
+"""Batched greedy CTC decoding: the best token of every frame, repeats and blanks removed."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from espnet2.asr.espnet_model import ESPnetASRModel
+from espnet2.tasks.asr import ASRTask
+from espnet2.text.build_tokenizer import build_tokenizer
+from espnet2.text.token_id_converter import TokenIDConverter
+from torch import Tensor
+
+from espnet_wsm.errors import UserError
+from espnet_wsm.plugin import register  # noqa: F401  (a saved configuration may name our encoder)
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """One decoded utterance; ``score`` is the log probability of its best path."""
+
+    text: str
+    tokens: list[str]
+    token_ids: list[int]
+    score: float
+
+
+class GreedyCtcDecoder:
+    """Beam search needs a second per utterance; the best path of a whole batch is one argmax.
+
+    Args:
+        train_config: ESPnet's ``config.yaml`` of the model.
+        model_file: its checkpoint.
+        device: torch device.
+
+    Raises:
+        UserError: a file is missing, or the model has no CTC output.
+    """
+
+    def __init__(self, train_config: Path, model_file: Path, device: str = "cpu"):
+        for file in (train_config, model_file):
+            if not Path(file).is_file():
+                raise UserError(f"{file} does not exist; train the model first (stage 3)")
+        self.model: ESPnetASRModel
+        self.model, self.train_args = ASRTask.build_model_from_file(train_config, model_file, device)
+        if self.model.ctc is None:
+            raise UserError(f"{train_config} has ctc_weight 0: greedy CTC decoding needs a CTC output")
+        self.model.eval()
+        self.device = device
+        self.converter = TokenIDConverter(token_list=self.model.token_list)
+        self.tokenizer = build_tokenizer(
+            token_type=self.train_args.token_type, bpemodel=self.train_args.bpemodel
+        )
+
+    @torch.inference_mode()
+    def __call__(self, speech: Tensor, speech_lengths: Tensor) -> list[Hypothesis]:
+        """Decode (B, N) 16 kHz samples with (B,) valid lengths."""
+        encoded, lengths = self.model.encode(speech.to(self.device), speech_lengths.to(self.device))
+        if isinstance(encoded, tuple):  # an encoder with intermediate CTC
+            encoded = encoded[0]
+        log_probs, ids = self.model.ctc.log_softmax(encoded).float().max(dim=-1)  # (B, T) each
+        return [
+            self._hypothesis(frame_ids[:length], frame_scores[:length])
+            for frame_ids, frame_scores, length in zip(
+                ids.cpu(), log_probs.cpu(), lengths.tolist(), strict=True
+            )
+        ]
+
+    def _hypothesis(self, frame_ids: Tensor, frame_scores: Tensor) -> Hypothesis:
+        token_ids = [i for i in torch.unique_consecutive(frame_ids).tolist() if i != self.model.blank_id]
+        tokens = self.converter.ids2tokens(token_ids)
+        return Hypothesis(self.tokenizer.tokens2text(tokens), tokens, token_ids, float(frame_scores.sum()))

@@ -1,0 +1,88 @@
+"""What is replaced, by what, and what of it trains."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+from espnet_wsm.errors import UserError
+from espnet_wsm.upstream.mixers import MIXERS
+
+TRAINABLE = ("layer", "mixer")
+
+
+@dataclass(frozen=True)
+class WsmConfig:
+    """The ``encoder_conf`` of the encoder ``wsm_s3prl``.
+
+    Args:
+        upstream: S3PRL's name of the upstream, e.g. ``hf_hubert_custom``, ``wav2vec2_local``, ``xls_r_300m``.
+        path: checkpoint of an upstream whose name ends in ``_custom`` or ``_local``: a directory written by
+            ``save_pretrained`` for ``hf_*``, a converted ``.pt`` file for the native ones.
+        num_replaced: k, the number of layers counted from the top whose self-attention is replaced.
+        mixer: what takes its place, a key of ``espnet_wsm.upstream.MIXERS``.
+        window: half width of the local summary in frames of 20 ms, or several of them.
+        width: channels of the block's projections; None = those of the model.
+        heads: blocks of the block-diagonal projections.
+        dropout: inside the block, 0 to 1.
+        shared_projection: whether local and global summaries share one projection.
+        trainable: ``layer`` trains the k layers and the norm above them, ``mixer`` their mixing block alone.
+            The paper can be read both ways; the default is our choice.
+
+    Raises:
+        UserError: a value that cannot work, with the field and the value.
+    """
+
+    upstream: str
+    path: str | None = None
+    num_replaced: int = 2
+    mixer: str = "wsm"
+    window: int | Sequence[int] = 10
+    width: int | None = None
+    heads: int = 1
+    dropout: float = 0.0
+    shared_projection: bool = True
+    trainable: str = "layer"
+
+    @classmethod
+    def from_dict(cls, conf: dict) -> "WsmConfig":
+        """Build from a YAML mapping; an unknown or missing key is an error that lists the known ones."""
+        known = [field.name for field in fields(cls)]
+        unknown = sorted(set(conf) - set(known))
+        if unknown:
+            raise UserError(f"encoder_conf has no key {', '.join(unknown)}; the keys are {', '.join(known)}")
+        if not conf.get("upstream"):
+            raise UserError(
+                "encoder_conf needs 'upstream', S3PRL's name of the upstream, e.g. hf_hubert_custom"
+            )
+        return cls(**conf)
+
+    def __post_init__(self) -> None:
+        windows = [self.window] if isinstance(self.window, int) else self.window
+        checks = {
+            "num_replaced": (_is_count(self.num_replaced, 1), "a number of layers, 1 or more"),
+            "mixer": (self.mixer in MIXERS, f"one of {', '.join(sorted(MIXERS))}"),
+            "window": (
+                isinstance(windows, (list, tuple))
+                and len(windows) > 0
+                and all(_is_count(w, 0) for w in windows),
+                "a number of frames, 0 or more, or a list of them",
+            ),
+            "width": (
+                self.width is None or _is_count(self.width, 1),
+                "a number of channels, 1 or more, or null",
+            ),
+            "heads": (_is_count(self.heads, 1), "1 or more"),
+            "dropout": (_is_number(self.dropout) and 0 <= self.dropout < 1, "at least 0 and below 1"),
+            "shared_projection": (isinstance(self.shared_projection, bool), "true or false"),
+            "trainable": (self.trainable in TRAINABLE, f"one of {', '.join(TRAINABLE)}"),
+        }
+        for field, (fits, expected) in checks.items():
+            if not fits:
+                raise UserError(f"{field} has to be {expected}, got {getattr(self, field)!r}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_count(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least

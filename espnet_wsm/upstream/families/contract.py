@@ -1,0 +1,70 @@
+"""What the surgery and the cut need to know of a family of upstreams."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class FamilyContract(ABC):
+    """One family: upstreams that share the module tree and the call signatures of their layers.
+
+    S3PRL's expert runs everything below the cut itself; a contract only says where things are, how to call
+    the layers above the cut, and what an attention module takes and returns.
+
+    Args:
+        name: shown in reports and errors.
+        upstreams: S3PRL names, shell patterns allowed.
+    """
+
+    name: str
+    upstreams: tuple[str, ...]
+
+    @property
+    @abstractmethod
+    def attention(self) -> str:
+        """Attribute of a layer that holds its self-attention."""
+
+    @abstractmethod
+    def check_path(self, path: Path) -> None:
+        """Raise UserError with the reason when ``path`` cannot be a checkpoint of this family."""
+
+    @abstractmethod
+    def check_expert(self, expert: nn.Module) -> None:
+        """Raise UserError when the loaded upstream is of a kind that the contract does not cover."""
+
+    def encoder(self, expert: nn.Module) -> nn.Module:
+        """The module whose ``layers`` are the transformer layers."""
+        return expert.model.encoder
+
+    @abstractmethod
+    def dim(self, expert: nn.Module) -> int:
+        """Channels D of the transformer."""
+
+    @abstractmethod
+    def has_final_norm(self, expert: nn.Module) -> bool:
+        """Whether ``encoder.layer_norm`` follows the last layer (pre-norm) rather than precedes the first."""
+
+    @abstractmethod
+    def adapt(self, mixer: nn.Module) -> nn.Module:
+        """Give a (B, T, D) block the call signature and return values of this family's attention."""
+
+    @abstractmethod
+    def release(self, expert: nn.Module) -> None:
+        """Drop what only pre-training or S3PRL's collection of all hidden states needs."""
+
+    @abstractmethod
+    def run(self, expert: nn.Module, wavs: list[Tensor]) -> None:
+        """Run the upstream on 16 kHz waveforms, each (N,), as S3PRL's expert does."""
+
+    @abstractmethod
+    def read_encoder_call(self, kwargs: dict[str, Any], output: Any) -> tuple[Tensor, Tensor | None]:
+        """Hidden states (B, T, D) and padding mask (B, T) from one call of the encoder."""
+
+    @abstractmethod
+    def run_layers(self, layers: Iterable[nn.Module], x: Tensor, padding_mask: Tensor | None) -> Tensor:
+        """Run layers on (B, T, D) with a (B, T) padding mask, True = padded; returns (B, T, D)."""

@@ -1,0 +1,75 @@
+"""A small HuBERT with random weights in its real on-disk form: for smoke tests, and where no hub is."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from espnet_wsm.errors import UserError
+
+DESCRIPTION_FILE = "upstream_description.txt"
+
+
+@dataclass(frozen=True)
+class RandomHubertSize:
+    """Architecture of the random upstream.
+
+    Args:
+        num_layers: transformer layers.
+        dim: channels of the transformer, a multiple of ``heads``.
+        heads: attention heads.
+        conv_dim: channels of the seven convolutions in front (kernels and strides are HuBERT's own:
+            receptive field 400 samples, hop 320).
+    """
+
+    num_layers: int = 4
+    dim: int = 192
+    heads: int = 4
+    conv_dim: int = 64
+
+
+def write_random_hubert(directory: Path, size: RandomHubertSize, seed: int) -> str:
+    """Write model and feature extractor with ``save_pretrained``; returns the description stored beside them.
+
+    Pre-norm with layer norm in the convolutions, as in HuBERT Large and XLS-R: the variant whose result
+    for an utterance does not depend on the padding of its batch.
+
+    Raises:
+        UserError: the directory holds something else already, or the sizes do not fit together.
+    """
+    from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor
+    from transformers.utils import logging as transformers_logging
+
+    if size.dim % size.heads:
+        raise UserError(f"dim has to be a multiple of heads, got dim={size.dim} and heads={size.heads}")
+    if directory.exists() and not (directory / DESCRIPTION_FILE).is_file() and any(directory.iterdir()):
+        raise UserError(
+            f"{directory} is not empty and was not written by this tool; choose another directory"
+        )
+    transformers_logging.disable_progress_bar()
+    torch.manual_seed(seed)
+    config = HubertConfig(
+        hidden_size=size.dim,
+        num_hidden_layers=size.num_layers,
+        num_attention_heads=size.heads,
+        intermediate_size=4 * size.dim,
+        conv_dim=(size.conv_dim,) * 7,
+        feat_extract_norm="layer",
+        do_stable_layer_norm=True,
+    )
+    model = HubertModel(config)
+    description = (
+        f"random upstream: HuBERT with random weights (seed {seed}), {size.num_layers} layers of {size.dim}, "
+        f"{sum(p.numel() for p in model.parameters()):,} parameters, never trained on speech"
+    )
+    model.save_pretrained(directory)
+    Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=True).save_pretrained(directory)
+    (directory / DESCRIPTION_FILE).write_text(description + "\n", encoding="utf-8")
+    return description
+
+
+def describe_upstream(path: str | None) -> str | None:
+    """What the writer of an upstream directory says of it; None when it says nothing."""
+    if path is None or not (Path(path) / DESCRIPTION_FILE).is_file():
+        return None
+    return (Path(path) / DESCRIPTION_FILE).read_text(encoding="utf-8").strip()
