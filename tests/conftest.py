@@ -60,7 +60,8 @@ def write_native(file: Path, model_type: str, pre_norm: bool) -> Path:
     )
     state = {}
     if model_type == "hubert":
-        model_cfg, task_cfg = HubertConfig(**sizes), HubertPretrainingConfig(normalize=pre_norm)
+        model_cfg = HubertConfig(label_rate=50.0, **sizes)
+        task_cfg = HubertPretrainingConfig(normalize=pre_norm)
         symbols = [[str(i) for i in range(10)]]
         model = HubertModel(model_cfg, task_cfg, symbols)
         state["dictionaries_symbols"] = symbols

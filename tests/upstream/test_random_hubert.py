@@ -1,0 +1,42 @@
+"""The tool that writes a random upstream."""
+
+import pytest
+import torch
+
+from espnet_wsm.bin.make_random_upstream import main
+from espnet_wsm.upstream import load_upstream
+from espnet_wsm.upstream.random_hubert import describe_upstream
+
+SMALL = ["--num_layers", "2", "--dim", "32", "--heads", "2", "--conv_dim", "16"]
+
+
+def test_it_writes_an_upstream_that_s3prl_loads_and_describes_it(tmp_path, capsys):
+    main(["--out", str(tmp_path / "up"), *SMALL])
+    expert, family = load_upstream("hf_hubert_custom", str(tmp_path / "up"))
+    assert len(family.encoder(expert).layers) == 2 and family.dim(expert) == 32
+    assert describe_upstream(str(tmp_path / "up")).startswith("random upstream: HuBERT with random weights")
+    assert "never trained on speech" in capsys.readouterr().out
+    assert describe_upstream(str(tmp_path)) is None and describe_upstream(None) is None
+
+
+def test_the_seed_decides_the_weights(tmp_path):
+    def weights(out: str, seed: str) -> torch.Tensor:
+        main(["--out", str(tmp_path / out), "--seed", seed, *SMALL])
+        return (
+            load_upstream("hf_hubert_custom", str(tmp_path / out))[0]
+            .model.encoder.layers[0]
+            .attention.q_proj.weight
+        )
+
+    assert torch.equal(weights("a", "3"), weights("b", "3"))
+    assert not torch.equal(weights("a", "3"), weights("c", "4"))
+
+
+def test_it_does_not_overwrite_other_things(tmp_path, capsys):
+    (tmp_path / "thesis.tex").write_text("x")
+    with pytest.raises(SystemExit):
+        main(["--out", str(tmp_path), *SMALL])
+    assert "was not written by this tool" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["--out", str(tmp_path / "new"), "--dim", "30", "--heads", "4"])
+    assert "dim=30 and heads=4" in capsys.readouterr().err
