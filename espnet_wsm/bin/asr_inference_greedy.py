@@ -49,6 +49,7 @@ def main(cmd: list[str] | None = None) -> None:
     decoder = GreedyCtcDecoder(args.asr_train_config, args.asr_model_file, "cuda" if args.ngpu > 0 else "cpu")
     batches = WsmASRTask.build_streaming_iterator(
         args.data_path_and_name_and_type,
+        dtype="float32",
         batch_size=args.batch_size,
         key_file=args.key_file,
         num_workers=args.num_workers,

@@ -1,6 +1,5 @@
 """Audio files: read with every fault named, mixed down and resampled to what the upstreams expect."""
 
-import os
 import re
 import struct
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from espnet_wsm.errors import UserError
 STREAMING_SIZE = 0x7FFFF000
 # Integer audio lies within ±1; float audio far beyond was written on another scale, e.g. that of int16.
 LARGEST_PEAK = 2.0
+LONGEST_OGG_PAGE = 27 + 255 + 255 * 255  # bytes: header, sizes of the segments, segments
 UNKNOWN_LENGTH = 2**62  # libsndfile says 2**63 - 1 frames for a flac without a length, and cannot read it
 
 
@@ -82,7 +82,19 @@ def _find_cut(extra_info: str) -> str | None:
     )
     if match and int(match[1]) < int(match[2]):
         return f"it should have {match[2]} frames and has {match[1]}"
-    if "ended unexpectedly" in extra_info:
+    if "ended unexpectedly" in extra_info or "lacks an end-of-stream bit" in extra_info:
+        return "the Ogg stream ended unexpectedly"
+    return None
+
+
+def _find_ogg_cut(path: Path) -> str | None:
+    """Whether the file ends inside its last Ogg page, which libsndfile then leaves out silently."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - LONGEST_OGG_PAGE))
+        tail = file.read()
+    page = tail[max(0, tail.rfind(b"OggS")) :]
+    sizes = page[27 : 27 + page[26]] if len(page) > 26 else b""  # RFC 3533, section 6
+    if not sizes or len(sizes) < page[26] or len(page) < 27 + len(sizes) + sum(sizes):
         return "the Ogg stream ended unexpectedly"
     return None
 
@@ -93,7 +105,7 @@ def _find_sphere_cut(path: Path) -> str | None:
         header = file.read(16)
         if not header.startswith(b"NIST_1A\n"):
             return None
-        header += file.read(int(header[8:16]) - 16)
+        header += file.read(int(header[8:]) - len(header))  # libsndfile has read it, so it is a number
     fields = dict(re.findall(r"^(\w+) -\S+ (\S+)", header.decode("latin-1"), re.MULTILINE))
     try:
         claimed = int(fields["sample_count"]) * int(fields["channel_count"]) * int(fields["sample_n_bytes"])
@@ -110,7 +122,8 @@ def _read_file(path: Path) -> Recording:
         info = soundfile.info(str(path), verbose=True)
     except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: a .raw file, which has no header
         raise _undecodable(path, error) from None
-    cut = _find_cut(info.extra_info) or (_find_sphere_cut(path) if info.format == "NIST" else None)
+    find_cut_in_file = {"NIST": _find_sphere_cut, "OGG": _find_ogg_cut}.get(info.format, lambda path: None)
+    cut = _find_cut(info.extra_info) or find_cut_in_file(path)
     if cut:
         raise _truncated(path, cut)
     if info.frames >= UNKNOWN_LENGTH:
@@ -182,12 +195,10 @@ def read_audio(audio: Path | str) -> tuple[np.ndarray, int]:
 def convert(samples: np.ndarray, rate: int, fs: int = 16000) -> np.ndarray:
     """(N, channels) float32 at ``rate`` -> (M,) float32 at ``fs``: the mean of the channels, resampled.
 
-    The resampler is soxr's high quality one. The same input gives the same bits on the same machine; nothing is dithered. At ``rate == fs`` a mono
-    signal passes unchanged. Resampling may overshoot full scale a little.
+    soxr's high quality resampler, no dither: the same input gives the same bits on the same machine. At
+    ``rate == fs`` a mono signal passes unchanged. Resampling may overshoot full scale a little.
     """
-    mono = (
-        samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1, dtype=np.float64).astype(np.float32)
-    )
+    mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
     return mono if rate == fs else soxr.resample(np.ascontiguousarray(mono), rate, fs, quality="HQ")
 
 
@@ -198,6 +209,6 @@ def quantise(samples: np.ndarray) -> tuple[np.ndarray, int]:
     return np.clip(scaled, -(2**15), 2**15 - 1).astype(np.int16), over
 
 
-def write_flac(path: Path | os.PathLike, samples: np.ndarray, rate: int) -> None:
+def write_flac(path: Path, samples: np.ndarray, rate: int) -> None:
     """Write int16 (N,) as a mono 16-bit flac."""
     soundfile.write(str(path), samples, rate, format="FLAC", subtype="PCM_16")

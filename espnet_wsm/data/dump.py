@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from espnet_wsm.data.audio import convert, quantise, read_recording, write_flac
 from espnet_wsm.data.kaldi import Utterance, read_data_dir, write_speakers
-from espnet_wsm.data.lists import name_some, raise_collected, read_list, write_atomically, write_list
+from espnet_wsm.data.lists import count, name_some, raise_collected, read_list, write_atomically, write_list
 from espnet_wsm.errors import UserError
 
 UNFILTERED = "unfiltered"  # where a selection that is written over its own input keeps that input's lists
@@ -82,7 +82,9 @@ def format_slice(data: Path, out: Path, fs: int, nj: int, job: int) -> None:
     if fs < 1:
         raise UserError(f"--fs {fs}: the sampling rate must be positive, e.g. 16000")
     if out.resolve() == data.resolve():
-        raise UserError(f"--out {out} is the data directory itself: give another folder, e.g. dump/raw/{data.name}")
+        raise UserError(
+            f"--out {out} is the data directory itself: give another folder, e.g. dump/raw/{data.name}"
+        )
     folder = split_folder(out, nj, job)
     shutil.rmtree(folder, ignore_errors=True)  # lists of an earlier run must not pass for this one's
     utterances = read_data_dir(data, need_text=False)
@@ -112,8 +114,8 @@ def format_slice(data: Path, out: Path, fs: int, nj: int, job: int) -> None:
     raise_collected(problems, data)
     if clipped:
         print(
-            f"warning: {sum(clipped.values())} samples were clipped at full scale "
-            f"in {len(clipped)} utterances: {name_some(clipped)}",
+            f"warning: clipped {count(sum(clipped.values()), 'sample')} at full scale "
+            f"in {count(len(clipped), 'utterance')}: {name_some(clipped)}",
             file=sys.stderr,
         )
     write_list(folder / "utt2num_samples", num_samples)
@@ -136,14 +138,15 @@ class DumpSummary:
     clipped_utterances: int
 
     def __str__(self) -> str:
-        rates = ", ".join(f"{rate} Hz: {count}" for rate, count in sorted(self.resampled.items()))
+        rates = ", ".join(f"{rate} Hz: {number}" for rate, number in sorted(self.resampled.items()))
         line = (
-            f"{self.name}: {self.utterances} utterances, {self.hours:.2f} h; "
+            f"{self.name}: {count(self.utterances, 'utterance')}, {self.hours:.2f} h; "
             f"resampled {self.resampled.total()}{f' ({rates})' if rates else ''}, "
             f"mixed down {self.mixed_down}, requantised {self.requantised}"
         )
         if self.clipped_utterances:
-            line += f"; clipped {self.clipped_samples} samples in {self.clipped_utterances} utterances"
+            line += f"; clipped {count(self.clipped_samples, 'sample')} "
+            line += f"in {count(self.clipped_utterances, 'utterance')}"
         return line
 
 
@@ -167,7 +170,7 @@ def merge_slices(data: Path, out: Path, nj: int) -> DumpSummary:
     """Join the lists of the ``nj`` slices into those of ``out``, and remove the slices.
 
     Writes ``wav.scp`` (paths as ``out`` was given), ``text`` if ``data`` has one, ``utt2spk``, ``spk2utt``
-    and ``utt2num_samples``, and forgets the unfiltered lists of an earlier selection.
+    and ``utt2num_samples``, and forgets an earlier selection (``unfiltered``, ``speech_shape``).
 
     Raises UserError when a slice is missing, an utterance of ``data`` is not there exactly once, its audio
     is gone, or the slices differ in their sampling rate.
@@ -206,17 +209,20 @@ def merge_slices(data: Path, out: Path, nj: int) -> DumpSummary:
     wanted = {utterance.id for utterance in utterances}
     if not problems:
         for only, what in (
-            (wanted - num_samples.keys() | (wanted - wav_scp.keys()), f"of {data} are in no slice"),
-            (wav_scp.keys() - wanted, f"in the slices are not in {data}"),
+            (wanted - num_samples.keys() | (wanted - wav_scp.keys()), f"of {data} in no slice"),
+            (wav_scp.keys() - wanted, f"in the slices but not in {data}"),
         ):
             if only:
-                problems.append(f"{len(only)} ids {what}: {name_some(sorted(only))}: run all jobs again")
+                problems.append(
+                    f"{count(len(only), 'id')} {what}: {name_some(sorted(only))}: run all jobs again"
+                )
     if len(set(rates.values())) > 1:
         problems.append(
             f"the jobs wrote different sampling rates ({sorted(set(rates.values()))} Hz): run all jobs again"
         )
     raise_collected(problems, out)
     shutil.rmtree(out / UNFILTERED, ignore_errors=True)
+    (out / "speech_shape").unlink(missing_ok=True)
     write_dump_lists(
         out,
         [Utterance(each.id, wav_scp[each.id], each.text, each.speaker) for each in utterances],
@@ -224,4 +230,3 @@ def merge_slices(data: Path, out: Path, nj: int) -> DumpSummary:
     )
     shutil.rmtree(out / f"split{nj}")
     return _summarise(out.name, next(iter(rates.values())), num_samples, converted, clipped)
-

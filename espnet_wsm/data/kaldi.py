@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from espnet_wsm.data.audio import check_audio_exists
 from espnet_wsm.data.lists import (
     Entry,
     byte_order,
+    count,
     find_id_fault,
     name_some,
     raise_collected,
@@ -110,7 +112,7 @@ def _require_same_ids(lists: dict[Path, dict[str, Entry]], problems: list[str]) 
                 ids = sorted(only, key=byte_order)
                 line = lists[have][ids[0]].line
                 problems.append(
-                    f"{have}:{line}: {len(only)} ids are not in {lack}: {name_some(ids)}: "
+                    f"{have}:{line}: {count(len(only), 'id')} without a line in {lack}: {name_some(ids)}: "
                     "add the missing lines or remove the others"
                 )
 
@@ -162,3 +164,22 @@ def read_data_dir(directory: Path, need_text: bool = True) -> list[Utterance]:
         )
         for utterance, entry in audio.items()
     ]
+
+
+def summarise_data_dir(directory: Path, need_text: bool = True) -> str:
+    """Check a data directory and the presence of its audio; one line with its counts.
+
+    Raises UserError as `read_data_dir` does, and for audio that does not exist or has no bytes.
+    """
+    utterances = read_data_dir(directory, need_text)
+    problems = []
+    for line, utterance in enumerate(utterances, start=1):  # read_data_dir allows no other lines
+        try:
+            check_audio_exists(utterance.audio)
+        except UserError as error:
+            problems.append(f"{directory / 'wav.scp'}:{line}: id {utterance.id}: {error}")
+    raise_collected(problems, directory)
+    speakers = len({utterance.speaker for utterance in utterances})
+    characters = sum(len(utterance.text) for utterance in utterances)
+    counts = ((len(utterances), "utterance"), (speakers, "speaker"), (characters, "character"))
+    return f"{directory}: " + ", ".join(count(number, noun) for number, noun in counts)

@@ -10,6 +10,7 @@ from pathlib import Path
 from espnet_wsm.errors import UserError
 
 SHOWN = 10  # faults, or ids of one fault, that a message spells out before it only counts
+UNFIT_FOR_IDS = re.compile(r"[\s\x00-\x1f\x7f\ud800-\udfff]")
 
 
 def raise_collected(problems: list[str], where: Path | str) -> None:
@@ -30,6 +31,11 @@ def name_some(ids: Iterable[str]) -> str:
     return ", ".join(ids[:SHOWN]) + (f", ... ({len(ids)} in all)" if len(ids) > SHOWN else "")
 
 
+def count(number: int, noun: str) -> str:
+    """``1 utterance``, ``2 utterances``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def byte_order(text: str) -> bytes:
     """Sort key of ``LC_ALL=C sort``: the bytes of the UTF-8 form."""
     return text.encode("utf-8")
@@ -43,11 +49,10 @@ def find_id_fault(name: str) -> str | None:
     """
     if not name:
         return "is empty"
-    for char in name:
-        if char.isspace() or ord(char) < 0x20 or ord(char) == 0x7F:
-            return f"holds white space or a control character (U+{ord(char):04X})"
-        if 0xD800 <= ord(char) <= 0xDFFF:
-            return f"cannot be written as UTF-8 (U+{ord(char):04X})"
+    if match := UNFIT_FOR_IDS.search(name):
+        code = ord(match[0])
+        what = "cannot be written as UTF-8" if code >= 0xD800 else "holds white space or a control character"
+        return f"{what} (U+{code:04X})"
     return None
 
 
@@ -60,7 +65,7 @@ class Entry:
 
 
 def _read_lines(path: Path, problems: list[str]) -> list[tuple[int, str]]:
-    """(line number, text) of every usable line; faults of the bytes are appended to ``problems``."""
+    """(line number, text) of every line, also of those whose faulty bytes are appended to ``problems``."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -81,8 +86,9 @@ def _read_lines(path: Path, problems: list[str]) -> list[tuple[int, str]]:
     for number, raw in enumerate(data.removesuffix(b"\n").split(b"\n"), start=1):
         if b"\r" in raw:
             returns.append((number, raw.endswith(b"\r")))
+        lines.append((number, raw.replace(b"\r", b" ").decode("utf-8", errors="replace")))
         try:
-            lines.append((number, raw.decode("utf-8").replace("\r", " ")))
+            raw.decode("utf-8")
         except UnicodeDecodeError as error:
             problems.append(
                 f"{path}:{number}: not UTF-8 at byte {offset + error.start} of the file "
@@ -93,7 +99,7 @@ def _read_lines(path: Path, problems: list[str]) -> list[tuple[int, str]]:
         number, at_end = returns[0]
         what = "ends with CRLF" if at_end else "holds a carriage return"
         remedy = f"run `dos2unix {path}`" if at_end else "replace it by a blank"
-        problems.append(f"{path}:{number}: {what} ({len(returns)} such lines): {remedy}")
+        problems.append(f"{path}:{number}: {what} ({count(len(returns), 'such line')}): {remedy}")
     return lines
 
 
@@ -113,7 +119,7 @@ def read_list(path: Path, problems: list[str], may_be_empty: bool = False) -> di
         if not stripped:
             problems.append(f"{path}:{number}: empty line: remove it")
             continue
-        key, value = (re.split(r"[ \t]", stripped, maxsplit=1) + [""])[:2]
+        key, value = re.fullmatch(r"([^ \t]+)(.*)", stripped, re.DOTALL).groups()
         if fault := find_id_fault(key):
             problems.append(f"{path}:{number}: id {key!r} {fault}: rename it")
         if key in entries:

@@ -1,1 +1,1 @@
-"""Error rates: trn files, sclite, the Python scorer and the results table. Imports neither torch nor ESPnet."""
+"""Error rates: trn files, sclite, the Python scorer, the results tables. Imports neither torch nor ESPnet."""

@@ -19,6 +19,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -65,59 +66,52 @@ def package_names(lang: str) -> tuple[str, str]:
     return f"asterisk-core-sounds-{lang}", f"asterisk-core-sounds-{lang}-g722"
 
 
-def find_tree(downloads: Path, lang: str) -> tuple[Path | None, Path | None]:
+def find_corpus(downloads: Path, lang: str) -> tuple[Path | None, Path | None]:
     """The text file and the voice folder below ``downloads`` or one of its folders; None if absent."""
 
     def first(pattern: str) -> Path | None:
-        return next((hit for prefix in ("", "*/") for hit in sorted(downloads.glob(prefix + pattern))), None)
+        return next((hit for level in ("", "*/") for hit in sorted(downloads.glob(level + pattern))), None)
 
+    recording = first(f"usr/share/asterisk/sounds/{VOICES[lang]}/*.g722")
     text = first(f"usr/share/doc/{package_names(lang)[0]}/core-sounds-{lang}.txt.gz")
-    voice = first(f"usr/share/asterisk/sounds/{VOICES[lang]}")
-    return text, voice if voice and any(voice.glob("*.g722")) else None
+    return text, recording and recording.parent
 
 
 def locate_corpus(downloads: Path, lang: str) -> tuple[Path, Path]:
     """Text file and voice folder, downloaded when ``downloads`` has neither; UserError for half a tree."""
-    text, voice = find_tree(downloads, lang)
-    if text is None and voice is None:
+    if find_corpus(downloads, lang) == (None, None):
         download_packages(downloads, lang)
-        text, voice = find_tree(downloads, lang)
-    for found, package, what in zip(
-        (text, voice), package_names(lang), ("text file", "folder of .g722 recordings"), strict=True
-    ):
-        if found is None:
-            raise UserError(
-                f"{downloads}: no {what} of {package}; unpack that package there too "
-                f"(dpkg-deb -x PACKAGE.deb DIR), or name another folder with --downloads"
-            )
-    return text, voice
+    text, voice = find_corpus(downloads, lang)
+    if text and voice:
+        return text, voice
+    what, package = ("recordings", package_names(lang)[1]) if text else ("text file", package_names(lang)[0])
+    raise UserError(
+        f"{downloads}: no {what} of {package}; unpack that package there too "
+        "(dpkg-deb -x PACKAGE.deb DIR), or name another folder with --downloads"
+    )
 
 
 def download_packages(downloads: Path, lang: str) -> None:
     """Fetch and unpack both packages into ``downloads/LANG``, which appears only when it is complete."""
-    packages = package_names(lang)
-    target = downloads / lang
+    packages, target = package_names(lang), downloads / lang
     if target.exists():
         raise UserError(f"{target}: holds neither {' nor '.join(packages)}; remove it to download them again")
-    downloads.mkdir(parents=True, exist_ok=True)
-
-    def run(*command: str) -> None:
-        try:
-            subprocess.run(command, cwd=scratch, check=True, stderr=subprocess.PIPE, text=True)
-        except (OSError, subprocess.CalledProcessError) as error:
-            detail = (getattr(error, "stderr", None) or str(error)).strip().splitlines()[-1]
-            raise UserError(
-                f"cannot fetch {' and '.join(packages)} ({' '.join(command[:2])}: {detail}); run `apt-get "
-                "update` first, or fetch these two Debian packages elsewhere, unpack each with "
-                "`dpkg-deb -x PACKAGE.deb DIR` and give --downloads DIR"
-            ) from error
-
     print(f"{lang}: downloading {' and '.join(packages)} (10 to 13 MB) to {target}", flush=True)
-    with tempfile.TemporaryDirectory(prefix=f".{lang}-partial-", dir=downloads) as scratch:
-        run("apt-get", "download", *packages)
-        for package in sorted(Path(scratch).glob("*.deb")):
-            run("dpkg-deb", "-x", package.name, "tree")
-        (Path(scratch) / "tree").rename(target)
+    try:
+        downloads.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{lang}-partial-", dir=downloads) as scratch:
+            run = partial(subprocess.run, cwd=scratch, check=True, stderr=subprocess.PIPE, text=True)
+            run(["apt-get", "download", *packages])
+            for package in sorted(Path(scratch).glob("*.deb")):
+                run(["dpkg-deb", "-x", package.name, "tree"])
+            (Path(scratch) / "tree").rename(target)
+    except (OSError, subprocess.CalledProcessError) as error:
+        detail = (getattr(error, "stderr", None) or str(error)).strip().split("\n")[-1]
+        raise UserError(
+            f"cannot fetch {' and '.join(packages)} ({detail}); run `apt-get update` first, or fetch these "
+            "two Debian packages elsewhere, unpack each with `dpkg-deb -x PACKAGE.deb DIR` and give "
+            "--downloads DIR"
+        ) from error
 
 
 def read_texts(path: Path) -> dict[str, str]:

@@ -1,0 +1,119 @@
+# Options that every recipe shares, and the functions its stages are made of.
+# Source it from a recipe's folder, set the recipe's own options, then source parse_options.sh.
+# shellcheck shell=bash
+# shellcheck disable=SC2034,SC2209  # options are read by the scripts that source this file; test is a name
+
+# Every option stands here once: name=default, then what --help says of it.
+# -- which part to run, and with what
+stage=1                       # first stage: 1 data, 2 frontend, 3 train, 4 decode, 5 score
+stop_stage=5                  # last stage
+nj=2                          # parallel jobs for audio and decoding
+ngpu=0                        # GPUs for training (decoding takes one per job when this is not 0)
+num_threads=2                 # CPU threads of the training process
+cmd=../../../conf/cluster/local.sh # launcher with Kaldi's command line (run.pl, slurm.pl, queue.pl also fit)
+# -- where things are
+lang=                         # language, in recipes that have several
+downloads=downloads           # the corpus as it comes; fetched when the folder is not there
+data_dir=data                 # Kaldi data directories
+dump_dir=dump                 # 16 kHz audio, tokens, upstream
+exp_dir=exp                   # experiments, one folder a tag
+tag=                          # name of the experiment; empty: made of the options that differ from the config
+train_set=train               # in data_dir
+valid_set=dev                 # in data_dir
+test_sets=test                # in data_dir, separated by blanks
+# -- stage 2
+token_type=char               # char, bpe or unigram
+nbpe=100                      # vocabulary size of bpe and unigram
+min_wav_duration=0.1          # seconds; shorter training and validation utterances are dropped
+max_wav_duration=20           # seconds; longer ones too
+upstream=hf_hubert_custom     # S3PRL's name of the upstream
+upstream_path=                # its checkpoint; empty: a small random one is written for hf_hubert_custom
+# -- stage 3
+train_config=../../../conf/train_ctc.yaml # ESPnet training configuration
+mixer=                        # wsm, sm, local, attention or random_attention; empty: as in train_config
+num_replaced=                 # layers from the top whose attention is replaced; empty: as in train_config
+window=                       # half width of the local summary, frames of 20 ms; empty: as in train_config
+trainable=                    # layer or mixer; empty: as in train_config
+asr_args=                     # more arguments for asr_train, e.g. "--max_epoch 20"
+# -- stages 4 and 5
+search=greedy                 # greedy (batched best path of CTC) or beam (ESPnet's asr_inference)
+inference_config=             # empty: conf/decode_SEARCH.yaml of the project
+inference_args=               # more arguments for the decoder, e.g. "--beam_size 10"
+inference_model=valid.cer_ctc.ave.pth # checkpoint in the experiment's folder
+
+common=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=${common%/egs/common}
+# run.sh has changed into its own folder, where $0 may no longer lead.
+script=${PWD}/${0##*/}
+[[ -f ${script} ]] || script=$0
+export PATH="${root}/.venv/bin:${PATH}"
+# One sorting order everywhere, and text that passes through unchanged.
+export LC_ALL=C PYTHONIOENCODING=utf-8 PYTHONUTF8=1 PYTHONUNBUFFERED=1
+# What the user typed, for the record; the stages that run.sh starts inherit it.
+export ESPNET_WSM_COMMAND="${ESPNET_WSM_COMMAND:-$(realpath --relative-to="${root}" "${script}") $*}"
+
+log() { echo "$(date '+%H:%M:%S') $*" >&2; }
+
+die() {
+    echo "error: $*" >&2
+    exit 1
+}
+
+# run_stages: the stages from --stage to --stop_stage, each a process of its own with every shared option.
+run_stages() {
+    local names=(data frontend train decode score) options=() name number
+    [[ -x ${root}/.venv/bin/python ]] || die "there is no environment yet; run ${root}/tools/setup.sh"
+    for name in $(declared_options "${common}/lib.sh"); do
+        options+=("--${name}" "${!name}")
+    done
+    for number in 1 2 3 4 5; do
+        ((stage <= number && number <= stop_stage)) || continue
+        "${common}/${names[number - 1]}.sh" "${options[@]}" || die "stage ${number} (${names[number - 1]}) failed"
+    done
+}
+
+# experiment: the folder of this experiment.
+experiment() {
+    local name=${tag}
+    if [[ -z ${name} ]]; then
+        name=$(basename "${train_config}" .yaml)_${token_type}
+        [[ ${token_type} == char ]] || name+="${nbpe}"
+        name+=${mixer:+_${mixer}}${num_replaced:+_k${num_replaced}}${window:+_w${window}}${trainable:+_${trainable}}
+    fi
+    echo "${exp_dir}/asr_${name#asr_}"
+}
+
+# begin_stage NUMBER VERB INPUT OUTPUT: OUTPUT counts as unfinished from here until finish_stage.
+begin_stage() {
+    log "Stage $1: $2: $3 -> $4"
+    mkdir -p "$4"
+    touch "$4/.unfinished"
+}
+
+# finish_stage OUTPUT [INPUT_DIGEST]: OUTPUT is whole, made from an input with this digest.
+finish_stage() {
+    [[ -z ${2:-} ]] || echo "$2" >"$1/.made_from"
+    rm -f "$1/.unfinished"
+}
+
+# require_finished FOLDER NUMBER: refuse a folder that stage NUMBER never made, failed to make or still makes.
+require_finished() {
+    [[ -d $1 ]] || die "$1 does not exist; run stage $2 first"
+    [[ ! -e $1/.unfinished ]] || die "$1 is unfinished: stage $2 failed, was killed or is still running; run it again"
+}
+
+# require_made_from FOLDER DIGEST INPUT NUMBER: refuse a folder that was made from another state of its input.
+require_made_from() {
+    [[ ! -e $1/.made_from || $(<"$1/.made_from") == "$2" ]] ||
+        die "$1 was made from another $3 than the present one; run stage $4 again"
+}
+
+# folder_digest FOLDER: names and sizes of all files, contents of the lists and of the upstream.
+folder_digest() {
+    (
+        cd "$1" || exit
+        find . -type f ! -name '.*' ! -path './log/*' -printf '%P %s\n' | sort
+        find . -type f \( -name text -o -name 'wav.scp' -o -name utt2spk -o -name utt2num_samples \
+            -o -name tokens.txt -o -name '*.safetensors' \) ! -path './log/*' -print0 | sort -z | xargs -0 -r cat
+    ) | sha256sum | cut -c1-16
+}

@@ -1,0 +1,36 @@
+# Kaldi's option parser for scripts that declare `name=default # help`: --name value, --name=value, --help.
+# Source it after lib.sh. Options declared in the script win over those of lib.sh.
+# shellcheck shell=bash
+# shellcheck disable=SC2154  # common and script are set in lib.sh
+
+# declared_options FILE...: the names of the options declared there.
+declared_options() { sed -n -E 's/^([a-z][a-z_]*)=[^#]*# .*$/\1/p' "$@" | awk '!seen[$0]++'; }
+
+_help() {
+    awk 'NR > 1 && !/^#/ { exit } NR > 1 { sub(/^# ?/, ""); print }' "${script}"
+    echo
+    awk 'match($0, /^[a-z][a-z_]*=/) && i = index($0, "# ") {
+             name = substr($0, 1, RLENGTH - 1); if (seen[name]++) next
+             value = substr($0, RLENGTH + 1, i - RLENGTH - 1); gsub(/ +$/, "", value)
+             printf "  --%-18s %s%s\n", name, substr($0, i + 2), value == "" ? "" : " [" value "]"
+         }' "${script}" "${common}/lib.sh"
+}
+
+_known=" $(declared_options "${script}" "${common}/lib.sh" | tr '\n' ' ')"
+while (($# > 0)); do
+    case $1 in
+    --help | -h)
+        _help
+        exit 0
+        ;;
+    --*=*) set -- "${1%%=*}" "${1#*=}" "${@:2}" ;;
+    --*)
+        _name=${1#--}
+        [[ ${_known} == *" ${_name} "* ]] || die "unknown option $1; see ${script##*/} --help"
+        (($# > 1)) || die "option $1 needs a value"
+        printf -v "${_name}" '%s' "$2"
+        shift 2
+        ;;
+    *) die "unexpected argument '$1'; see ${script##*/} --help" ;;
+    esac
+done

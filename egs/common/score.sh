@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Stage 5: WER and CER of the decoded test sets by sclite and in Python, and the recipe's RESULTS.md.
+# Run from a recipe's folder.
+set -euo pipefail
+# shellcheck source=egs/common/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source=egs/common/parse_options.sh
+. "$(dirname "${BASH_SOURCE[0]}")/parse_options.sh"
+
+exp=$(experiment)
+out=${exp}/decode_${search}
+require_finished "${dump_dir}" 2
+require_finished "${exp}" 3
+require_finished "${out}" 4
+require_made_from "${out}" "$(folder_digest "${dump_dir}")" "${dump_dir}" 4
+
+log "Stage 5: score: ${out} -> ${out}/*/score_{wer,cer}, RESULTS.md"
+for set in ${test_sets}; do
+    python -m espnet_wsm.bin.score --ref "${dump_dir}/raw/${set}/text" --hyp "${out}/${set}/text" \
+        --utt2spk "${dump_dir}/raw/${set}/utt2spk" --set_name "${set}" --out "${out}/${set}"
+done
+
+# All experiments of the recipe that have been scored, whatever the language.
+all=${exp_dir}
+[[ -z ${lang} ]] || all=${exp_dir%/"${lang}"}
+experiments=()
+while IFS= read -r file; do
+    experiments+=("${file%/decode_*}")
+done < <(find "${all}" -path '*/decode_*/*/score.json' | sort)
+mapfile -t experiments < <(printf '%s\n' "${experiments[@]}" | sort -u)
+recipe=$(basename "$(dirname "${PWD}")")
+labelled=()
+for folder in "${experiments[@]}"; do
+    labelled+=("${recipe}/${folder#"${all}"/}=${folder}")
+done
+python -m espnet_wsm.bin.make_results --out RESULTS.md --title "Results: ${recipe}" "${labelled[@]}"

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# mini_an4: eight recordings from the ESPnet wheel, 15 s of speech; a smoke test, not an experiment.
+# Stages 1 data, 2 frontend, 3 train, 4 decode, 5 score.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+# shellcheck source=egs/common/lib.sh
+. ../../common/lib.sh
+
+train_config=conf/train_asr.yaml # ESPnet training configuration
+
+# shellcheck source=egs/common/parse_options.sh
+. ../../common/parse_options.sh
+run_stages

@@ -1,0 +1,36 @@
+"""Convert one slice of a data directory to 16-bit mono flac; run every job, then merge_audio.
+
+Example:
+  run.pl JOB=1:4 dump/log/format_audio.JOB.log \\
+    python -m espnet_wsm.bin.format_audio --data data/train --out dump/raw/train --nj 4 --job JOB
+"""
+
+import argparse
+from pathlib import Path
+
+from espnet_wsm.data.dump import format_slice
+from espnet_wsm.errors import report_user_errors
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, help="data directory to read, e.g. data/train")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write, e.g. dump/raw/train")
+    parser.add_argument(
+        "--fs", type=int, default=16000, help="sampling rate to write, in Hz (default: 16000)"
+    )
+    parser.add_argument("--nj", type=int, default=1, help="number of slices (default: 1)")
+    parser.add_argument("--job", type=int, default=1, help="which slice, counted from 1 (default: 1)")
+    return parser
+
+
+@report_user_errors
+def main(argv: list[str] | None = None) -> None:
+    args = make_parser().parse_args(argv)
+    format_slice(args.data, args.out, args.fs, args.nj, args.job)
+
+
+if __name__ == "__main__":
+    main()

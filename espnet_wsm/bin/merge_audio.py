@@ -1,0 +1,27 @@
+"""Join what the jobs of format_audio wrote into one dump folder, and check that nothing is missing."""
+
+import argparse
+from pathlib import Path
+
+from espnet_wsm.data.dump import merge_slices
+from espnet_wsm.errors import report_user_errors
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="the data directory that the jobs read")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="the folder that the jobs wrote; lists go there"
+    )
+    parser.add_argument("--nj", type=int, default=1, help="number of jobs that ran (default: 1)")
+    return parser
+
+
+@report_user_errors
+def main(argv: list[str] | None = None) -> None:
+    args = make_parser().parse_args(argv)
+    print(merge_slices(args.data, args.out, args.nj))
+
+
+if __name__ == "__main__":
+    main()

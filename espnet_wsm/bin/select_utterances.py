@@ -1,0 +1,60 @@
+"""Drop utterances that are too short, too long, or have more text than CTC has frames for.
+
+May be run again and with --out equal to --dir: the lists before selection are then kept in
+OUT/unfiltered and always selected from.
+"""
+
+import argparse
+from pathlib import Path
+
+from espnet_wsm.data.select import select_utterances
+from espnet_wsm.data.tokens import TOKEN_TYPES
+from espnet_wsm.errors import report_user_errors
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--dir", type=Path, required=True, help="dump folder to read, e.g. dump/raw/train")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the lists of what is kept")
+    parser.add_argument(
+        "--log", type=Path, required=True, help="file for `id reason numbers` of what is dropped"
+    )
+    parser.add_argument(
+        "--tokens",
+        type=Path,
+        help="folder of the token list; without it the text is not compared with the length",
+    )
+    parser.add_argument(
+        "--token_type",
+        choices=TOKEN_TYPES,
+        help="default: sentencepiece if --tokens holds a bpe.model, else char",
+    )
+    parser.add_argument("--min_seconds", type=float, default=0.1, help="shortest to keep (default: 0.1)")
+    parser.add_argument("--max_seconds", type=float, default=20.0, help="longest to keep (default: 20)")
+    parser.add_argument(
+        "--fs", type=int, default=16000, help="sampling rate of the dump in Hz (default: 16000)"
+    )
+    return parser
+
+
+@report_user_errors
+def main(argv: list[str] | None = None) -> None:
+    args = make_parser().parse_args(argv)
+    print(
+        select_utterances(
+            args.dir,
+            args.out,
+            args.log,
+            args.min_seconds,
+            args.max_seconds,
+            args.fs,
+            args.tokens,
+            args.token_type,
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

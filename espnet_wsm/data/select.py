@@ -1,0 +1,134 @@
+"""Which utterances to train on: none too short, too long, or with more text than CTC has frames for."""
+
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from espnet_wsm.data.dump import UNFILTERED, read_num_samples, write_dump_lists
+from espnet_wsm.data.kaldi import Utterance, read_data_dir
+from espnet_wsm.data.lists import name_some, raise_collected, replace_directory, write_list
+from espnet_wsm.data.tokens import Tokenizer
+from espnet_wsm.errors import UserError
+
+# The convolutional front of wav2vec 2.0, HuBERT, WavLM and their kin: kernels 10 3 3 3 3 2 2, strides
+# 5 2 2 2 2 2 2, no padding (Baevski et al., 2020, arXiv:2006.11477). In samples at 16 kHz.
+RECEPTIVE_FIELD, HOP = 400, 320
+
+
+def count_encoder_frames(num_samples: int) -> int:
+    """Frames (of 20 ms at 16 kHz) that an upstream makes of ``num_samples``."""
+    return max(0, (num_samples - RECEPTIVE_FIELD) // HOP + 1)
+
+
+def count_ctc_frames(ids: Sequence[int]) -> int:
+    """The fewest frames that can carry ``ids`` under CTC: one each, and a blank between equal neighbours."""
+    return len(ids) + sum(first == second for first, second in pairwise(ids))
+
+
+@dataclass
+class SelectionSummary:
+    """How many utterances of a set were kept, and why the others were not; prints as one line."""
+
+    name: str
+    total: int
+    dropped: Counter[str]  # reason in words -> utterances
+    log: Path
+
+    def __str__(self) -> str:
+        line = f"{self.name}: kept {self.total - self.dropped.total()} of {self.total}"
+        if self.dropped:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in self.dropped.items())
+            line += f"; dropped {reasons} (ids in {self.log})"
+        return line
+
+
+def _read_dump(directory: Path) -> tuple[list[Utterance], dict[str, int]]:
+    utterances = read_data_dir(directory, need_text=False)
+    path = directory / "utt2num_samples"
+    problems: list[str] = []
+    num_samples = read_num_samples(path, problems)
+    ids = {utterance.id for utterance in utterances}
+    if not problems and ids != num_samples.keys():
+        differing = name_some(sorted(ids ^ num_samples.keys()))
+        problems.append(
+            f"{path}: its ids differ from those of {directory / 'wav.scp'}: {differing}: merge again"
+        )
+    raise_collected(problems, directory)
+    return utterances, num_samples
+
+
+def _find_source(directory: Path, out: Path) -> Path:
+    """The folder to select from: ``directory``, or the lists it had before an earlier selection over them."""
+    unfiltered = out / UNFILTERED
+    if directory.resolve() != out.resolve():
+        return directory
+    if not unfiltered.is_dir():
+        utterances, num_samples = _read_dump(directory)
+        replace_directory(unfiltered, lambda new: write_dump_lists(new, utterances, num_samples))
+    return unfiltered
+
+
+def select_utterances(
+    directory: Path,
+    out: Path,
+    log: Path,
+    min_seconds: float,
+    max_seconds: float,
+    fs: int,
+    tokens: Path | None = None,
+    token_type: str | None = None,
+) -> SelectionSummary:
+    """Write the lists of ``directory`` to ``out`` without the utterances that are not fit for training.
+
+    Dropped are those shorter than ``min_seconds`` or longer than ``max_seconds``, and, given a token list
+    folder ``tokens``, those whose text needs more CTC frames than the encoder has. Besides the usual lists
+    ``out`` gets ESPnet's ``speech_shape`` (``id samples``); ``log`` gets ``id reason numbers`` of each
+    dropped one. Audio files stay where they are.
+
+    When ``out`` is ``directory``, its lists are first kept in ``out/unfiltered`` and every later selection
+    starts from those, so that running again, with the same or other limits, gives what the first run would
+    have given. Merging a dump anew removes them.
+
+    Raises UserError when nothing is kept (``log`` says why), for impossible limits and for broken lists.
+    """
+    if not 0 <= min_seconds <= max_seconds:
+        raise UserError(f"--min_seconds {min_seconds} --max_seconds {max_seconds}: need 0 <= min <= max")
+    if fs < 1:
+        raise UserError(f"--fs {fs}: the sampling rate must be positive, e.g. 16000")
+    source = _find_source(directory, out)
+    utterances, num_samples = _read_dump(source)
+    tokenizer = Tokenizer(tokens, token_type) if tokens else None
+    if tokenizer and not all(utterance.text for utterance in utterances):
+        raise UserError(f"{source / 'text'} does not exist: it is needed with --tokens")
+    kept, reasons = [], {}
+    dropped: Counter[str] = Counter()
+    for utterance in utterances:
+        samples = num_samples[utterance.id]
+        if samples < min_seconds * fs:
+            dropped[f"shorter than {min_seconds:g} s"] += 1
+            reasons[utterance.id] = f"too_short seconds={samples / fs:.4f} min_seconds={min_seconds:g}"
+            continue
+        if samples > max_seconds * fs:
+            dropped[f"longer than {max_seconds:g} s"] += 1
+            reasons[utterance.id] = f"too_long seconds={samples / fs:.4f} max_seconds={max_seconds:g}"
+            continue
+        if tokenizer:
+            ids, frames = tokenizer.ids(utterance.text), count_encoder_frames(samples)
+            if frames < count_ctc_frames(ids):
+                dropped["with more text than frames"] += 1
+                repeats = count_ctc_frames(ids) - len(ids)
+                reasons[utterance.id] = f"too_few_frames frames={frames} tokens={len(ids)} repeats={repeats}"
+                continue
+        kept.append(utterance)
+    write_list(log, reasons)
+    summary = SelectionSummary(out.name, len(utterances), dropped, log)
+    if not kept:
+        raise UserError(f"{summary}: nothing is left of {source}: widen the limits")
+    if source == directory:
+        shutil.rmtree(out / UNFILTERED, ignore_errors=True)  # of other lists than these
+    write_dump_lists(out, kept, num_samples)
+    write_list(out / "speech_shape", {utterance.id: num_samples[utterance.id] for utterance in kept})
+    return summary

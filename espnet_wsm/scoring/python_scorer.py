@@ -1,0 +1,112 @@
+"""Error counts, and the Python scorer that checks sclite: jiwer's alignment over given tokens."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from importlib.metadata import version
+
+import jiwer
+
+from espnet_wsm.scoring.trn import TextPair
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Raw counts over one or many utterances; counts add with ``+``. Rates need at least one word.
+
+    ``words`` are the tokens of the reference (characters for CER) = correct + substitutions + deletions.
+    """
+
+    sentences: int = 0
+    words: int = 0
+    correct: int = 0
+    substitutions: int = 0
+    deletions: int = 0
+    insertions: int = 0
+    sentence_errors: int = 0
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(Counts)))
+
+    @classmethod
+    def of_utterance(cls, correct: int, substitutions: int, deletions: int, insertions: int) -> "Counts":
+        """Counts of one utterance, in the order of sclite's ``Scores: (#C #S #D #I)``."""
+        wrong = int(substitutions + deletions + insertions > 0)
+        words = correct + substitutions + deletions
+        return cls(1, words, correct, substitutions, deletions, insertions, wrong)
+
+    @property
+    def errors(self) -> int:
+        """Substitutions + deletions + insertions."""
+        return self.substitutions + self.deletions + self.insertions
+
+    @property
+    def correct_rate(self) -> float:
+        """Correct words in percent of the reference words, sclite's ``Corr``."""
+        return 100 * self.correct / self.words
+
+    @property
+    def substitution_rate(self) -> float:
+        """Substitutions in percent of the reference words, sclite's ``Sub``."""
+        return 100 * self.substitutions / self.words
+
+    @property
+    def deletion_rate(self) -> float:
+        """Deletions in percent of the reference words, sclite's ``Del``."""
+        return 100 * self.deletions / self.words
+
+    @property
+    def insertion_rate(self) -> float:
+        """Insertions in percent of the reference words, sclite's ``Ins``."""
+        return 100 * self.insertions / self.words
+
+    @property
+    def error_rate(self) -> float:
+        """Errors in percent of the reference words, sclite's ``Err``: the WER or CER."""
+        return 100 * self.errors / self.words
+
+    @property
+    def sentence_error_rate(self) -> float:
+        """Utterances with any error in percent of the utterances, sclite's ``S.Err``."""
+        return 100 * self.sentence_errors / self.sentences
+
+
+@dataclass(frozen=True)
+class ScorerResult:
+    """What one scorer says of a set: the counts, or the reason why there are none."""
+
+    counts: Counts | None
+    version: str | None
+    reason: str | None = None
+
+
+def align_tokens(pairs: Sequence[TextPair]) -> list[list[jiwer.AlignmentChunk]]:
+    """Align each pair with least edits, all of cost 1: per pair its chunks (token ranges of both sides)."""
+
+    def as_given(sentences: list[list[str]]) -> list[list[str]]:  # jiwer's default splits words itself
+        return sentences
+
+    if not pairs:
+        return []
+    return jiwer.process_words(
+        [list(pair.reference) for pair in pairs],
+        [list(pair.hypothesis) for pair in pairs],
+        reference_transform=as_given,
+        hypothesis_transform=as_given,
+    ).alignments
+
+
+def score_utterances(pairs: Sequence[TextPair]) -> list[Counts]:
+    """Counts of each pair, in the given order; an empty hypothesis is all deletions."""
+    scores = []
+    for alignment in align_tokens(pairs):
+        size = {"equal": 0, "substitute": 0, "delete": 0, "insert": 0}
+        for chunk in alignment:
+            length = max(chunk.ref_end_idx - chunk.ref_start_idx, chunk.hyp_end_idx - chunk.hyp_start_idx)
+            size[chunk.type] += length
+        scores.append(Counts.of_utterance(*size.values()))
+    return scores
+
+
+def score_with_jiwer(pairs: Sequence[TextPair]) -> ScorerResult:
+    """Total counts over ``pairs``, and jiwer's version."""
+    return ScorerResult(sum(score_utterances(pairs), Counts()), version("jiwer"))

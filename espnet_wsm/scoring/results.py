@@ -1,0 +1,332 @@
+"""The record of a scored set (score.json, examples.md), and the tables made of many records (RESULTS.md)."""
+
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from espnet_wsm.data.lists import write_text
+from espnet_wsm.errors import UserError
+from espnet_wsm.scoring.python_scorer import Counts, ScorerResult, align_tokens
+from espnet_wsm.scoring.trn import TOKENIZERS, TextPair
+
+SCORERS = ("sclite", "python")
+TRAIN, SCORE = "3 (train)", "5 (score)"  # the stages that write what is collected here
+COUNT_COLUMNS = ("Snt", "Wrd", "Corr", "Sub", "Del", "Ins", "Err", "S.Err")
+NONE = "–"
+NOT_AVAILABLE = "n/a"
+BY_PYTHON = "†"  # marks a figure that stands in for sclite's
+RANDOM_UPSTREAM = "random upstream"
+
+Scores = dict[str, dict[str, ScorerResult]]  # metric -> scorer -> result
+
+
+@dataclass(frozen=True)
+class SetScore:
+    """What stage 5 left for one decoded set; ``label`` tells sets of several decoding directories apart."""
+
+    label: str
+    scores: Scores
+    examples: str
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What training and scoring left in one ESPnet experiment directory."""
+
+    name: str
+    encoder: dict[str, Any]
+    parameters: dict[str, Any]
+    run: dict[str, Any]
+    sets: tuple[SetScore, ...]
+
+
+def write_score(path: Path, set_name: str, scores: Scores) -> None:
+    """Write score.json: ``{"set": ..., metric: {scorer: {"counts", "version", "reason"}}}``, atomically."""
+    record = {"set": set_name}
+    record |= {metric: {name: asdict(scores[metric][name]) for name in SCORERS} for metric in TOKENIZERS}
+    write_text(path, json.dumps(record, indent=2, ensure_ascii=False).split("\n"))
+
+
+def read_score(path: Path) -> tuple[str, Scores]:
+    """Set name and scores of a score.json; UserError when it is not what :func:`write_score` wrote."""
+    record = _read_mapping(path, ("set", *TOKENIZERS), SCORE)
+    try:
+        scores = {
+            metric: {name: _read_result(record[metric][name]) for name in SCORERS} for metric in TOKENIZERS
+        }
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{path} is not a score record ({error}): run stage {SCORE} again") from error
+    return record["set"], scores
+
+
+def _read_result(entry: dict[str, Any]) -> ScorerResult:
+    counts = None if entry["counts"] is None else Counts(**entry["counts"])
+    return ScorerResult(counts, entry["version"], entry["reason"])
+
+
+def _read_mapping(path: Path, keys: Iterable[str], stage: str) -> dict[str, Any]:
+    """The mapping in a JSON or YAML file that has ``keys``; any fault is a UserError that names the stage."""
+    load = yaml.safe_load if path.suffix == ".yaml" else json.loads
+    try:
+        record = load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): run stage {stage}") from error
+    except (ValueError, yaml.YAMLError) as error:
+        what = " ".join(str(error).split())
+        raise UserError(f"{path} is damaged ({what}): run stage {stage} again") from error
+    if not isinstance(record, dict):
+        raise UserError(f"{path} holds no mapping: run stage {stage} again")
+    if missing := [key for key in keys if key not in record]:
+        raise UserError(f"{path} has no entry {', '.join(missing)}: run stage {stage} again")
+    return record
+
+
+def format_counts(counts: Counts) -> tuple[str, ...]:
+    """The cells of COUNT_COLUMNS: two integers, then percentages with one decimal, as sclite prints them."""
+    rates = (
+        counts.correct_rate,
+        counts.substitution_rate,
+        counts.deletion_rate,
+        counts.insertion_rate,
+        counts.error_rate,
+        counts.sentence_error_rate,
+    )
+    return (str(counts.sentences), str(counts.words), *(f"{rate:.1f}" for rate in rates))
+
+
+def render_summary(set_name: str, scores: Scores) -> str:
+    """The scores of one set as an aligned table, a line per metric and scorer."""
+    rows = []
+    for metric, results in scores.items():
+        for scorer, result in results.items():
+            missing = (NOT_AVAILABLE,) * len(COUNT_COLUMNS)
+            rows.append(
+                (set_name, metric, scorer, *(format_counts(result.counts) if result.counts else missing))
+            )
+    return render_table(("set", "metric", "scorer", *COUNT_COLUMNS), rows, num_left=3)
+
+
+def find_disagreements(set_name: str, scores: Scores) -> Iterator[str]:
+    """A sentence per metric that sclite did not score, or whose total of errors the two scorers differ in.
+
+    Their splits into substitutions, deletions and insertions may differ: sclite aligns with costs 4, 3, 3 and
+    jiwer with 1, 1, 1, which also makes sclite's total the larger one where they differ.
+    """
+    for metric, results in scores.items():
+        sclite, python = results["sclite"], results["python"]
+        if sclite.counts is None:
+            yield f"{set_name} {metric}: scored by Python alone: {sclite.reason}"
+        elif sclite.counts.errors != python.counts.errors:
+            yield (
+                f"{set_name} {metric}: sclite counts {sclite.counts.errors} errors, "
+                f"Python {python.counts.errors} (their alignments have different costs)"
+            )
+
+
+def render_examples(pairs: Sequence[TextPair], number: int) -> str:
+    """A Markdown table of ``number`` utterances taken evenly over ``pairs``; words in error are bold."""
+    number = min(number, len(pairs))
+    chosen = [pairs[index * len(pairs) // number] for index in range(number)]
+    rows = []
+    for pair, alignment in zip(chosen, align_tokens(chosen), strict=True):
+        reference, hypothesis = [], []
+        for chunk in alignment:
+            right = chunk.type == "equal"
+            reference.append(_mark(pair.reference[chunk.ref_start_idx : chunk.ref_end_idx], right))
+            hypothesis.append(_mark(pair.hypothesis[chunk.hyp_start_idx : chunk.hyp_end_idx], right))
+        texts = (" ".join(filter(None, side)) for side in (reference, hypothesis))
+        rows.append((_escape_markdown(pair.id), *texts))
+    return render_table(("id", "ref", "hyp"), rows, num_left=3)
+
+
+def _mark(words: Sequence[str], right: bool) -> str:
+    text = _escape_markdown(" ".join(words))
+    return text if right or not text else f"**{text}**"
+
+
+def _escape_markdown(text: str) -> str:
+    """``text`` as a table cell that shows it literally; an underscore inside a word needs no escape."""
+    return re.sub(r"([\\`*\[\]<&|~$]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", text)
+
+
+def render_table(header: Sequence[str], rows: Iterable[Sequence[str]], num_left: int) -> str:
+    """A Markdown table with padded columns, the first ``num_left`` left-aligned; cells are Markdown."""
+    rows = [header, *rows]
+    widths = [max(3, *map(len, column)) for column in zip(*rows, strict=True)]
+    rule = ["-" * width if i < num_left else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
+    lines = []
+    for row in (rows[0], rule, *rows[1:]):
+        padded = zip(row, widths, strict=True)
+        cells = (c.ljust(w) if i < num_left else c.rjust(w) for i, (c, w) in enumerate(padded))
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def name_experiment(directory: Path) -> str:
+    """``<recipe>/<name>`` for ``.../<recipe>/asr1/exp/<name>``, else the last part of the path."""
+    parts = Path(os.path.abspath(directory)).parts
+    in_recipe = len(parts) >= 4 and parts[-3:-1] == ("asr1", "exp")
+    return f"{parts[-4]}/{parts[-1]}" if in_recipe else parts[-1]
+
+
+def collect_experiments(arguments: Iterable[str]) -> list[Experiment]:
+    """Read the experiments ``DIR`` or ``label=DIR``, sorted by name.
+
+    Raises:
+        UserError: a directory or one of its files is missing or damaged, or two experiments have one name.
+    """
+    experiments: dict[str, Experiment] = {}
+    for argument in arguments:
+        label, separator, directory = argument.partition("=")
+        if not separator or Path(argument).is_dir():
+            label, directory = name_experiment(Path(argument)), argument
+        if not label:
+            raise UserError(f"{argument} has an empty label: write label=DIR")
+        if label in experiments:
+            raise UserError(f"{argument}: another experiment is called {label}: name one with label=DIR")
+        experiments[label] = _read_experiment(label, Path(directory))
+    return [experiments[name] for name in sorted(experiments)]
+
+
+def _read_experiment(name: str, directory: Path) -> Experiment:
+    if not directory.is_dir():
+        raise UserError(f"{directory} is not a directory: name an experiment, e.g. exp/asr_train")
+    config = _read_mapping(directory / "config.yaml", ["encoder_conf"], TRAIN)
+    parameters = _read_mapping(directory / "parameters.json", ["trainable", "total", "upstream"], TRAIN)
+    run = _read_mapping(directory / "run.json", ["command", "git", "date"], TRAIN)
+    records = sorted(directory.glob("decode*/*/score.json"))
+    if not records:
+        raise UserError(f"{directory} has no decode*/*/score.json: run stage {SCORE}")
+    several = len({record.parent.parent for record in records}) > 1
+    sets = []
+    for record in records:
+        set_name, scores = read_score(record)
+        label = f"{set_name} ({record.parent.parent.name})" if several else set_name
+        try:
+            examples = (record.parent / "examples.md").read_text(encoding="utf-8").rstrip("\n")
+        except OSError as error:
+            file = record.parent / "examples.md"
+            raise UserError(f"{file} cannot be read ({error.strerror}): run stage {SCORE}") from error
+        sets.append(SetScore(label, scores, examples))
+    sets.sort(key=lambda score: score.label)
+    return Experiment(name, config["encoder_conf"] or {}, parameters, run, tuple(sets))
+
+
+def render_results(title: str, note: str | None, experiments: Sequence[Experiment]) -> str:
+    """RESULTS.md: versions, a WER and a CER table, what was trained and how, and examples."""
+    results = [
+        result for e in experiments for s in e.sets for by in s.scores.values() for result in by.items()
+    ]
+    parts = [
+        "<!-- Written by `python -m espnet_wsm.bin.make_results`; edit its input instead. -->",
+        f"# {title}",
+    ]
+    parts += [note] if note else []
+    parts.append(_render_versions(results))
+    parts += render_rate_tables(experiments)
+    if reasons := sorted({result.reason for _, result in results if result.reason}):
+        parts.append(
+            f"{BY_PYTHON} counted by the Python scorer (jiwer), not by sclite: {'; '.join(reasons)}."
+        )
+    if any(RANDOM_UPSTREAM in _describe_upstream(e) for e in experiments):
+        parts.append(
+            f"Error rates on a {RANDOM_UPSTREAM}, which was never trained, show that the recipe runs and "
+            "nothing about the method."
+        )
+    parts += ["## Experiments", _render_runs(experiments), "## Examples", "Words in error are **bold**."]
+    for experiment in experiments:
+        for score in experiment.sets:
+            parts += [f"### {experiment.name}, {score.label}", score.examples]
+    return "\n\n".join(parts)
+
+
+def _render_versions(results: Iterable[tuple[str, ScorerResult]]) -> str:
+    """Packages as installed here, scorers as recorded when the sets were scored."""
+    found = {"espnet": "espnet", "torch": "torch", "s3prl": "espnet-s3prl"}
+    for name, package in found.items():
+        try:
+            found[name] = version(package)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    results = list(results)
+    for name, scorer in (("jiwer", "python"), ("sclite", "sclite")):
+        versions = {result.version for key, result in results if key == scorer and result.version}
+        found[name] = " and ".join(sorted(versions)) or NOT_AVAILABLE
+    return "Versions: " + ", ".join(f"{name} {number}" for name, number in found.items()) + "."
+
+
+def render_rate_tables(experiments: Sequence[Experiment]) -> Iterator[str]:
+    """Heading and table of each metric, a row per experiment and set."""
+    header = ("experiment", "set", "k", "mixer", "window", *COUNT_COLUMNS, "Err (Python)")
+    for metric in TOKENIZERS:
+        rows = []
+        for experiment in experiments:
+            encoder = [
+                _format_cell(experiment.encoder.get(key)) for key in ("num_replaced", "mixer", "window")
+            ]
+            for score in experiment.sets:
+                names = (_format_cell(experiment.name), _format_cell(score.label))
+                rows.append((*names, *encoder, *_format_rates(score.scores[metric])))
+        yield f"## {metric.upper()}"
+        yield render_table(header, rows, num_left=5)
+
+
+def _format_rates(results: dict[str, ScorerResult]) -> tuple[str, ...]:
+    """COUNT_COLUMNS by sclite, then Python's Err. Without sclite Err is n/a and the rest Python's, marked."""
+    python = format_counts(results["python"].counts)
+    err = COUNT_COLUMNS.index("Err")
+    if results["sclite"].counts:
+        return (*format_counts(results["sclite"].counts), python[err])
+    cells = [*python[:2], *(f"{cell} {BY_PYTHON}" for cell in python[2:])]
+    cells[err] = NOT_AVAILABLE
+    return (*cells, python[err])
+
+
+def _format_cell(value: object) -> str:
+    """One cell of Markdown: None is a dash, a list is separated by commas."""
+    if value is None:
+        return NONE
+    if isinstance(value, list):
+        return ", ".join(map(_format_cell, value))
+    return _escape_markdown(" ".join(str(value).split()))
+
+
+def _render_runs(experiments: Sequence[Experiment]) -> str:
+    header = ("experiment", "upstream", "trainable/total parameters", "git", "date", "command")
+    rows = []
+    for experiment in experiments:
+        parameters, run = experiment.parameters, experiment.run
+        rows.append(
+            (
+                _format_cell(experiment.name),
+                _format_cell(_describe_upstream(experiment)),
+                f"{parameters['trainable']:,} / {parameters['total']:,}",
+                _format_cell(run["git"]),
+                _format_cell(run["date"]),
+                _format_code(str(run["command"])),
+            )
+        )
+    return render_table(header, rows, num_left=len(header))
+
+
+def _describe_upstream(experiment: Experiment) -> str:
+    """Name, file and description. Of an absolute path only the last part, which means the same elsewhere."""
+    upstream = experiment.parameters["upstream"] or {}
+    text = upstream.get("name") or NONE
+    if path := upstream.get("path"):
+        text += f" ({Path(path).name if Path(path).is_absolute() else path})"
+    return f"{text}: {upstream['description']}" if upstream.get("description") else text
+
+
+def _format_code(text: str) -> str:
+    """A code span for a table cell: pipes escaped, the fence longer than any run of back-ticks inside."""
+    text = " ".join(text.split()).replace("|", "\\|")
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence}{text}{fence}" if len(fence) == 1 else f"{fence} {text} {fence}"

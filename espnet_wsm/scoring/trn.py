@@ -1,0 +1,117 @@
+"""Pair reference and hypothesis by utterance id, and write them as ESPnet's ``ref.trn`` and ``hyp.trn``."""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from espnet_wsm.data.lists import byte_order, name_some, raise_collected, write_text
+from espnet_wsm.errors import UserError
+
+# As sclite and Kaldi split. `str.split()` would also split at the no-break space and other Unicode spaces.
+ASCII_SPACE = re.compile(r"[ \t\r\v\f]+")
+BLANK = "<space>"  # ESPnet's character token for the blank between words
+
+
+@dataclass(frozen=True)
+class TextPair:
+    """Reference and hypothesis of one utterance as tokens: words, or characters after split_characters."""
+
+    id: str
+    speaker: str
+    reference: tuple[str, ...]
+    hypothesis: tuple[str, ...]
+
+
+def read_kaldi_text(path: Path) -> dict[str, tuple[str, ...]]:
+    """Read ``id word word ...`` lines into id -> words, in the order of the file; an id alone has no words.
+
+    Lines end at the line feed and words at ASCII white space only.
+
+    Raises:
+        UserError: the file cannot be read; a line without an id, not UTF-8, or with an id given before.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}: check the path") from error
+    texts: dict[str, tuple[str, ...]] = {}
+    problems = []
+    for number, raw in enumerate(data.removesuffix(b"\n").split(b"\n") if data else [], start=1):
+        try:
+            words = [word for word in ASCII_SPACE.split(raw.decode("utf-8")) if word]
+        except UnicodeDecodeError as error:
+            problems.append(
+                f"{path}:{number}: not UTF-8 at byte {error.start} of the line (0x{raw[error.start]:02x}): "
+                "convert the file, e.g. with `iconv -f ISO-8859-1 -t UTF-8`"
+            )
+            continue
+        if not words:
+            problems.append(f"{path}:{number}: empty line: remove it, or give it an utterance id")
+        elif words[0] in texts:
+            problems.append(f"{path}:{number}: id {words[0]} was given before: keep one of its lines")
+        else:
+            texts[words[0]] = tuple(words[1:])
+    raise_collected(problems, path)
+    return texts
+
+
+def pair_texts(reference: Path, hypothesis: Path, utt2spk: Path | None = None) -> list[TextPair]:
+    """Pair two Kaldi texts by id, sorted by id as ``LC_ALL=C sort`` does.
+
+    Without ``utt2spk`` every utterance is its own speaker, Kaldi's convention. An empty hypothesis is kept:
+    it counts as deletions. Ids that only ``utt2spk`` knows are ignored.
+
+    Raises:
+        UserError: as :func:`read_kaldi_text`; no reference at all; an empty reference; an id of one text that
+            the other lacks; a reference whose id has no speaker, or not exactly one.
+    """
+    references, hypotheses = read_kaldi_text(reference), read_kaldi_text(hypothesis)
+    if not references:
+        raise UserError(f"{reference} is empty: it needs one line per utterance")
+    problems = []
+    if empty := [key for key, words in references.items() if not words]:
+        problems.append(
+            f"{reference}: empty reference of {name_some(empty)}: an error rate needs reference words, "
+            "remove these utterances from the set"
+        )
+    if missing := [key for key in references if key not in hypotheses]:
+        problems.append(
+            f"{hypothesis}: no hypothesis for {name_some(missing)} of {reference}: decode again; an empty "
+            "hypothesis is a line with the id alone"
+        )
+    if unknown := [key for key in hypotheses if key not in references]:
+        problems.append(
+            f"{hypothesis}: {name_some(unknown)} not in {reference}: score against the set that was decoded"
+        )
+    speakers = {key: (key,) for key in references} if utt2spk is None else read_kaldi_text(utt2spk)
+    if lacking := [key for key in references if len(speakers.get(key, ())) != 1]:
+        problems.append(
+            f"{utt2spk}: {name_some(lacking)} needs one line `utterance speaker`: add or correct it"
+        )
+    raise_collected(problems, hypothesis)
+    return [
+        TextPair(key, speakers[key][0], references[key], hypotheses[key])
+        for key in sorted(references, key=byte_order)
+    ]
+
+
+def split_characters(pair: TextPair) -> TextPair:
+    """The tokens of the character error rate: every code point, ``<space>`` between words, as ESPnet does."""
+
+    def split(words: Iterable[str]) -> tuple[str, ...]:
+        return tuple(BLANK if char == " " else char for char in " ".join(words))
+
+    return replace(pair, reference=split(pair.reference), hypothesis=split(pair.hypothesis))
+
+
+# Metric -> how the words of a pair become its tokens.
+TOKENIZERS: dict[str, Callable[[TextPair], TextPair]] = {"wer": lambda pair: pair, "cer": split_characters}
+
+
+def write_trns(directory: Path, pairs: Iterable[TextPair]) -> None:
+    """Write ``ref.trn`` and ``hyp.trn``: tokens, a tab, ``(speaker-id)``, as ESPnet's asr.sh; atomically."""
+    pairs = list(pairs)
+    for name, side in (("ref.trn", "reference"), ("hyp.trn", "hypothesis")):
+        lines = (f"{' '.join(getattr(pair, side))}\t({pair.speaker}-{pair.id})" for pair in pairs)
+        write_text(directory / name, lines)
