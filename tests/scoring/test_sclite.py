@@ -2,7 +2,9 @@
 
 import random
 import string
+import time
 import unicodedata
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -187,12 +189,25 @@ def test_sclite_is_found_through_sctk(tmp_path, monkeypatch):
     assert find_sclite() == [str(tmp_path / "sctk"), "sclite"]
 
 
+def is_running(pid: str) -> bool:
+    """Whether the process exists and is no zombie, by Linux's /proc."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def test_hanging_sclite_is_given_up_with_its_children(tmp_path, fake_sclite):
-    """The script waits for a child that holds the pipe, as `sctk` does: killing it alone would hang."""
-    fake_sclite("sleep 60\necho done")
+    """`sctk` is a shell script: killing it alone would leave sclite running for ever."""
+    fake_sclite(f"sleep 60 &\necho $! > {tmp_path}/child\nwait")
     result = run_sclite(ONE, tmp_path / "result.txt", timeout=0.5)
     assert result.counts is None and result.version == "9 (SCTK 8)"
     assert result.reason == "sclite did not finish within 0.5 s"
+    child = (tmp_path / "child").read_text().strip()
+    deadline = time.monotonic() + 5
+    while is_running(child) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not is_running(child)
 
 
 def test_crashing_sclite_is_a_reason(tmp_path, fake_sclite):

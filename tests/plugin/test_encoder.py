@@ -1,0 +1,145 @@
+"""The encoder behind ESPnet's interface."""
+
+import argparse
+import copy
+
+import pytest
+import torch
+from espnet2.tasks.asr import ASRTask, encoder_choices
+from espnet2.utils.get_default_kwargs import get_default_kwargs
+
+from espnet_wsm.errors import UserError
+from espnet_wsm.plugin import register
+from espnet_wsm.plugin.encoder import WsmS3prlEncoder
+from espnet_wsm.upstream import MIXERS
+
+TOKENS = ["<blank>", "<unk>", "A", "B", "<sos/eos>"]
+
+
+@pytest.fixture
+def make_encoder(upstream_path):
+    """``make_encoder(family, pre_norm, **conf)``."""
+
+    def make(family: str = "hf_hubert", pre_norm: bool = True, **conf) -> WsmS3prlEncoder:
+        name, path = upstream_path(family, pre_norm)
+        torch.manual_seed(0)
+        return WsmS3prlEncoder(1, upstream=name, path=path, **{"window": 3} | conf)
+
+    return make
+
+
+def pad(wavs: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.nn.utils.rnn.pad_sequence(wavs, batch_first=True), torch.tensor([len(w) for w in wavs])
+
+
+def test_it_is_registered_under_its_name_with_the_defaults_of_the_configuration():
+    assert encoder_choices.get_class(register.NAME) is WsmS3prlEncoder
+    defaults = get_default_kwargs(WsmS3prlEncoder)
+    assert defaults["num_replaced"] == 2 and defaults["mixer"] == "wsm"
+
+
+@pytest.mark.parametrize("mixer", sorted(MIXERS))
+def test_frames_and_lengths_follow_the_upstream(make_encoder, family_name, wavs, mixer):
+    encoder = make_encoder(family_name, mixer=mixer).eval()
+    out, lengths, state = encoder(*pad(wavs))
+    assert out.shape == (3, 49, encoder.output_size()) and state is None
+    assert lengths[0] == 49 and lengths.dtype == torch.long
+    # (n - 400) // 320 + 1; S3PRL's native HuBERT rounds its padding mask up.
+    expected = [49, 29, 14] if family_name != "hubert" else [49, 30, 15]
+    assert lengths.tolist() == expected
+    assert out.isfinite().all()
+
+
+def test_an_utterance_alone_equals_the_same_in_a_batch(make_encoder, wavs):
+    encoder = make_encoder().eval()
+    together, lengths, _ = encoder(*pad(wavs))
+    for b, wav in enumerate(wavs):
+        alone, length, _ = encoder(*pad([wav]))
+        assert length.item() == lengths[b]
+        torch.testing.assert_close(together[b, : lengths[b]], alone[0], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("family_name", ["hf_hubert", "wav2vec2"])
+def test_less_than_one_frame_of_audio_gives_one_frame(make_encoder, family_name):
+    encoder = make_encoder(family_name).eval()
+    for wavs in ([torch.randn(7)], [torch.randn(7), torch.randn(4000)]):
+        out, lengths, _ = encoder(*pad(wavs))
+        assert lengths[0] == 1 and out.isfinite().all()
+
+
+def test_training_mode_leaves_the_prefix_deterministic(make_encoder, wavs):
+    encoder = make_encoder(dropout=0.5).train()
+    xs, ns = pad(wavs)
+    hidden = [encoder.prefix([x[:n] for x, n in zip(xs, ns, strict=True)])[0] for _ in range(2)]
+    assert torch.equal(*hidden)
+    assert not torch.equal(encoder(xs, ns)[0], encoder(xs, ns)[0])
+
+
+def test_autocast_trains(make_encoder, wavs):
+    encoder = make_encoder().train()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out, _, _ = encoder(*pad(wavs))
+        out.float().pow(2).mean().backward()
+    grads = [p.grad for p in encoder.parameters() if p.requires_grad]
+    assert all(g is not None and g.isfinite().all() for g in grads)
+    assert all(p.grad is None for p in encoder.prefix.parameters())
+
+
+def test_the_suffix_compiles(make_encoder, wavs):
+    encoder = make_encoder().eval()
+    hidden, mask = encoder.prefix(wavs)
+    compiled = torch.compile(encoder.suffix)
+    torch.testing.assert_close(compiled(hidden, mask), encoder.suffix(hidden, mask), atol=1e-5, rtol=1e-4)
+
+
+def build(encoder_conf: dict, **changes):
+    args = argparse.Namespace(
+        token_list=TOKENS, input_size=1, frontend=None, frontend_conf={}, specaug=None, normalize=None,
+        preencoder=None, encoder="wsm_s3prl", encoder_conf=encoder_conf, postencoder=None, decoder=None,
+        ctc_conf={}, model="espnet", model_conf={"ctc_weight": 1.0}, init=None,
+    )  # fmt: skip
+    vars(args).update(changes)
+    return ASRTask.build_model(args)
+
+
+@pytest.mark.parametrize("mixer", ["wsm", "attention", "random_attention"])
+def test_espnets_init_keeps_the_upstream_and_touches_the_new_blocks(upstream_path, mixer):
+    name, path = upstream_path("hf_hubert", True)
+    conf = {"upstream": name, "path": path, "mixer": mixer}
+    plain = WsmS3prlEncoder(1, **conf).state_dict()
+    model = build(copy.deepcopy(conf), init="xavier_uniform")
+    changed = {k for k, v in model.encoder.state_dict().items() if not torch.equal(v, plain[k])}
+    if mixer == "attention":
+        assert not changed
+    else:
+        assert changed and all(".attention." in k and k.startswith("suffix.layers.") for k in changed)
+
+
+@pytest.mark.parametrize(
+    ("decoder", "decoder_conf"), [("transformer", {"num_blocks": 1, "linear_units": 16}), ("rnn", {})]
+)
+def test_a_hybrid_decoder_is_one_configuration_away(upstream_path, wavs, decoder, decoder_conf):
+    name, path = upstream_path("hf_hubert", True)
+    model = build(
+        {"upstream": name, "path": path},
+        decoder=decoder,
+        decoder_conf=decoder_conf,
+        model_conf={"ctc_weight": 0.3},
+    )
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    before = copy.deepcopy(model.state_dict())
+    speech, lengths = pad(wavs)
+    loss, stats, _ = model(speech, lengths, torch.tensor([[2, 3], [3, -1], [2, -1]]), torch.tensor([2, 1, 1]))
+    loss.backward()
+    optimizer.step()
+    assert stats["loss_att"] > 0 and stats["loss_ctc"] > 0
+    changed = {k for k, v in model.state_dict().items() if not torch.equal(v, before[k])}
+    assert any(k.startswith("decoder.") for k in changed)
+    assert any(k.startswith("encoder.suffix.") for k in changed)
+    assert not any(k.startswith("encoder.prefix.") for k in changed)
+
+
+def test_a_wrong_configuration_is_a_user_error(upstream_path):
+    name, path = upstream_path("hf_hubert", True)
+    with pytest.raises(UserError, match="num_replaced is 9, but hf_hubert_custom has only 3 layers"):
+        build({"upstream": name, "path": path, "num_replaced": 9})
