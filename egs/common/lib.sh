@@ -46,7 +46,8 @@ root=${common%/egs/common}
 # run.sh has changed into its own folder, where $0 may no longer lead.
 script=${PWD}/${0##*/}
 [[ -f ${script} ]] || script=$0
-export PATH="${root}/.venv/bin:${PATH}"
+# The project's environment when there is one, else the active one.
+[[ ! -d ${root}/.venv/bin ]] || export PATH="${root}/.venv/bin:${PATH}"
 # One sorting order everywhere, and text that passes through unchanged.
 export LC_ALL=C PYTHONIOENCODING=utf-8 PYTHONUTF8=1 PYTHONUNBUFFERED=1
 # What the user typed, for the record; the stages that run.sh starts inherit it.
@@ -62,7 +63,7 @@ die() {
 # run_stages: the stages from --stage to --stop_stage, each a process of its own with every shared option.
 run_stages() {
     local names=(data frontend train decode score) options=() name number
-    [[ -x ${root}/.venv/bin/python ]] || die "there is no environment yet; run ${root}/tools/setup.sh"
+    python -c 'import espnet_wsm' 2>/dev/null || die "espnet_wsm is not installed; run ${root}/tools/setup.sh"
     for name in $(declared_options "${common}/lib.sh"); do
         options+=("--${name}" "${!name}")
     done

@@ -23,14 +23,5 @@ done
 # All experiments of the recipe that have been scored, whatever the language.
 all=${exp_dir}
 [[ -z ${lang} ]] || all=${exp_dir%/"${lang}"}
-experiments=()
-while IFS= read -r file; do
-    experiments+=("${file%/decode_*}")
-done < <(find "${all}" -path '*/decode_*/*/score.json' | sort)
-mapfile -t experiments < <(printf '%s\n' "${experiments[@]}" | sort -u)
-recipe=$(basename "$(dirname "${PWD}")")
-labelled=()
-for folder in "${experiments[@]}"; do
-    labelled+=("${recipe}/${folder#"${all}"/}=${folder}")
-done
-python -m espnet_wsm.bin.make_results --out RESULTS.md --title "Results: ${recipe}" "${labelled[@]}"
+python -m espnet_wsm.bin.make_results --out RESULTS.md \
+    --title "Results: $(basename "$(dirname "${PWD}")")" "${all}"

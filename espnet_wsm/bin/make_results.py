@@ -18,8 +18,8 @@ def make_parser() -> argparse.ArgumentParser:
         "experiments",
         nargs="+",
         metavar="[LABEL=]EXP_DIR",
-        help="trained and scored experiment; LABEL is its name in the tables, "
-        "by default <recipe>/<name> for egs/<recipe>/asr1/exp/<name>, else the directory's name",
+        help="trained and scored experiment, or a folder with any number of them; LABEL is its name in the "
+        "tables, by default <recipe>/<name> for egs/<recipe>/asr1/exp/<name>, else the directory's name",
     )
     return parser
 

@@ -170,14 +170,21 @@ def render_table(header: Sequence[str], rows: Iterable[Sequence[str]], num_left:
 
 
 def name_experiment(directory: Path) -> str:
-    """``<recipe>/<name>`` for ``.../<recipe>/asr1/exp/<name>``, else the last part of the path."""
+    """``<recipe>/<names>`` for ``.../<recipe>/asr1/exp/<names>``, else the last part of the path."""
     parts = Path(os.path.abspath(directory)).parts
-    in_recipe = len(parts) >= 4 and parts[-3:-1] == ("asr1", "exp")
-    return f"{parts[-4]}/{parts[-1]}" if in_recipe else parts[-1]
+    for index in range(len(parts) - 3, 0, -1):
+        if parts[index : index + 2] == ("asr1", "exp"):
+            return "/".join((parts[index - 1], *parts[index + 2 :]))
+    return parts[-1]
+
+
+def find_scored(root: Path) -> list[Path]:
+    """The experiments below ``root`` that have been scored."""
+    return sorted({record.parents[2] for record in root.glob("**/decode*/*/score.json")})
 
 
 def collect_experiments(arguments: Iterable[str]) -> list[Experiment]:
-    """Read the experiments ``DIR`` or ``label=DIR``, sorted by name.
+    """Read the experiments ``DIR`` or ``label=DIR``, or all scored ones below a ``DIR``, sorted by name.
 
     Raises:
         UserError: a directory or one of its files is missing or damaged, or two experiments have one name.
@@ -185,13 +192,18 @@ def collect_experiments(arguments: Iterable[str]) -> list[Experiment]:
     experiments: dict[str, Experiment] = {}
     for argument in arguments:
         label, separator, directory = argument.partition("=")
-        if not separator or Path(argument).is_dir():
-            label, directory = name_experiment(Path(argument)), argument
-        if not label:
-            raise UserError(f"{argument} has an empty label: write label=DIR")
-        if label in experiments:
-            raise UserError(f"{argument}: another experiment is called {label}: name one with label=DIR")
-        experiments[label] = _read_experiment(label, Path(directory))
+        if separator and not Path(argument).is_dir():
+            named = {Path(directory): label}
+        else:
+            root = Path(argument)
+            below = [] if (root / "config.yaml").is_file() else find_scored(root)
+            named = {path: name_experiment(path) for path in below or [root]}
+        for path, label in named.items():
+            if not label:
+                raise UserError(f"{argument} has an empty label: write label=DIR")
+            if label in experiments:
+                raise UserError(f"{argument}: another experiment is called {label}: name one with label=DIR")
+            experiments[label] = _read_experiment(label, path)
     return [experiments[name] for name in sorted(experiments)]
 
 

@@ -11,6 +11,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -33,8 +34,12 @@ class ScliteError(RuntimeError):
 
 
 def find_sclite() -> list[str] | None:
-    """The command that starts sclite (on PATH, at Debian's place, through ``sctk``), None without one."""
-    if path := shutil.which("sclite") or shutil.which(DEBIAN_SCLITE):
+    """The command that starts sclite, None without one.
+
+    Looked for on PATH, beside this Python (where tools/setup.sh puts it), at Debian's place, and as ``sctk``.
+    """
+    beside = Path(sys.executable).with_name("sclite")
+    if path := shutil.which("sclite") or shutil.which(beside) or shutil.which(DEBIAN_SCLITE):
         return [os.path.abspath(path)]
     if path := shutil.which("sctk"):
         return [os.path.abspath(path), "sclite"]
