@@ -72,10 +72,11 @@ wait
 failed=0
 for log in "${logs[@]}"; do
     end=$(tail -n 1 "${log}" 2>/dev/null)
-    [[ ${end} != '# ended '*' with status 0' ]] || continue
+    # The command's own last line may lack its line break.
+    [[ ${end} != *'# ended '*' with status 0' ]] || continue
     failed=1
-    [[ ${end} == '# ended '* ]] || end='# ended without a trace: killed, or the log could not be written'
-    echo "local.sh: a job failed: ${end#'# ended '}; the end of ${log}:" >&2
+    [[ ${end} == *'# ended '* ]] || end='# ended without a trace: killed, or the log could not be written'
+    echo "local.sh: a job failed: ${end#*'# ended '}; the end of ${log}:" >&2
     grep -v '^# ' "${log}" 2>/dev/null | tail -n 15 | sed 's/^/    /' >&2
 done
 exit "${failed}"

@@ -173,6 +173,7 @@ def test_escapes_can_be_undone(text):
 
 def test_missing_sclite_is_a_reason_and_leaves_no_old_report(tmp_path, monkeypatch):
     monkeypatch.setattr(sclite, "DEBIAN_SCLITE", str(tmp_path / "sclite"))
+    monkeypatch.setattr(sclite.sys, "executable", str(tmp_path / "python"))
     monkeypatch.setenv("PATH", str(tmp_path))
     (tmp_path / "result.txt").write_text("old")
     assert find_sclite() is None
@@ -183,6 +184,7 @@ def test_missing_sclite_is_a_reason_and_leaves_no_old_report(tmp_path, monkeypat
 
 def test_sclite_is_found_through_sctk(tmp_path, monkeypatch):
     monkeypatch.setattr(sclite, "DEBIAN_SCLITE", str(tmp_path / "sclite"))
+    monkeypatch.setattr(sclite.sys, "executable", str(tmp_path / "python"))
     (tmp_path / "sctk").write_text("#!/bin/sh\n")
     (tmp_path / "sctk").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -1,0 +1,54 @@
+"""Every YAML file of the project is one that its program accepts."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from espnet_wsm.bin import asr_inference_greedy, asr_train
+
+ROOT = Path(__file__).parents[2]
+
+
+def find(pattern: str) -> list[Path]:
+    folders = [ROOT / "conf", *(ROOT / "egs").glob("*/*/conf")]
+    return sorted(file for folder in folders for file in folder.glob(pattern))
+
+
+def name(file: Path) -> str:
+    return str(file.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("file", find("train*.yaml"), ids=name)
+def test_every_training_configuration_builds_its_model(file, upstream_path, tmp_path):
+    upstream, path = upstream_path("hf_hubert", True)
+    (tmp_path / "tokens.txt").write_text("<blank>\n<unk>\n<space>\nA\n<sos/eos>\n")
+    asr_train.main(
+        [
+            "--config", str(file), "--dry_run", "true", "--token_type", "char",
+            "--token_list", str(tmp_path / "tokens.txt"), "--output_dir", str(tmp_path / "exp"),
+            "--encoder_conf", f"upstream={upstream}", "--encoder_conf", f"path={path}",
+        ]
+    )  # fmt: skip
+    built = yaml.safe_load((tmp_path / "exp" / "config.yaml").read_text())
+    asked = yaml.safe_load(file.read_text())
+    assert asked["encoder_conf"].items() <= built["encoder_conf"].items()
+    assert built["max_epoch"] == asked["max_epoch"] and (tmp_path / "exp" / "parameters.json").exists()
+
+
+@pytest.mark.parametrize("file", find("decode*.yaml"), ids=name)
+def test_every_decoding_configuration_is_accepted_by_its_decoder(file):
+    from espnet2.bin import asr_inference
+
+    parser = asr_inference.get_parser() if "beam" in file.name else asr_inference_greedy.get_parser()
+    required = ["--output_dir", "x", "--data_path_and_name_and_type", "a,speech,sound"]
+    required += ["--asr_train_config", "c", "--asr_model_file", "m"]
+    args = vars(parser.parse_args(["--config", str(file), *required]))
+    asked = yaml.safe_load(file.read_text())
+    assert asked.items() <= args.items()
+
+
+def test_no_yaml_file_is_left_unchecked():
+    checked = set(find("train*.yaml")) | set(find("decode*.yaml"))
+    everything = {f for f in ROOT.rglob("*.yaml") if not {".venv", "exp", "dump"} & set(f.parts)}
+    assert checked and everything == checked

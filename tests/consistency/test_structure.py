@@ -1,0 +1,92 @@
+"""The rules of the tree."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "espnet_wsm"
+# What each part may import of the package.
+MAY_IMPORT = {
+    "errors": set(),
+    "mixing": set(),
+    "upstream": {"mixing", "errors"},
+    "plugin": {"mixing", "upstream", "errors"},
+    "data": {"errors"},
+    "scoring": {"data", "errors"},
+    "bin": {"mixing", "upstream", "plugin", "data", "scoring", "errors"},
+}
+
+
+def imported_modules(file: Path) -> set[str]:
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def sources() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("file", sources(), ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_imports_go_one_way(file):
+    part = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    if part == "__init__":
+        return
+    used = {name.split(".")[1] for name in imported_modules(file) if name.startswith("espnet_wsm.")}
+    assert used - {part} <= MAY_IMPORT[part]
+    if part in ("data", "scoring"):
+        heavy = {name.split(".")[0] for name in imported_modules(file)}
+        assert not heavy & {"torch", "torchaudio", "espnet", "espnet2", "s3prl", "transformers"}
+
+
+def test_every_part_of_the_package_has_a_rule():
+    parts = {file.relative_to(PACKAGE).parts[0].removesuffix(".py") for file in sources()}
+    assert parts - {"__init__"} == set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize("command", ["validate_data_dir", "make_tokens", "score", "make_results"])
+def test_data_and_scoring_commands_start_without_torch(command):
+    heavy = "{'torch', 'espnet2', 's3prl'}"
+    code = f"import sys, espnet_wsm.bin.{command}; print(sorted({heavy} & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_espnets_class_registry_is_touched_in_one_file():
+    touching = [f.name for f in sources() if "_choices" in f.read_text(encoding="utf-8")]
+    assert touching == ["register.py"]
+
+
+def tracked_files() -> list[Path]:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return [ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).exists()]
+
+
+def test_there_are_no_symlinks_and_no_large_files():
+    for file in tracked_files():
+        assert not file.is_symlink(), file
+        assert file.stat().st_size < 200_000, file
+
+
+def test_stage_scripts_and_recipes_stay_short():
+    for file in (ROOT / "egs").glob("*/asr1/run.sh"):
+        assert len(file.read_text().splitlines()) <= 40, file
+    for name in ("data", "frontend", "train", "decode", "score"):
+        assert len((ROOT / "egs/common" / f"{name}.sh").read_text().splitlines()) < 100, name
+
+
+def test_modules_mirror_the_tests():
+    for part in ("mixing", "upstream", "plugin", "data", "scoring"):
+        assert list((ROOT / "tests" / part).glob("test_*.py")), part

@@ -1,0 +1,35 @@
+"""A copy of the shell part of the project, so that tests leave the recipes of the checkout alone."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory) -> Path:
+    """``egs`` and ``conf`` in an empty folder; nothing that a run has made there."""
+    copy = tmp_path_factory.mktemp("project")
+    made = shutil.ignore_patterns("data", "dump", "exp", "downloads", "RESULTS.md", "__pycache__")
+    for name in ("egs", "conf"):
+        shutil.copytree(ROOT / name, copy / name, ignore=made)
+    return copy
+
+
+@pytest.fixture(scope="session")
+def shell():
+    """``shell(words, cwd)`` runs a command in the environment of these tests and captures its output."""
+
+    def run(words: list[str], cwd: Path, **more) -> subprocess.CompletedProcess:
+        environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        environment.pop("ESPNET_WSM_COMMAND", None)
+        return subprocess.run(
+            [str(word) for word in words], cwd=cwd, env=environment, capture_output=True, text=True, **more
+        )
+
+    return run

@@ -1,0 +1,211 @@
+"""The stages: mini_an4 from the corpus to the score, and everything that has to stop a stage."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+RECIPE = "egs/mini_an4/asr1"
+QUICK = ["--asr_args", "--max_epoch 2"]
+
+
+@pytest.fixture(scope="module")
+def recipe(project) -> Path:
+    return project / RECIPE
+
+
+@pytest.fixture(scope="module")
+def finished(recipe, shell):
+    """The whole recipe, once; the tests below build on what it left."""
+    result = shell(["./run.sh", *QUICK, "--tag", "first"], recipe)
+    assert result.returncode == 0, result.stderr
+    return result
+
+
+@pytest.mark.recipe
+def test_the_recipe_runs_from_the_corpus_to_the_score(finished, recipe):
+    for number in (1, 2, 3, 4, 5):
+        assert f"Stage {number}: " in finished.stderr
+    decoded = recipe / "exp/asr_first/decode_greedy/test"
+    record = json.loads((decoded / "score.json").read_text())
+    assert record["wer"]["python"]["counts"]["words"] == 10
+    assert record["cer"]["python"]["counts"]["sentences"] == 2
+    results = (recipe / "RESULTS.md").read_text()
+    assert "mini_an4/asr_first" in results and "random upstream" in results
+    assert "egs/mini_an4/asr1/run.sh --asr_args --max_epoch 2 --tag first" in results
+    assert re.search(r"\d[\d,]* / \d[\d,]*", results), "trainable/total parameters"
+    assert (decoded / "score_wer" / "ref.trn").read_text().count("\n") == 2
+    assert not list(recipe.glob("**/.unfinished"))
+
+
+@pytest.mark.recipe
+def test_a_stock_espnet_user_finds_the_usual_files(finished, recipe):
+    for name in (
+        "data/train/wav.scp", "data/train/text", "data/train/utt2spk", "data/train/spk2utt",
+        "dump/raw/train/wav.scp", "dump/raw/train/speech_shape", "dump/token_list/char/tokens.txt",
+        "exp/asr_first/config.yaml", "exp/asr_first/train.log", "exp/asr_first/valid.cer_ctc.ave.pth",
+        "exp/asr_first/images/loss.png", "exp/asr_first/decode_greedy/test/text",
+    ):  # fmt: skip
+        assert (recipe / name).stat().st_size > 0, name
+
+
+@pytest.mark.recipe
+def test_the_later_stages_run_alone_with_either_search_and_any_number_of_jobs(finished, recipe, shell):
+    greedy = recipe / "exp/asr_first/decode_greedy/test/text"
+    before = greedy.read_text()
+    one = shell(["./run.sh", "--stage", "4", "--stop_stage", "5", "--tag", "first", "--nj", "1"], recipe)
+    assert one.returncode == 0 and greedy.read_text() == before
+    beam = ["--search", "beam", "--inference_args", "--beam_size 2"]
+    two = shell(["./run.sh", "--stage", "4", "--tag", "first", *beam], recipe)
+    assert two.returncode == 0, two.stderr
+    assert "test (decode\\_beam)" in (recipe / "RESULTS.md").read_text() or "decode_beam" in two.stdout
+
+
+@pytest.mark.recipe
+def test_another_mixer_in_a_new_tag(finished, recipe, shell):
+    result = shell(["./run.sh", "--stage", "3", "--mixer", "sm", "--num_replaced", "1", *QUICK], recipe)
+    assert result.returncode == 0, result.stderr
+    row = next(line for line in result.stdout.splitlines() if "asr_train_asr_char_sm_k1" in line)
+    assert "| 1 " in row and "| sm " in row
+
+
+@pytest.mark.recipe
+def test_a_run_of_other_settings_is_not_resumed(finished, recipe, shell):
+    result = shell(["./run.sh", "--stage", "3", "--stop_stage", "3", "--tag", "first"], recipe)
+    assert result.returncode == 1 and "exp/asr_first holds a run of other settings" in result.stderr
+    assert not (recipe / "exp/asr_first/.unfinished").exists(), "the finished run is left as it was"
+
+
+@pytest.mark.recipe
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--stage", "3", "--mixer", "mamba"], "mixer has to be one of attention, local"),
+        (
+            ["--stage", "3", "--num_replaced", "9"],
+            "num_replaced is 9, but hf_hubert_custom has only 4 layers",
+        ),
+        (["--stage", "3", "--upstream", "fbank"], "upstream 'fbank' is not supported"),
+        (["--stage", "3", "--upstream_path", "nowhere"], "--upstream_path nowhere does not exist"),
+        (["--stage", "3", "--upstream_path", "run.sh"], "run.sh is not a checkpoint of hf_hubert"),
+        (
+            ["--stage", "3", "--train_config", "conf/none.yaml"],
+            "--train_config conf/none.yaml does not exist",
+        ),
+        (["--stage", "3", "--token_type", "bpe"], "token_list/bpe does not exist; run stage 2"),
+        (["--stage", "4", "--tag", "never"], "exp/asr_never does not exist; run stage 3 first"),
+        (
+            ["--stage", "4", "--tag", "first", "--search", "best"],
+            "--search has to be greedy or beam, got best",
+        ),
+        (["--stage", "4", "--tag", "first", "--inference_model", "x.pth"], "asr_first/x.pth does not exist"),
+        (["--stage", "5", "--tag", "first", "--exp_dir", "other"], "other/asr_first does not exist"),
+    ],
+)
+def test_what_cannot_work_ends_in_one_sentence(finished, recipe, shell, words, message):
+    result = shell(["./run.sh", "--stop_stage", "5", "--tag", "bad", *words], recipe)
+    assert result.returncode != 0 and message in result.stderr
+    assert "Traceback" not in result.stderr and not list(recipe.glob("exp/asr_bad/*.pth"))
+
+
+@pytest.fixture
+def fresh(project, shell, tmp_path) -> Path:
+    """A recipe folder of its own with finished data, in the project's tree."""
+    folder = project / "egs" / tmp_path.name / "asr1"
+    made = shutil.ignore_patterns("dump", "exp", "RESULTS.md")
+    shutil.copytree(project / RECIPE, folder, ignore=made)
+    assert shell(["./run.sh", "--stop_stage", "1"], folder).returncode == 0
+    return folder
+
+
+@pytest.mark.recipe
+def test_a_stage_refuses_missing_and_stale_input(fresh, shell):
+    train = ["./run.sh", "--stage", "3", "--stop_stage", "3"]
+    assert "dump does not exist; run stage 2 first" in shell(train, fresh).stderr
+    assert shell(["./run.sh", "--stage", "2", "--stop_stage", "2"], fresh).returncode == 0
+    text = fresh / "data/train/text"
+    text.write_text(text.read_text().replace("START", "STOP"))
+    assert (
+        "dump was made from another data than the present one; run stage 2 again"
+        in shell(train, fresh).stderr
+    )
+
+
+@pytest.mark.recipe
+def test_a_killed_stage_leaves_its_output_marked_and_a_rerun_redoes_it(fresh, shell):
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    words = ["./run.sh", "--stage", "2", "--stop_stage", "2"]
+    process = subprocess.Popen(
+        words, cwd=fresh, env=environment, start_new_session=True, stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not (fresh / "dump/raw").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert (fresh / "dump/.unfinished").exists()
+    refused = shell(["./run.sh", "--stage", "3", "--stop_stage", "3"], fresh)
+    assert refused.returncode == 1 and "dump is unfinished: stage 2 failed, was killed" in refused.stderr
+    assert shell(words, fresh).returncode == 0 and not (fresh / "dump/.unfinished").exists()
+
+
+@pytest.mark.recipe
+@pytest.mark.parametrize("token_type", ["bpe", "unigram"])
+def test_sentencepiece_tokens(fresh, shell, token_type):
+    words = ["--stage", "2", "--token_type", token_type, "--nbpe", "25", *QUICK]
+    result = shell(["./run.sh", "--stop_stage", "5", *words], fresh)
+    assert result.returncode == 0, result.stderr
+    assert (fresh / f"exp/asr_train_asr_{token_type}25/decode_greedy/test/score.json").exists()
+
+
+@pytest.mark.recipe
+def test_the_number_of_jobs_changes_no_byte_of_the_dump(fresh, shell):
+    trees = []
+    for nj in ("1", "3"):
+        words = ["--stage", "2", "--stop_stage", "2", "--nj", nj]
+        assert shell(["./run.sh", *words], fresh).returncode == 0
+        files = sorted(p for p in (fresh / "dump").rglob("*") if p.is_file() and "log" not in p.parts)
+        trees.append({p.relative_to(fresh): p.read_bytes() for p in files})
+    assert trees[0] == trees[1] and len(trees[0]) > 20
+
+
+@pytest.mark.recipe
+def test_bad_audio_is_named_and_nothing_is_left_that_looks_whole(fresh, shell):
+    broken = next((fresh / "downloads").rglob("an253-fash-b.sph"))
+    broken.write_bytes(broken.read_bytes()[:9000])
+    result = shell(["./run.sh", "--stage", "2"], fresh)
+    assert result.returncode == 1 and "fash-an253-fash-b" in result.stderr and "truncated" in result.stderr
+    assert (fresh / "dump/.unfinished").exists() and not (fresh / "exp").exists()
+
+
+@pytest.mark.recipe
+@pytest.mark.parametrize(
+    ("file", "change", "message"),
+    [
+        ("text", lambda b: b.replace(b"START", b""), "empty transcript"),
+        ("text", lambda b: b.replace(b"START", b"\xff\xfe"), "UTF-8"),
+        ("text", lambda b: b.replace(b"\n", b"\r\n"), "CR"),
+        ("text", lambda b: b + b.splitlines(keepends=True)[-1], "mwhw-cen8-mwhw-b"),
+        ("text", lambda b: b"".join(b.splitlines(keepends=True)[:-1]), "mwhw-cen8-mwhw-b"),
+        ("wav.scp", lambda b: b.replace(b"an253", b"an999"), "an999"),
+        (
+            "wav.scp",
+            lambda b: b.replace(b"downloads", b"cat downloads", 1).replace(b".sph\n", b".sph |\n", 1),
+            "|",
+        ),
+    ],
+)
+def test_a_damaged_data_directory_is_refused_with_file_and_id(fresh, shell, file, change, message):
+    path = fresh / "data/train" / file
+    path.write_bytes(change(path.read_bytes()))
+    result = shell(["./run.sh", "--stage", "2"], fresh)
+    assert result.returncode == 1 and message in result.stderr and f"data/train/{file}" in result.stderr
+    assert "Traceback" not in result.stderr and not (fresh / "dump/raw").exists()
