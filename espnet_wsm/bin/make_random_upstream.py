@@ -16,7 +16,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--num_layers", type=int, default=4, help="transformer layers")
     parser.add_argument("--dim", type=int, default=192, help="channels, a multiple of --heads")
     parser.add_argument("--heads", type=int, default=4, help="attention heads")
-    parser.add_argument("--conv_dim", type=int, default=64, help="channels of the convolutions in front")
+    parser.add_argument("--conv_dim", type=int, default=128, help="channels of the convolutions in front")
     parser.add_argument("--seed", type=int, default=0, help="of the random weights")
     args = parser.parse_args(argv)
 

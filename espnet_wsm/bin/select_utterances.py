@@ -1,8 +1,4 @@
-"""Drop utterances that are too short, too long, or have more text than CTC has frames for.
-
-May be run again and with --out equal to --dir: the lists before selection are then kept in
-OUT/unfiltered and always selected from.
-"""
+"""Drop utterances that are too short, too long, or have more text than CTC has frames for."""
 
 import argparse
 from pathlib import Path
@@ -13,9 +9,7 @@ from espnet_wsm.errors import report_user_errors
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dir", type=Path, required=True, help="dump folder to read, e.g. dump/raw/train")
     parser.add_argument("--out", type=Path, required=True, help="folder for the lists of what is kept")
     parser.add_argument(

@@ -20,7 +20,6 @@ from espnet_wsm.data.kaldi import Utterance, read_data_dir, write_speakers
 from espnet_wsm.data.lists import count, name_some, raise_collected, read_list, write_atomically, write_list
 from espnet_wsm.errors import UserError
 
-UNFILTERED = "unfiltered"  # where a selection that is written over its own input keeps that input's lists
 LONGEST_FILE_NAME = 200  # bytes; most file systems allow 255
 
 
@@ -170,7 +169,7 @@ def merge_slices(data: Path, out: Path, nj: int) -> DumpSummary:
     """Join the lists of the ``nj`` slices into those of ``out``, and remove the slices.
 
     Writes ``wav.scp`` (paths as ``out`` was given), ``text`` if ``data`` has one, ``utt2spk``, ``spk2utt``
-    and ``utt2num_samples``, and forgets an earlier selection (``unfiltered``, ``speech_shape``).
+    and ``utt2num_samples``.
 
     Raises UserError when a slice is missing, an utterance of ``data`` is not there exactly once, its audio
     is gone, or the slices differ in their sampling rate.
@@ -221,8 +220,6 @@ def merge_slices(data: Path, out: Path, nj: int) -> DumpSummary:
             f"the jobs wrote different sampling rates ({sorted(set(rates.values()))} Hz): run all jobs again"
         )
     raise_collected(problems, out)
-    shutil.rmtree(out / UNFILTERED, ignore_errors=True)
-    (out / "speech_shape").unlink(missing_ok=True)
     write_dump_lists(
         out,
         [Utterance(each.id, wav_scp[each.id], each.text, each.speaker) for each in utterances],

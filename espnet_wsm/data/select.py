@@ -1,15 +1,14 @@
 """Which utterances to train on: none too short, too long, or with more text than CTC has frames for."""
 
-import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from espnet_wsm.data.dump import UNFILTERED, read_num_samples, write_dump_lists
+from espnet_wsm.data.dump import read_num_samples, write_dump_lists
 from espnet_wsm.data.kaldi import Utterance, read_data_dir
-from espnet_wsm.data.lists import name_some, raise_collected, replace_directory, write_list
+from espnet_wsm.data.lists import name_some, raise_collected, write_list
 from espnet_wsm.data.tokens import Tokenizer
 from espnet_wsm.errors import UserError
 
@@ -60,17 +59,6 @@ def _read_dump(directory: Path) -> tuple[list[Utterance], dict[str, int]]:
     return utterances, num_samples
 
 
-def _find_source(directory: Path, out: Path) -> Path:
-    """The folder to select from: ``directory``, or the lists it had before an earlier selection over them."""
-    unfiltered = out / UNFILTERED
-    if directory.resolve() != out.resolve():
-        return directory
-    if not unfiltered.is_dir():
-        utterances, num_samples = _read_dump(directory)
-        replace_directory(unfiltered, lambda new: write_dump_lists(new, utterances, num_samples))
-    return unfiltered
-
-
 def select_utterances(
     directory: Path,
     out: Path,
@@ -88,21 +76,19 @@ def select_utterances(
     ``out`` gets ESPnet's ``speech_shape`` (``id samples``); ``log`` gets ``id reason numbers`` of each
     dropped one. Audio files stay where they are.
 
-    When ``out`` is ``directory``, its lists are first kept in ``out/unfiltered`` and every later selection
-    starts from those, so that running again, with the same or other limits, gives what the first run would
-    have given. Merging a dump anew removes them.
-
-    Raises UserError when nothing is kept (``log`` says why), for impossible limits and for broken lists.
+    Raises UserError when nothing is kept (``log`` says why), for impossible limits, for broken lists, and
+    when ``out`` is ``directory``: a second selection would then start from what the first has left.
     """
     if not 0 <= min_seconds <= max_seconds:
         raise UserError(f"--min_seconds {min_seconds} --max_seconds {max_seconds}: need 0 <= min <= max")
     if fs < 1:
         raise UserError(f"--fs {fs}: the sampling rate must be positive, e.g. 16000")
-    source = _find_source(directory, out)
-    utterances, num_samples = _read_dump(source)
+    if out.resolve() == directory.resolve():
+        raise UserError(f"--out {out} is --dir itself: give another folder, so that nothing is lost")
+    utterances, num_samples = _read_dump(directory)
     tokenizer = Tokenizer(tokens, token_type) if tokens else None
     if tokenizer and not all(utterance.text for utterance in utterances):
-        raise UserError(f"{source / 'text'} does not exist: it is needed with --tokens")
+        raise UserError(f"{directory / 'text'} does not exist: it is needed with --tokens")
     kept, reasons = [], {}
     dropped: Counter[str] = Counter()
     for utterance in utterances:
@@ -126,9 +112,7 @@ def select_utterances(
     write_list(log, reasons)
     summary = SelectionSummary(out.name, len(utterances), dropped, log)
     if not kept:
-        raise UserError(f"{summary}: nothing is left of {source}: widen the limits")
-    if source == directory:
-        shutil.rmtree(out / UNFILTERED, ignore_errors=True)  # of other lists than these
+        raise UserError(f"{summary}: nothing is left of {directory}: widen the limits")
     write_dump_lists(out, kept, num_samples)
     write_list(out / "speech_shape", {utterance.id: num_samples[utterance.id] for utterance in kept})
     return summary

@@ -25,7 +25,7 @@ class RandomHubertSize:
     num_layers: int = 4
     dim: int = 192
     heads: int = 4
-    conv_dim: int = 64
+    conv_dim: int = 128
 
 
 def write_random_hubert(directory: Path, size: RandomHubertSize, seed: int) -> str:

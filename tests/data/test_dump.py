@@ -11,7 +11,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from espnet_wsm.bin import format_audio, merge_audio, select_utterances
+from espnet_wsm.bin import format_audio, merge_audio
 from espnet_wsm.data.audio import read_audio
 from espnet_wsm.data.dump import audio_file_name
 from espnet_wsm.data.kaldi import Utterance, read_data_dir, write_data_dir
@@ -267,17 +267,6 @@ def test_data_without_text(data):
     (data / "text").unlink()
     run(1)
     assert not Path("dump/raw/train/text").exists()
-
-
-def test_merging_anew_forgets_a_selection(data):
-    run(1)
-    lists = {path: path.read_bytes() for path in Path("dump").rglob("*") if path.is_file()}
-    options = "--dir dump/raw/train --out dump/raw/train --log dump/log/dropped --min_seconds 0.4"
-    select_utterances.main(options.split())
-    assert len(read_data_dir(Path("dump/raw/train"))) == 6
-    shutil.rmtree("dump/log")
-    run(1)
-    assert lists == {path: path.read_bytes() for path in Path("dump").rglob("*") if path.is_file()}
 
 
 def test_running_again_changes_nothing(data):

@@ -1,4 +1,4 @@
-"""Selection: what is dropped and why, by CTC's own rule, and the same again however often it is run."""
+"""Selection: what is dropped and why, by CTC's own rule."""
 
 import math
 import re
@@ -43,7 +43,7 @@ def write(utterances: dict[str, tuple[int, str]]) -> None:
     )
 
 
-def select(out: str = "dump/raw/train", *options: str, tokens: bool = True) -> None:
+def select(out: str = "dump/selected/train", *options: str, tokens: bool = True) -> None:
     args = ["--dir", "dump/raw/train", "--out", out, "--log", "dump/log/dropped_train.txt", *options]
     select_utterances.main([*args, "--tokens", "dump/token_list/char"] if tokens else args)
 
@@ -61,8 +61,8 @@ def contents(*folders: str) -> dict[Path, bytes]:
     }
 
 
-@pytest.mark.parametrize("out", ["dump/raw/train", "dump/selected/train"])
-def test_lists_log_and_summary(dump, capsys, out):
+def test_lists_log_and_summary(dump, capsys):
+    out = "dump/selected/train"
     capsys.readouterr()
     select(out)
     assert capsys.readouterr().out == (
@@ -81,44 +81,25 @@ def test_lists_log_and_summary(dump, capsys, out):
     assert (Path(out) / "speech_shape").read_text() == "d_fits 2000\ne_limits 1600\nf_good 320000\n"
 
 
-@pytest.mark.parametrize("out", ["dump/raw/train", "dump/selected/train"])
-def test_running_again_changes_nothing(dump, capsys, out):
+def test_running_again_changes_nothing(dump, capsys):
     capsys.readouterr()
-    select(out)
+    select()
     before, line = contents("dump"), capsys.readouterr().out
-    select(out)
+    select()
     assert contents("dump") == before and capsys.readouterr().out == line
 
 
 def test_limits_can_be_widened_again(dump):
     select()
-    select("dump/raw/train", "--max_seconds", "30", "--min_seconds", "0")
-    assert [utterance.id for utterance in read_data_dir(dump)] == ["a_long", "b_short", *KEPT]
+    select("dump/selected/train", "--max_seconds", "30", "--min_seconds", "0")
+    kept = read_data_dir(Path("dump/selected/train"))
+    assert [utterance.id for utterance in kept] == ["a_long", "b_short", *KEPT]
 
 
-def test_a_selection_elsewhere_forgets_the_lists_of_one_in_place(dump, tmp_path):
-    select()
-    select_utterances.main("--dir dump/raw/train --out dump/other --log dump/log/other".split())
-    select_utterances.main("--dir dump/other --out dump/other --log dump/log/other".split())
-    assert (Path("dump/other") / "unfiltered").is_dir()
-    write({"z": (16000, "abc")})
-    select_utterances.main("--dir dump/raw/train --out dump/other --log dump/log/other".split())
-    assert [utterance.id for utterance in read_data_dir(Path("dump/other"))] == ["z"]
-    assert not (Path("dump/other") / "unfiltered").exists()
-
-
-def test_a_failure_in_between_loses_nothing(dump, monkeypatch):
-    def fail_in_place(directory: Path, *args) -> None:
-        if directory == dump:
-            raise OSError(28, "No space left on device")
-        write_dump_lists(directory, *args)
-
-    with monkeypatch.context() as patched, pytest.raises(OSError, match="No space"):
-        patched.setattr("espnet_wsm.data.select.write_dump_lists", fail_in_place)
-        select()
-    assert len(read_data_dir(dump)) == len(read_data_dir(dump / "unfiltered")) == 6
-    select()
-    assert len(read_data_dir(dump)) == 3 and len(read_data_dir(dump / "unfiltered")) == 6
+def test_selecting_over_the_input_is_refused(dump, capsys):
+    before = contents("dump")
+    assert "dump/raw/train is --dir itself" in fault_of(capsys, "dump/raw/train")
+    assert contents("dump") == before
 
 
 def test_nothing_to_drop_leaves_an_empty_log(dump, capsys):
@@ -132,17 +113,18 @@ def test_nothing_to_drop_leaves_an_empty_log(dump, capsys):
 def test_without_tokens_only_the_length_counts(dump):
     (dump / "text").unlink()
     select(tokens=False)
-    assert [utterance.id for utterance in read_data_dir(dump, need_text=False)] == (["c_full", *KEPT])
-    assert not (dump / "text").exists()
+    out = Path("dump/selected/train")
+    assert [utterance.id for utterance in read_data_dir(out, need_text=False)] == ["c_full", *KEPT]
+    assert not (out / "text").exists()
 
 
 def test_nothing_kept_is_an_error_that_leaves_the_lists(dump, capsys):
     before = {name: (dump / name).read_bytes() for name in LISTS[:-1]}
-    message = fault_of(capsys, "dump/raw/train", "--min_seconds", "19", "--max_seconds", "19.5")
+    message = fault_of(capsys, "dump/selected/train", "--min_seconds", "19", "--max_seconds", "19.5")
     assert message.startswith(
         "train: kept 0 of 6; dropped 2 longer than 19.5 s, 4 shorter than 19 s (ids in "
     )
-    assert message.endswith("nothing is left of dump/raw/train/unfiltered: widen the limits\n")
+    assert message.endswith("nothing is left of dump/raw/train: widen the limits\n")
     assert before == {name: (dump / name).read_bytes() for name in LISTS[:-1]}
     assert len(Path("dump/log/dropped_train.txt").read_text().splitlines()) == 6
 
@@ -169,8 +151,8 @@ def test_faults_of_options_and_lists(dump, capsys):
 def test_neighbours_outside_the_token_list_are_equal(dump):
     """Both become <unk>, so CTC needs a blank between them."""
     write({"a": (400 + 320 * 1, "xy"), "b": (400 + 320 * 2, "xy")})
-    select("dump/raw/train", "--min_seconds", "0")
-    assert [utterance.id for utterance in read_data_dir(dump)] == ["b"]
+    select("dump/selected/train", "--min_seconds", "0")
+    assert [utterance.id for utterance in read_data_dir(Path("dump/selected/train"))] == ["b"]
 
 
 @given(st.integers(0, 100_000))

@@ -1,0 +1,52 @@
+#!/usr/bin/env python3
+"""Time windowed_mean against length and window: linear in the one, independent of the other.
+
+.venv/bin/python tools/time_windowed_mean.py [--device cuda]
+"""
+
+import argparse
+import statistics
+import time
+
+import torch
+
+from espnet_wsm.mixing import windowed_mean
+
+
+def time_call(x: torch.Tensor, window: int, repeats: int) -> float:
+    """Median milliseconds of one call."""
+    times = []
+    for _ in range(repeats + 1):  # the first one warms up
+        start = time.perf_counter()
+        windowed_mean(x, window)
+        if x.is_cuda:
+            torch.cuda.synchronize()
+        times.append(1000 * (time.perf_counter() - start))
+    return statistics.median(times[1:])
+
+
+def main() -> None:
+    """Print a Markdown table: a row a length, a column a window."""
+    parser = argparse.ArgumentParser(
+        description="Time windowed_mean.", formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument("--device", default="cpu", help="torch device")
+    parser.add_argument("--dim", type=int, default=256, help="channels")
+    parser.add_argument("--lengths", type=int, nargs="+", default=[500, 5000, 50000], help="frames of 20 ms")
+    parser.add_argument("--windows", type=int, nargs="+", default=[5, 50, 500], help="half widths in frames")
+    parser.add_argument("--repeats", type=int, default=9, help="calls; the median is shown")
+    args = parser.parse_args()
+
+    print(
+        f"ms for one utterance, {args.dim} channels, {args.device}, {torch.get_num_threads()} threads, median"
+    )
+    print("| frames | " + " | ".join(f"window {window}" for window in args.windows) + " |")
+    print("|---" * (len(args.windows) + 1) + "|")
+    for length in args.lengths:
+        x = torch.randn(1, length, args.dim, device=args.device)
+        cells = [f"{time_call(x, window, args.repeats):.2f}" for window in args.windows]
+        print(f"| {length} | " + " | ".join(cells) + " |")
+
+
+if __name__ == "__main__":
+    main()
