@@ -38,7 +38,7 @@ def windowed_mean(x: Tensor, window: int, padding_mask: Tensor | None = None) ->
         x: (B, T, D), any floating dtype.
         window: half width in frames of 20 ms (10 = 200 ms on either side); 0 returns the frame itself. The
             window is clipped at both ends of the utterance; from T - 1 on it covers the whole utterance.
-        padding_mask: (B, T) bool, True = padded; None = no padding. Padding has to follow the valid frames.
+        padding_mask: (B, T) bool, True = padded; None = no padding.
 
     Returns:
         (B, T, D) in the dtype of ``x``; zeros at padded frames.

@@ -64,10 +64,11 @@ class WsmS3prlEncoder(AbsEncoder):
         hidden, padding_mask = self.prefix(wavs)
         encoded = self.suffix(hidden, padding_mask)
         if padding_mask is None:
-            olens = torch.full_like(ilens, encoded.size(1))
-        else:
-            olens = (~padding_mask).sum(dim=1).to(ilens.dtype)
-        return encoded, olens, None
+            return encoded, torch.full_like(ilens, encoded.size(1)), None
+        olens = (~padding_mask).sum(dim=1)
+        if not self.training:
+            encoded = _repeat_last_frame(encoded, olens)
+        return encoded, olens.to(ilens.dtype), None
 
     def reload_pretrained_parameters(self) -> None:
         """Undo ESPnet's ``init:`` on everything that came with the upstream; new blocks keep their init.
@@ -82,6 +83,17 @@ class WsmS3prlEncoder(AbsEncoder):
             new_blocks = tuple(f"suffix.layers.{i}.{attention}." for i in range(self.config.num_replaced))
         kept = {k: v for k, v in fresh.state_dict().items() if not k.startswith(new_blocks)}
         self.load_state_dict(self.state_dict() | kept)
+
+
+def _repeat_last_frame(x: Tensor, lengths: Tensor) -> Tensor:
+    """Fill the padding of (B, T, D) with each utterance's last valid frame.
+
+    ESPnet 202611 computes cer_ctc from the best path over all frames, padding included, and would count
+    what it finds there as insertions, and choose the best epoch by it. A repeated frame adds no token.
+    """
+    frames = torch.arange(x.size(1), device=x.device).unsqueeze(0)  # (1, T)
+    index = torch.minimum(frames, (lengths - 1).clamp(min=0).unsqueeze(1))  # (B, T)
+    return x.gather(1, index.unsqueeze(-1).expand_as(x))
 
 
 # ESPnet reads defaults from the signature of a class: state the fields of WsmConfig there once.

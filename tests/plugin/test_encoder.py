@@ -67,6 +67,24 @@ def test_less_than_one_frame_of_audio_gives_one_frame(make_encoder, family_name)
         assert lengths[0] == 1 and out.isfinite().all()
 
 
+def test_espnets_cer_of_a_padded_batch_is_that_of_its_utterances_alone(upstream_path, wavs):
+    """ESPnet's best path also runs over the padding, where an encoder may leave anything."""
+    name, path = upstream_path("hf_hubert", True)
+    torch.manual_seed(3)
+    model = build({"upstream": name, "path": path, "window": 2}).eval()
+    torch.nn.init.normal_(model.ctc.ctc_lo.weight, std=3.0)  # a head that finds many tokens
+    texts = [torch.tensor([2, 3]), torch.tensor([3, 3, 2]), torch.tensor([2])]
+    text = torch.nn.utils.rnn.pad_sequence(texts, batch_first=True, padding_value=-1)
+
+    def cer(wavs, text, lengths) -> float:
+        with torch.no_grad():
+            return float(model(*pad(wavs), text, torch.tensor(lengths))[1]["cer_ctc"])
+
+    alone = [cer([w], t.unsqueeze(0), [len(t)]) * len(t) for w, t in zip(wavs, texts, strict=True)]
+    assert sum(alone) > 6, "the case is too easy"
+    assert cer(wavs, text, [2, 3, 1]) == pytest.approx(sum(alone) / 6)
+
+
 def test_training_mode_leaves_the_prefix_deterministic(make_encoder, wavs):
     encoder = make_encoder(dropout=0.5).train()
     xs, ns = pad(wavs)
