@@ -23,13 +23,17 @@ while [[ ${1:-} == --* ]]; do
     shift 2
 done
 first='' last=''
-if [[ ${1:-} =~ ^JOB=([0-9]+):([0-9]+)$ ]]; then
-    first=${BASH_REMATCH[1]} last=${BASH_REMATCH[2]}
+for number in "${max_jobs_run}" "${num_threads}"; do
+    [[ ${number} =~ ^[0-9]+$ ]] || die "not a whole number: ${number}"
+done
+if [[ ${1:-} == JOB=* ]]; then
+    [[ $1 =~ ^JOB=([0-9]+):([0-9]+)$ ]] || die "a job range is written JOB=1:N, got $1"
+    first=$((10#${BASH_REMATCH[1]})) last=$((10#${BASH_REMATCH[2]}))
     ((first <= last)) || die "empty job range $1"
     shift
 fi
 (($# > 1)) || die "needs a log file and a command; see the head of $0"
-((max_jobs_run > 0)) || max_jobs_run=$(($(nproc) / (num_threads > 0 ? num_threads : 1)))
+((max_jobs_run > 0)) || max_jobs_run=$(($(env -u OMP_NUM_THREADS nproc) / (num_threads > 0 ? num_threads : 1)))
 ((max_jobs_run > 0)) || max_jobs_run=1
 ((num_threads == 0)) || export OMP_NUM_THREADS=${num_threads}
 
@@ -77,6 +81,7 @@ for log in "${logs[@]}"; do
     failed=1
     [[ ${end} == *'# ended '* ]] || end='# ended without a trace: killed, or the log could not be written'
     echo "local.sh: a job failed: ${end#*'# ended '}; the end of ${log}:" >&2
-    grep -v '^# ' "${log}" 2>/dev/null | tail -n 15 | sed 's/^/    /' >&2
+    # Without our own first two lines and last one.
+    tail -n +3 "${log}" 2>/dev/null | grep -av '^# ended ' | tail -n 15 | sed 's/^/    /' >&2
 done
 exit "${failed}"

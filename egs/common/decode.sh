@@ -12,40 +12,42 @@ declare -A modules=([greedy]=asr_inference_greedy [beam]=asr_inference)
 exp=$(experiment)
 require_finished "${dump_dir}" 2
 require_finished "${exp}" 3
-require_made_from "${exp}" "$(folder_digest "${dump_dir}")" "${dump_dir}" 3
+input=$(folder_digest "${dump_dir}")
+require_made_from "${exp}" "${input}" "${dump_dir}" 3
 model=${exp}/${inference_model}
 [[ -f ${model} ]] || die "--inference_model: ${model} does not exist"
-[[ -n ${inference_config} ]] || inference_config=${root}/conf/decode_${search}.yaml
+[[ -n ${inference_config} ]] || inference_config=../../../conf/decode_${search}.yaml
 [[ -f ${inference_config} ]] || die "--inference_config ${inference_config} does not exist"
 
 out=${exp}/decode_${search}
 begin_stage 4 "decode (${search})" "${dump_dir}" "${out}"
 read -ra launcher <<<"${cmd}"
-read -ra more <<<"${inference_args}"
+read -r -d '' -a more <<<"${inference_args}" || true
 for set in ${test_sets}; do
     dir=${out}/${set}
     rm -rf "${dir:?}"
     mkdir -p "${dir}/log"
+    from=$(dump_folder "${set}")
+    expected=$(wc -l <"${from}/wav.scp")
+    jobs=$((nj < expected ? nj : expected))
     # Utterances of like length share a batch; every job gets its share of each length.
-    for ((job = 1; job <= nj; job++)); do
-        mkdir -p "${dir}/log/split${nj}/${job}"
-        sort -k2,2n -k1,1 "${dump_dir}/raw/${set}/utt2num_samples" | awk -v n="${nj}" -v j="${job}" '
+    for ((job = 1; job <= jobs; job++)); do
+        mkdir -p "${dir}/log/split${jobs}/${job}"
+        sort -k2,2n -k1,1 "${from}/utt2num_samples" | awk -v n="${jobs}" -v j="${job}" '
             FNR == NR { path[$1] = substr($0, length($1) + 2); next }
             (FNR - 1) % n == j - 1 { print $1, path[$1] }' \
-            "${dump_dir}/raw/${set}/wav.scp" - >"${dir}/log/split${nj}/${job}/wav.scp"
+            "${from}/wav.scp" - >"${dir}/log/split${jobs}/${job}/wav.scp"
     done
-    "${launcher[@]}" --gpu "$((ngpu > 0))" --num_threads 1 JOB=1:"${nj}" "${dir}/log/asr_inference.JOB.log" \
+    run_child "${launcher[@]}" --gpu "$((ngpu > 0))" --num_threads 1 JOB=1:"${jobs}" "${dir}/log/asr_inference.JOB.log" \
         python -m "espnet_wsm.bin.${modules[${search}]}" --config "${inference_config}" \
         --ngpu "$((ngpu > 0))" --output_dir "${dir}/log/output.JOB" \
-        --data_path_and_name_and_type "${dir}/log/split${nj}/JOB/wav.scp,speech,sound" \
+        --data_path_and_name_and_type "${dir}/log/split${jobs}/JOB/wav.scp,speech,sound" \
         --asr_train_config "${exp}/config.yaml" --asr_model_file "${model}" "${more[@]}"
     for file in text token token_int score; do
         cat "${dir}"/log/output.*/1best_recog/"${file}" | sort -k1,1 >"${dir}/${file}"
     done
-    expected=$(wc -l <"${dump_dir}/raw/${set}/wav.scp")
     decoded=$(wc -l <"${dir}/text")
     ((decoded == expected)) || die "${dir}: ${decoded} of ${expected} utterances decoded; see ${dir}/log"
     log "decoded ${decoded} utterances: ${dir}/text"
 done
-cp "${exp}/.made_from" "${out}/.made_from"
-rm -f "${out}/.unfinished"
+finish_stage "${out}" "${input}"

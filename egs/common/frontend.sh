@@ -8,17 +8,19 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/parse_options.sh"
 
 require_finished "${data_dir}" 1
+if [[ -d ${dump_dir} && ! -e ${dump_dir}/.made_from && ! -e ${dump_dir}/.unfinished && -n $(ls -A "${dump_dir}") ]]; then
+    die "--dump_dir ${dump_dir} holds files that this stage did not make; choose another folder"
+fi
 input=$(folder_digest "${data_dir}")
 begin_stage 2 "format audio, make tokens" "${data_dir}" "${dump_dir}"
-rm -rf "${dump_dir:?}"/{raw,token_list,upstream,log}
+rm -rf "${dump_dir:?}"/{raw,token_list,log}
 read -ra launcher <<<"${cmd}"
 
-for set in ${train_set} ${valid_set} ${test_sets}; do
+# A set may be named twice, e.g. as valid_set and in test_sets.
+for set in $(printf '%s\n' ${train_set} ${valid_set} ${test_sets} | awk '!seen[$0]++'); do
     python -m espnet_wsm.bin.validate_data_dir "${data_dir}/${set}" >/dev/null
-    out=${dump_dir}/raw/${set}
-    # Utterances are selected for training and validation only: a test set is scored whole.
-    [[ " ${test_sets} " == *" ${set} "* ]] || out=${dump_dir}/raw/org/${set}
-    "${launcher[@]}" --num_threads 1 JOB=1:"${nj}" "${dump_dir}/log/format_${set}.JOB.log" \
+    out=$(dump_folder "${set}")
+    run_child "${launcher[@]}" --num_threads 1 JOB=1:"${nj}" "${dump_dir}/log/format_${set}.JOB.log" \
         python -m espnet_wsm.bin.format_audio \
         --data "${data_dir}/${set}" --out "${out}" --nj "${nj}" --job JOB
     python -m espnet_wsm.bin.merge_audio --data "${data_dir}/${set}" --out "${out}" --nj "${nj}"
@@ -34,8 +36,7 @@ for set in ${train_set} ${valid_set}; do
         --log "${dump_dir}/log/dropped_${set}.txt"
 done
 
-if [[ -z ${upstream_path} ]]; then
-    [[ ${upstream} != hf_hubert_custom ]] ||
-        python -m espnet_wsm.bin.make_random_upstream --out "${dump_dir}/upstream"
+if [[ -z ${upstream} ]]; then
+    python -m espnet_wsm.bin.make_random_upstream --out "${dump_dir}/upstream"
 fi
 finish_stage "${dump_dir}" "${input}"

@@ -26,8 +26,8 @@ token_type=char               # char, bpe or unigram
 nbpe=100                      # vocabulary size of bpe and unigram
 min_wav_duration=0.1          # seconds; shorter training and validation utterances are dropped
 max_wav_duration=20           # seconds; longer ones too
-upstream=hf_hubert_custom     # S3PRL's name of the upstream
-upstream_path=                # its checkpoint; empty: a small random one is written for hf_hubert_custom
+upstream=                     # S3PRL's name; empty: that of train_config, or else a small random HuBERT
+upstream_path=                # checkpoint, for names that end in _custom or _local
 # -- stage 3
 train_config=../../../conf/train_ctc.yaml # ESPnet training configuration
 mixer=                        # wsm, sm, local, attention or random_attention; empty: as in train_config
@@ -37,10 +37,11 @@ trainable=                    # layer or mixer; empty: as in train_config
 asr_args=                     # more arguments for asr_train, e.g. "--max_epoch 20"
 # -- stages 4 and 5
 search=greedy                 # greedy (batched best path of CTC) or beam (ESPnet's asr_inference)
-inference_config=             # empty: conf/decode_SEARCH.yaml of the project
+inference_config=             # empty: ../../../conf/decode_SEARCH.yaml
 inference_args=               # more arguments for the decoder, e.g. "--beam_size 10"
 inference_model=valid.cer_ctc.ave.pth # checkpoint in the experiment's folder
 
+unset CDPATH # cd would print where it went
 common=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=${common%/egs/common}
 # run.sh has changed into its own folder, where $0 may no longer lead.
@@ -51,7 +52,7 @@ script=${PWD}/${0##*/}
 # One sorting order everywhere, and text that passes through unchanged.
 export LC_ALL=C PYTHONIOENCODING=utf-8 PYTHONUTF8=1 PYTHONUNBUFFERED=1
 # What the user typed, for the record; the stages that run.sh starts inherit it.
-export ESPNET_WSM_COMMAND="${ESPNET_WSM_COMMAND:-$(realpath --relative-to="${root}" "${script}") $*}"
+export ESPNET_WSM_COMMAND="${ESPNET_WSM_COMMAND:-$(realpath --relative-to="${root}" "${script}")$( (($# == 0)) || printf ' %q' "$@")}"
 
 log() { echo "$(date '+%H:%M:%S') $*" >&2; }
 
@@ -63,14 +64,25 @@ die() {
 # run_stages: the stages from --stage to --stop_stage, each a process of its own with every shared option.
 run_stages() {
     local names=(data frontend train decode score) options=() name number
-    python -c 'import espnet_wsm' 2>/dev/null || die "espnet_wsm is not installed; run ${root}/tools/setup.sh"
+    python -c 'import espnet_wsm' || die "espnet_wsm cannot be used (see above); run ${root}/tools/setup.sh"
     for name in $(declared_options "${common}/lib.sh"); do
         options+=("--${name}" "${!name}")
     done
     for number in 1 2 3 4 5; do
         ((stage <= number && number <= stop_stage)) || continue
-        "${common}/${names[number - 1]}.sh" "${options[@]}" || die "stage ${number} (${names[number - 1]}) failed"
+        run_child "${common}/${names[number - 1]}.sh" "${options[@]}" || die "stage ${number} (${names[number - 1]}) failed"
     done
+}
+
+# run_child COMMAND...: run it so that stopping this script stops it too (bash would first wait for its end).
+run_child() {
+    "$@" &
+    local child=$! status=0
+    # shellcheck disable=SC2064  # this child, not a later one
+    trap "trap - INT TERM; kill ${child} 2>/dev/null; wait ${child}; exit 143" INT TERM
+    wait "${child}" || status=$?
+    trap - INT TERM
+    return "${status}"
 }
 
 # experiment: the folder of this experiment.
@@ -107,6 +119,13 @@ require_finished() {
 require_made_from() {
     [[ ! -e $1/.made_from || $(<"$1/.made_from") == "$2" ]] ||
         die "$1 was made from another $3 than the present one; run stage $4 again"
+}
+
+# dump_folder SET: where stage 2 leaves a set whole. Training and validation sets are selected from there.
+dump_folder() {
+    local org=
+    [[ " ${train_set} ${valid_set} " != *" $1 "* ]] || org=org/
+    echo "${dump_dir}/raw/${org}$1"
 }
 
 # folder_digest FOLDER: names and sizes of all files, contents of the lists and of the upstream.

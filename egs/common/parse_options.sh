@@ -34,3 +34,15 @@ while (($# > 0)); do
     *) die "unexpected argument '$1'; see ${script##*/} --help" ;;
     esac
 done
+
+_require_number() { # NAME LEAST MOST
+    if [[ ! ${!1} =~ ^[0-9]{1,6}$ ]] || ((10#${!1} < $2 || 10#${!1} > $3)); then
+        die "--$1 has to be a whole number from $2 to $3, got '${!1}'"
+    fi
+}
+_require_number stage 1 5
+_require_number stop_stage 1 5
+((stage <= stop_stage)) || die "--stage ${stage} comes after --stop_stage ${stop_stage}: nothing to do"
+_require_number nj 1 10000
+_require_number ngpu 0 1000
+_require_number num_threads 1 1000

@@ -16,8 +16,9 @@ require_made_from "${out}" "$(folder_digest "${dump_dir}")" "${dump_dir}" 4
 
 log "Stage 5: score: ${out} -> ${out}/*/score_{wer,cer}, RESULTS.md"
 for set in ${test_sets}; do
-    python -m espnet_wsm.bin.score --ref "${dump_dir}/raw/${set}/text" --hyp "${out}/${set}/text" \
-        --utt2spk "${dump_dir}/raw/${set}/utt2spk" --set_name "${set}" --out "${out}/${set}"
+    from=$(dump_folder "${set}")
+    python -m espnet_wsm.bin.score --ref "${from}/text" --hyp "${out}/${set}/text" \
+        --utt2spk "${from}/utt2spk" --set_name "${set}" --out "${out}/${set}"
 done
 
 # All experiments of the recipe that have been scored, whatever the language.

@@ -10,17 +10,23 @@ set -euo pipefail
 require_finished "${dump_dir}" 2
 [[ ! -d ${data_dir} ]] || require_made_from "${dump_dir}" "$(folder_digest "${data_dir}")" "${data_dir}" 2
 [[ -f ${train_config} ]] || die "--train_config ${train_config} does not exist"
-[[ -n ${upstream_path} || ! -d ${dump_dir}/upstream ]] || upstream_path=${dump_dir}/upstream
-[[ ${upstream_path} == "" || -e ${upstream_path} ]] || die "--upstream_path ${upstream_path} does not exist"
+[[ -z ${upstream_path} || -n ${upstream} ]] || die "--upstream_path needs --upstream, S3PRL's name for it"
+[[ -z ${upstream_path} || -e ${upstream_path} ]] || die "--upstream_path ${upstream_path} does not exist"
 exp=$(experiment)
 tokens=${dump_dir}/token_list/${token_type}
 [[ -d ${tokens} ]] || die "${tokens} does not exist; run stage 2 with --token_type ${token_type}"
 input=$(folder_digest "${dump_dir}")
 
 read -ra launcher <<<"${cmd}"
-read -ra more <<<"${asr_args}"
-args=(--config "${train_config}" --token_list "${tokens}/tokens.txt" --encoder_conf "upstream=${upstream}")
-[[ -z ${upstream_path} ]] || args+=(--encoder_conf "path=${upstream_path}")
+read -r -d '' -a more <<<"${asr_args}" || true
+args=(--config "${train_config}" --token_list "${tokens}/tokens.txt")
+if [[ -n ${upstream} ]]; then
+    args+=(--encoder_conf "upstream=${upstream}" --encoder_conf "path=${upstream_path:-null}")
+elif ! python -c 'import sys, yaml
+conf = yaml.safe_load(open(sys.argv[1])) or {}
+sys.exit(not (conf.get("encoder_conf") or {}).get("upstream"))' "${train_config}"; then
+    args+=(--encoder_conf upstream=hf_hubert_custom --encoder_conf "path=${dump_dir}/upstream")
+fi
 for key in mixer num_replaced window trainable; do
     [[ -z ${!key} ]] || args+=(--encoder_conf "${key}=${!key}")
 done
@@ -44,7 +50,7 @@ begin_stage 3 "train" "${dump_dir}" "${exp}"
 python -m espnet_wsm.bin.watch_training --log "${exp}/train.log" &
 watcher=$!
 trap 'kill "${watcher}" 2>/dev/null || true' EXIT
-"${launcher[@]}" --gpu "${ngpu}" --num_threads "${num_threads}" "${exp}/train.log" \
+run_child "${launcher[@]}" --gpu "${ngpu}" --num_threads "${num_threads}" "${exp}/train.log" \
     python -m espnet_wsm.bin.asr_train --output_dir "${exp}" --resume true --ngpu "${ngpu}" \
     "${args[@]}" "${more[@]}"
 [[ -f ${exp}/${inference_model} ]] || die "training left no ${exp}/${inference_model}; see ${exp}/train.log"

@@ -1,6 +1,7 @@
 """Follow ESPnet's training log, wherever the job runs: a progress bar with the validation figures."""
 
 import argparse
+import os
 import re
 import time
 from pathlib import Path
@@ -19,11 +20,12 @@ def figures(results: str) -> dict[str, str]:
 
 
 def follow(log: Path, poll_seconds: float) -> None:
-    """Show progress until the process is ended; lines already in the log belong to an earlier run."""
+    """Show progress as long as the parent process lives; lines already in the log are an earlier run's."""
+    parent = os.getppid()
     position = log.stat().st_size if log.exists() else 0
     progress: tqdm | None = None
     rest = ""
-    while True:
+    while os.getppid() == parent:
         if log.exists():
             if log.stat().st_size < position:
                 position, rest = 0, ""  # the launcher started the file anew

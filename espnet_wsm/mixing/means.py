@@ -17,13 +17,12 @@ def masked_mean(x: Tensor, padding_mask: Tensor | None = None) -> Tensor:
     Returns:
         (B, D) in the dtype of ``x``; zeros for an utterance that is all padding.
     """
-    with torch.autocast(x.device.type, enabled=False):
-        wide = x.to(torch.promote_types(x.dtype, torch.float32))
-        if padding_mask is None:
-            return wide.mean(dim=1).to(x.dtype)
-        total = wide.masked_fill(padding_mask.unsqueeze(-1), 0.0).sum(dim=1)
-        count = (~padding_mask).sum(dim=1, keepdim=True).clamp(min=1)
-        return (total / count).to(x.dtype)
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    if padding_mask is None:
+        return wide.mean(dim=1).to(x.dtype)
+    total = wide.masked_fill(padding_mask.unsqueeze(-1), 0.0).sum(dim=1)
+    count = (~padding_mask).sum(dim=1, keepdim=True).clamp(min=1)
+    return (total / count).to(x.dtype)
 
 
 def windowed_mean(x: Tensor, window: int, padding_mask: Tensor | None = None) -> Tensor:
@@ -31,8 +30,9 @@ def windowed_mean(x: Tensor, window: int, padding_mask: Tensor | None = None) ->
 
     A pooling window costs O(T * window). Here each sum is the difference of two cumulative sums, so that
     time and memory are O(T) for every window. The difference of two large numbers cancels: after 50,000
-    frames float32 would have lost half of its digits. Sums are therefore kept in float64, and the result
-    is as exact as ``x``.
+    frames float32 would have lost half of its digits. Sums are therefore kept in float64, which leaves the
+    digits of a float32 ``x`` (and a float64 one 1e-10 of its largest values). An infinite frame spoils all
+    later ones.
 
     Args:
         x: (B, T, D), any floating dtype.
@@ -53,17 +53,16 @@ def windowed_mean(x: Tensor, window: int, padding_mask: Tensor | None = None) ->
         whole = masked_mean(x, padding_mask).unsqueeze(1).expand_as(x)
         return whole if padding_mask is None else whole.masked_fill(padding_mask.unsqueeze(-1), 0.0)
 
-    with torch.autocast(x.device.type, enabled=False):
-        wide = x.double()
-        if padding_mask is None:
-            valid = torch.ones(1, length, dtype=torch.bool, device=x.device)
-        else:
-            valid = ~padding_mask
-            wide = wide.masked_fill(padding_mask.unsqueeze(-1), 0.0)
-        total = _sum_within(wide.cumsum(dim=1), window)
-        count = _sum_within(valid.double().cumsum(dim=1).unsqueeze(-1), window).clamp(min=1.0)
-        mean = (total / count).to(x.dtype)
-        return mean if padding_mask is None else mean.masked_fill(padding_mask.unsqueeze(-1), 0.0)
+    wide = x.double()
+    if padding_mask is None:
+        valid = torch.ones(1, length, dtype=torch.bool, device=x.device)
+    else:
+        valid = ~padding_mask
+        wide = wide.masked_fill(padding_mask.unsqueeze(-1), 0.0)
+    total = _sum_within(wide.cumsum(dim=1), window)
+    count = _sum_within(valid.double().cumsum(dim=1).unsqueeze(-1), window).clamp(min=1.0)
+    mean = (total / count).to(x.dtype)
+    return mean if padding_mask is None else mean.masked_fill(padding_mask.unsqueeze(-1), 0.0)
 
 
 def _sum_within(cumulative: Tensor, window: int) -> Tensor:

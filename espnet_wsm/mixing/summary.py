@@ -57,8 +57,8 @@ class _SummaryBlock(nn.Module):
             if value < 1:
                 raise ValueError(f"{name} has to be at least 1, got {value}")
         for window in windows:
-            if window < 0:
-                raise ValueError(f"window is a number of frames and cannot be negative, got {window}")
+            if not isinstance(window, int) or isinstance(window, bool) or window < 0:
+                raise ValueError(f"window is a number of frames, 0 or more, got {window!r}")
         if not windows and not global_summary:
             raise ValueError("a block without a window and without the global summary would not mix anything")
         self.dim, self.width, self.heads = dim, width, heads
@@ -80,7 +80,8 @@ class _SummaryBlock(nn.Module):
             padding_mask: (B, T) bool, True = padded; None = no padding.
 
         Returns:
-            (B, T, dim), zeros at padded frames. Padding and neighbours in the batch do not change the rest.
+            (B, T, dim), zeros at padded frames. Neighbours in the batch and finite padding do not
+            change the rest.
         """
         summary = F.gelu(self.summary(x))  # (B, T, W)
         local = summary if self.local_summary is None else F.gelu(self.local_summary(x))
@@ -154,7 +155,7 @@ class WindowedSummaryMixing(_SummaryBlock):
         global_summary: bool = True,
         shared_projection: bool = True,
     ):
-        windows = (window,) if isinstance(window, int) else tuple(window)
+        windows = tuple(window) if isinstance(window, Sequence) else (window,)
         if not windows:
             raise ValueError("window needs at least one value; without any, use SummaryMixing")
         super().__init__(dim, width, heads, dropout, windows, global_summary, shared_projection)

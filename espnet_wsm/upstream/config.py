@@ -58,8 +58,16 @@ class WsmConfig:
     def __post_init__(self) -> None:
         windows = [self.window] if isinstance(self.window, int) else self.window
         checks = {
+            "upstream": (isinstance(self.upstream, str), "a name, in quotes where YAML reads it otherwise"),
+            "path": (
+                self.path is None or isinstance(self.path, str),
+                "a path, in quotes where YAML reads it otherwise",
+            ),
             "num_replaced": (_is_count(self.num_replaced, 1), "a number of layers, 1 or more"),
-            "mixer": (self.mixer in MIXERS, f"one of {', '.join(sorted(MIXERS))}"),
+            "mixer": (
+                isinstance(self.mixer, str) and self.mixer in MIXERS,
+                f"one of {', '.join(sorted(MIXERS))}",
+            ),
             "window": (
                 isinstance(windows, (list, tuple))
                 and len(windows) > 0

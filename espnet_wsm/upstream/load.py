@@ -21,8 +21,13 @@ def load_upstream(name: str, path: str | None = None) -> tuple[nn.Module, Family
         UserError: unknown name, missing path, or a path that is not a checkpoint of that family.
     """
     family = find_family(name)
+    if name.endswith("_url"):
+        raise UserError(f"upstream {name}: fetch the file and name it with {name.removesuffix('_url')}_local")
     if name.endswith(PATH_SUFFIXES) and not path:
         raise UserError(f"upstream {name} needs the path of a checkpoint: set encoder_conf 'path'")
+    if path and not name.endswith(PATH_SUFFIXES):
+        # S3PRL would fetch its own checkpoint all the same.
+        raise UserError(f"upstream {name} has its own checkpoint and takes no path, got {path}")
     if path:
         if not Path(path).exists():
             raise UserError(f"upstream path {path} does not exist")
@@ -42,4 +47,6 @@ def load_upstream(name: str, path: str | None = None) -> tuple[nn.Module, Family
             f"upstream {name} cannot be loaded from {source}: {type(error).__name__}: {error}"
         ) from error
     family.check_expert(expert)
+    if path:
+        family.check_weights(expert, Path(path))
     return expert.eval(), family

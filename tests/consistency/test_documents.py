@@ -40,6 +40,11 @@ def test_options_in_the_documents_exist(document):
             assert set(used) <= declared, line
 
 
+def test_no_place_is_left_to_be_filled_in():
+    for file in [*DOCUMENTS, ROOT / "CHANGELOG.md"]:
+        assert not re.search(r"@[A-Z_]+@|TODO|FIXME", file.read_text(encoding="utf-8")), file
+
+
 def test_the_project_speaks_of_itself_only():
     """No path of one machine in what is published."""
     for file in [*DOCUMENTS, ROOT / "CHANGELOG.md", *(ROOT / "espnet_wsm").rglob("*.py")]:

@@ -1,5 +1,7 @@
 """The mixing blocks against their equations."""
 
+import shutil
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -144,6 +146,7 @@ def test_dropout_acts_in_training_only():
     assert torch.equal(block(x), block(x))
 
 
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on the CPU")
 def test_the_compiled_block_gives_the_same_values_and_gradients():
     block = WindowedSummaryMixing(DIM, width=6, window=2)
     compiled = torch.compile(block, fullgraph=True)
@@ -191,12 +194,28 @@ def test_cuda_gives_the_values_of_the_cpu(block):
     torch.testing.assert_close(block.cuda()(x.cuda(), mask.cuda()).cpu(), expected, atol=1e-10, rtol=0)
 
 
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_autocast_and_compile_on_cuda_stay_close_to_float32(dtype):
+    block = WindowedSummaryMixing(DIM, window=3).cuda()
+    x = torch.randn(2, 300, DIM, device="cuda")
+    expected = block(x)
+    for run in (block, torch.compile(block)):
+        with torch.autocast("cuda", dtype=dtype):
+            out = run(x)
+        assert out.dtype == dtype
+        torch.testing.assert_close(out.float(), expected, atol=0.03, rtol=0.03)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (dict(dim=8, width=6, heads=4), "multiple of heads, got width=6 and heads=4"),
         (dict(dim=6, width=8, heads=4), "multiple of heads, got dim=6 and heads=4"),
-        (dict(dim=8, window=-2), "cannot be negative, got -2"),
+        (dict(dim=8, window=-2), "0 or more, got -2"),
+        (dict(dim=8, window=2.5), "0 or more, got 2.5"),
+        (dict(dim=8, window=[1, True]), "0 or more, got True"),
         (dict(dim=8, window=[]), "at least one value"),
         (dict(dim=8, width=0), "width has to be at least 1, got 0"),
     ],

@@ -36,6 +36,12 @@ def test_a_failed_job_is_named_with_status_and_end_of_log_and_the_others_run(she
     assert sorted(p.name for p in tmp_path.glob("done.*")) == ["done.1", "done.3"]
 
 
+def test_the_reason_is_shown_whatever_it_looks_like(shell, tmp_path):
+    command = r"printf '# comment\n\0 reason\n'; exit 3"
+    result = shell([LOCAL, "x.log", "bash", "-c", command], tmp_path)
+    assert result.returncode == 1 and "# comment" in result.stderr and "reason" in result.stderr
+
+
 def test_a_killed_job_counts_as_failed(shell, tmp_path):
     result = shell([LOCAL, "x.log", "bash", "-c", "kill -9 $$"], tmp_path)
     assert result.returncode == 1 and "with status 137" in result.stderr
@@ -79,6 +85,8 @@ def test_stopping_the_launcher_stops_its_jobs(tmp_path):
     [
         (["--memory", "3", "x.log", "true"], "unknown option --memory"),
         (["JOB=3:1", "x.log", "true"], "empty job range JOB=3:1"),
+        (["JOB=1:abc", "x.log", "true"], "a job range is written JOB=1:N, got JOB=1:abc"),
+        (["--max_jobs_run", "x", "x.log", "true"], "not a whole number: x"),
         (["x.log"], "needs a log file and a command"),
         (["--mem"], "option --mem needs a value"),
     ],

@@ -29,6 +29,12 @@ def test_help_works_from_anywhere(project, shell, start):
         (["3"], "error: unexpected argument '3'; see run.sh --help"),
         (["--path", "/tmp"], "error: unknown option --path"),
         (["--PATH=/tmp"], "error: unknown option --PATH"),
+        (["--stage", "6"], "error: --stage has to be a whole number from 1 to 5, got '6'"),
+        (["--stage", ""], "error: --stage has to be a whole number from 1 to 5, got ''"),
+        (["--stage", "3", "--stop_stage", "2"], "error: --stage 3 comes after --stop_stage 2: nothing to do"),
+        (["--nj", "0"], "error: --nj has to be a whole number from 1"),
+        (["--nj", "a[$(touch pwned)]"], "error: --nj has to be a whole number"),
+        (["--ngpu", "-1"], "error: --ngpu has to be a whole number from 0"),
     ],
 )
 def test_anything_undeclared_is_refused(project, shell, words, message):

@@ -77,6 +77,7 @@ def test_the_prefix_stays_in_eval_mode_and_without_graph(upstream_path, family_n
     prefix, suffix = model
     assert not any(module.training for module in prefix.modules())
     assert all(module.training for module in suffix.modules())
+    wavs = [wav.requires_grad_() for wav in wavs]  # so that a graph would show
     first, second = prefix(wavs)[0], prefix(wavs)[0]
     assert torch.equal(first, second) and not first.requires_grad and first.grad_fn is None
     assert not list(prefix.expert.model.encoder._forward_hooks)

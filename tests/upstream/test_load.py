@@ -81,6 +81,35 @@ def test_models_that_shorten_time_are_refused(upstream_path, tmp_path):
         load_upstream(name, str(copy))
 
 
+@pytest.mark.parametrize(
+    ("change", "first"),
+    [
+        (lambda key: f"other.{key}", "encoder.layer_norm.bias"),
+        (lambda key: None if ".layers.1." in key else key, "encoder.layers.1."),
+    ],
+    ids=["foreign names", "a missing layer"],
+)
+@pytest.mark.parametrize("family", ["hf_hubert", "hf_wav2vec2"])
+def test_weights_that_would_stay_random_are_refused(upstream_path, tmp_path, family, change, first):
+    from safetensors.torch import load_file, save_file
+
+    name, path = upstream_path(family, True)
+    copy = Path(shutil.copytree(path, tmp_path / "copy"))
+    weights = load_file(copy / "model.safetensors")
+    renamed = {change(key): value for key, value in weights.items() if change(key) is not None}
+    save_file(renamed, copy / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match=rf"not a complete checkpoint of {family}: \d+ weights .*{first}"):
+        load_upstream(name, str(copy))
+
+
+def test_a_path_is_refused_where_s3prl_would_ignore_it(upstream_path):
+    _, path = upstream_path("wav2vec2", True)
+    with pytest.raises(UserError, match="xls_r_300m has its own checkpoint and takes no path"):
+        load_upstream("xls_r_300m", path)
+    with pytest.raises(UserError, match="fetch the file and name it with wav2vec2_local"):
+        load_upstream("wav2vec2_url", "https://example.org/w.pt")
+
+
 @pytest.mark.parametrize("family", ["hf_hubert", "hubert"])
 def test_corrupt_weights_are_refused_with_the_path(upstream_path, tmp_path, family):
     name, path = upstream_path(family, True)

@@ -37,6 +37,10 @@ class FamilyContract(ABC):
     def check_expert(self, expert: nn.Module) -> None:
         """Raise UserError when the loaded upstream is of a kind that the contract does not cover."""
 
+    @abstractmethod
+    def check_weights(self, expert: nn.Module, path: Path) -> None:
+        """Raise UserError when the checkpoint lacks weights that the loader then left random."""
+
     def encoder(self, expert: nn.Module) -> nn.Module:
         """The module whose ``layers`` are the transformer layers."""
         return expert.model.encoder

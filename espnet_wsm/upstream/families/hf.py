@@ -26,7 +26,7 @@ class HfMixer(nn.Module):
     def forward(
         self, hidden_states: Tensor, attention_mask: Tensor | None = None, **_unused: Any
     ) -> tuple[Tensor, None]:
-        """``hidden_states`` (B, T, D); ``attention_mask`` in the shape of any transformers backend."""
+        """``hidden_states`` (B, T, D); ``attention_mask`` (B, T), (B, 1, T, T) or None."""
         return self.mixer(hidden_states, _padding_mask(attention_mask)), None
 
 
@@ -84,6 +84,16 @@ class HfFamily(FamilyContract):
         if getattr(expert.model, "adapter", None) is not None:
             raise UserError(
                 f"{self.name} models with add_adapter are not supported: the adapter shortens time"
+            )
+
+    def check_weights(self, expert: nn.Module, path: Path) -> None:
+        # transformers only logs what it did not find and leaves it random, so it is asked a second time.
+        _, info = type(expert.model).from_pretrained(path, output_loading_info=True)
+        missing = sorted(set(info["missing_keys"]) - {"masked_spec_embed"})  # used in pre-training alone
+        if missing:
+            raise UserError(
+                f"{path} is not a complete checkpoint of {self.name}: {len(missing)} weights are missing, "
+                f"the first is {missing[0]}"
             )
 
     def dim(self, expert: nn.Module) -> int:

@@ -48,6 +48,9 @@ class NativeFamily(FamilyContract):
                 "with transformer layers"
             )
 
+    def check_weights(self, expert: nn.Module, path: Path) -> None:
+        """Nothing to check: S3PRL loads these strictly."""
+
     def dim(self, expert: nn.Module) -> int:
         return self.encoder(expert).embedding_dim
 

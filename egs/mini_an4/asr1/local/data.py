@@ -35,6 +35,8 @@ def find_archive() -> Path:
 
 def unpack_archive(archive: Path, downloads: Path) -> None:
     """Write ``downloads/an4``, which appears only when it is complete."""
+    if downloads.exists() and not downloads.is_dir():
+        raise UserError(f"{downloads} is not a folder: name one with --downloads")
     downloads.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".partial-", dir=downloads) as scratch:
         try:
