@@ -118,7 +118,7 @@ require_finished() {
 # require_made_from FOLDER DIGEST INPUT NUMBER: refuse a folder that was made from another state of its input.
 require_made_from() {
     [[ ! -e $1/.made_from || $(<"$1/.made_from") == "$2" ]] ||
-        die "$1 was made from another $3 than the present one; run stage $4 again"
+        die "$1 does not belong to the present $3, which has changed since; run stage $4 again"
 }
 
 # dump_folder SET: where stage 2 leaves a set whole. Training and validation sets are selected from there.

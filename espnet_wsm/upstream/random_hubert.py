@@ -62,9 +62,11 @@ def write_random_hubert(directory: Path, size: RandomHubertSize, seed: int) -> s
         f"random upstream: HuBERT with random weights (seed {seed}), {size.num_layers} layers of {size.dim}, "
         f"{sum(p.numel() for p in model.parameters()):,} parameters, never trained on speech"
     )
+    directory.mkdir(parents=True, exist_ok=True)
+    # First, so that a directory left half-written is known as ours and written again.
+    (directory / DESCRIPTION_FILE).write_text(description + "\n", encoding="utf-8")
     model.save_pretrained(directory)
     Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=True).save_pretrained(directory)
-    (directory / DESCRIPTION_FILE).write_text(description + "\n", encoding="utf-8")
     return description
 
 

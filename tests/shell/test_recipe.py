@@ -131,7 +131,7 @@ def test_a_stage_refuses_missing_and_stale_input(fresh, shell):
     text = fresh / "data/train/text"
     text.write_text(text.read_text().replace("START", "STOP"))
     assert (
-        "dump was made from another data than the present one; run stage 2 again"
+        "dump does not belong to the present data, which has changed since; run stage 2 again"
         in shell(train, fresh).stderr
     )
 

@@ -32,6 +32,14 @@ def test_the_seed_decides_the_weights(tmp_path):
     assert not torch.equal(weights("a", "3"), weights("c", "4"))
 
 
+def test_a_directory_left_half_written_is_written_again(tmp_path):
+    main(["--out", str(tmp_path / "up"), *SMALL])
+    (tmp_path / "up" / "model.safetensors").unlink()
+    (tmp_path / "up" / "preprocessor_config.json").unlink()
+    main(["--out", str(tmp_path / "up"), *SMALL])
+    load_upstream("hf_hubert_custom", str(tmp_path / "up"))
+
+
 def test_it_does_not_overwrite_other_things(tmp_path, capsys):
     (tmp_path / "thesis.tex").write_text("x")
     with pytest.raises(SystemExit):
