@@ -23,6 +23,7 @@ NONE = "–"
 NOT_AVAILABLE = "n/a"
 BY_PYTHON = "†"  # marks a figure that stands in for sclite's
 RANDOM_UPSTREAM = "random upstream"
+WITHOUT_WINDOW = ("sm", "attention", "random_attention")  # mixers that ignore encoder_conf's window
 
 Scores = dict[str, dict[str, ScorerResult]]  # metric -> scorer -> result
 
@@ -280,9 +281,10 @@ def render_rate_tables(experiments: Sequence[Experiment]) -> Iterator[str]:
     for metric in TOKENIZERS:
         rows = []
         for experiment in experiments:
-            encoder = [
-                _format_cell(experiment.encoder.get(key)) for key in ("num_replaced", "mixer", "window")
-            ]
+            values = dict(experiment.encoder)
+            if values.get("mixer") in WITHOUT_WINDOW:
+                values["window"] = None  # the configuration has a default that nothing reads
+            encoder = [_format_cell(values.get(key)) for key in ("num_replaced", "mixer", "window")]
             for score in experiment.sets:
                 names = (_format_cell(experiment.name), _format_cell(score.label))
                 rows.append((*names, *encoder, *_format_rates(score.scores[metric])))

@@ -56,6 +56,14 @@ def get_cells(text: str, start: str) -> list[list[str]]:
     return [[cell.strip() for cell in row.replace("\\|", "\0").strip("|").split("|")] for row in rows]
 
 
+@pytest.mark.parametrize("mixer", ["sm", "attention", "random_attention"])
+def test_no_window_is_shown_for_a_mixer_without_one(tmp_path, experiment, mixer):
+    config = experiment / "config.yaml"
+    config.write_text(config.read_text().replace("mixer: wsm", f"mixer: {mixer}"))
+    wer, _cer, _run = get_cells(render(tmp_path, experiment), "mini/k2")
+    assert wer[4] == "–" and wer[3].replace("\\", "") == mixer
+
+
 def test_scores_and_provenance_are_rendered(tmp_path, experiment, capsys):
     text = render(tmp_path, "--note", "A note.", experiment)
     wer, cer, run = get_cells(text, "mini/k2")
