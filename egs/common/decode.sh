@@ -21,7 +21,6 @@ model=${exp}/${inference_model}
 
 out=${exp}/decode_${search}
 begin_stage 4 "decode (${search})" "${dump_dir}" "${out}"
-read -ra launcher <<<"${cmd}"
 read -r -d '' -a more <<<"${inference_args}" || true
 for set in ${test_sets}; do
     dir=${out}/${set}
@@ -38,7 +37,7 @@ for set in ${test_sets}; do
             (FNR - 1) % n == j - 1 { print $1, path[$1] }' \
             "${from}/wav.scp" - >"${dir}/log/split${jobs}/${job}/wav.scp"
     done
-    run_child "${launcher[@]}" --gpu "$((ngpu > 0))" --num_threads 1 JOB=1:"${jobs}" "${dir}/log/asr_inference.JOB.log" \
+    launch --gpu "$((ngpu > 0))" --num_threads 1 JOB=1:"${jobs}" "${dir}/log/asr_inference.JOB.log" \
         python -m "espnet_wsm.bin.${modules[${search}]}" --config "${inference_config}" \
         --ngpu "$((ngpu > 0))" --output_dir "${dir}/log/output.JOB" \
         --data_path_and_name_and_type "${dir}/log/split${jobs}/JOB/wav.scp,speech,sound" \

@@ -14,13 +14,12 @@ fi
 input=$(folder_digest "${data_dir}")
 begin_stage 2 "format audio, make tokens" "${data_dir}" "${dump_dir}"
 rm -rf "${dump_dir:?}"/{raw,token_list,log}
-read -ra launcher <<<"${cmd}"
 
 # A set may be named twice, e.g. as valid_set and in test_sets.
 for set in $(printf '%s\n' ${train_set} ${valid_set} ${test_sets} | awk '!seen[$0]++'); do
     python -m espnet_wsm.bin.validate_data_dir "${data_dir}/${set}" >/dev/null
     out=$(dump_folder "${set}")
-    run_child "${launcher[@]}" --num_threads 1 JOB=1:"${nj}" "${dump_dir}/log/format_${set}.JOB.log" \
+    launch --num_threads 1 JOB=1:"${nj}" "${dump_dir}/log/format_${set}.JOB.log" \
         python -m espnet_wsm.bin.format_audio \
         --data "${data_dir}/${set}" --out "${out}" --nj "${nj}" --job JOB
     python -m espnet_wsm.bin.merge_audio --data "${data_dir}/${set}" --out "${out}" --nj "${nj}"

@@ -85,6 +85,13 @@ run_child() {
     return "${status}"
 }
 
+# launch ARGUMENTS...: call --cmd, which may hold options of its own.
+launch() {
+    local launcher
+    read -ra launcher <<<"${cmd}"
+    run_child "${launcher[@]}" "$@"
+}
+
 # experiment: the folder of this experiment.
 experiment() {
     local name=${tag}

@@ -17,7 +17,6 @@ tokens=${dump_dir}/token_list/${token_type}
 [[ -d ${tokens} ]] || die "${tokens} does not exist; run stage 2 with --token_type ${token_type}"
 input=$(folder_digest "${dump_dir}")
 
-read -ra launcher <<<"${cmd}"
 read -r -d '' -a more <<<"${asr_args}" || true
 args=(--config "${train_config}" --token_list "${tokens}/tokens.txt")
 if [[ -n ${upstream} ]]; then
@@ -50,7 +49,7 @@ begin_stage 3 "train" "${dump_dir}" "${exp}"
 python -m espnet_wsm.bin.watch_training --log "${exp}/train.log" &
 watcher=$!
 trap 'kill "${watcher}" 2>/dev/null || true' EXIT
-run_child "${launcher[@]}" --gpu "${ngpu}" --num_threads "${num_threads}" "${exp}/train.log" \
+launch --gpu "${ngpu}" --num_threads "${num_threads}" "${exp}/train.log" \
     python -m espnet_wsm.bin.asr_train --output_dir "${exp}" --resume true --ngpu "${ngpu}" \
     "${args[@]}" "${more[@]}"
 [[ -f ${exp}/${inference_model} ]] || die "training left no ${exp}/${inference_model}; see ${exp}/train.log"

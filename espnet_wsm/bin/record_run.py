@@ -3,11 +3,11 @@
 import argparse
 import hashlib
 import json
-import os
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
+from espnet_wsm.data.lists import write_text
 from espnet_wsm.errors import UserError, report_user_errors
 
 RUN_FILE = "run.json"
@@ -58,16 +58,13 @@ def main(argv: list[str] | None = None) -> None:
                 "choose another --tag, or delete the folder to start anew"
             )
         return
-    args.dir.mkdir(parents=True, exist_ok=True)
-    partial = record.with_suffix(".tmp")
     run = {
         "command": args.command,
         "git": describe_git(Path(__file__).parent),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "fingerprint": fingerprint,
     }
-    partial.write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, record)
+    write_text(record, json.dumps(run, indent=2).split("\n"))
 
 
 if __name__ == "__main__":

@@ -186,12 +186,6 @@ def read_recording(audio: Path | str) -> Recording:
     return recording
 
 
-def read_audio(audio: Path | str) -> tuple[np.ndarray, int]:
-    """Samples (N, channels) float32 and rate in Hz of ``audio``; raises what `read_recording` raises."""
-    recording = read_recording(audio)
-    return recording.samples, recording.rate
-
-
 def convert(samples: np.ndarray, rate: int, fs: int = 16000) -> np.ndarray:
     """(N, channels) float32 at ``rate`` -> (M,) float32 at ``fs``: the mean of the channels, resampled.
 

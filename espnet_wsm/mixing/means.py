@@ -5,6 +5,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
+def zero_padding(x: Tensor, padding_mask: Tensor | None) -> Tensor:
+    """(B, T, D) with zeros at the frames where the (B, T) ``padding_mask`` is True; None = no padding."""
+    return x if padding_mask is None else x.masked_fill(padding_mask.unsqueeze(-1), 0.0)
+
+
 def masked_mean(x: Tensor, padding_mask: Tensor | None = None) -> Tensor:
     """Mean over the valid frames of each utterance.
 
@@ -20,7 +25,7 @@ def masked_mean(x: Tensor, padding_mask: Tensor | None = None) -> Tensor:
     wide = x.to(torch.promote_types(x.dtype, torch.float32))
     if padding_mask is None:
         return wide.mean(dim=1).to(x.dtype)
-    total = wide.masked_fill(padding_mask.unsqueeze(-1), 0.0).sum(dim=1)
+    total = zero_padding(wide, padding_mask).sum(dim=1)
     count = (~padding_mask).sum(dim=1, keepdim=True).clamp(min=1)
     return (total / count).to(x.dtype)
 
@@ -50,19 +55,15 @@ def windowed_mean(x: Tensor, window: int, padding_mask: Tensor | None = None) ->
         raise ValueError(f"window is a number of frames and cannot be negative, got {window}")
     length = x.size(1)
     if window >= length - 1:
-        whole = masked_mean(x, padding_mask).unsqueeze(1).expand_as(x)
-        return whole if padding_mask is None else whole.masked_fill(padding_mask.unsqueeze(-1), 0.0)
+        return zero_padding(masked_mean(x, padding_mask).unsqueeze(1).expand_as(x), padding_mask)
 
-    wide = x.double()
     if padding_mask is None:
         valid = torch.ones(1, length, dtype=torch.bool, device=x.device)
     else:
         valid = ~padding_mask
-        wide = wide.masked_fill(padding_mask.unsqueeze(-1), 0.0)
-    total = _sum_within(wide.cumsum(dim=1), window)
+    total = _sum_within(zero_padding(x.double(), padding_mask).cumsum(dim=1), window)
     count = _sum_within(valid.double().cumsum(dim=1).unsqueeze(-1), window).clamp(min=1.0)
-    mean = (total / count).to(x.dtype)
-    return mean if padding_mask is None else mean.masked_fill(padding_mask.unsqueeze(-1), 0.0)
+    return zero_padding((total / count).to(x.dtype), padding_mask)
 
 
 def _sum_within(cumulative: Tensor, window: int) -> Tensor:

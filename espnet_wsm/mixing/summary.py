@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from espnet_wsm.mixing.means import masked_mean, windowed_mean
+from espnet_wsm.mixing.means import masked_mean, windowed_mean, zero_padding
 
 
 class HeadwiseLinear(nn.Module):
@@ -94,7 +94,7 @@ class _SummaryBlock(nn.Module):
         mixed = F.linear(self.dropout(parts[0]), weights[0], self.combine.bias)
         for part, weight in zip(parts[1:], weights[1:], strict=True):
             mixed = mixed + F.linear(self.dropout(part), weight)
-        return mixed if padding_mask is None else mixed.masked_fill(padding_mask.unsqueeze(-1), 0.0)
+        return zero_padding(mixed, padding_mask)
 
     def extra_repr(self) -> str:
         """What the child modules do not show."""

@@ -2,7 +2,7 @@
 
 import inspect
 import logging
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, asdict, fields
 
 import torch
 from espnet2.asr.encoder.abs_encoder import AbsEncoder
@@ -76,7 +76,7 @@ class WsmS3prlEncoder(AbsEncoder):
         ESPnet calls this at the end of its initialisation. The weights are read again from the checkpoint
         instead of being held twice in memory.
         """
-        fresh = type(self)(1, **{field.name: getattr(self.config, field.name) for field in fields(WsmConfig)})
+        fresh = type(self)(1, **asdict(self.config))
         new_blocks = ()
         if self.config.mixer != "attention":
             attention = self.suffix.family.attention

@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from espnet_wsm.data import tokens
 from espnet_wsm.data.lists import byte_order, name_some, raise_collected, write_text
 from espnet_wsm.errors import UserError
 
 # As sclite and Kaldi split. `str.split()` would also split at the no-break space and other Unicode spaces.
 ASCII_SPACE = re.compile(r"[ \t\r\v\f]+")
-BLANK = "<space>"  # ESPnet's character token for the blank between words
 
 
 @dataclass(frozen=True)
@@ -97,12 +97,10 @@ def pair_texts(reference: Path, hypothesis: Path, utt2spk: Path | None = None) -
 
 
 def split_characters(pair: TextPair) -> TextPair:
-    """The tokens of the character error rate: every code point, ``<space>`` between words, as ESPnet does."""
-
-    def split(words: Iterable[str]) -> tuple[str, ...]:
-        return tuple(BLANK if char == " " else char for char in " ".join(words))
-
-    return replace(pair, reference=split(pair.reference), hypothesis=split(pair.hypothesis))
+    """The tokens of the character error rate: ESPnet's ``char`` tokens, ``<space>`` between words."""
+    sides = (tokens.split_characters(" ".join(words)) for words in (pair.reference, pair.hypothesis))
+    reference, hypothesis = map(tuple, sides)
+    return replace(pair, reference=reference, hypothesis=hypothesis)
 
 
 # Metric -> how the words of a pair become its tokens.

@@ -10,7 +10,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from espnet_wsm.data.audio import convert, quantise, read_audio, read_recording, write_flac
+from espnet_wsm.data.audio import convert, quantise, read_recording, write_flac
 from espnet_wsm.errors import UserError
 
 FORMATS = {
@@ -43,14 +43,15 @@ def write(path: Path, samples: np.ndarray, rate: int = 16000) -> Path:
 
 def fault_of(path: Path | str) -> str:
     with pytest.raises(UserError) as caught:
-        read_audio(path)
+        read_recording(path)
     return str(caught.value)
 
 
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("channels", [1, 2])
 def test_every_format_is_read(tmp_path, name, channels):
-    samples, rate = read_audio(write(tmp_path / name, noise(channels=channels)))
+    recording = read_recording(write(tmp_path / name, noise(channels=channels)))
+    samples, rate = recording.samples, recording.rate
     assert samples.shape == (16000, channels) and samples.dtype == np.float32 and rate == 16000
     tolerance = {"OPUS": 0.5, "VORBIS": 0.5, "ULAW": 0.02}.get(FORMATS[name][1], 1 / 2**15)
     assert np.abs(samples - noise(channels=channels)).max() <= tolerance
@@ -94,7 +95,7 @@ def test_an_ogg_of_many_pages_is_refused_wherever_it_is_cut(tmp_path):
         path.write_bytes(data[:size])
         assert "the Ogg stream ended unexpectedly" in fault_of(path), size
     path.write_bytes(data)
-    assert read_audio(path)[0].shape == (160000, 1)
+    assert read_recording(path).samples.shape == (160000, 1)
 
 
 def test_one_missing_sample_is_noticed(tmp_path):
@@ -109,14 +110,14 @@ def test_a_wav_from_a_pipe_is_whole_whatever_its_header_says(tmp_path, size):
     path = write(tmp_path / "pcm16.wav", noise())
     data = path.read_bytes()
     path.write_bytes(data[:40] + struct.pack("<I", size) + data[44:])
-    assert read_audio(path)[0].shape == (16000, 1)
+    assert read_recording(path).samples.shape == (16000, 1)
 
 
 def test_a_riff_size_that_is_a_little_off_loses_nothing(tmp_path):
     path = write(tmp_path / "pcm16.wav", noise())
     data = path.read_bytes()
     path.write_bytes(data[:4] + struct.pack("<I", len(data)) + data[8:])
-    assert read_audio(path)[0].shape == (16000, 1)
+    assert read_recording(path).samples.shape == (16000, 1)
 
 
 def test_a_flac_without_a_length_is_refused(tmp_path):
@@ -181,7 +182,7 @@ def test_faults_of_archives(archive, tmp_path):
     assert "holds no audio but something else" in fault_of(f"{path}:0")
     path.write_bytes(path.read_bytes()[:-2])
     assert "is truncated or damaged (the entry should have 32044 bytes and has 32042)" in fault_of(entries[1])
-    assert read_audio(entries[0])[0].shape == (16000, 1)
+    assert read_recording(entries[0]).samples.shape == (16000, 1)
     kaldiio.save_ark(str(path), {"a": np.zeros((3, 4), np.float32)}, scp=str(tmp_path / "wav.scp"))
     assert "holds no audio" in fault_of((tmp_path / "wav.scp").read_text().split()[1])
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from espnet_wsm.bin import format_audio, merge_audio
-from espnet_wsm.data.audio import read_audio
+from espnet_wsm.data.audio import read_recording
 from espnet_wsm.data.dump import audio_file_name
 from espnet_wsm.data.kaldi import Utterance, read_data_dir, write_data_dir
 
@@ -155,7 +155,7 @@ def test_wild_ids_and_any_number_of_jobs(tmp_path_factory, lengths):
             assert contents[0][file] == contents[1][file], file
     assert contents[0].keys() == contents[1].keys()
     for utterance in read_data_dir(root / "one"):
-        assert len(read_audio(utterance.audio)[0]) == lengths[utterance.id]
+        assert len(read_recording(utterance.audio).samples) == lengths[utterance.id]
     assert sorted(path.name for path in root.iterdir()) == sorted(
         {"data", "one", "four", *(f"{length}.wav" for length in lengths.values())}
     )

@@ -22,12 +22,18 @@ def project(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def shell():
-    """``shell(words, cwd)`` runs a command in the environment of these tests and captures its output."""
+def environment() -> dict[str, str]:
+    """That of these tests, with their Python in front."""
+    variables = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    variables.pop("ESPNET_WSM_COMMAND", None)
+    return variables
+
+
+@pytest.fixture(scope="session")
+def shell(environment):
+    """``shell(words, cwd)`` runs a command in that environment and captures its output."""
 
     def run(words: list[str], cwd: Path, **more) -> subprocess.CompletedProcess:
-        environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-        environment.pop("ESPNET_WSM_COMMAND", None)
         return subprocess.run(
             [str(word) for word in words], cwd=cwd, env=environment, capture_output=True, text=True, **more
         )

@@ -6,7 +6,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -137,8 +136,7 @@ def test_a_stage_refuses_missing_and_stale_input(fresh, shell):
 
 
 @pytest.mark.recipe
-def test_a_killed_stage_leaves_its_output_marked_and_a_rerun_redoes_it(fresh, shell):
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+def test_a_killed_stage_leaves_its_output_marked_and_a_rerun_redoes_it(fresh, shell, environment):
     words = ["./run.sh", "--stage", "2", "--stop_stage", "2"]
     process = subprocess.Popen(
         words, cwd=fresh, env=environment, start_new_session=True, stderr=subprocess.DEVNULL,
@@ -207,8 +205,7 @@ def processes_naming(text: str) -> list[str]:
 
 
 @pytest.mark.recipe
-def test_stopping_a_run_stops_everything_it_started(finished, recipe):
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+def test_stopping_a_run_stops_everything_it_started(finished, recipe, environment):
     words = ["./run.sh", "--stage", "3", "--tag", "to_be_stopped"]
     process = subprocess.Popen(
         words, cwd=recipe, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
