@@ -49,6 +49,11 @@ run_one() { # LOG COMMAND...
     trap 'kill "${child}" 2>/dev/null' TERM
     wait "${child}"
     status=$?
+    # The trap ends `wait` before the job has ended; the launcher must not be gone before its jobs are.
+    while kill -0 "${child}" 2>/dev/null; do
+        wait "${child}"
+        status=$?
+    done
     printf '# ended %s after %d s with status %d\n' "$(date '+%F %T')" $((SECONDS - start)) "${status}" >>"${log}"
 }
 
