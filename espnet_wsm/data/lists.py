@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from espnet_wsm.errors import UserError
+from espnet_wsm.files import write_atomically, write_text  # noqa: F401
 
 SHOWN = 10  # faults, or ids of one fault, that a message spells out before it only counts
 UNFIT_FOR_IDS = re.compile(r"[\s\x00-\x1f\x7f\ud800-\udfff]")
@@ -136,23 +137,6 @@ def read_list(path: Path, problems: list[str], may_be_empty: bool = False) -> di
         entries[key] = Entry(value.strip(" \t"), number)
         previous = key
     return entries
-
-
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Let ``write`` fill a temporary neighbour of ``path``, then move it into place in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name[:200]}.{os.getpid()}.tmp")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_text(path: Path, lines: Iterable[str]) -> None:
-    """Write ``lines``, each ended by a line feed, as UTF-8, atomically."""
-    data = "".join(f"{line}\n" for line in lines).encode("utf-8")
-    write_atomically(path, lambda temporary: temporary.write_bytes(data))
 
 
 def write_list(path: Path, values: Mapping[str, object]) -> None:

@@ -1,43 +1,101 @@
 """The ESPnet encoder: raw waveform in, frames of the fine-tuned upstream out."""
 
 import inspect
+import json
 import logging
 from dataclasses import MISSING, asdict, fields
+from pathlib import Path
+from typing import Any
 
 import torch
 from espnet2.asr.encoder.abs_encoder import AbsEncoder
-from torch import Tensor
+from torch import Tensor, nn
 
-from espnet_wsm.upstream import WsmConfig, cut_upstream, load_upstream, replace_last_attention
+from espnet_wsm.errors import UserError
+from espnet_wsm.upstream import (
+    LayerTable,
+    LayerWeights,
+    UpstreamIdentity,
+    WsmConfig,
+    cut_upstream,
+    identify_upstream,
+    load_upstream,
+    prepare_suffix,
+)
+from espnet_wsm.upstream.stored_cut import check_cut, load_suffix, prefix_dtype
+from espnet_wsm.upstream.surgery import describe_part, describe_prefix, describe_suffix
 
 # Receptive field of the convolutions of every wav2vec 2.0 style upstream: one frame needs 25 ms at 16 kHz.
 MIN_SAMPLES = 400
+# The name that torch gives to what get_extra_state returns.
+IDENTITY_KEY = "_extra_state"
 
 
 class WsmS3prlEncoder(AbsEncoder):
     """Fine-tuning only the last layers of an upstream, as an ESPnet encoder.
 
-    ESPnet's own ``S3prlFrontend`` back-propagates through the whole upstream even when it is frozen. Here
-    the upstream is cut below the first replaced layer: the prefix runs in eval mode and without a graph,
-    the suffix trains.
+    ESPnet's own ``S3prlFrontend`` back-propagates through the whole upstream even when it is frozen, and
+    every checkpoint holds all of it. Here the upstream is cut below the first replaced layer: the prefix
+    runs in eval mode and without a graph, the suffix trains, and ``state_dict()`` holds what trains and the
+    upstream's identity. ``load_state_dict`` also takes the full state that older versions wrote.
 
     Args:
-        input_size: given by ESPnet, unused: the input is the waveform. ``input_size: 1``, ``frontend: null``,
-            ``normalize: null`` and ``specaug: null`` in the training configuration make it so.
+        input_size: given by ESPnet, unused: the input is the waveform. ``input_size: 1``, ``frontend: null``
+            and ``normalize: null`` in the training configuration make it so.
+        cache: folder of stored features (``cut.json`` in it) to train from: the upstream is not loaded and
+            the input is the features. ``WsmASRTask`` sets it, never a configuration.
         **conf: the fields of :class:`espnet_wsm.upstream.WsmConfig`.
 
     Raises:
-        UserError: from the configuration, the upstream or the surgery.
+        UserError: from the configuration, the upstream, the surgery or the cache; from ``load_state_dict``
+            when a state does not belong to this upstream and configuration.
     """
 
-    def __init__(self, input_size: int, **conf):
+    def __init__(self, input_size: int, cache: str | None = None, **conf):
         super().__init__()
         self.config = WsmConfig.from_dict(conf)
+        self.cache = cache
+        self.identity: UpstreamIdentity
+        self.register_module("prefix", None)
+        below = self._load() if cache is None else self._load_from_cache(Path(cache))
+        prepare_suffix(self.suffix, self._output_size, self.config)
+        num_below = len(below) - 1  # the first row is what lies below the layers
+        self.register_module("layer_weights", None)
+        if self.config.features == "weighted_sum":
+            self.layer_weights = LayerWeights(num_below + self.config.num_replaced + 1)
+        rows = [*below, *describe_suffix(self.suffix, num_below, self.config.mixer)]
+        if self.layer_weights is not None:
+            rows.append(describe_part("layer weights", "weighted sum", self.layer_weights))
+        self.table = LayerTable(tuple(rows))
+        logging.info(
+            "%s, cut below its last %d layers:\n%s", self.identity, len(self.suffix.layers), self.table
+        )
+
+        # ESPnet's SpecAugment, on the features between prefix and suffix; WsmASRTask puts it here.
+        self.register_module("specaug", None)
+        self._from_upstream = {name for name, p in self.named_parameters() if not p.requires_grad}
+        self.register_state_dict_post_hook(_keep_what_trains)
+        self.register_load_state_dict_pre_hook(_complete_state)
+
+    def _load(self) -> tuple:
         expert, family = load_upstream(self.config.upstream, self.config.path)
+        self.identity = identify_upstream(self.config.upstream, self.config.path, expert)
         self._output_size = family.dim(expert)
-        self.report = replace_last_attention(expert, family, self.config)
-        logging.info("Surgery on %s:\n%s", self.config.upstream, self.report)
-        self.prefix, self.suffix = cut_upstream(expert, family, self.config.num_replaced)
+        self.prefix, self.suffix = cut_upstream(
+            expert, family, self.config.num_replaced, prefix_dtype(self.config)
+        )
+        return describe_prefix(self.prefix)
+
+    def _load_from_cache(self, cache: Path) -> tuple:
+        if self.config.features != "last":
+            raise UserError(
+                f"features {self.config.features} needs the states of all layers, and a feature cache holds "
+                "those below the cut: train with --cache false"
+            )
+        cut = check_cut(cache, self.config)
+        self.identity, self._output_size = cut.identity, cut.dim
+        self.suffix = load_suffix(cache, cut)
+        return cut.below
 
     def output_size(self) -> int:
         """Channels of the output."""
@@ -46,29 +104,48 @@ class WsmS3prlEncoder(AbsEncoder):
     def forward(
         self, xs_pad: Tensor, ilens: Tensor, prev_states: Tensor | None = None
     ) -> tuple[Tensor, Tensor, None]:
-        """Encode a batch of waveforms.
+        """Encode a batch of waveforms, or of stored features.
 
         Args:
-            xs_pad: (B, N) 16 kHz samples.
-            ilens: (B,) valid samples of each. Shorter than one frame (400) counts as zero-padded to one.
+            xs_pad: (B, N) 16 kHz samples, or (B, T, D) hidden states below the cut.
+            ilens: (B,) valid samples of each, or valid frames. Fewer samples than one frame has (400) count
+                as zero-padded to one.
             prev_states: unused, part of ESPnet's interface.
 
         Returns:
             (B, T, D) frames of 20 ms, (B,) valid frames of each, None.
         """
-        if xs_pad.dim() == 3:
+        if xs_pad.dim() == 3 and xs_pad.size(-1) == 1:
             xs_pad = xs_pad.squeeze(-1)
-        if xs_pad.size(1) < MIN_SAMPLES:
-            xs_pad = torch.nn.functional.pad(xs_pad, (0, MIN_SAMPLES - xs_pad.size(1)))
-        wavs = [x[: max(n, MIN_SAMPLES)] for x, n in zip(xs_pad, ilens.tolist(), strict=True)]
-        hidden, padding_mask = self.prefix(wavs)
-        encoded = self.suffix(hidden, padding_mask)
-        if padding_mask is None:
-            return encoded, torch.full_like(ilens, encoded.size(1)), None
-        olens = (~padding_mask).sum(dim=1)
+        total = None if self.layer_weights is None else self.layer_weights.start()
+        on_state = None if total is None else total.add
+        if xs_pad.dim() == 3:
+            hidden, olens = xs_pad, ilens
+            frames = torch.arange(hidden.size(1), device=hidden.device)
+            padding_mask = frames >= ilens.unsqueeze(1)
+        else:
+            hidden, padding_mask = self.prefix(_split(xs_pad, ilens), on_state)
+            if padding_mask is None:
+                olens = torch.full_like(ilens, hidden.size(1))
+            else:
+                olens = (~padding_mask).sum(dim=1).to(ilens.dtype)
+        if self.specaug is not None and self.training:
+            hidden, _ = self.specaug(hidden, olens)
+        encoded = self.suffix(hidden, padding_mask, on_state)
+        if total is not None:
+            total.add(encoded)
+            encoded = total.total
         if not self.training:
             encoded = _repeat_last_frame(encoded, olens)
-        return encoded, olens.to(ilens.dtype), None
+        return encoded, olens, None
+
+    def get_extra_state(self) -> Tensor:
+        """The upstream's identity: JSON, one byte a float, which survives ESPnet's averaging unchanged."""
+        record = {"upstream": self.identity.name, "digest": self.identity.digest}
+        return torch.tensor(list(json.dumps(record).encode()), dtype=torch.float64)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Nothing to set: ``load_state_dict`` has compared it before."""
 
     def reload_pretrained_parameters(self) -> None:
         """Undo ESPnet's ``init:`` on everything that came with the upstream; new blocks keep their init.
@@ -76,13 +153,24 @@ class WsmS3prlEncoder(AbsEncoder):
         ESPnet calls this at the end of its initialisation. The weights are read again from the checkpoint
         instead of being held twice in memory.
         """
-        fresh = type(self)(1, **asdict(self.config))
+        fresh = type(self)(1, self.cache, **asdict(self.config))
         new_blocks = ()
         if self.config.mixer != "attention":
             attention = self.suffix.family.attention
             new_blocks = tuple(f"suffix.layers.{i}.{attention}." for i in range(self.config.num_replaced))
-        kept = {k: v for k, v in fresh.state_dict().items() if not k.startswith(new_blocks)}
-        self.load_state_dict(self.state_dict() | kept)
+        with torch.no_grad():
+            for (name, parameter), pretrained in zip(
+                self.named_parameters(), fresh.parameters(), strict=True
+            ):
+                if not name.startswith(new_blocks):
+                    parameter.copy_(pretrained)
+
+
+def _split(xs_pad: Tensor, ilens: Tensor) -> list[Tensor]:
+    """(B, N) padded waveforms to a list of B, each as long as it is, but at least one frame."""
+    if xs_pad.size(1) < MIN_SAMPLES:
+        xs_pad = nn.functional.pad(xs_pad, (0, MIN_SAMPLES - xs_pad.size(1)))
+    return [x[: max(n, MIN_SAMPLES)] for x, n in zip(xs_pad, ilens.tolist(), strict=True)]
 
 
 def _repeat_last_frame(x: Tensor, lengths: Tensor) -> Tensor:
@@ -96,9 +184,62 @@ def _repeat_last_frame(x: Tensor, lengths: Tensor) -> Tensor:
     return x.gather(1, index.unsqueeze(-1).expand_as(x))
 
 
+def _keep_what_trains(
+    encoder: WsmS3prlEncoder, state: dict[str, Any], prefix: str, _metadata: dict[str, Any]
+) -> None:
+    """After ``state_dict()``: drop what the upstream's own checkpoint holds."""
+    for key in [key for key in state if key.startswith(prefix)]:
+        name = key.removeprefix(prefix)
+        if name.startswith("prefix.") or name in encoder._from_upstream:
+            del state[key]
+
+
+def _complete_state(
+    encoder: WsmS3prlEncoder, state: dict[str, Any], prefix: str, *_torch_arguments: Any
+) -> None:
+    """Before ``load_state_dict()``: refuse what does not belong here, add what the upstream has given.
+
+    ESPnet loads with ``strict=False``, which would leave a layer random without a word.
+    """
+    given = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+    identity = encoder.get_extra_state()
+    if IDENTITY_KEY in given and not torch.equal(given[IDENTITY_KEY].cpu().double(), identity):
+        record = json.loads(bytes(given[IDENTITY_KEY].long().tolist()))
+        of_checkpoint = UpstreamIdentity(record["upstream"], record["digest"])
+        raise UserError(
+            f"the checkpoint was trained on the upstream {of_checkpoint}, but encoder_conf names "
+            f"{encoder.identity}{f' at {encoder.config.path}' if encoder.config.path else ''}: "
+            "give the upstream that it was trained on"
+        )
+    own = dict(encoder.named_parameters()) | dict(encoder.named_buffers())
+    if encoder.prefix is None:  # an older, full checkpoint: the features stand for the prefix
+        for name in [name for name in given if name.startswith("prefix.")]:
+            del given[name], state[prefix + name]
+    trained = own.keys() - encoder._from_upstream
+    missing = sorted(name for name in trained if name not in given and not name.startswith("prefix."))
+    surplus = sorted(given.keys() - own.keys() - {IDENTITY_KEY})
+    differing = sorted(name for name in given.keys() & own.keys() if given[name].shape != own[name].shape)
+    for names, what in (
+        (missing, "lacks"),
+        (surplus, "has, but the model has not,"),
+        (differing, "has in another size"),
+    ):
+        if names:
+            raise UserError(
+                f"the checkpoint does not fit encoder_conf: it {what} {len(names)} tensors, the first is "
+                f"{names[0]}; was it trained with another mixer, num_replaced, width or features?"
+            )
+    state.setdefault(prefix + IDENTITY_KEY, identity)
+    for name, value in own.items():
+        state.setdefault(prefix + name, value.detach())
+
+
 # ESPnet reads defaults from the signature of a class: state the fields of WsmConfig there once.
 WsmS3prlEncoder.__signature__ = inspect.Signature(
-    [inspect.Parameter("input_size", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
+    [
+        inspect.Parameter("input_size", inspect.Parameter.POSITIONAL_OR_KEYWORD),
+        inspect.Parameter("cache", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None),
+    ]
     + [
         inspect.Parameter(
             field.name,

@@ -1,18 +1,21 @@
-"""ESPnet's ASR task, with a record of what was built."""
+"""ESPnet's ASR task with our trainer, the feature cache, and a record of what was built."""
 
 import argparse
 import json
 import logging
-import os
 from dataclasses import asdict
 from pathlib import Path
 
 from espnet2.asr.espnet_model import ESPnetASRModel
 from espnet2.tasks.asr import ASRTask
 
+from espnet_wsm.errors import UserError
+from espnet_wsm.files import write_text
 from espnet_wsm.plugin import register
+from espnet_wsm.plugin.trainer import WsmTrainer
 from espnet_wsm.upstream import WsmConfig
 from espnet_wsm.upstream.random_hubert import describe_upstream
+from espnet_wsm.upstream.surgery import LayerTable, describe_part
 
 PARAMETERS_FILE = "parameters.json"
 
@@ -21,26 +24,58 @@ class WsmASRTask(ASRTask):
     """Complete ``encoder_conf`` with its defaults and leave the parameter counts in the output directory.
 
     The defaults go into ``config.yaml``, so that a later version with other defaults still builds the model
-    that was trained.
+    that was trained. When the speech is of the data type ``feature_cache``, the model trains without its
+    prefix; ``config.yaml`` describes the whole model all the same, so that decoding starts from waveforms.
     """
+
+    trainer = WsmTrainer
 
     @classmethod
     def build_model(cls, args: argparse.Namespace) -> ESPnetASRModel:
-        """As ESPnet; also writes ``parameters.json`` to ``args.output_dir``."""
+        """As ESPnet; also writes ``parameters.json`` to ``args.output_dir``.
+
+        Raises:
+            UserError: some speech is cached and some is not, or of another cache.
+        """
         if args.encoder != register.NAME:
             return super().build_model(args)
-        args.encoder_conf = asdict(WsmConfig.from_dict(args.encoder_conf))
+        conf = asdict(WsmConfig.from_dict(args.encoder_conf))
+        args.encoder_conf = conf | {"cache": _find_cache(args)}
         model = super().build_model(args)
+        args.encoder_conf = conf
+        # ESPnet would mask its input, the waveform; what SpecAugment means is features.
+        model.encoder.specaug, model.specaug = model.specaug, None
         if args.output_dir is not None:
             _write_parameters(Path(args.output_dir), model, args.encoder_conf)
         return model
 
 
+def _find_cache(args: argparse.Namespace) -> str | None:
+    """The folder with the cut of the cached speech of a training, None for waveforms."""
+    speech = [
+        (Path(path).parent.parent if kind == register.CACHE_TYPE else None)
+        for part in ("train", "valid")
+        for path, name, kind in getattr(args, f"{part}_data_path_and_name_and_type", None) or ()
+        if name == "speech"
+    ]
+    if len(set(speech)) > 1:
+        raise UserError(
+            "training and validation speech have to be waveforms both or features of one cache, got "
+            + " and ".join("waveforms" if folder is None else str(folder) for folder in speech)
+        )
+    return str(speech[0]) if speech and speech[0] is not None else None
+
+
 def _write_parameters(output_dir: Path, model: ESPnetASRModel, encoder_conf: dict) -> None:
-    parameters = list(model.parameters())
+    others = [
+        describe_part(name, type(module).__name__, module)
+        for name, module in model.named_children()
+        if name != "encoder"
+    ]
+    table = LayerTable((*model.encoder.table.rows, *(row for row in others if row.parameters)))
     record = {
-        "trainable": sum(p.numel() for p in parameters if p.requires_grad),
-        "total": sum(p.numel() for p in parameters),
+        "trainable": table.trainable,
+        "total": table.parameters,
         "upstream": {
             "name": encoder_conf["upstream"],
             "path": encoder_conf["path"],
@@ -48,7 +83,4 @@ def _write_parameters(output_dir: Path, model: ESPnetASRModel, encoder_conf: dic
         },
     }
     logging.info("Training %(trainable)s of %(total)s parameters", record)
-    output_dir.mkdir(parents=True, exist_ok=True)
-    partial = output_dir / f"{PARAMETERS_FILE}.{os.getpid()}.tmp"
-    partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    partial.replace(output_dir / PARAMETERS_FILE)
+    write_text(output_dir / PARAMETERS_FILE, json.dumps(record, indent=2).split("\n"))

@@ -1,18 +1,23 @@
-"""S3PRL upstreams: configuration, loading, surgery on the last attention layers, and the cut below them."""
+"""S3PRL upstreams: configuration, loading, the cut, and surgery on the attention layers above it."""
 
 from espnet_wsm.upstream.config import WsmConfig
-from espnet_wsm.upstream.cut import FrozenPrefix, TrainableSuffix, cut_upstream
+from espnet_wsm.upstream.cut import FrozenPrefix, LayerWeights, TrainableSuffix, cut_upstream
+from espnet_wsm.upstream.identity import UpstreamIdentity, identify_upstream
 from espnet_wsm.upstream.load import load_upstream
 from espnet_wsm.upstream.mixers import MIXERS
-from espnet_wsm.upstream.surgery import SurgeryReport, replace_last_attention
+from espnet_wsm.upstream.surgery import LayerTable, prepare_suffix, replace_attention
 
 __all__ = [
     "MIXERS",
     "FrozenPrefix",
-    "SurgeryReport",
+    "LayerTable",
+    "LayerWeights",
     "TrainableSuffix",
+    "UpstreamIdentity",
     "WsmConfig",
     "cut_upstream",
+    "identify_upstream",
     "load_upstream",
-    "replace_last_attention",
+    "prepare_suffix",
+    "replace_attention",
 ]

@@ -7,6 +7,8 @@ from espnet_wsm.errors import UserError
 from espnet_wsm.upstream.mixers import MIXERS
 
 TRAINABLE = ("layer", "mixer")
+FEATURES = ("last", "weighted_sum")
+PREFIX_DTYPES = ("float32", "float16", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,10 @@ class WsmConfig:
         shared_projection: whether local and global summaries share one projection.
         trainable: ``layer`` trains the k layers and the norm above them, ``mixer`` their mixing block alone.
             The paper can be read both ways; the default is our choice.
+        features: ``last`` hands on the output of the last layer, ``weighted_sum`` a learned mean of the
+            states below, between and above all layers (SUPERB, arXiv 2105.01051).
+        prefix_dtype: precision of the frozen layers, whatever that of the training (autocast included), so
+            that stored and fresh features agree. Half precision halves their memory.
 
     Raises:
         UserError: a value that cannot work, with the field and the value.
@@ -41,6 +47,8 @@ class WsmConfig:
     dropout: float = 0.0
     shared_projection: bool = True
     trainable: str = "layer"
+    features: str = "last"
+    prefix_dtype: str = "float32"
 
     @classmethod
     def from_dict(cls, conf: dict) -> "WsmConfig":
@@ -82,6 +90,8 @@ class WsmConfig:
             "dropout": (_is_number(self.dropout) and 0 <= self.dropout < 1, "at least 0 and below 1"),
             "shared_projection": (isinstance(self.shared_projection, bool), "true or false"),
             "trainable": (self.trainable in TRAINABLE, f"one of {', '.join(TRAINABLE)}"),
+            "features": (self.features in FEATURES, f"one of {', '.join(FEATURES)}"),
+            "prefix_dtype": (self.prefix_dtype in PREFIX_DTYPES, f"one of {', '.join(PREFIX_DTYPES)}"),
         }
         for field, (fits, expected) in checks.items():
             if not fits:

@@ -1,104 +1,111 @@
-"""Replace the self-attention of the last k layers, freeze the rest, and report both."""
+"""Replace the self-attention of the layers above the cut, freeze the rest, and report what trains."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from torch import nn
 
 from espnet_wsm.errors import UserError
 from espnet_wsm.upstream.config import WsmConfig
+from espnet_wsm.upstream.cut import FrozenPrefix, TrainableSuffix
 from espnet_wsm.upstream.families import FamilyContract
 from espnet_wsm.upstream.mixers import MIXERS, AttentionSlot
 
 
 @dataclass(frozen=True)
-class ReportRow:
-    """One part of the upstream: what mixes there, and how many of its parameters train."""
+class LayerRow:
+    """One part of a model: what it is, and how many of its parameters train."""
 
-    part: str
-    mixing: str
-    trained: int
-    frozen: int
+    layer: str
+    kind: str
+    trainable: int
+    parameters: int
 
 
 @dataclass(frozen=True)
-class SurgeryReport:
-    """What the surgery did, part by part from the bottom to the top."""
+class LayerTable:
+    """What trains and what does not, from the bottom of a model to its top."""
 
-    family: str
-    rows: tuple[ReportRow, ...]
+    rows: tuple[LayerRow, ...]
 
     @property
-    def trained(self) -> int:
+    def trainable(self) -> int:
         """Number of parameters that train."""
-        return sum(row.trained for row in self.rows)
+        return sum(row.trainable for row in self.rows)
 
     @property
-    def frozen(self) -> int:
-        """Number of parameters that do not."""
-        return sum(row.frozen for row in self.rows)
+    def parameters(self) -> int:
+        """Number of all parameters."""
+        return sum(row.parameters for row in self.rows)
 
     def __str__(self) -> str:
-        rows = [(row.part, row.mixing, f"{row.trained:,}", f"{row.frozen:,}") for row in self.rows]
-        rows.append(("total", self.family, f"{self.trained:,}", f"{self.frozen:,}"))
+        rows = [(row.layer, row.kind, f"{row.trainable:,}", f"{row.parameters:,}") for row in self.rows]
+        rows.append(("total", "", f"{self.trainable:,}", f"{self.parameters:,}"))
         return "\n".join(
-            f"{part:<12} {mixing:<17} {trained:>13} {frozen:>13}"
-            for part, mixing, trained, frozen in [("part", "mixing", "trained", "frozen"), *rows]
+            f"{layer:<16} | {kind:<24} | {trainable:>13} | {parameters:>13}"
+            for layer, kind, trainable, parameters in [("layer", "kind", "trainable", "parameters"), *rows]
         )
 
 
-def replace_last_attention(expert: nn.Module, family: FamilyContract, config: WsmConfig) -> SurgeryReport:
-    """Put ``config.mixer`` in place of the self-attention of the last k layers, in place.
+def describe_part(layer: str, kind: str, module: nn.Module) -> LayerRow:
+    """Count the parameters of one part of a model."""
+    parameters = list(module.parameters())
+    trainable = sum(p.numel() for p in parameters if p.requires_grad)
+    return LayerRow(layer, kind, trainable, sum(p.numel() for p in parameters))
+
+
+def replace_attention(
+    layers: Iterable[nn.Module], family: FamilyContract, dim: int, config: WsmConfig
+) -> None:
+    """Put ``config.mixer`` in place of the self-attention of ``layers``, in place.
 
     Only the attention module of a layer is exchanged, never the layer: S3PRL's hooks hang on the layers,
-    and the upstream's own forward goes on working. Everything is frozen but what ``config.trainable`` names.
+    and an upstream that still holds them goes on working. Of the layers everything is frozen but what
+    ``config.trainable`` names.
 
     Args:
-        expert: S3PRL's expert, as ``load_upstream`` returns it.
+        layers: the upstream's last k layers, still part of it or cut off.
         family: its contract.
-        config: which layers, which mixer, what trains.
+        dim: channels of the upstream.
+        config: which mixer, what trains.
 
     Raises:
-        UserError: the upstream has fewer than ``config.num_replaced`` layers, or a size does not fit it.
+        UserError: a size does not fit the upstream.
     """
-    encoder = family.encoder(expert)
-    depth = len(encoder.layers)
-    if config.num_replaced > depth:
-        raise UserError(
-            f"num_replaced is {config.num_replaced}, but {config.upstream} has only {depth} layers"
-        )
-
-    expert.requires_grad_(False)
-    for layer in encoder.layers[depth - config.num_replaced :]:
-        slot = AttentionSlot(getattr(layer, family.attention), family.dim(expert), family.adapt)
+    for layer in layers:
+        layer.requires_grad_(config.trainable == "layer")
+        slot = AttentionSlot(getattr(layer, family.attention), dim, family.adapt)
         try:
             block = MIXERS[config.mixer](slot, config)
         except ValueError as error:
             raise UserError(f"mixer {config.mixer} does not fit {config.upstream}: {error}") from error
-        setattr(layer, family.attention, block)
-        (layer if config.trainable == "layer" else block).requires_grad_(True)
-    if config.trainable == "layer" and family.has_final_norm(expert):
-        encoder.layer_norm.requires_grad_(True)
-    return _report(expert, family, config)
+        setattr(layer, family.attention, block.requires_grad_(True))
 
 
-def _report(expert: nn.Module, family: FamilyContract, config: WsmConfig) -> SurgeryReport:
-    encoder = family.encoder(expert)
-    depth = len(encoder.layers)
-    rows = []
-    for index, layer in enumerate(encoder.layers):
-        mixing = config.mixer if index >= depth - config.num_replaced else "frozen attention"
-        rows.append(_row(f"layer {index + 1}", mixing, layer.parameters()))
-    inside = {id(p) for p in encoder.layers.parameters()}
-    rest = [p for p in expert.parameters() if id(p) not in inside]
-    norm = list(encoder.layer_norm.parameters()) if family.has_final_norm(expert) else []
-    above = {id(p) for p in norm}
-    rows.insert(0, _row("below", "-", [p for p in rest if id(p) not in above]))
-    if norm:
-        rows.append(_row("final norm", "-", norm))
-    return SurgeryReport(family.name, tuple(rows))
+def prepare_suffix(suffix: TrainableSuffix, dim: int, config: WsmConfig) -> None:
+    """Replace the attention of all layers of a suffix; ``trainable: layer`` trains the final norm too.
+
+    Raises:
+        UserError: as ``replace_attention``.
+    """
+    replace_attention(suffix.layers, suffix.family, dim, config)
+    if suffix.final_norm is not None:
+        suffix.final_norm.requires_grad_(config.trainable == "layer")
 
 
-def _row(part: str, mixing: str, parameters) -> ReportRow:
-    parameters = list(parameters)
-    trained = sum(p.numel() for p in parameters if p.requires_grad)
-    return ReportRow(part, mixing, trained, sum(p.numel() for p in parameters) - trained)
+def describe_prefix(prefix: FrozenPrefix) -> tuple[LayerRow, ...]:
+    """The rows of a prefix: what lies below its layers, and each layer."""
+    layers = prefix.family.encoder(prefix.expert).layers
+    above = sum(p.numel() for p in layers.parameters())
+    everything = sum(p.numel() for p in prefix.parameters())
+    rows = [LayerRow("below", "frozen", 0, everything - above)]
+    rows += [describe_part(f"layer {i}", "frozen attention", layer) for i, layer in enumerate(layers, 1)]
+    return tuple(rows)
+
+
+def describe_suffix(suffix: TrainableSuffix, num_below: int, mixer: str) -> tuple[LayerRow, ...]:
+    """The rows of a suffix above ``num_below`` layers, after surgery."""
+    rows = [describe_part(f"layer {i}", mixer, layer) for i, layer in enumerate(suffix.layers, num_below + 1)]
+    if suffix.final_norm is not None:
+        rows.append(describe_part("final norm", "layer norm", suffix.final_norm))
+    return tuple(rows)

@@ -126,9 +126,9 @@ def build(encoder_conf: dict, **changes):
 def test_espnets_init_keeps_the_upstream_and_touches_the_new_blocks(upstream_path, mixer):
     name, path = upstream_path("hf_hubert", True)
     conf = {"upstream": name, "path": path, "mixer": mixer}
-    plain = WsmS3prlEncoder(1, **conf).state_dict()
+    plain = dict(WsmS3prlEncoder(1, **conf).named_parameters())
     model = build(copy.deepcopy(conf), init="xavier_uniform")
-    changed = {k for k, v in model.encoder.state_dict().items() if not torch.equal(v, plain[k])}
+    changed = {k for k, v in model.encoder.named_parameters() if not torch.equal(v, plain[k])}
     if mixer == "attention":
         assert not changed
     else:
@@ -147,13 +147,13 @@ def test_a_hybrid_decoder_is_one_configuration_away(upstream_path, wavs, decoder
         model_conf={"ctc_weight": 0.3},
     )
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    before = copy.deepcopy(model.state_dict())
+    before = {k: v.clone() for k, v in model.named_parameters()}
     speech, lengths = pad(wavs)
     loss, stats, _ = model(speech, lengths, torch.tensor([[2, 3], [3, -1], [2, -1]]), torch.tensor([2, 1, 1]))
     loss.backward()
     optimizer.step()
     assert stats["loss_att"] > 0 and stats["loss_ctc"] > 0
-    changed = {k for k, v in model.state_dict().items() if not torch.equal(v, before[k])}
+    changed = {k for k, v in model.named_parameters() if not torch.equal(v, before[k])}
     assert any(k.startswith("decoder.") for k in changed)
     assert any(k.startswith("encoder.suffix.") for k in changed)
     assert not any(k.startswith("encoder.prefix.") for k in changed)
@@ -161,5 +161,5 @@ def test_a_hybrid_decoder_is_one_configuration_away(upstream_path, wavs, decoder
 
 def test_a_wrong_configuration_is_a_user_error(upstream_path):
     name, path = upstream_path("hf_hubert", True)
-    with pytest.raises(UserError, match="num_replaced is 9, but hf_hubert_custom has only 3 layers"):
+    with pytest.raises(UserError, match="num_replaced is 9, but the upstream has only 3 layers"):
         build({"upstream": name, "path": path, "num_replaced": 9})

@@ -18,7 +18,7 @@ def test_training_records_the_model_and_moves_the_suffix_only(training_arguments
     conf = yaml.safe_load((exp / "config.yaml").read_text())["encoder_conf"]
     assert conf["num_replaced"] == 2 and conf["trainable"] == "layer" and conf["window"] == 3
     one, two = (torch.load(exp / f"{n}epoch.pth") for n in (1, 2))
-    assert all(torch.equal(one[k], two[k]) for k in one if k.startswith("encoder.prefix."))
+    assert not any(k.startswith("encoder.prefix.") for k in one)
     assert any(not torch.equal(one[k], two[k]) for k in one if k.startswith("encoder.suffix."))
 
 
@@ -91,7 +91,7 @@ def test_greedy_decoding_needs_a_ctc_output(corpus, training_arguments, tmp_path
     [
         ("mixer=transformer", "error: mixer has to be one of"),
         ("upstream=fbank", "error: upstream 'fbank' is not supported"),
-        ("num_replaced=7", "error: num_replaced is 7, but hf_hubert_custom has only 3 layers"),
+        ("num_replaced=7", "error: num_replaced is 7, but the upstream has only 3 layers"),
         ("path=nowhere", "error: upstream path nowhere does not exist"),
         ("widow=3", "error: encoder_conf has no key widow"),
     ],

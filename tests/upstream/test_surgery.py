@@ -1,52 +1,60 @@
-"""What the surgery reports and refuses."""
+"""What the surgery replaces, reports and refuses."""
 
 import pytest
 import torch
 
 from espnet_wsm.errors import UserError
-from espnet_wsm.upstream import WsmConfig, load_upstream, replace_last_attention
+from espnet_wsm.upstream import LayerTable, WsmConfig, cut_upstream, load_upstream, prepare_suffix
+from espnet_wsm.upstream.surgery import describe_prefix, describe_suffix
+
+LAYERS = 3
 
 
-def test_the_report_names_every_part_and_its_parameters(upstream_path, family_name, pre_norm):
-    name, path = upstream_path(family_name, pre_norm)
+def cut(name: str, path: str, config: WsmConfig):
+    """(prefix, suffix after surgery, family)."""
     expert, family = load_upstream(name, path)
-    report = replace_last_attention(expert, family, WsmConfig(name, path, num_replaced=1, width=8))
-    kinds = {row.part: row.mixing for row in report.rows}
+    dim = family.dim(expert)
+    prefix, suffix = cut_upstream(expert, family, config.num_replaced)
+    prepare_suffix(suffix, dim, config)
+    return prefix, suffix, family
+
+
+@pytest.mark.parametrize("trainable", ["layer", "mixer"])
+def test_the_table_names_every_part_and_its_parameters(upstream_path, family_name, pre_norm, trainable):
+    name, path = upstream_path(family_name, pre_norm)
+    config = WsmConfig(name, path, num_replaced=1, width=8, trainable=trainable)
+    prefix, suffix, _ = cut(name, path, config)
+    table = LayerTable((*describe_prefix(prefix), *describe_suffix(suffix, LAYERS - 1, "wsm")))
+    kinds = {row.layer: row.kind for row in table.rows}
     assert kinds["layer 2"] == "frozen attention" and kinds["layer 3"] == "wsm"
     assert ("final norm" in kinds) == pre_norm
-    assert report.trained == sum(p.numel() for p in expert.parameters() if p.requires_grad)
-    assert report.trained + report.frozen == sum(p.numel() for p in expert.parameters())
-    assert f"{report.trained:,}" in str(report).splitlines()[-1]
+    parameters = [*prefix.parameters(), *suffix.parameters()]
+    assert table.trainable == sum(p.numel() for p in parameters if p.requires_grad)
+    assert table.parameters == sum(p.numel() for p in parameters)
+    head, *_, total = (line.split("|") for line in str(table).splitlines())
+    assert [cell.strip() for cell in head] == ["layer", "kind", "trainable", "parameters"]
+    assert total[2].strip() == f"{table.trainable:,}"
 
 
 def test_random_attention_forgets_and_attention_keeps_the_weights(upstream_path, family_name):
     name, path = upstream_path(family_name, True)
-    expert, family = load_upstream(name, path)
-    before = {k: v.clone() for k, v in expert.state_dict().items()}
-    replace_last_attention(expert, family, WsmConfig(name, path, mixer="attention"))
-    assert all(torch.equal(v, before[k]) for k, v in expert.state_dict().items())
-    replace_last_attention(expert, family, WsmConfig(name, path, mixer="random_attention", num_replaced=1))
-    weights = [k for k in before if f"layers.2.{family.attention}." in k and k.endswith("weight")]
-    assert len(weights) == 4
-    after = expert.state_dict()
+    _, kept, family = cut(name, path, WsmConfig(name, path, mixer="attention"))
+    before = kept.state_dict()
+    expert, _ = load_upstream(name, path)
+    pretrained = family.encoder(expert).layers[1:].state_dict(prefix="layers.")
+    assert all(torch.equal(before[k], v) for k, v in pretrained.items())
+    _, reset, _ = cut(name, path, WsmConfig(name, path, mixer="random_attention"))
+    after = reset.state_dict()
+    weights = [k for k in before if f"{family.attention}." in k and k.endswith("weight")]
+    assert len(weights) == 8
     assert not any(torch.equal(after[k], before[k]) for k in weights)
-    assert all(
-        torch.equal(after[k], v) for k, v in before.items() if f"layers.2.{family.attention}." not in k
-    )
-
-
-def test_more_layers_than_the_upstream_has_are_refused(upstream_path, family_name):
-    name, path = upstream_path(family_name, False)
-    expert, family = load_upstream(name, path)
-    with pytest.raises(UserError, match=f"num_replaced is 4, but {name} has only 3 layers"):
-        replace_last_attention(expert, family, WsmConfig(name, path, num_replaced=4))
+    assert all(torch.equal(after[k], v) for k, v in before.items() if f"{family.attention}." not in k)
 
 
 def test_heads_that_do_not_divide_the_upstream_are_refused(upstream_path):
     name, path = upstream_path("hf_hubert", True)
-    expert, family = load_upstream(name, path)
     with pytest.raises(UserError, match=r"mixer wsm does not fit hf_hubert_custom: .*dim=32 and heads=5"):
-        replace_last_attention(expert, family, WsmConfig(name, path, heads=5))
+        cut(name, path, WsmConfig(name, path, heads=5))
 
 
 @pytest.mark.parametrize(
@@ -64,6 +72,8 @@ def test_heads_that_do_not_divide_the_upstream_are_refused(upstream_path):
         ({"trainable": "all"}, "trainable has to be one of layer, mixer, got 'all'"),
         ({"shared_projection": "no"}, "shared_projection .* got 'no'"),
         ({"mixer": ["wsm"]}, "mixer has to be one of"),
+        ({"features": "sum"}, "features has to be one of last, weighted_sum, got 'sum'"),
+        ({"prefix_dtype": "fp16"}, "prefix_dtype has to be one of float32, float16, bfloat16, got 'fp16'"),
         ({"path": 123}, "path has to be a path, in quotes where YAML reads it otherwise, got 123"),
         ({"upstream": 5}, "upstream has to be a name, .* got 5"),
         ({"windw": 3}, "encoder_conf has no key windw; the keys are upstream, path, num_replaced"),

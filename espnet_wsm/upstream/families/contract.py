@@ -1,7 +1,7 @@
 """What the surgery and the cut need to know of a family of upstreams."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,14 @@ class FamilyContract(ABC):
     def check_weights(self, expert: nn.Module, path: Path) -> None:
         """Raise UserError when the checkpoint lacks weights that the loader then left random."""
 
+    @abstractmethod
+    def describe_layers(self, expert: nn.Module) -> dict[str, Any]:
+        """All that ``build_layers`` needs, in a form that JSON can hold."""
+
+    @abstractmethod
+    def build_layers(self, description: dict[str, Any], count: int) -> nn.ModuleList:
+        """``count`` layers with their attention, weights undefined, without the upstream's checkpoint."""
+
     def encoder(self, expert: nn.Module) -> nn.Module:
         """The module whose ``layers`` are the transformer layers."""
         return expert.model.encoder
@@ -63,12 +71,25 @@ class FamilyContract(ABC):
 
     @abstractmethod
     def run(self, expert: nn.Module, wavs: list[Tensor]) -> None:
-        """Run the upstream on 16 kHz waveforms, each (N,), as S3PRL's expert does."""
+        """Run the upstream on 16 kHz waveforms, each (N,), as S3PRL's expert does, in its own precision."""
 
     @abstractmethod
     def read_encoder_call(self, kwargs: dict[str, Any], output: Any) -> tuple[Tensor, Tensor | None]:
         """Hidden states (B, T, D) and padding mask (B, T) from one call of the encoder."""
 
     @abstractmethod
-    def run_layers(self, layers: Iterable[nn.Module], x: Tensor, padding_mask: Tensor | None) -> Tensor:
-        """Run layers on (B, T, D) with a (B, T) padding mask, True = padded; returns (B, T, D)."""
+    def read_layer_input(self, args: tuple[Any, ...]) -> Tensor:
+        """Hidden states (B, T, D) from the positional arguments of a layer."""
+
+    @abstractmethod
+    def run_layers(
+        self,
+        layers: Iterable[nn.Module],
+        x: Tensor,
+        padding_mask: Tensor | None,
+        on_input: Callable[[Tensor], None] | None = None,
+    ) -> Tensor:
+        """Run layers on (B, T, D) with a (B, T) padding mask, True = padded; returns (B, T, D).
+
+        ``on_input`` is handed the input (B, T, D) of each layer.
+        """

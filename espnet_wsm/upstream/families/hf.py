@@ -1,18 +1,18 @@
 """Hugging Face wav2vec 2.0 and HuBERT behind S3PRL's ``hf_*_custom``: batch first, masks in three shapes."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from espnet_wsm.errors import UserError
 from espnet_wsm.upstream.families.contract import FamilyContract
 
-SAMPLE_RATE = 16000
 WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
 
 
@@ -96,6 +96,19 @@ class HfFamily(FamilyContract):
                 f"the first is {missing[0]}"
             )
 
+    def describe_layers(self, expert: nn.Module) -> dict[str, Any]:
+        config = expert.model.config
+        return {"config": config.to_dict(), "attn_implementation": config._attn_implementation}
+
+    def build_layers(self, description: dict[str, Any], count: int) -> nn.ModuleList:
+        from transformers import AutoConfig, AutoModel
+
+        config = AutoConfig.for_model(**description["config"])
+        config.num_hidden_layers = count
+        with torch.device("meta"):  # the layers below the transformer are built as well, but take no memory
+            model = AutoModel.from_config(config, attn_implementation=description["attn_implementation"])
+        return model.encoder.layers.to_empty(device="cpu")
+
     def dim(self, expert: nn.Module) -> int:
         return expert.model.config.hidden_size
 
@@ -109,29 +122,51 @@ class HfFamily(FamilyContract):
         """Nothing to drop: no hooks, no pre-training heads."""
 
     def run(self, expert: nn.Module, wavs: list[Tensor]) -> None:
-        # As S3PRL's expert, but for output_hidden_states, which would keep all L + 1 of them.
+        # As S3PRL's expert, but for two things: output_hidden_states would keep all L + 1 of them, and the
+        # feature extractor works in numpy, so that every utterance would travel to the CPU and back.
+        lengths = torch.tensor([len(wav) for wav in wavs], device=wavs[0].device)
+        padded = pad_sequence(wavs, batch_first=True)  # (B, N)
+        valid = torch.arange(padded.size(1), device=padded.device) < lengths.unsqueeze(1)
+        if expert.extracter.do_normalize:
+            padded = _normalise(padded, valid)
         weight = next(expert.model.parameters())
-        inputs = expert.extracter(
-            [wav.detach().float().cpu().numpy() for wav in wavs],
-            return_tensors="pt",
-            padding=True,
-            return_attention_mask=True,
-            sampling_rate=SAMPLE_RATE,
-        )
-        expert.model(
-            inputs["input_values"].to(weight), attention_mask=inputs["attention_mask"].to(weight.device)
-        )
+        expert.model(padded.to(weight.dtype), attention_mask=valid.to(torch.int32))
 
     def read_encoder_call(self, kwargs: dict[str, Any], output: Any) -> tuple[Tensor, Tensor | None]:
         return output.last_hidden_state, _padding_mask(kwargs["attention_mask"])
 
-    def run_layers(self, layers: Iterable[nn.Module], x: Tensor, padding_mask: Tensor | None) -> Tensor:
+    def read_layer_input(self, args: tuple[Any, ...]) -> Tensor:
+        return args[0]
+
+    def run_layers(
+        self,
+        layers: Iterable[nn.Module],
+        x: Tensor,
+        padding_mask: Tensor | None,
+        on_input: Callable[[Tensor], None] | None = None,
+    ) -> Tensor:
         valid = None if padding_mask is None else ~padding_mask
         for layer in layers:
+            if on_input is not None:
+                on_input(x)
             # The mask of attention is (B, 1, T, T): only built for layers that attend.
             mask = valid if isinstance(layer.attention, HfMixer) else _attention_mask(layer, x, valid)
             x = layer(x, attention_mask=mask)
         return x
+
+
+def _normalise(padded: Tensor, valid: Tensor) -> Tensor:
+    """Zero mean and unit variance over the valid samples of each (B, N) waveform, zeros behind them.
+
+    The formula and its 1e-7 are those of ``Wav2Vec2FeatureExtractor.zero_mean_unit_var_norm``; sums are kept
+    in float64.
+    """
+    wide = padded.double()
+    count = valid.sum(dim=1, keepdim=True)
+    mean = wide.masked_fill(~valid, 0.0).sum(dim=1, keepdim=True) / count
+    centred = (wide - mean).masked_fill(~valid, 0.0)
+    variance = centred.square().sum(dim=1, keepdim=True) / count
+    return (centred / (variance + 1e-7).sqrt()).to(padded.dtype)
 
 
 def _attention_mask(layer: nn.Module, x: Tensor, valid: Tensor | None) -> Tensor | None:

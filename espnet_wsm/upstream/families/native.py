@@ -1,6 +1,6 @@
 """S3PRL's own wav2vec 2.0 and HuBERT (fairseq layers): time first, keyword ``key_padding_mask``."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,24 @@ class NativeFamily(FamilyContract):
     def check_weights(self, expert: nn.Module, path: Path) -> None:
         """Nothing to check: S3PRL loads these strictly."""
 
+    def describe_layers(self, expert: nn.Module) -> dict[str, Any]:
+        layer = self.encoder(expert).layers[0]
+        return {
+            "embedding_dim": layer.embedding_dim,
+            "ffn_embedding_dim": layer.fc1.out_features,
+            "num_attention_heads": layer.self_attn.num_heads,
+            "dropout": layer.dropout1.p,
+            "attention_dropout": layer.self_attn.dropout_module.p,
+            "activation_dropout": layer.dropout2.p,
+            "activation_fn": layer.activation_fn.__name__,
+            "layer_norm_first": layer.layer_norm_first,
+        }
+
+    def build_layers(self, description: dict[str, Any], count: int) -> nn.ModuleList:
+        from s3prl.upstream.wav2vec2.wav2vec2_model import TransformerSentenceEncoderLayer
+
+        return nn.ModuleList(TransformerSentenceEncoderLayer(**description) for _ in range(count))
+
     def dim(self, expert: nn.Module) -> int:
         return self.encoder(expert).embedding_dim
 
@@ -66,13 +84,25 @@ class NativeFamily(FamilyContract):
         expert.model.remove_pretraining_modules()
 
     def run(self, expert: nn.Module, wavs: list[Tensor]) -> None:
-        expert(wavs)
+        dtype = next(expert.parameters()).dtype
+        expert([wav.to(dtype) for wav in wavs])
 
     def read_encoder_call(self, kwargs: dict[str, Any], output: Any) -> tuple[Tensor, Tensor | None]:
         return output[0], kwargs["padding_mask"]
 
-    def run_layers(self, layers: Iterable[nn.Module], x: Tensor, padding_mask: Tensor | None) -> Tensor:
+    def read_layer_input(self, args: tuple[Any, ...]) -> Tensor:
+        return args[0].transpose(0, 1)
+
+    def run_layers(
+        self,
+        layers: Iterable[nn.Module],
+        x: Tensor,
+        padding_mask: Tensor | None,
+        on_input: Callable[[Tensor], None] | None = None,
+    ) -> Tensor:
         x = x.transpose(0, 1)  # (T, B, D)
         for layer in layers:
+            if on_input is not None:
+                on_input(x.transpose(0, 1))
             x, _ = layer(x, self_attn_padding_mask=padding_mask)
         return x.transpose(0, 1)  # (B, T, D)

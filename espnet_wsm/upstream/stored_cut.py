@@ -1,0 +1,158 @@
+"""What training from stored features needs of an upstream, in a folder beside them: no upstream at all."""
+
+import json
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save
+from torch import nn
+
+from espnet_wsm.errors import UserError
+from espnet_wsm.files import write_atomically, write_text
+from espnet_wsm.upstream.config import WsmConfig
+from espnet_wsm.upstream.cut import FrozenPrefix, TrainableSuffix, cut_upstream
+from espnet_wsm.upstream.families import FAMILIES
+from espnet_wsm.upstream.identity import UpstreamIdentity, digest_checkpoint, identify_upstream
+from espnet_wsm.upstream.load import load_upstream
+from espnet_wsm.upstream.surgery import LayerRow, describe_prefix
+
+CUT_FILE = "cut.json"
+SUFFIX_FILE = "suffix.safetensors"
+# Counts changes of our own code below the cut: with another number stored features are stale.
+PREFIX_VERSION = 1
+
+
+@dataclass(frozen=True)
+class StoredCut:
+    """The layers above the cut as they came with the upstream, and what lies below.
+
+    Args:
+        key: what the hidden states below the cut depend on, see :func:`describe_key`.
+        identity: of the upstream.
+        family: name of its contract.
+        dim: channels D.
+        below: the rows of the frozen part for the table of parameters.
+        layers: the contract's description of a layer.
+        final_norm: epsilon of the norm behind the last layer, None when there is none.
+    """
+
+    key: dict[str, str]
+    identity: UpstreamIdentity
+    family: str
+    dim: int
+    below: tuple[LayerRow, ...]
+    layers: dict[str, Any]
+    final_norm: float | None
+
+
+def prefix_dtype(config: WsmConfig) -> torch.dtype | None:
+    """``config.prefix_dtype`` as :class:`FrozenPrefix` takes it."""
+    return None if config.prefix_dtype == "float32" else getattr(torch, config.prefix_dtype)
+
+
+def describe_key(config: WsmConfig) -> dict[str, str]:
+    """Everything that the hidden states below the cut depend on but the audio, without loading anything.
+
+    Raises:
+        UserError: the checkpoint is not there.
+    """
+    return {
+        "upstream": config.upstream,
+        "upstream digest": digest_checkpoint(Path(config.path)) if config.path else "of S3PRL's download",
+        "layers above the cut": str(config.num_replaced),
+        "prefix dtype": config.prefix_dtype,
+        "code": f"prefix {PREFIX_VERSION}, s3prl {version('espnet-s3prl')}, "
+        f"transformers {version('transformers')}",
+    }
+
+
+def name_cut(config: WsmConfig) -> str:
+    """A folder name for the cut: the upstream, the first digits of its digest, k, the dtype of the prefix."""
+    key = describe_key(config)
+    digest = f"-{key['upstream digest'][:8]}" if config.path else ""
+    return f"{config.upstream}{digest}-k{config.num_replaced}-{config.prefix_dtype}"
+
+
+def store_cut(directory: Path, config: WsmConfig) -> FrozenPrefix:
+    """Load the upstream, write its suffix and its description, and return its prefix.
+
+    Raises:
+        UserError: from the configuration or the upstream.
+    """
+    expert, family = load_upstream(config.upstream, config.path)
+    identity = identify_upstream(config.upstream, config.path, expert)
+    layers, dim = family.describe_layers(expert), family.dim(expert)
+    prefix, suffix = cut_upstream(expert, family, config.num_replaced, prefix_dtype(config))
+    final_norm = None if suffix.final_norm is None else suffix.final_norm.eps
+    cut = StoredCut(
+        describe_key(config), identity, family.name, dim, describe_prefix(prefix), layers, final_norm
+    )
+    weights = save(suffix.state_dict())
+    write_atomically(directory / SUFFIX_FILE, lambda temporary: temporary.write_bytes(weights))
+    write_text(directory / CUT_FILE, json.dumps(asdict(cut), indent=2).split("\n"))
+    return prefix
+
+
+def read_cut(directory: Path) -> StoredCut:
+    """Read the description of a stored cut.
+
+    Raises:
+        UserError: there is none, or it is damaged.
+    """
+    path = Path(directory) / CUT_FILE
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        fields["identity"] = UpstreamIdentity(**fields["identity"])
+        fields["below"] = tuple(LayerRow(**row) for row in fields["below"])
+        return StoredCut(**fields)
+    except FileNotFoundError:
+        raise UserError(
+            f"{path} does not exist: it belongs to the feature cache; run stage 2 again"
+        ) from None
+    except (ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{path} is damaged ({error}): delete {directory} and run stage 2 again") from error
+
+
+def check_cut(directory: Path, config: WsmConfig) -> StoredCut:
+    """Read a stored cut and refuse it when it is not that of ``config``.
+
+    Raises:
+        UserError: names each difference.
+    """
+    cut, now = read_cut(directory), describe_key(config)
+    differing = [
+        f"{field}: stored {cut.key.get(field)!r}, now {now.get(field)!r}"
+        for field in sorted(cut.key.keys() | now.keys())
+        if cut.key.get(field) != now.get(field)
+    ]
+    if differing:
+        raise UserError(
+            f"the feature cache {directory} belongs to another cut ({'; '.join(differing)}): "
+            "run stage 2 again with the present settings, or train with --cache false"
+        )
+    return cut
+
+
+def load_suffix(directory: Path, cut: StoredCut) -> TrainableSuffix:
+    """The layers above the cut with the upstream's weights, in eval mode; the upstream is not needed.
+
+    Raises:
+        UserError: the weights are missing or damaged.
+    """
+    family = next(family for family in FAMILIES if family.name == cut.family)
+    path = Path(directory) / SUFFIX_FILE
+    layers = family.build_layers(cut.layers, int(cut.key["layers above the cut"]))
+    final_norm = None if cut.final_norm is None else nn.LayerNorm(cut.dim, eps=cut.final_norm)
+    suffix = TrainableSuffix(layers, final_norm, family)
+    try:
+        suffix.load_state_dict(load_file(path))
+    except FileNotFoundError:
+        raise UserError(
+            f"{path} does not exist: it belongs to the feature cache; run stage 2 again"
+        ) from None
+    except Exception as error:  # safetensors raises its own kind, torch RuntimeError
+        raise UserError(f"{path} is damaged ({error}): delete {directory} and run stage 2 again") from error
+    return suffix.eval()
