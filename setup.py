@@ -36,6 +36,8 @@ REQUIREMENTS = [
     "numpy>=2",
     # Reads the configurations that ESPnet writes.
     "pyyaml>=6",
+    # Holds the prefix cache and stored upstreams. transformers 5 wants this release.
+    "safetensors>=0.8",
     # Progress bars.
     "tqdm>=4.70",
 ]

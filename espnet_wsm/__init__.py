@@ -1,3 +1,42 @@
 """Windowed SummaryMixing for ESPnet: fine-tune the last layers of an S3PRL upstream in linear time."""
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from espnet_wsm.plugin.transcriber import Transcriber
+
 __version__ = "0.1.0"
+
+
+def load(
+    model: Path | str,
+    upstream: Path | str | None = None,
+    device: str | None = None,
+    *,
+    model_file: Path | str | None = None,
+    chunk_seconds: float = 30.0,
+    batch_size: int = 4,
+) -> "Transcriber":
+    """A trained model, ready to transcribe: ``load("exp/asr_X")(waveform, sample_rate)`` is the text.
+
+    Args:
+        model: experiment folder as stage 3 leaves it, or an archive written by ``espnet2.bin.pack asr``.
+        upstream: the upstream's checkpoint. None: the one that training read, looked for in the archive,
+            then, where the configuration names it by a relative path, in the folder of the experiment (of the
+            archive), in those above it and in the working directory.
+        device: torch device; None takes a GPU when there is one.
+        model_file: checkpoint, in the experiment's folder or anywhere; None: in a folder, the average of the
+            best epochs by the first ``best_model_criterion`` on validation data; in an archive, the one that
+            was packed.
+        chunk_seconds: audio that is longer is transcribed in overlapping chunks of this length.
+        batch_size: chunks that run at a time.
+
+    Raises:
+        UserError: something of the model is missing or does not fit together; says what and what to do.
+    """
+    from espnet_wsm.plugin.transcriber import Transcriber  # imports torch and ESPnet
+
+    return Transcriber(
+        model, upstream, device, model_file=model_file, chunk_seconds=chunk_seconds, batch_size=batch_size
+    )

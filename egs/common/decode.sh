@@ -23,10 +23,12 @@ out=${exp}/decode_${search}
 begin_stage 4 "decode (${search})" "${dump_dir}" "${out}"
 read -r -d '' -a more <<<"${inference_args}" || true
 for set in ${test_sets}; do
+    from=$(dump_folder "${set}")
+    [[ ! -e ${from}/speed_perturb ]] ||
+        die "${from} was made with --speed_perturb, for training only; to decode it, run stage 2 without the option"
     dir=${out}/${set}
     rm -rf "${dir:?}"
     mkdir -p "${dir}/log"
-    from=$(dump_folder "${set}")
     expected=$(wc -l <"${from}/wav.scp")
     jobs=$((nj < expected ? nj : expected))
     # Utterances of like length share a batch; every job gets its share of each length.

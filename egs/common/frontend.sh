@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Stage 2: Kaldi data directories -> 16 kHz audio, tokens, length selection and the upstream.
+# Stage 2: Kaldi data directories -> 16 kHz audio, tokens, length selection, the upstream, and what its frozen
+# layers make of the audio. Audio and tokens that belong to the present data and options are not made again.
 # Run from a recipe's folder.
 set -euo pipefail
 # shellcheck source=egs/common/lib.sh
@@ -11,31 +12,66 @@ require_finished "${data_dir}" 1
 if [[ -d ${dump_dir} && ! -e ${dump_dir}/.made_from && ! -e ${dump_dir}/.unfinished && -n $(ls -A "${dump_dir}") ]]; then
     die "--dump_dir ${dump_dir} holds files that this stage did not make; choose another folder"
 fi
+[[ -z ${speed_perturb} || " ${valid_set} ${test_sets} " != *" ${train_set} "* ]] ||
+    die "--speed_perturb is for training only, but ${train_set} is also a validation or test set: train on another set"
+set_training_arguments
 input=$(folder_digest "${data_dir}")
-begin_stage 2 "format audio, make tokens" "${data_dir}" "${dump_dir}"
-rm -rf "${dump_dir:?}"/{raw,token_list,log}
+settings="${train_set}|${valid_set}|${test_sets}|${token_type}|${nbpe}|${speed_perturb}"
+settings+="|${min_wav_duration}|${max_wav_duration}"
 
-# A set may be named twice, e.g. as valid_set and in test_sets.
-for set in $(printf '%s\n' ${train_set} ${valid_set} ${test_sets} | awk '!seen[$0]++'); do
-    python -m espnet_wsm.bin.validate_data_dir "${data_dir}/${set}" >/dev/null
-    out=$(dump_folder "${set}")
-    launch --num_threads 1 JOB=1:"${nj}" "${dump_dir}/log/format_${set}.JOB.log" \
-        python -m espnet_wsm.bin.format_audio \
-        --data "${data_dir}/${set}" --out "${out}" --nj "${nj}" --job JOB
-    python -m espnet_wsm.bin.merge_audio --data "${data_dir}/${set}" --out "${out}" --nj "${nj}"
-done
+make_dump() {
+    local set out speeds tokens
+    begin_stage 2 "format audio, make tokens" "${data_dir}" "${dump_dir}"
+    rm -rf "${dump_dir:?}"/{raw,token_list,log}
 
-tokens=${dump_dir}/token_list/${token_type}
-python -m espnet_wsm.bin.make_tokens --text "${dump_dir}/raw/org/${train_set}/text" \
-    --token_type "${token_type}" --nbpe "${nbpe}" --out "${tokens}"
-for set in ${train_set} ${valid_set}; do
-    python -m espnet_wsm.bin.select_utterances --dir "${dump_dir}/raw/org/${set}" \
-        --out "${dump_dir}/raw/${set}" --tokens "${tokens}" --token_type "${token_type}" \
-        --min_seconds "${min_wav_duration}" --max_seconds "${max_wav_duration}" \
-        --log "${dump_dir}/log/dropped_${set}.txt"
-done
+    # A set may be named twice, e.g. as valid_set and in test_sets.
+    for set in $(printf '%s\n' ${train_set} ${valid_set} ${test_sets} | awk '!seen[$0]++'); do
+        python -m espnet_wsm.bin.validate_data_dir "${data_dir}/${set}" >/dev/null
+        out=$(dump_folder "${set}")
+        speeds=()
+        [[ -z ${speed_perturb} || ${set} != "${train_set}" ]] || speeds=(--speed_perturb "${speed_perturb}")
+        launch --num_threads 1 JOB=1:"${nj}" "${dump_dir}/log/format_${set}.JOB.log" \
+            python -m espnet_wsm.bin.format_audio \
+            --data "${data_dir}/${set}" --out "${out}" --nj "${nj}" --job JOB "${speeds[@]}"
+        python -m espnet_wsm.bin.merge_audio --data "${data_dir}/${set}" --out "${out}" --nj "${nj}" "${speeds[@]}"
+    done
 
-if [[ -z ${upstream} ]]; then
+    tokens=${dump_dir}/token_list/${token_type}
+    python -m espnet_wsm.bin.make_tokens --text "${dump_dir}/raw/org/${train_set}/text" \
+        --token_type "${token_type}" --nbpe "${nbpe}" --out "${tokens}"
+    for set in ${train_set} ${valid_set}; do
+        python -m espnet_wsm.bin.select_utterances --dir "${dump_dir}/raw/org/${set}" \
+            --out "${dump_dir}/raw/${set}" --tokens "${tokens}" --token_type "${token_type}" \
+            --min_seconds "${min_wav_duration}" --max_seconds "${max_wav_duration}" \
+            --log "${dump_dir}/log/dropped_${set}.txt"
+    done
+
+    echo "${settings}" >"${dump_dir}/.settings"
+    finish_stage "${dump_dir}" "${input}"
+}
+
+if [[ -e ${dump_dir}/.unfinished || $(cat "${dump_dir}"/.{made_from,settings} 2>/dev/null) != "${input}"$'\n'"${settings}" ]]; then
+    make_dump
+else
+    log "Stage 2: ${dump_dir} is that of ${data_dir} and of these options already"
+fi
+# The file that is written last says whether it is whole.
+if [[ " ${training[*]} " == *" path=${dump_dir}/upstream "* && ! -f ${dump_dir}/upstream/preprocessor_config.json ]]; then
     python -m espnet_wsm.bin.make_random_upstream --out "${dump_dir}/upstream"
 fi
-finish_stage "${dump_dir}" "${input}"
+
+folder=$(python -m espnet_wsm.bin.cache_features plan --dump_dir "${dump_dir}" \
+    --sets "${train_set} ${valid_set}" --cache "${cache}" --cache_dtype "${cache_dtype}" -- "${training[@]}")
+[[ -n ${folder} ]] || exit 0
+log "Stage 2: store features: ${dump_dir}/raw -> ${folder}"
+logs=${dump_dir}/log/cache.JOB.log
+rm -f "${dump_dir}"/log/cache.*.log
+total=$(cat "${dump_dir}"/raw/{"${train_set}","${valid_set}"}/wav.scp | wc -l)
+python -m espnet_wsm.bin.watch_jobs --log "${logs}" --nj "${nj}" --total "${total}" --desc cache --unit utt &
+watcher=$!
+trap 'kill "${watcher}" 2>/dev/null || true' EXIT
+launch --gpu "$((ngpu > 0))" --num_threads 1 JOB=1:"${nj}" "${logs}" \
+    python -m espnet_wsm.bin.cache_features run --folder "${folder}" --sets "${train_set} ${valid_set}" \
+    --nj "${nj}" --job JOB --ngpu "$((ngpu > 0))"
+kill "${watcher}" 2>/dev/null || true
+python -m espnet_wsm.bin.cache_features merge --folder "${folder}" --sets "${train_set} ${valid_set}"

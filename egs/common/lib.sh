@@ -15,7 +15,7 @@ cmd=../../../conf/cluster/local.sh # launcher with Kaldi's command line (run.pl,
 lang=                         # language, in recipes that have several
 downloads=downloads           # the corpus as it comes; fetched when the folder is not there
 data_dir=data                 # Kaldi data directories
-dump_dir=dump                 # 16 kHz audio, tokens, upstream
+dump_dir=dump                 # 16 kHz audio, tokens, upstream, stored features
 exp_dir=exp                   # experiments, one folder a tag
 tag=                          # name of the experiment; empty: made of the options that differ from the config
 train_set=train               # in data_dir
@@ -24,8 +24,11 @@ test_sets=test                # in data_dir, separated by blanks
 # -- stage 2
 token_type=char               # char, bpe or unigram
 nbpe=100                      # vocabulary size of bpe and unigram
+speed_perturb=                # train on copies at these speeds, e.g. "0.9 1.0 1.1"; empty: as recorded
 min_wav_duration=0.1          # seconds; shorter training and validation utterances are dropped
 max_wav_duration=20           # seconds; longer ones too
+cache=auto                    # store what the frozen layers make of the audio: true, false, or auto: where possible
+cache_dtype=float16           # of the stored features: float16, bfloat16 or float32
 upstream=                     # S3PRL's name; empty: that of train_config, or else a small random HuBERT
 upstream_path=                # checkpoint, for names that end in _custom or _local
 # -- stage 3
@@ -99,8 +102,31 @@ experiment() {
         name=$(basename "${train_config}" .yaml)_${token_type}
         [[ ${token_type} == char ]] || name+="${nbpe}"
         name+=${mixer:+_${mixer}}${num_replaced:+_k${num_replaced}}${window:+_w${window}}${trainable:+_${trainable}}
+        name+=${speed_perturb:+_sp}
     fi
     echo "${exp_dir}/asr_${name#asr_}"
+}
+
+# set_training_arguments: what stage 3 trains with, as arguments of asr_train, in the array `training`. Stage 2
+# stores features by the same ones.
+set_training_arguments() {
+    local key more
+    [[ -f ${train_config} ]] || die "--train_config ${train_config} does not exist"
+    [[ -z ${upstream_path} || -n ${upstream} ]] || die "--upstream_path needs --upstream, S3PRL's name for it"
+    [[ -z ${upstream_path} || -e ${upstream_path} ]] || die "--upstream_path ${upstream_path} does not exist"
+    training=(--config "${train_config}")
+    if [[ -n ${upstream} ]]; then
+        training+=(--encoder_conf "upstream=${upstream}" --encoder_conf "path=${upstream_path:-null}")
+    elif ! python -c 'import sys, yaml
+conf = yaml.safe_load(open(sys.argv[1])) or {}
+sys.exit(not (conf.get("encoder_conf") or {}).get("upstream"))' "${train_config}"; then
+        training+=(--encoder_conf upstream=hf_hubert_custom --encoder_conf "path=${dump_dir}/upstream")
+    fi
+    for key in mixer num_replaced window trainable; do
+        [[ -z ${!key} ]] || training+=(--encoder_conf "${key}=${!key}")
+    done
+    read -r -d '' -a more <<<"${asr_args}" || true
+    training+=("${more[@]}")
 }
 
 # begin_stage NUMBER VERB INPUT OUTPUT: OUTPUT counts as unfinished from here until finish_stage.
@@ -135,12 +161,13 @@ dump_folder() {
     echo "${dump_dir}/raw/${org}$1"
 }
 
-# folder_digest FOLDER: names and sizes of all files, contents of the lists and of the upstream.
+# folder_digest FOLDER: names and sizes of all files, contents of the lists and of the upstream. Stored features
+# are left out: they have digests of their own.
 folder_digest() {
     (
         cd "$1" || exit
-        find . -type f ! -name '.*' ! -path './log/*' -printf '%P %s\n' | sort
+        find . -type f ! -name '.*' ! -path './log/*' ! -path './cache/*' -printf '%P %s\n' | sort
         find . -type f \( -name text -o -name 'wav.scp' -o -name utt2spk -o -name utt2num_samples \
-            -o -name tokens.txt -o -name '*.safetensors' \) ! -path './log/*' -print0 | sort -z | xargs -0 -r cat
+            -o -name tokens.txt -o -name '*.safetensors' \) ! -path './log/*' ! -path './cache/*' -print0 | sort -z | xargs -0 -r cat
     ) | sha256sum | cut -c1-16
 }

@@ -23,13 +23,19 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--nj", type=int, default=1, help="number of slices (default: 1)")
     parser.add_argument("--job", type=int, default=1, help="which slice, counted from 1 (default: 1)")
+    parser.add_argument(
+        "--speed_perturb",
+        default="",
+        metavar="FACTORS",
+        help="write a copy at each of these speeds, e.g. '0.9 1.0 1.1' (default: as recorded)",
+    )
     return parser
 
 
 @report_user_errors
 def main(argv: list[str] | None = None) -> None:
     args = make_parser().parse_args(argv)
-    format_slice(args.data, args.out, args.fs, args.nj, args.job)
+    format_slice(args.data, args.out, args.fs, args.nj, args.job, args.speed_perturb)
 
 
 if __name__ == "__main__":

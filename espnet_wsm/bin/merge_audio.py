@@ -14,13 +14,16 @@ def make_parser() -> argparse.ArgumentParser:
         "--out", type=Path, required=True, help="the folder that the jobs wrote; lists go there"
     )
     parser.add_argument("--nj", type=int, default=1, help="number of jobs that ran (default: 1)")
+    parser.add_argument(
+        "--speed_perturb", default="", metavar="FACTORS", help="as given to the jobs (default: none)"
+    )
     return parser
 
 
 @report_user_errors
 def main(argv: list[str] | None = None) -> None:
     args = make_parser().parse_args(argv)
-    print(merge_slices(args.data, args.out, args.nj))
+    print(merge_slices(args.data, args.out, args.nj, args.speed_perturb))
 
 
 if __name__ == "__main__":

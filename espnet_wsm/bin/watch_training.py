@@ -4,6 +4,7 @@ import argparse
 import os
 import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from tqdm import tqdm
@@ -19,13 +20,20 @@ def figures(results: str) -> dict[str, str]:
     return {f"valid {name}": value for name, value in FIGURE.findall(valid)}
 
 
+def while_parent_lives(poll_seconds: float) -> Iterator[None]:
+    """Time for another look, every ``poll_seconds``, until the process that started this one has ended."""
+    parent = os.getppid()
+    while os.getppid() == parent:
+        yield
+        time.sleep(poll_seconds)
+
+
 def follow(log: Path, poll_seconds: float) -> None:
     """Show progress as long as the parent process lives; lines already in the log are an earlier run's."""
-    parent = os.getppid()
     position = log.stat().st_size if log.exists() else 0
     progress: tqdm | None = None
     rest = ""
-    while os.getppid() == parent:
+    for _ in while_parent_lives(poll_seconds):
         if log.exists():
             if log.stat().st_size < position:
                 position, rest = 0, ""  # the launcher started the file anew
@@ -42,7 +50,6 @@ def follow(log: Path, poll_seconds: float) -> None:
                 elif (match := RESULTS.search(line)) and progress is not None:
                     progress.set_postfix(figures(match[2]), refresh=False)
                     progress.update(int(match[1]) - progress.n)
-        time.sleep(poll_seconds)
 
 
 def main(argv: list[str] | None = None) -> None:

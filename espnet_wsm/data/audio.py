@@ -1,7 +1,9 @@
 """Audio files: read with every fault named, mixed down and resampled to what the upstreams expect."""
 
+import os
 import re
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,7 +61,7 @@ def _truncated(audio: Path | str, detail: str) -> UserError:
 
 
 def _undecodable(audio: Path | str, detail: object) -> UserError:
-    reason = str(detail).strip().rstrip(".").removeprefix(f"Error opening '{audio}': ")
+    reason = str(detail).strip().rstrip(".").removeprefix(f"Error opening {os.fsencode(audio)!r}: ")
     return UserError(
         f"{audio} is not audio that can be read ({reason}): convert it to wav or flac "
         "(Shorten-compressed .sph: sph2pipe) or leave the utterance out"
@@ -117,9 +119,11 @@ def _find_sphere_cut(path: Path) -> str | None:
     return None
 
 
-def _read_file(path: Path) -> Recording:
+def _open_file(path: Path) -> soundfile.SoundFile:
+    """Open a file whose header shows no fault."""
+    name = os.fsencode(path)  # soundfile itself cannot encode a name that is not UTF-8
     try:
-        info = soundfile.info(str(path), verbose=True)
+        info = soundfile.info(name, verbose=True)
     except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: a .raw file, which has no header
         raise _undecodable(path, error) from None
     find_cut_in_file = {"NIST": _find_sphere_cut, "OGG": _find_ogg_cut}.get(info.format, lambda path: None)
@@ -128,13 +132,27 @@ def _read_file(path: Path) -> Recording:
         raise _truncated(path, cut)
     if info.frames >= UNKNOWN_LENGTH:
         raise _undecodable(path, "its header does not say how long it is, as when written into a pipe")
+    return soundfile.SoundFile(name)
+
+
+def _read_blocks(path: Path, file: soundfile.SoundFile, size: int) -> Iterator[np.ndarray]:
+    """(size, channels) float32 blocks of an open file, the last one shorter."""
+    done = 0
     try:
-        samples, rate = soundfile.read(str(path), dtype="float32", always_2d=True)
+        for block in file.blocks(size, dtype="float32", always_2d=True):
+            done += len(block)
+            yield block
     except soundfile.LibsndfileError as error:
         raise _truncated(path, str(error).rstrip(".")) from None
-    if len(samples) < info.frames:
-        raise _truncated(path, f"{len(samples)} of {info.frames} frames can be decoded")
-    return Recording(samples, rate, info.subtype)
+    if done < file.frames:
+        raise _truncated(path, f"{done} of {file.frames} frames can be decoded")
+
+
+def _read_file(path: Path) -> Recording:
+    with _open_file(path) as file:
+        blocks = list(_read_blocks(path, file, max(file.frames, 1)))
+        samples = blocks[0] if blocks else np.zeros((0, file.channels), np.float32)
+        return Recording(samples, file.samplerate, file.subtype)
 
 
 def _read_archive_entry(audio: str, archive: Path, offset: int) -> Recording:
@@ -177,16 +195,47 @@ def read_recording(audio: Path | str) -> Recording:
         raise UserError(f"{audio} cannot be read: {error.strerror or error}") from None
     if not len(recording.samples):
         raise UserError(f"{audio} has zero samples: leave the utterance out")
-    peak = np.abs(recording.samples).max()
-    if not np.isfinite(peak):
-        count = np.count_nonzero(~np.isfinite(recording.samples))
-        raise UserError(f"{audio} has {count} samples that are not finite (NaN or infinity): write it again")
-    if peak >= LARGEST_PEAK:
-        raise UserError(f"{audio} has float samples up to {peak:.6g} where full scale is 1: rescale the file")
+    _check_samples(audio, recording.samples)
     return recording
 
 
-def convert(samples: np.ndarray, rate: int, fs: int = 16000) -> np.ndarray:
+def _check_samples(audio: Path | str, samples: np.ndarray) -> None:
+    peak = max(samples.max(), -samples.min())  # np.abs would copy
+    if not np.isfinite(peak):
+        count = np.count_nonzero(~np.isfinite(samples))
+        raise UserError(f"{audio} has {count} samples that are not finite (NaN or infinity): write it again")
+    if peak >= LARGEST_PEAK:
+        raise UserError(f"{audio} has float samples up to {peak:.6g} where full scale is 1: rescale the file")
+
+
+def read_converted(audio: Path | str, fs: int = 16000, block_seconds: float = 60) -> np.ndarray:
+    """(M,) float32 at ``fs``: ``convert`` of ``read_recording``, bit for bit, with the same errors.
+
+    (mp3 differs by the rounding of its decoder, 1e-7, which depends on how much it is asked for.) A file is
+    decoded and resampled in blocks: an hour of 44.1 kHz stereo takes 0.5 GB at most instead of 2.4.
+    """
+    check_audio_exists(audio)
+    if find_archive_entry(audio):
+        recording = read_recording(audio)
+        return convert(recording.samples, recording.rate, fs)
+    parts = []
+    try:
+        with _open_file(Path(audio)) as file:
+            resampler = soxr.ResampleStream(file.samplerate, fs, 1, dtype="float32", quality="HQ")
+            for block in _read_blocks(Path(audio), file, max(1, round(block_seconds * file.samplerate))):
+                _check_samples(audio, block)
+                mono = convert(block, fs, fs)
+                parts.append(mono if file.samplerate == fs else resampler.resample_chunk(mono))
+            if file.samplerate != fs:
+                parts.append(resampler.resample_chunk(np.zeros(0, np.float32), last=True))
+    except OSError as error:
+        raise UserError(f"{audio} cannot be read: {error.strerror or error}") from None
+    if not sum(map(len, parts)):
+        raise UserError(f"{audio} has zero samples: leave the utterance out")
+    return np.concatenate(parts)
+
+
+def convert(samples: np.ndarray, rate: float, fs: int = 16000) -> np.ndarray:
     """(N, channels) float32 at ``rate`` -> (M,) float32 at ``fs``: the mean of the channels, resampled.
 
     soxr's high quality resampler, no dither: the same input gives the same bits on the same machine. At

@@ -5,10 +5,11 @@ how many there are.
 """
 
 import hashlib
+import re
 import shutil
 import sys
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -17,10 +18,12 @@ from tqdm import tqdm
 
 from espnet_wsm.data.audio import convert, quantise, read_recording, write_flac
 from espnet_wsm.data.kaldi import Utterance, read_data_dir, write_speakers
-from espnet_wsm.data.lists import count, name_some, raise_collected, read_list, write_atomically, write_list
+from espnet_wsm.data.lists import byte_order, count, name_some, raise_collected, read_list, write_list
 from espnet_wsm.errors import UserError
+from espnet_wsm.files import write_atomically, write_text
 
 LONGEST_FILE_NAME = 200  # bytes; most file systems allow 255
+SLOWEST, FASTEST = 0.3, 3.0  # speeds between which speech stays speech
 
 
 def audio_file_name(utterance: str) -> str:
@@ -38,6 +41,66 @@ def audio_file_name(utterance: str) -> str:
 def split_folder(out: Path, nj: int, job: int) -> Path:
     """Where job ``job`` (from 1) of ``nj`` leaves its lists."""
     return out / f"split{nj}" / str(job)
+
+
+@dataclass(frozen=True)
+class Copy:
+    """One utterance of the dump: what ``line`` (from 1) of the data directory's lists names, played at
+    ``speed`` times its pace, under the id and speaker of the copy."""
+
+    utterance: Utterance
+    line: int
+    speed: float
+
+
+def parse_speeds(words: str) -> dict[str, float]:
+    """``"0.9 1.0 1.1"`` -> the factors by the words that name them, in the order given.
+
+    Raises UserError for a word that is no plain decimal number, a factor that is not between 0.3 and 3, and
+    a factor given twice.
+    """
+    speeds: dict[str, float] = {}
+    for word in words.split():
+        if not re.fullmatch(r"[0-9]*\.?[0-9]+", word) or not SLOWEST < float(word) < FASTEST:
+            raise UserError(
+                f"--speed_perturb {words!r}: {word!r} is no factor between {SLOWEST} and {FASTEST}; "
+                "give e.g. '0.9 1.0 1.1'"
+            )
+        if float(word) in speeds.values():
+            raise UserError(f"--speed_perturb {words!r}: {word} is given twice: name each factor once")
+        speeds[word] = float(word)
+    return speeds
+
+
+def read_copies(data: Path, speed_perturb: str = "") -> list[Copy]:
+    """The utterances of the data directory ``data`` as the dump will hold them, in byte order of their ids.
+
+    Each is there once for every factor of ``speed_perturb``, ``sp0.9-`` before its id and speaker as Kaldi
+    and ESPnet write it; at factor 1 they stay as they are. Without factors every utterance is there once.
+
+    Raises UserError for a broken data directory or factors, and for a copy with the id of an utterance.
+    """
+    # A directory that has passed read_data_dir has one utterance per line, in this order.
+    originals = [Copy(each, line, 1.0) for line, each in enumerate(read_data_dir(data, need_text=False), 1)]
+    speeds = parse_speeds(speed_perturb)
+    if not speeds:
+        return originals
+    copies = []
+    for word, speed in speeds.items():
+        prefix = "" if speed == 1 else f"sp{word}-"
+        for original in originals:
+            utterance = original.utterance
+            renamed = replace(utterance, id=prefix + utterance.id, speaker=prefix + utterance.speaker)
+            copies.append(Copy(renamed, original.line, speed))
+    taken = {copy.utterance.id for copy in originals} & {
+        copy.utterance.id for copy in copies if copy.speed != 1
+    }
+    if taken:
+        raise UserError(
+            f"{data}: {count(len(taken), 'id')} already there that --speed_perturb would make: "
+            f"{name_some(sorted(taken, key=byte_order))}: the set holds such copies: leave the option out"
+        )
+    return sorted(copies, key=lambda copy: byte_order(copy.utterance.id))
 
 
 def write_dump_lists(directory: Path, utterances: list[Utterance], num_samples: dict[str, int]) -> None:
@@ -66,8 +129,11 @@ def read_num_samples(path: Path, problems: list[str], may_be_empty: bool = False
     return counts
 
 
-def format_slice(data: Path, out: Path, fs: int, nj: int, job: int) -> None:
+def format_slice(data: Path, out: Path, fs: int, nj: int, job: int, speed_perturb: str = "") -> None:
     """Convert slice ``job`` (from 1) of ``nj`` of the data directory ``data`` into ``out``.
+
+    With ``speed_perturb`` (e.g. ``"0.9 1.0 1.1"``) the dump holds a copy at each speed, see `read_copies`;
+    pitch changes with tempo.
 
     Writes ``out/audio/<name>.flac`` (16 bit, mono, ``fs`` Hz) and, in ``out/split<nj>/<job>``, ``wav.scp``,
     ``utt2num_samples``, ``converted`` (``id rate channels subtype`` of the audio that was anything else) and
@@ -86,20 +152,20 @@ def format_slice(data: Path, out: Path, fs: int, nj: int, job: int) -> None:
         )
     folder = split_folder(out, nj, job)
     shutil.rmtree(folder, ignore_errors=True)  # lists of an earlier run must not pass for this one's
-    utterances = read_data_dir(data, need_text=False)
-    first, last = len(utterances) * (job - 1) // nj, len(utterances) * job // nj
+    copies = read_copies(data, speed_perturb)
+    first, last = len(copies) * (job - 1) // nj, len(copies) * job // nj
     wav_scp, num_samples, converted, clipped = {}, {}, {}, {}
     problems: list[str] = []
-    progress = tqdm(utterances[first:last], desc=f"{data.name} {job}/{nj}", unit="utt", mininterval=1.0)
-    # A directory that has passed read_data_dir has one utterance per line, in this order.
-    for line, utterance in enumerate(progress, start=first + 1):
+    for copy in tqdm(copies[first:last], desc=f"{data.name} {job}/{nj}", unit="utt", mininterval=1.0):
+        utterance = copy.utterance
         try:
             recording = read_recording(utterance.audio)
-            samples, overshoots = quantise(convert(recording.samples, recording.rate, fs))
+            # To play faster is to claim a higher sampling rate.
+            samples, overshoots = quantise(convert(recording.samples, recording.rate * copy.speed, fs))
             if not len(samples):
                 raise UserError(f"{utterance.audio} is too short: nothing is left at {fs} Hz")
         except UserError as error:
-            problems.append(f"{data / 'wav.scp'}:{line}: id {utterance.id}: {error}")
+            problems.append(f"{data / 'wav.scp'}:{copy.line}: id {utterance.id}: {error}")
             continue
         path = out / "audio" / audio_file_name(utterance.id)
         write_atomically(path, lambda temporary, samples=samples: write_flac(temporary, samples, fs))
@@ -135,11 +201,13 @@ class DumpSummary:
     requantised: int
     clipped_samples: int
     clipped_utterances: int
+    perturbed: int  # copies at another speed
 
     def __str__(self) -> str:
         rates = ", ".join(f"{rate} Hz: {number}" for rate, number in sorted(self.resampled.items()))
         line = (
             f"{self.name}: {count(self.utterances, 'utterance')}, {self.hours:.2f} h; "
+            f"{f'{self.perturbed} at another speed, ' if self.perturbed else ''}"
             f"resampled {self.resampled.total()}{f' ({rates})' if rates else ''}, "
             f"mixed down {self.mixed_down}, requantised {self.requantised}"
         )
@@ -150,7 +218,12 @@ class DumpSummary:
 
 
 def _summarise(
-    name: str, fs: int, num_samples: dict[str, int], converted: dict[str, str], clipped: dict[str, str]
+    name: str,
+    fs: int,
+    num_samples: dict[str, int],
+    converted: dict[str, str],
+    clipped: dict[str, str],
+    perturbed: int,
 ) -> DumpSummary:
     stored = [value.split(" ") for value in converted.values()]  # [rate, channels, subtype]
     return DumpSummary(
@@ -162,21 +235,23 @@ def _summarise(
         requantised=sum(subtype != "PCM_16" for _, _, subtype in stored),
         clipped_samples=sum(map(int, clipped.values())),
         clipped_utterances=len(clipped),
+        perturbed=perturbed,
     )
 
 
-def merge_slices(data: Path, out: Path, nj: int) -> DumpSummary:
+def merge_slices(data: Path, out: Path, nj: int, speed_perturb: str = "") -> DumpSummary:
     """Join the lists of the ``nj`` slices into those of ``out``, and remove the slices.
 
     Writes ``wav.scp`` (paths as ``out`` was given), ``text`` if ``data`` has one, ``utt2spk``, ``spk2utt``
-    and ``utt2num_samples``.
+    and ``utt2num_samples``; and, given factors, ``speed_perturb`` with these, so that nothing decodes copies.
 
-    Raises UserError when a slice is missing, an utterance of ``data`` is not there exactly once, its audio
-    is gone, or the slices differ in their sampling rate.
+    Raises UserError when a slice is missing, an utterance of ``data`` (each of its copies, given the
+    ``speed_perturb`` of the jobs) is not there exactly once, its audio is gone, or the slices differ in
+    their sampling rate.
     """
     if nj < 1:
         raise UserError(f"--nj {nj}: the number of jobs must be positive")
-    utterances = read_data_dir(data, need_text=False)
+    copies = read_copies(data, speed_perturb)
     problems: list[str] = []
     owner: dict[str, int] = {}
     wav_scp, num_samples, converted, clipped, rates = {}, {}, {}, {}, {}
@@ -205,7 +280,7 @@ def merge_slices(data: Path, out: Path, nj: int) -> DumpSummary:
         for name, into in (("converted", converted), ("clipped", clipped)):
             entries = read_list(folder / name, problems, may_be_empty=True)
             into |= {utterance: entry.value for utterance, entry in entries.items()}
-    wanted = {utterance.id for utterance in utterances}
+    wanted = {copy.utterance.id for copy in copies}
     if not problems:
         for only, what in (
             (wanted - num_samples.keys() | (wanted - wav_scp.keys()), f"of {data} in no slice"),
@@ -222,8 +297,13 @@ def merge_slices(data: Path, out: Path, nj: int) -> DumpSummary:
     raise_collected(problems, out)
     write_dump_lists(
         out,
-        [Utterance(each.id, wav_scp[each.id], each.text, each.speaker) for each in utterances],
+        [replace(copy.utterance, audio=wav_scp[copy.utterance.id]) for copy in copies],
         num_samples,
     )
+    if speed_perturb:
+        write_text(out / "speed_perturb", [speed_perturb])
+    else:
+        (out / "speed_perturb").unlink(missing_ok=True)
     shutil.rmtree(out / f"split{nj}")
-    return _summarise(out.name, next(iter(rates.values())), num_samples, converted, clipped)
+    perturbed = sum(copy.speed != 1 for copy in copies)
+    return _summarise(out.name, next(iter(rates.values())), num_samples, converted, clipped, perturbed)

@@ -87,11 +87,6 @@ class WsmS3prlEncoder(AbsEncoder):
         return describe_prefix(self.prefix)
 
     def _load_from_cache(self, cache: Path) -> tuple:
-        if self.config.features != "last":
-            raise UserError(
-                f"features {self.config.features} needs the states of all layers, and a feature cache holds "
-                "those below the cut: train with --cache false"
-            )
         cut = check_cut(cache, self.config)
         self.identity, self._output_size = cut.identity, cut.dim
         self.suffix = load_suffix(cache, cut)
@@ -124,7 +119,7 @@ class WsmS3prlEncoder(AbsEncoder):
             frames = torch.arange(hidden.size(1), device=hidden.device)
             padding_mask = frames >= ilens.unsqueeze(1)
         else:
-            hidden, padding_mask = self.prefix(_split(xs_pad, ilens), on_state)
+            hidden, padding_mask = self.prefix(split_waveforms(xs_pad, ilens), on_state)
             if padding_mask is None:
                 olens = torch.full_like(ilens, hidden.size(1))
             else:
@@ -166,7 +161,7 @@ class WsmS3prlEncoder(AbsEncoder):
                     parameter.copy_(pretrained)
 
 
-def _split(xs_pad: Tensor, ilens: Tensor) -> list[Tensor]:
+def split_waveforms(xs_pad: Tensor, ilens: Tensor) -> list[Tensor]:
     """(B, N) padded waveforms to a list of B, each as long as it is, but at least one frame."""
     if xs_pad.size(1) < MIN_SAMPLES:
         xs_pad = nn.functional.pad(xs_pad, (0, MIN_SAMPLES - xs_pad.size(1)))

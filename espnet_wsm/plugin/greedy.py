@@ -43,7 +43,7 @@ class GreedyCtcDecoder:
         self.model: ESPnetASRModel
         self.model, self.train_args = ASRTask.build_model_from_file(train_config, model_file, device)
         if self.model.ctc is None:
-            raise UserError(f"{train_config} has ctc_weight 0: greedy CTC decoding needs a CTC output")
+            raise UserError(f"{model_file} has ctc_weight 0: greedy CTC decoding needs a CTC output")
         self.model.eval()
         self.device = device
         self.converter = TokenIDConverter(token_list=self.model.token_list)
@@ -51,21 +51,33 @@ class GreedyCtcDecoder:
             token_type=self.train_args.token_type, bpemodel=self.train_args.bpemodel
         )
 
-    @torch.inference_mode()
     def __call__(self, speech: Tensor, speech_lengths: Tensor) -> list[Hypothesis]:
         """Decode (B, N) 16 kHz samples with (B,) valid lengths."""
+        ids, scores, lengths = self.best_frames(speech, speech_lengths)
+        return [
+            self.hypothesis(frame_ids[:length], frame_scores[:length])
+            for frame_ids, frame_scores, length in zip(ids, scores, lengths.tolist(), strict=True)
+        ]
+
+    @torch.inference_mode()
+    def best_frames(self, speech: Tensor, speech_lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The best token of every frame, blanks and repeats included.
+
+        Args:
+            speech: (B, N) 16 kHz samples.
+            speech_lengths: (B,) valid samples of each.
+
+        Returns:
+            On the CPU: (B, T) token ids, (B, T) their log probabilities, (B,) valid frames of each.
+        """
         encoded, lengths = self.model.encode(speech.to(self.device), speech_lengths.to(self.device))
         if isinstance(encoded, tuple):  # an encoder with intermediate CTC
             encoded = encoded[0]
-        log_probs, ids = self.model.ctc.log_softmax(encoded).float().max(dim=-1)  # (B, T) each
-        return [
-            self._hypothesis(frame_ids[:length], frame_scores[:length])
-            for frame_ids, frame_scores, length in zip(
-                ids.cpu(), log_probs.cpu(), lengths.tolist(), strict=True
-            )
-        ]
+        scores, ids = self.model.ctc.log_softmax(encoded).float().max(dim=-1)
+        return ids.cpu(), scores.cpu(), lengths.cpu()
 
-    def _hypothesis(self, frame_ids: Tensor, frame_scores: Tensor) -> Hypothesis:
+    def hypothesis(self, frame_ids: Tensor, frame_scores: Tensor) -> Hypothesis:
+        """Collapse the best path of one utterance, (T,) token ids and (T,) log probabilities."""
         token_ids = [i for i in torch.unique_consecutive(frame_ids).tolist() if i != self.model.blank_id]
         tokens = self.converter.ids2tokens(token_ids)
         return Hypothesis(self.tokenizer.tokens2text(tokens), tokens, token_ids, float(frame_scores.sum()))

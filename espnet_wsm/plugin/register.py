@@ -3,10 +3,16 @@
 from espnet2.tasks.asr import encoder_choices
 from espnet2.train.dataset import DATA_TYPES
 
+from espnet_wsm.data.cache import FeatureReader
 from espnet_wsm.plugin.encoder import WsmS3prlEncoder
 
 NAME = "wsm_s3prl"
-# In --train_data_path_and_name_and_type: CACHE/SET/feats.scp,speech,feature_cache
+# The data type of stored features: dump/cache/CUT/train/feats.scp,speech,feature_cache
 CACHE_TYPE = "feature_cache"
 
 encoder_choices.classes[NAME] = WsmS3prlEncoder
+DATA_TYPES[CACHE_TYPE] = {
+    "func": FeatureReader,
+    "kwargs": [],
+    "help": "Hidden states below the cut.\n\n   utterance_id_a features.1.1.1.safetensors",
+}

@@ -35,7 +35,7 @@ class WsmASRTask(ASRTask):
         """As ESPnet; also writes ``parameters.json`` to ``args.output_dir``.
 
         Raises:
-            UserError: some speech is cached and some is not, or of another cache.
+            UserError: the training needs waveforms and gets features, or both, or those of two caches.
         """
         if args.encoder != register.NAME:
             return super().build_model(args)
@@ -48,6 +48,23 @@ class WsmASRTask(ASRTask):
         if args.output_dir is not None:
             _write_parameters(Path(args.output_dir), model, args.encoder_conf)
         return model
+
+
+def find_reason_against_cache(args: argparse.Namespace) -> str | None:
+    """Why a training with these arguments cannot use stored features, None when it can."""
+    if args.encoder != register.NAME:
+        return f"encoder {args.encoder} has no frozen part that could be stored"
+    features = WsmConfig.from_dict(args.encoder_conf).features
+    if features != "last":
+        return f"features {features} needs the states of all layers, and a cache holds those below the cut"
+    for name in ("rir_scp", "noise_scp", "speech_volume_normalize"):
+        if getattr(args, name) is not None:
+            return f"{name} changes the waveform"
+    if "data_aug_effects" in args.preprocessor_conf:
+        return "data_aug_effects of preprocessor_conf changes the waveform"
+    if args.preprocessor != "default":
+        return f"preprocessor {args.preprocessor} may change the waveform"
+    return None
 
 
 def _find_cache(args: argparse.Namespace) -> str | None:
@@ -63,7 +80,11 @@ def _find_cache(args: argparse.Namespace) -> str | None:
             "training and validation speech have to be waveforms both or features of one cache, got "
             + " and ".join("waveforms" if folder is None else str(folder) for folder in speech)
         )
-    return str(speech[0]) if speech and speech[0] is not None else None
+    if not speech or speech[0] is None:
+        return None
+    if reason := find_reason_against_cache(args):
+        raise UserError(f"this training cannot use the feature cache {speech[0]}: {reason}")
+    return str(speech[0])
 
 
 def _write_parameters(output_dir: Path, model: ESPnetASRModel, encoder_conf: dict) -> None:

@@ -27,6 +27,8 @@ class WsmTrainer(Trainer):
     def run(cls, model, *args, trainer_options, distributed_option, **kwargs) -> None:
         """As ESPnet's."""
         output_dir = Path(trainer_options.output_dir)
+        for leftover in output_dir.glob(".*.pth.*.tmp"):  # of a run killed in the middle of writing
+            leftover.unlink()
         if trainer_options.resume and (output_dir / "checkpoint.pth").exists():
             complete_last_epoch(output_dir, trainer_options.best_model_criterion)
         with atomic_torch_save():
@@ -41,7 +43,7 @@ class WsmTrainer(Trainer):
 
 @contextlib.contextmanager
 def atomic_torch_save() -> Iterator[None]:
-    """``torch.save`` to a path writes a neighbour first. May go when ESPnet's trainer takes a save function."""
+    """Let ``torch.save`` to a path write a neighbour first; ESPnet's trainer takes no other save function."""
     save = torch.save
 
     def save_atomically(obj: Any, f: Any, *args: Any, **kwargs: Any) -> None:

@@ -1,5 +1,6 @@
 """Which upstream is it? A digest of the checkpoint's files, or of the weights where S3PRL keeps the file."""
 
+import functools
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,10 +47,16 @@ def digest_checkpoint(path: Path) -> str:
     digest = hashlib.sha256()
     for file in files:
         # A file may be renamed; in a directory the names say what is what.
-        digest.update(f"{file.name if path.is_dir() else ''}:{file.stat().st_size}:".encode())
-        with file.open("rb") as content:
-            digest.update(hashlib.file_digest(content, "sha256").digest())
+        stat = file.stat()
+        digest.update(f"{file.name if path.is_dir() else ''}:{stat.st_size}:".encode())
+        digest.update(_digest_file(file, stat.st_size, stat.st_mtime_ns))
     return digest.hexdigest()[:32]
+
+
+@functools.lru_cache(maxsize=64)  # a gigabyte takes a second, and is asked for several times
+def _digest_file(file: Path, _size: int, _mtime_ns: int) -> bytes:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").digest()
 
 
 def identify_upstream(name: str, path: str | None, expert: nn.Module) -> UpstreamIdentity:

@@ -1,7 +1,9 @@
 """Load an upstream through S3PRL, or say in one sentence why it cannot be loaded."""
 
+import warnings
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from espnet_wsm.errors import UserError
@@ -12,6 +14,9 @@ PATH_SUFFIXES = ("_custom", "_local")
 
 def load_upstream(name: str, path: str | None = None) -> tuple[nn.Module, FamilyContract]:
     """S3PRL's expert for ``name`` with its weights, in eval mode, and the contract of its family.
+
+    The random numbers that S3PRL draws before it loads the weights are not taken from the global generator,
+    so that new blocks start the same whether an upstream was loaded or not.
 
     Args:
         name: S3PRL's name; those that end in ``_custom`` or ``_local`` need a ``path``.
@@ -33,14 +38,16 @@ def load_upstream(name: str, path: str | None = None) -> tuple[nn.Module, Family
             raise UserError(f"upstream path {path} does not exist")
         family.check_path(Path(path))
 
-    from s3prl import hub  # takes seconds
+    with warnings.catch_warnings(action="ignore"):  # about the code of upstreams that nobody has asked for
+        from s3prl import hub  # takes seconds
     from transformers.utils import logging as transformers_logging
 
     if not hasattr(hub, name):
         raise UserError(f"upstream {name!r} is unknown to the installed S3PRL")
     transformers_logging.disable_progress_bar()  # one bar per load would drown the training log
     try:
-        expert = getattr(hub, name)(ckpt=path) if path else getattr(hub, name)()
+        with torch.random.fork_rng(devices=[]):
+            expert = getattr(hub, name)(ckpt=path) if path else getattr(hub, name)()
     except Exception as error:  # S3PRL, transformers and pickle raise anything here
         source = path or "its download"
         raise UserError(
@@ -48,5 +55,6 @@ def load_upstream(name: str, path: str | None = None) -> tuple[nn.Module, Family
         ) from error
     family.check_expert(expert)
     if path:
-        family.check_weights(expert, Path(path))
+        with torch.random.fork_rng(devices=[]):
+            family.check_weights(expert, Path(path))
     return expert.eval(), family

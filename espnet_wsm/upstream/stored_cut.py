@@ -32,19 +32,23 @@ class StoredCut:
     Args:
         key: what the hidden states below the cut depend on, see :func:`describe_key`.
         identity: of the upstream.
+        path: its checkpoint; None for upstreams that S3PRL fetches.
         family: name of its contract.
         dim: channels D.
         below: the rows of the frozen part for the table of parameters.
         layers: the contract's description of a layer.
+        depends_on_padding: whether an utterance has to be alone in its batch.
         final_norm: epsilon of the norm behind the last layer, None when there is none.
     """
 
     key: dict[str, str]
     identity: UpstreamIdentity
+    path: str | None
     family: str
     dim: int
     below: tuple[LayerRow, ...]
     layers: dict[str, Any]
+    depends_on_padding: bool
     final_norm: float | None
 
 
@@ -69,15 +73,37 @@ def describe_key(config: WsmConfig) -> dict[str, str]:
     }
 
 
-def name_cut(config: WsmConfig) -> str:
-    """A folder name for the cut: the upstream, the first digits of its digest, k, the dtype of the prefix."""
-    key = describe_key(config)
-    digest = f"-{key['upstream digest'][:8]}" if config.path else ""
-    return f"{config.upstream}{digest}-k{config.num_replaced}-{config.prefix_dtype}"
+def name_cut(config: WsmConfig, stored_dtype: str) -> str:
+    """A folder name for features of this cut: upstream, first digits of its digest, k, precision."""
+    digest = f"-{digest_checkpoint(Path(config.path))[:8]}" if config.path else ""
+    half = "" if config.prefix_dtype == "float32" else f"-prefix_{config.prefix_dtype}"
+    return f"{config.upstream}{digest}-k{config.num_replaced}{half}-{stored_dtype}"
 
 
-def store_cut(directory: Path, config: WsmConfig) -> FrozenPrefix:
-    """Load the upstream, write its suffix and its description, and return its prefix.
+def find_cut(root: Path, config: WsmConfig, stored_dtype: str) -> Path:
+    """The folder below ``root`` that holds features of this cut.
+
+    Raises:
+        UserError: there is none; says in what each of those that are there differs.
+    """
+    folder = root / name_cut(config, stored_dtype)
+    if (folder / CUT_FILE).is_file():
+        check_cut(folder, config)
+        return folder
+    others = [other.parent for other in sorted(root.glob(f"*/{CUT_FILE}"))]
+    reasons = "".join(
+        f"\n  {other.name}: {'; '.join(_compare(read_cut(other), config)) or 'stored in another precision'}"
+        for other in others
+    )
+    raise UserError(
+        f"{root} holds no features of the present cut ({folder.name}); "
+        f"{'it holds only:' + reasons if others else 'it holds none at all'}\n"
+        "Run stage 2 again with the present settings, or train with --cache false"
+    )
+
+
+def store_cut(directory: Path, config: WsmConfig) -> StoredCut:
+    """Load the upstream, write its suffix and its description, and return the latter.
 
     Raises:
         UserError: from the configuration or the upstream.
@@ -88,12 +114,38 @@ def store_cut(directory: Path, config: WsmConfig) -> FrozenPrefix:
     prefix, suffix = cut_upstream(expert, family, config.num_replaced, prefix_dtype(config))
     final_norm = None if suffix.final_norm is None else suffix.final_norm.eps
     cut = StoredCut(
-        describe_key(config), identity, family.name, dim, describe_prefix(prefix), layers, final_norm
+        describe_key(config),
+        identity,
+        config.path,
+        family.name,
+        dim,
+        describe_prefix(prefix),
+        layers,
+        prefix.depends_on_padding,
+        final_norm,
     )
     weights = save(suffix.state_dict())
     write_atomically(directory / SUFFIX_FILE, lambda temporary: temporary.write_bytes(weights))
     write_text(directory / CUT_FILE, json.dumps(asdict(cut), indent=2).split("\n"))
-    return prefix
+    return cut
+
+
+def load_prefix(directory: Path) -> FrozenPrefix:
+    """The prefix of a stored cut, from the upstream.
+
+    Raises:
+        UserError: the upstream is not the one that was cut.
+    """
+    cut = read_cut(directory)
+    config = WsmConfig(
+        cut.identity.name,
+        cut.path,
+        num_replaced=int(cut.key["layers above the cut"]),
+        prefix_dtype=cut.key["prefix dtype"],
+    )
+    check_cut(directory, config)
+    expert, family = load_upstream(config.upstream, config.path)
+    return cut_upstream(expert, family, config.num_replaced, prefix_dtype(config))[0]
 
 
 def read_cut(directory: Path) -> StoredCut:
@@ -116,21 +168,25 @@ def read_cut(directory: Path) -> StoredCut:
         raise UserError(f"{path} is damaged ({error}): delete {directory} and run stage 2 again") from error
 
 
+def _compare(cut: StoredCut, config: WsmConfig) -> list[str]:
+    now = describe_key(config)
+    return [
+        f"{field}: stored {cut.key.get(field)!r}, now {now.get(field)!r}"
+        for field in sorted(cut.key.keys() | now.keys())
+        if cut.key.get(field) != now.get(field)
+    ]
+
+
 def check_cut(directory: Path, config: WsmConfig) -> StoredCut:
     """Read a stored cut and refuse it when it is not that of ``config``.
 
     Raises:
         UserError: names each difference.
     """
-    cut, now = read_cut(directory), describe_key(config)
-    differing = [
-        f"{field}: stored {cut.key.get(field)!r}, now {now.get(field)!r}"
-        for field in sorted(cut.key.keys() | now.keys())
-        if cut.key.get(field) != now.get(field)
-    ]
-    if differing:
+    cut = read_cut(directory)
+    if differences := _compare(cut, config):
         raise UserError(
-            f"the feature cache {directory} belongs to another cut ({'; '.join(differing)}): "
+            f"the feature cache {directory} belongs to another cut ({'; '.join(differences)}): "
             "run stage 2 again with the present settings, or train with --cache false"
         )
     return cut
@@ -144,7 +200,8 @@ def load_suffix(directory: Path, cut: StoredCut) -> TrainableSuffix:
     """
     family = next(family for family in FAMILIES if family.name == cut.family)
     path = Path(directory) / SUFFIX_FILE
-    layers = family.build_layers(cut.layers, int(cut.key["layers above the cut"]))
+    with torch.random.fork_rng(devices=[]):  # as in load_upstream
+        layers = family.build_layers(cut.layers, int(cut.key["layers above the cut"]))
     final_norm = None if cut.final_norm is None else nn.LayerNorm(cut.dim, eps=cut.final_norm)
     suffix = TrainableSuffix(layers, final_norm, family)
     try:

@@ -10,7 +10,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from espnet_wsm.data.audio import convert, quantise, read_recording, write_flac
+from espnet_wsm.data.audio import convert, quantise, read_converted, read_recording, write_flac
 from espnet_wsm.errors import UserError
 
 FORMATS = {
@@ -222,3 +222,24 @@ def test_a_tone_keeps_its_pitch_length_and_level(rate):
     assert resampled.shape == (16000,) and resampled.dtype == np.float32
     assert np.abs(resampled - expected)[800:-800].max() < 1e-3
     assert convert(tone, rate, 16000).tobytes() == resampled.tobytes()
+
+
+@pytest.mark.parametrize("name", [*FORMATS, "a.mp3"])
+@pytest.mark.parametrize("rate", [16000, 44100])
+def test_reading_by_blocks_gives_the_same_bits(tmp_path, name, rate):
+    path = tmp_path / name
+    rate = 48000 if "opus" in name and rate == 44100 else rate
+    if name == "a.mp3":
+        soundfile.write(path, noise(3, rate, 2), rate)
+    else:
+        write(path, noise(3, rate, 2), rate)
+    recording = read_recording(path)
+    whole = convert(recording.samples, recording.rate)
+    tolerance = 1e-6 if name == "a.mp3" else 0
+    np.testing.assert_allclose(read_converted(path, block_seconds=0.7), whole, rtol=0, atol=tolerance)
+
+
+def test_a_name_that_is_not_utf8_is_read(tmp_path):
+    path = write(tmp_path / "a.flac", noise())
+    path.rename(tmp_path / b"caf\xe9.flac".decode(errors="surrogateescape"))
+    assert len(read_recording(next(tmp_path.iterdir())).samples) == 16000

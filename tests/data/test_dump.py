@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from espnet_wsm.bin import format_audio, merge_audio
 from espnet_wsm.data.audio import read_recording
-from espnet_wsm.data.dump import audio_file_name
+from espnet_wsm.data.dump import audio_file_name, parse_speeds
 from espnet_wsm.data.kaldi import Utterance, read_data_dir, write_data_dir
+from espnet_wsm.errors import UserError
 
 
 def noise(seconds: float, rate: int, channels: int = 1) -> np.ndarray:
@@ -42,11 +43,17 @@ def data(tmp_path, monkeypatch) -> Path:
     return Path("data/train")
 
 
-def run(nj: int, out: str = "dump/raw/train", jobs: list[int] | None = None, merge: bool = True) -> None:
+def run(
+    nj: int,
+    out: str = "dump/raw/train",
+    jobs: list[int] | None = None,
+    merge: bool = True,
+    more: tuple[str, ...] = (),
+) -> None:
     for job in jobs or range(1, nj + 1):
-        format_audio.main(["--data", "data/train", "--out", out, "--nj", str(nj), "--job", str(job)])
+        format_audio.main(["--data", "data/train", "--out", out, "--nj", str(nj), "--job", str(job), *more])
     if merge:
-        merge_audio.main(["--data", "data/train", "--out", out, "--nj", str(nj)])
+        merge_audio.main(["--data", "data/train", "--out", out, "--nj", str(nj), *more])
 
 
 def fault_of(capsys, call, *args) -> str:
@@ -100,10 +107,11 @@ def test_16_bit_mono_keeps_its_samples(data):
 
 
 @pytest.mark.parametrize("nj", [2, 4, 10])
-def test_the_number_of_jobs_changes_no_byte(data, nj):
-    run(1)
+@pytest.mark.parametrize("more", [(), ("--speed_perturb", "0.9 1.0 1.1")])
+def test_the_number_of_jobs_changes_no_byte(data, nj, more):
+    run(1, more=more)
     shutil.move("dump/raw/train", "one")
-    run(nj)
+    run(nj, more=more)
     files = sorted(path.relative_to("one") for path in Path("one").rglob("*") if path.is_file())
     many = Path("dump/raw/train")
     assert files == sorted(path.relative_to(many) for path in many.rglob("*") if path.is_file())
@@ -274,3 +282,91 @@ def test_running_again_changes_nothing(data):
     before = {path: path.read_bytes() for path in Path("dump").rglob("*") if path.is_file()}
     run(2)
     assert before == {path: path.read_bytes() for path in Path("dump").rglob("*") if path.is_file()}
+
+
+def samples_at(out: Path) -> dict[str, np.ndarray]:
+    return {each.id: soundfile.read(each.audio, dtype="int16")[0] for each in read_data_dir(out)}
+
+
+def test_copies_at_other_speeds_with_their_ids_speakers_and_texts(data, capsys):
+    run(3, more=("--speed_perturb", "0.9 1.0 1.1"))
+    assert capsys.readouterr().out.startswith(
+        "train: 21 utterances, 0.00 h; 14 at another speed, resampled 9 ("
+    )
+    out = Path("dump/raw/train")
+    utterances = {each.id: each for each in read_data_dir(out)}
+    lengths = dict(line.rsplit(" ", 1) for line in (out / "utt2num_samples").read_text().splitlines())
+    assert list(lengths) == list(utterances) == sorted(utterances, key=str.encode)
+    assert utterances.keys() == {p + id for p in ("", "sp0.9-", "sp1.1-") for id, *_ in SOURCES}
+    for id, _, seconds, *_ in SOURCES:
+        for prefix, speed in (("", 1.0), ("sp0.9-", 0.9), ("sp1.1-", 1.1)):
+            copy = utterances[prefix + id]
+            assert (copy.text, copy.speaker) == (f"text {id}", f"{prefix}s")
+            assert int(lengths[copy.id]) == soundfile.info(copy.audio).frames
+            assert abs(int(lengths[copy.id]) - seconds * 16000 / speed) <= 1
+    assert (out / "spk2utt").read_text().splitlines()[1].startswith("sp0.9-s sp0.9-a/../../x sp0.9-b8k ")
+    assert (out / "speed_perturb").read_text() == "0.9 1.0 1.1\n"
+
+
+def test_a_faster_copy_has_a_higher_pitch(data):
+    time = np.arange(16000) / 16000
+    soundfile.write("a.wav", 0.5 * np.sin(2 * np.pi * 1000 * time), 16000)
+    run(1, more=("--speed_perturb", "1.25"))
+    copy = samples_at(Path("dump/raw/train"))["sp1.25-a/../../x"]
+    assert len(copy) == 12800
+    spectrum = np.abs(np.fft.rfft(copy * np.hanning(len(copy))))
+    assert spectrum.argmax() * 16000 / len(copy) == pytest.approx(1250, abs=2)
+
+
+def test_speed_1_is_as_recorded(data):
+    run(1, "plain")
+    run(2, "one", more=("--speed_perturb", "1"))
+    run(2, "many", more=("--speed_perturb", "0.9 1.00 1.1"))
+    plain, one, many = samples_at(Path("plain")), samples_at(Path("one")), samples_at(Path("many"))
+    assert plain.keys() == one.keys()
+    for id, samples in plain.items():
+        assert np.array_equal(samples, one[id]) and np.array_equal(samples, many[id])
+
+
+def test_only_the_speeds_that_are_listed(data):
+    run(1, more=("--speed_perturb", "0.9 1.0"))
+    run(1, more=("--speed_perturb", "1.1"))
+    assert {each.id[:6] for each in read_data_dir(Path("dump/raw/train"))} == {"sp1.1-"}
+    run(1)
+    assert not Path("dump/raw/train/speed_perturb").exists()
+    assert len(read_data_dir(Path("dump/raw/train"))) == 7
+
+
+@pytest.mark.parametrize("words", ["0.9 x", "0.3", "3", "nan", "1e0", "-1", "0.9,1.1", "sp0.9", "0"])
+def test_factors_that_are_none(words, data, capsys):
+    bad = words.split()[-1]
+    assert fault_of(capsys, run, 1, "out", [1], False, ("--speed_perturb", words)).startswith(
+        f"--speed_perturb {words!r}: {bad!r} is no factor between 0.3 and 3.0; give e.g. '0.9 1.0 1.1'"
+    )
+    assert not Path("out").exists()
+
+
+def test_a_factor_given_twice():
+    assert parse_speeds(" .5  2.99 ") == {".5": 0.5, "2.99": 2.99}
+    with pytest.raises(UserError, match=r"--speed_perturb '1 0.9 1.0': 1.0 is given twice: name each factor"):
+        parse_speeds("1 0.9 1.0")
+
+
+def test_copies_of_a_set_that_holds_copies(data, capsys):
+    write_data_dir(data, [*read_data_dir(data), Utterance("sp0.9-b8k", "a.wav", "x", "s")])
+    assert fault_of(capsys, run, 1, "out", [1], False, ("--speed_perturb", "0.9")).startswith(
+        "data/train: 1 id already there that --speed_perturb would make: sp0.9-b8k: the set holds such copies"
+    )
+
+
+def test_bad_audio_is_named_with_the_line_of_the_original(data, capsys):
+    Path("g.flac").unlink()
+    message = fault_of(capsys, run, 1, "out", [1], False, ("--speed_perturb", "0.9 1.1"))
+    assert "data/train/wav.scp:7: id sp0.9-é: g.flac does not exist" in message
+    assert "data/train/wav.scp:7: id sp1.1-é: g.flac does not exist" in message
+
+
+def test_merging_with_other_speeds_than_the_jobs_had(data, capsys):
+    run(2, merge=False, more=("--speed_perturb", "0.9"))
+    message = merge_fault(capsys, 2)
+    assert "7 ids of data/train in no slice" in message and "7 ids in the slices but not in" in message

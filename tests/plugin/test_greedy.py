@@ -26,5 +26,5 @@ def test_repeats_merge_and_blanks_go(path, text):
     decoder.model.blank_id = 0
     decoder.converter = decoder.tokenizer = Spelling()
     ids = torch.tensor(["-abc".index(c) for c in path], dtype=torch.long)
-    hypothesis = decoder._hypothesis(ids, torch.full((len(path),), -0.5))
+    hypothesis = decoder.hypothesis(ids, torch.full((len(path),), -0.5))
     assert hypothesis.text == text and hypothesis.score == -0.5 * len(path)

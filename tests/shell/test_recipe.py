@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from espnet_wsm.data.cache import FeatureReader
+
 RECIPE = "egs/mini_an4/asr1"
 QUICK = ["--asr_args", "--max_epoch 2"]
+NO_CACHE = ["--cache", "false"]
 
 
 @pytest.fixture(scope="module")
@@ -69,11 +72,62 @@ def test_the_later_stages_run_alone_with_either_search_and_any_number_of_jobs(fi
 
 
 @pytest.mark.recipe
-def test_another_mixer_in_a_new_tag(finished, recipe, shell):
-    result = shell(["./run.sh", "--stage", "3", "--mixer", "sm", "--num_replaced", "1", *QUICK], recipe)
+def test_another_cut_needs_features_of_its_own_which_stage_2_adds(finished, recipe, shell):
+    words = ["--mixer", "sm", "--num_replaced", "1", *QUICK]
+    refused = shell(["./run.sh", "--stage", "3", *words], recipe)
+    assert refused.returncode == 1 and "layers above the cut: stored '2', now '1'" in refused.stderr
+    assert "Run stage 2 again" in refused.stderr and not (recipe / "exp/asr_train_asr_char_sm_k1").exists()
+    audio = {file: file.stat().st_mtime_ns for file in recipe.glob("dump/raw/**/*.flac")}
+    result = shell(["./run.sh", "--stage", "2", *words], recipe)
     assert result.returncode == 0, result.stderr
+    assert audio and audio == {file: file.stat().st_mtime_ns for file in audio}, "the audio is made once"
     row = next(line for line in result.stdout.splitlines() if "asr_train_asr_char_sm_k1" in line)
     assert "| 1 " in row and "| sm " in row
+
+
+@pytest.mark.recipe
+def test_training_uses_the_features_and_not_the_upstream(finished, recipe):
+    log = (recipe / "exp/asr_first/train.log").read_text()
+    assert "feats.scp" in log and "wav.scp" not in log
+    features = next(recipe.glob("dump/cache/*-k2-float16"))
+    assert (features / "train/feats.scp").stat().st_size > 0 and (features / "dev/cache.json").exists()
+    for word in ("4 utterances", "192 channels", "4 to compute", "free"):
+        assert word in finished.stderr, "the estimate"
+
+
+@pytest.mark.recipe
+def test_features_of_changed_audio_are_refused_and_made_anew(finished, recipe, shell):
+    train = ["./run.sh", "--stage", "3", "--stop_stage", "3", "--tag", "changed", *QUICK]
+    ids = [line.split() for line in (recipe / "dump/raw/train/wav.scp").read_text().splitlines()]
+    (name, audio), (_, other) = ids[0], ids[1]
+    before = (recipe / audio).read_bytes()
+    try:
+        (recipe / audio).write_bytes((recipe / other).read_bytes()[: len(before)].ljust(len(before), b"\0"))
+        refused = shell(train, recipe)
+        assert refused.returncode == 1 and f"{name} ({audio})" in refused.stderr
+        assert "audio of 1 utterance changed" in refused.stderr and "--cache false" in refused.stderr
+    finally:
+        (recipe / audio).write_bytes(before)
+    again = shell(train, recipe)  # the same content: only the time of the last change differs
+    assert again.returncode == 0, again.stderr
+
+
+@pytest.mark.recipe
+def test_a_recipe_without_cache_trains_from_the_waveforms(finished, recipe, shell):
+    words = ["--stage", "3", "--stop_stage", "3", "--cache", "false", "--tag", "fresh", *QUICK]
+    result = shell(["./run.sh", *words], recipe)
+    assert result.returncode == 0, result.stderr
+    log = (recipe / "exp/asr_fresh/train.log").read_text()
+    assert "wav.scp" in log and "feats.scp" not in log
+    losses = [
+        [float(loss) for loss in re.findall(r"epoch results: .*\[valid\] .*?loss=([0-9.]+)", text)]
+        for text in (log, (recipe / "exp/asr_first/train.log").read_text())
+    ]
+    assert len(losses[0]) == 2 and losses[0] == pytest.approx(losses[1], rel=0.02), "stored in float16"
+    decided = shell(
+        ["./run.sh", *words, "--asr_args", "--encoder_conf features=weighted_sum", "--cache", "true"], recipe
+    )
+    assert decided.returncode == 1 and "--cache true, but features weighted_sum needs" in decided.stderr
 
 
 @pytest.mark.recipe
@@ -126,7 +180,7 @@ def fresh(project, shell, tmp_path) -> Path:
 def test_a_stage_refuses_missing_and_stale_input(fresh, shell):
     train = ["./run.sh", "--stage", "3", "--stop_stage", "3"]
     assert "dump does not exist; run stage 2 first" in shell(train, fresh).stderr
-    assert shell(["./run.sh", "--stage", "2", "--stop_stage", "2"], fresh).returncode == 0
+    assert shell(["./run.sh", "--stage", "2", "--stop_stage", "2", *NO_CACHE], fresh).returncode == 0
     text = fresh / "data/train/text"
     text.write_text(text.read_text().replace("START", "STOP"))
     assert (
@@ -137,7 +191,7 @@ def test_a_stage_refuses_missing_and_stale_input(fresh, shell):
 
 @pytest.mark.recipe
 def test_a_killed_stage_leaves_its_output_marked_and_a_rerun_redoes_it(fresh, shell, environment):
-    words = ["./run.sh", "--stage", "2", "--stop_stage", "2"]
+    words = ["./run.sh", "--stage", "2", "--stop_stage", "2", *NO_CACHE]
     process = subprocess.Popen(
         words, cwd=fresh, env=environment, start_new_session=True, stderr=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -157,7 +211,18 @@ def test_a_killed_stage_leaves_its_output_marked_and_a_rerun_redoes_it(fresh, sh
 @pytest.mark.parametrize("token_type", ["bpe", "unigram"])
 def test_sentencepiece_tokens(fresh, shell, token_type):
     last = "5" if token_type == "unigram" else "2"  # from stage 3 on both are the same to ESPnet
-    words = ["--stage", "2", "--token_type", token_type, "--nbpe", "25", "--test_sets", "dev test", *QUICK]
+    words = [
+        "--stage",
+        "2",
+        "--token_type",
+        token_type,
+        "--nbpe",
+        "25",
+        "--test_sets",
+        "dev test",
+        *QUICK,
+        *NO_CACHE,
+    ]
     result = shell(["./run.sh", "--stop_stage", last, *words], fresh)
     assert result.returncode == 0, result.stderr
     pieces = (fresh / f"dump/token_list/{token_type}/tokens.txt").read_text().splitlines()
@@ -190,6 +255,33 @@ def test_a_folder_that_the_stage_did_not_make_is_left_alone(fresh, shell):
         result.returncode == 1 and "--dump_dir mine holds files that this stage did not make" in result.stderr
     )
     assert (fresh / "mine/log/thesis").exists()
+
+
+@pytest.mark.recipe
+def test_copies_at_other_speeds_are_for_training_only(fresh, shell):
+    words = ["./run.sh", "--speed_perturb", "0.9 1.0 1.1", "--tag", "fast", *NO_CACHE]
+    both = shell([*words, "--stage", "2", "--test_sets", "test train"], fresh)
+    assert both.returncode == 1 and not (fresh / "dump").exists()
+    assert "--speed_perturb is for training only, but train is also a validation or test set" in both.stderr
+    assert shell([*words, "--stage", "2", "--stop_stage", "2"], fresh).returncode == 0
+    lines = {
+        name: (fresh / "dump/raw" / name / "wav.scp").read_text().count("\n")
+        for name in ("org/train", "train", "org/dev", "test")
+    }
+    originals = {
+        name: (fresh / "data" / name / "wav.scp").read_text().count("\n") for name in ("train", "dev", "test")
+    }
+    assert lines["org/train"] == 3 * originals["train"] >= lines["train"]
+    assert (lines["org/dev"], lines["test"]) == (originals["dev"], originals["test"])
+    other = shell(["./run.sh", "--stage", "3", "--tag", "fast"], fresh)
+    assert "dump was made with --speed_perturb '0.9 1.0 1.1': give the same again, or run" in other.stderr
+    (fresh / "exp/asr_fast").mkdir(parents=True)
+    (fresh / "exp/asr_fast/valid.cer_ctc.ave.pth").touch()
+    decoding = shell(["./run.sh", "--stage", "4", "--tag", "fast", "--test_sets", "train"], fresh)
+    assert (
+        decoding.returncode == 1
+        and "dump/raw/org/train was made with --speed_perturb, for" in decoding.stderr
+    )
 
 
 def processes_naming(text: str) -> list[str]:
@@ -226,14 +318,21 @@ def test_stopping_a_run_stops_everything_it_started(finished, recipe, environmen
 
 
 @pytest.mark.recipe
-def test_the_number_of_jobs_changes_no_byte_of_the_dump(fresh, shell):
-    trees = []
+def test_the_number_of_jobs_changes_no_byte_of_the_dump_and_no_feature(fresh, shell, monkeypatch):
+    monkeypatch.chdir(fresh)
+    trees, features = [], []
     for nj in ("1", "3"):
         words = ["--stage", "2", "--stop_stage", "2", "--nj", nj]
         assert shell(["./run.sh", *words], fresh).returncode == 0
-        files = sorted(p for p in (fresh / "dump").rglob("*") if p.is_file() and "log" not in p.parts)
+        files = sorted(
+            p for p in (fresh / "dump").rglob("*") if p.is_file() and not {"log", "cache"} & set(p.parts)
+        )
         trees.append({p.relative_to(fresh): p.read_bytes() for p in files})
+        reader = FeatureReader(next(Path("dump/cache").glob("*/train/feats.scp")))
+        features.append({id: reader[id].tobytes() for id in reader})
+        shutil.rmtree(fresh / "dump")
     assert trees[0] == trees[1] and len(trees[0]) > 20
+    assert features[0] == features[1] and len(features[0]) == 4
 
 
 @pytest.mark.recipe

@@ -167,8 +167,8 @@ def test_a_half_precision_prefix_stays_so_and_hands_on_the_precision_of_its_inpu
 ):
     name, path = upstream_path(family_name, True)
     full, mask = cut_upstream(*load_upstream(name, path), 2)[0](wavs)
-    prefix, _ = cut_upstream(*load_upstream(name, path), 2, dtype)
-    for prefix in (prefix, prefix.to(torch.float32)):  # as ESPnet's trainer does
+    half, _ = cut_upstream(*load_upstream(name, path), 2, dtype)
+    for prefix in (half, half.to(torch.float32)):  # as ESPnet's trainer does
         assert {p.dtype for n, p in prefix.named_parameters() if "pos_conv" not in n} == {dtype}
         with torch.autocast("cpu", dtype=torch.bfloat16):
             hidden, _ = prefix(wavs)

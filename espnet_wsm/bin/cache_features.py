@@ -1,0 +1,197 @@
+"""Store the hidden states below the cut once, so that training never runs the frozen layers.
+
+  plan    say what the cache will hold and cost, check the disk, leave a plan; prints the cache's folder
+  run     compute one job's share of a plan
+  merge   check that everything is there, and finish the cache
+  check   refuse a cache that is not that of the audio and the settings; prints the cache's folder
+
+plan and check take the arguments of the training behind `--` and print nothing when it cannot use a cache.
+
+Example:
+  python -m espnet_wsm.bin.cache_features plan --dump_dir dump --sets "train dev" -- --config train.yaml
+  run.pl JOB=1:4 dump/log/cache.JOB.log python -m espnet_wsm.bin.cache_features run \\
+    --folder dump/cache/hf_hubert_custom-1a2b3c4d-k2-float16 --sets "train dev" --nj 4 --job JOB
+"""
+
+import argparse
+import contextlib
+import io
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from espnet_wsm.errors import UserError, report_user_errors
+
+if TYPE_CHECKING:
+    from espnet_wsm.data.cache import CacheInput, ShardWriter
+    from espnet_wsm.upstream import FrozenPrefix
+
+CHOICES = ("true", "false", "auto")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for verb in ("plan", "check", "run", "merge"):
+        options = verbs.add_parser(verb, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        options.add_argument("--sets", required=True, help="e.g. 'train dev'")
+        if verb in ("plan", "check"):
+            options.add_argument(
+                "--dump_dir", type=Path, required=True, help="of stage 2, with the sets in raw/"
+            )
+            options.add_argument(
+                "--cache", choices=CHOICES, default="auto", help="auto: where it is possible"
+            )
+            options.add_argument(
+                "--cache_dtype", default="float16", help="of what is stored: float16, bfloat16 or float32"
+            )
+        else:
+            options.add_argument("--folder", type=Path, required=True, help="what plan has printed")
+        if verb == "plan":
+            options.add_argument(
+                "--batch_seconds", type=float, default=120, help="audio that the frozen layers get at a time"
+            )
+        if verb == "run":
+            options.add_argument("--nj", type=int, default=1, help="number of jobs")
+            options.add_argument("--job", type=int, default=1, help="which one, from 1")
+            options.add_argument("--ngpu", type=int, default=0, help="0 = CPU, 1 = GPU")
+    return parser
+
+
+def find_config(training: list[str], cache: str):
+    """The encoder's configuration in the arguments of a training, None when it is to use no cache."""
+    if cache == "false":
+        return None
+
+    # What ESPnet and S3PRL say when they are imported would drown the estimate.
+    with warnings.catch_warnings(action="ignore"), contextlib.redirect_stderr(io.StringIO()):
+        from espnet_wsm.plugin.task import WsmASRTask, find_reason_against_cache
+        from espnet_wsm.upstream import WsmConfig
+
+    args = WsmASRTask.get_parser().parse_args(training)
+    reason = find_reason_against_cache(args)
+    if reason and cache == "true":
+        raise UserError(f"--cache true, but {reason}: use --cache false")
+    if reason:
+        print(f"no feature cache: {reason}", file=sys.stderr)
+        return None
+    return WsmConfig.from_dict(args.encoder_conf)
+
+
+def plan(args: argparse.Namespace, training: list[str]) -> None:
+    """Write the cut and a plan for each set."""
+    config = find_config(training, args.cache)
+    if config is None:
+        return
+
+    from espnet_wsm.data.cache import plan_cache
+    from espnet_wsm.upstream.stored_cut import CUT_FILE, check_cut, describe_key, name_cut, store_cut
+
+    folder = args.dump_dir / "cache" / name_cut(config, args.cache_dtype)
+    cut = check_cut(folder, config) if (folder / CUT_FILE).exists() else store_cut(folder, config)
+    for name in args.sets.split():
+        source = args.dump_dir / "raw" / name
+        planned = plan_cache(
+            source / "wav.scp",
+            source / "utt2num_samples",
+            folder / name,
+            describe_key(config),
+            args.cache_dtype,
+            cut.dim,
+            args.batch_seconds,
+            # Statistics over time would make an utterance depend on its batch.
+            one_by_one=cut.depends_on_padding,
+        )
+        print(planned, file=sys.stderr)
+        if planned.discarded:
+            print(f"warning: {planned.discarded}", file=sys.stderr)
+    print(folder)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Compute one job's batches of every set."""
+    import torch
+    from tqdm import tqdm
+
+    from espnet_wsm.data.cache import ShardWriter, read_batches
+    from espnet_wsm.upstream.stored_cut import load_prefix
+
+    if args.ngpu > 0 and not torch.cuda.is_available():
+        raise UserError("--ngpu 1, but PyTorch finds no CUDA device here; use --ngpu 0")
+    batches = {name: read_batches(args.folder / name, args.nj, args.job) for name in args.sets.split()}
+    total = sum(len(batch) for of_set in batches.values() for batch in of_set)
+    if not total:
+        return
+    prefix = load_prefix(args.folder).to("cuda" if args.ngpu > 0 else "cpu")
+    with tqdm(total=total, desc="cache", unit="utt", mininterval=1) as progress:
+        for name, of_set in batches.items():
+            with ShardWriter(args.folder / name, args.job) as writer:
+                for batch in of_set:
+                    store_batch(prefix, batch, writer)
+                    progress.update(len(batch))
+
+
+def store_batch(prefix: "FrozenPrefix", batch: "list[CacheInput]", writer: "ShardWriter") -> None:
+    """Run one batch through the frozen layers and hand the valid frames to the writer."""
+    import torch
+
+    from espnet_wsm.data.audio import read_recording
+    from espnet_wsm.data.cache import stamp_audio
+    from espnet_wsm.plugin.encoder import split_waveforms
+
+    stamps = [stamp_audio(each.audio) for each in batch]
+    wavs = [torch.from_numpy(read_recording(each.audio).samples[:, 0]) for each in batch]
+    lengths = torch.tensor([len(wav) for wav in wavs])
+    padded = torch.nn.utils.rnn.pad_sequence(wavs, batch_first=True)
+    with torch.inference_mode():
+        hidden, padding_mask = prefix(split_waveforms(padded.to(next(prefix.parameters()).device), lengths))
+    frames = [hidden.size(1)] * len(batch)
+    if padding_mask is not None:
+        frames = (~padding_mask).sum(dim=1).tolist()
+    for each, features, length, stamp in zip(batch, hidden, frames, stamps, strict=True):
+        writer.add(each.id, features[:length], stamp)
+
+
+def check(args: argparse.Namespace, training: list[str]) -> None:
+    """Refuse what is not the cache of the present audio and settings."""
+    config = find_config(training, args.cache)
+    if config is None:
+        return
+
+    from espnet_wsm.data.cache import check_cache
+    from espnet_wsm.upstream.stored_cut import describe_key, find_cut
+
+    folder = find_cut(args.dump_dir / "cache", config, args.cache_dtype)
+    for name in args.sets.split():
+        check_cache(
+            folder / name, describe_key(config), args.cache_dtype, args.dump_dir / "raw" / name / "wav.scp"
+        )
+    print(folder)
+
+
+@report_user_errors
+def main(argv: list[str] | None = None) -> None:
+    """Entry point."""
+    argv = sys.argv[1:] if argv is None else argv
+    training = []
+    if "--" in argv:
+        argv, training = argv[: argv.index("--")], argv[argv.index("--") + 1 :]
+    args = make_parser().parse_args(argv)
+    if args.verb == "plan":
+        plan(args, training)
+    elif args.verb == "run":
+        run(args)
+    elif args.verb == "merge":
+        from espnet_wsm.data.cache import merge_cache
+
+        for name in args.sets.split():
+            print(merge_cache(args.folder / name), file=sys.stderr)
+    else:
+        check(args, training)
+
+
+if __name__ == "__main__":
+    main()

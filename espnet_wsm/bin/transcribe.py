@@ -1,0 +1,103 @@
+"""Transcribe audio files: prints `FILE<TAB>text` for each, in any format, rate and number of channels.
+
+Files that cannot be read are left out, named at the end, and make the exit status 1.
+
+Example:
+  python -m espnet_wsm.bin.transcribe --model exp/asr_train_ctc_char talk.mp3 interviews/*.wav > texts.tsv
+"""
+
+import argparse
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+import soundfile
+
+from espnet_wsm.data.audio import read_converted
+from espnet_wsm.errors import UserError, report_user_errors
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("files", metavar="FILE", nargs="+", help="wav, flac, mp3, ogg, sph, ...")
+    parser.add_argument(
+        "--model", required=True, help="experiment folder, e.g. exp/asr_X, or archive of espnet2.bin.pack asr"
+    )
+    parser.add_argument(
+        "--model_file", help="checkpoint (default: the average of the best epochs, or the one in the archive)"
+    )
+    parser.add_argument(
+        "--upstream", help="the upstream's checkpoint, if it is no longer where training read it"
+    )
+    parser.add_argument("--ngpu", type=int, default=0, help="0 = CPU, 1 = GPU (default: 0)")
+    parser.add_argument(
+        "--chunk_seconds", type=float, default=30, help="longer audio goes in chunks of this (default: 30)"
+    )
+    parser.add_argument("--batch_size", type=int, default=4, help="chunks that run at a time (default: 4)")
+    parser.add_argument("--out", type=Path, help="file to write (default: standard output)")
+    return parser
+
+
+@report_user_errors
+def main(argv: list[str] | None = None) -> None:
+    """Entry point."""
+    args = make_parser().parse_args(argv)
+    if args.out is not None and _is_audio(args.out):
+        raise UserError(f"--out {args.out} is audio and would be overwritten: name another file")
+
+    from tqdm import tqdm
+
+    import espnet_wsm
+
+    transcriber = espnet_wsm.load(
+        args.model,
+        args.upstream,
+        "cuda" if args.ngpu > 0 else "cpu",
+        model_file=args.model_file,
+        chunk_seconds=args.chunk_seconds,
+        batch_size=args.batch_size,
+    )
+    faults = []
+    with _open_output(args.out) as out:
+        for file in tqdm(args.files, desc="transcribe", unit="file", disable=len(args.files) == 1):
+            try:
+                text = transcriber.transcribe(_read(file), progress=True)
+            except UserError as error:
+                faults.append(error)
+                continue
+            tqdm.write(f"{file}\t{text}", file=out)
+            out.flush()
+    for fault in faults:
+        print(f"error: {fault}", file=sys.stderr)
+    sys.exit(1 if faults else 0)
+
+
+def _is_audio(file: Path) -> bool:
+    try:
+        soundfile.info(str(file))
+    except (soundfile.LibsndfileError, TypeError):  # TypeError: a .raw file
+        return False
+    return True
+
+
+def _open_output(file: Path | None) -> AbstractContextManager[TextIO]:
+    if file is None:
+        return nullcontext(sys.stdout)
+    try:
+        return file.open("w", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"--out {file} cannot be written: {error.strerror}") from None
+
+
+def _read(file: str) -> np.ndarray:
+    if not file.isprintable():
+        raise UserError(f"{file!a} is not a name that can be printed as text: rename the file")
+    return read_converted(file)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,612 @@
+"""The prefix cache on disk: the features (T, D) that the frozen layers make of each utterance, computed once.
+
+A cache is a folder of safetensors shards, one tensor per utterance and named by its id, with Kaldi lists
+beside them. `plan_cache` says what is to be computed and what stays from earlier runs, jobs side by side
+hand their results to a `ShardWriter`, `merge_cache` checks the whole and closes it, `check_cache` stands
+before every use and `FeatureReader` gives the features to a data loader. While ``plan.json`` is there the
+cache is being made; ``cache.json`` is written last and says that it is whole.
+
+A shard carries in its header what its features depend on: the settings of the cache and a stamp of each
+audio file. So whatever a killed job has left can be judged without any other file.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import astuple, dataclass
+from itertools import chain
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+from tqdm import tqdm
+
+from espnet_wsm.data.dump import read_num_samples
+from espnet_wsm.data.lists import byte_order, count, name_some, raise_collected, read_list, write_list
+from espnet_wsm.data.select import count_encoder_frames
+from espnet_wsm.errors import UserError
+from espnet_wsm.files import write_atomically, write_text
+
+CACHE_DTYPES = ("float16", "bfloat16", "float32")
+WIDER_DTYPE = {"float16": "bfloat16", "bfloat16": "float32"}  # that holds larger values
+SAMPLE_RATE = 16000  # Hz, of the audio in every dump
+SHARD_BYTES = 128 * 2**20
+UTTERANCES_PER_SHARD = 10_000  # keeps the header, of some 200 bytes each, far below safetensors' 100 MB
+SPARE_DISK = 1.05  # what must be free for each byte of features: headers, lists and rounding to blocks
+# Run, job and number: together they never repeat, and a later run has the greater name.
+SHARD_NAME = re.compile(r"features\.(\d+)\.(\d+)\.(\d+)\.safetensors")
+METADATA = "espnet_wsm_cache"
+PLAN, WHOLE = "plan.json", "cache.json"
+REMEDY = "run stage 2 again, or train without the cache (--cache false)"
+
+
+@dataclass(frozen=True)
+class AudioStamp:
+    """State of an audio file: ``size`` in bytes, time of the last change, and the first 32 hexadecimal
+    digits of the SHA-256 of its content, which alone decides."""
+
+    size: int
+    mtime_ns: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class CacheInput:
+    """One utterance to run through the prefix; ``audio`` is the path in ``wav.scp``."""
+
+    id: str
+    audio: str
+    num_samples: int
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all features of a cache depend on (``key``, in the caller's words) and how they are stored."""
+
+    key: dict[str, str]
+    dtype: str
+    dim: int
+
+    def differences_from(self, old: "Settings") -> list[str]:
+        """``name was A, is B`` for all that differs."""
+        before, now = (
+            {**each.key, "--cache_dtype": each.dtype, "channels": str(each.dim)} for each in (old, self)
+        )
+        return [
+            f"{name} was {before.get(name, 'not recorded')}, is {now.get(name, 'no longer recorded')}"
+            for name in sorted(before.keys() | now.keys())
+            if before.get(name) != now.get(name)
+        ]
+
+
+def stamp_audio(path: Path | str) -> AudioStamp:
+    """Read the whole file and stamp it; raises UserError when it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            stat = os.fstat(file.fileno())
+            digest = hashlib.file_digest(file, "sha256").hexdigest()[:32]
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}: run stage 2 again") from None
+    return AudioStamp(stat.st_size, stat.st_mtime_ns, digest)
+
+
+def _stamp_if_unchanged(path: str, old: AudioStamp) -> AudioStamp | None:
+    """The present stamp of a file whose content is still that of ``old``; None if it changed or is gone.
+
+    The content is read only where the time of the last change differs, e.g. when the dump was made again.
+    """
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return None
+    if (stat.st_size, stat.st_mtime_ns) == (old.size, old.mtime_ns):
+        return old
+    if stat.st_size != old.size:
+        return None
+    stamp = stamp_audio(path)
+    return stamp if stamp.digest == old.digest else None
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The header of a shard: ``frames`` and the ``audio`` stamps by id, ``order`` as in `SHARD_NAME`."""
+
+    path: Path
+    order: tuple[int, int, int]
+    settings: Settings
+    frames: dict[str, int]
+    audio: dict[str, AudioStamp]
+
+
+def _read_shard(path: Path, order: tuple[int, int, int]) -> Shard | None:
+    """The header of ``path``, None when the file is cut short, damaged or not of our making."""
+    try:
+        with safe_open(path, framework="pt") as shard:  # compares the size of the file with the header
+            metadata = json.loads(shard.metadata()[METADATA])
+            shapes = {id: shard.get_slice(id).get_shape() for id in shard.keys()}
+        settings = Settings(metadata["key"], metadata["dtype"], metadata["dim"])
+        audio = {id: AudioStamp(*metadata["audio"][id]) for id in shapes}
+        frames = {id: shape[0] for id, shape in shapes.items() if shape[1:] == [settings.dim]}
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}: check its permissions") from None
+    except (SafetensorError, KeyError, TypeError, ValueError):
+        return None
+    return Shard(path, order, settings, frames, audio) if frames.keys() == shapes.keys() else None
+
+
+def _scan(out: Path) -> tuple[list[Shard], list[Path]]:
+    """All shards of ``out``, earliest first, and the files that should be shards but cannot be read."""
+    shards, damaged = [], []
+    for path in sorted(out.iterdir()):
+        if match := SHARD_NAME.fullmatch(path.name):
+            shard = _read_shard(path, tuple(map(int, match.groups())))
+            if shard:
+                shards.append(shard)
+            else:
+                damaged.append(path)
+    return sorted(shards, key=lambda shard: shard.order), damaged
+
+
+def _format_bytes(number: float) -> str:
+    return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.1f} MB"
+
+
+@dataclass
+class CachePlan:
+    """What a cache will hold and what is still to compute; prints as one line.
+
+    ``bytes_total`` and ``bytes_pending`` are estimates for encoders with a frame every 20 ms; ``bytes_free``
+    is free on the disk once ``discarded`` files are gone; ``discarded`` tells why they go, None: none do.
+    """
+
+    name: str
+    utterances: int
+    pending: int
+    hours: float
+    dtype: str
+    dim: int
+    bytes_total: int
+    bytes_pending: int
+    bytes_free: int
+    discarded: str | None
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name}: {count(self.utterances, 'utterance')}, {self.hours:.2f} h; "
+            f"cache of layer features {_format_bytes(self.bytes_total)} ({self.dtype}, {self.dim} channels), "
+            f"{self.pending} to compute; {_format_bytes(self.bytes_free)} free"
+        )
+
+
+def _read_inputs(wav_scp: Path, utt2num_samples: Path) -> list[CacheInput]:
+    problems: list[str] = []
+    audio = read_list(wav_scp, problems)
+    num_samples = read_num_samples(utt2num_samples, problems)
+    for id, entry in audio.items():
+        if not entry.value:
+            problems.append(f"{wav_scp}:{entry.line}: id {id} has an empty audio path: run stage 2 again")
+    if "__metadata__" in audio:
+        problems.append(f"{wav_scp}: the id __metadata__ is reserved in safetensors files: rename it")
+    if not problems and audio.keys() != num_samples.keys():
+        differing = name_some(sorted(audio.keys() ^ num_samples.keys(), key=byte_order))
+        problems.append(
+            f"{utt2num_samples}: its ids differ from those of {wav_scp}: {differing}: run stage 2 again"
+        )
+    raise_collected(problems, wav_scp.parent)
+    return [CacheInput(id, entry.value, num_samples[id]) for id, entry in audio.items()]
+
+
+def _make_batches(
+    inputs: list[CacheInput], batch_seconds: float, one_by_one: bool
+) -> Iterator[list[CacheInput]]:
+    """Batches of like length, longest first, each of at most ``batch_seconds`` of padded audio or of one
+    utterance. They depend on the set as a whole and on nothing else."""
+    limit = 0 if one_by_one else batch_seconds * SAMPLE_RATE
+    batch: list[CacheInput] = []
+    for each in sorted(inputs, key=lambda each: (-each.num_samples, byte_order(each.id))):
+        if batch and batch[0].num_samples * (len(batch) + 1) > limit:
+            yield batch
+            batch = []
+        batch.append(each)
+    yield batch
+
+
+def _count_bytes(inputs: Iterable[CacheInput], settings: Settings) -> int:
+    """Size of the features of ``inputs``; audio shorter than the receptive field is padded to one frame."""
+    frames = sum(max(1, count_encoder_frames(each.num_samples)) for each in inputs)
+    return frames * settings.dim * getattr(torch, settings.dtype).itemsize
+
+
+def _tell_discarded(out: Path, settings: Settings, stale: list[Shard], damaged: list[Path]) -> str | None:
+    sentences = []
+    if stale:
+        differences = "; ".join(settings.differences_from(stale[-1].settings))
+        sentences.append(f"{out}: the features there do not fit and are computed anew: {differences}")
+    if damaged:
+        names = name_some(path.name for path in damaged)
+        sentences.append(
+            f"{out}: {count(len(damaged), 'shard')} cut short or damaged, computed anew: {names}"
+        )
+    return "; ".join(sentences) or None
+
+
+def plan_cache(
+    wav_scp: Path,
+    utt2num_samples: Path,
+    out: Path,
+    key: dict[str, str],
+    dtype: str,
+    dim: int,
+    batch_seconds: float = 120.0,
+    one_by_one: bool = False,
+) -> CachePlan:
+    """Decide what has to be computed for the cache ``out`` and leave it there as ``plan.json``.
+
+    ``key`` names everything the features depend on besides the audio; ``dim`` is D, the channels per frame.
+    Batches hold at most ``batch_seconds`` of padded audio (120 s), or one utterance with ``one_by_one``.
+    Which utterances share a batch depends on the lists only, so that a resumed run, or one with another
+    number of jobs, computes the same bits.
+
+    Features stored under other settings are discarded. Under the same ones a batch is left out when every
+    utterance in it is stored and its audio has not changed; the rest is computed whole. The cache counts as
+    unfinished from here until `merge_cache`.
+
+    Raises UserError for broken lists, a bad argument, or when the disk lacks the space; nothing is then
+    deleted.
+    """
+    if dtype not in CACHE_DTYPES:
+        raise UserError(f"--cache_dtype {dtype}: choose one of {', '.join(CACHE_DTYPES)}")
+    if not batch_seconds > 0:
+        raise UserError(f"--batch_seconds {batch_seconds}: must be positive, e.g. 120")
+    assert dim > 0, dim
+    settings = Settings(key, dtype, dim)
+    inputs = _read_inputs(wav_scp, utt2num_samples)
+    out.mkdir(parents=True, exist_ok=True)
+    shards, damaged = _scan(out)
+    stale = [shard for shard in shards if shard.settings != settings]
+    stored = {id: shard for shard in shards if shard.settings == settings for id in shard.audio}
+    kept: dict[str, AudioStamp] = {}
+    for each in tqdm(inputs, desc=f"{out.name}: compare audio", unit="utt", delay=1.0):
+        if each.id in stored and (stamp := _stamp_if_unchanged(each.audio, stored[each.id].audio[each.id])):
+            kept[each.id] = stamp
+    batches = [
+        batch
+        for batch in _make_batches(inputs, batch_seconds, one_by_one)
+        if any(each.id not in kept for each in batch)
+    ]
+    pending = {each.id for each in chain.from_iterable(batches)}
+    kept = {id: stamp for id, stamp in kept.items() if id not in pending}
+
+    needed = {stored[id].path for id in kept}
+    unneeded = [shard.path for shard in shards if shard.path not in needed] + damaged
+    unneeded += [path for path in out.iterdir() if re.fullmatch(r"\..*\.tmp", path.name)]
+    plan = CachePlan(
+        name=out.name,
+        utterances=len(inputs),
+        pending=len(pending),
+        hours=sum(each.num_samples for each in inputs) / SAMPLE_RATE / 3600,
+        dtype=dtype,
+        dim=dim,
+        bytes_total=_count_bytes(inputs, settings),
+        bytes_pending=_count_bytes(chain.from_iterable(batches), settings),
+        bytes_free=shutil.disk_usage(out).free + sum(path.stat().st_size for path in unneeded),
+        discarded=_tell_discarded(out, settings, stale, damaged),
+    )
+    if plan.bytes_pending * SPARE_DISK > plan.bytes_free:
+        smaller = "store 16 bits a value (--cache_dtype float16), " if dtype == "float32" else ""
+        raise UserError(
+            f"{out}: the cache needs {_format_bytes(plan.bytes_pending * SPARE_DISK)} and "
+            f"{_format_bytes(plan.bytes_free)} are free: choose another --dump_dir, {smaller}"
+            "or train without the cache (--cache false)"
+        )
+    (out / WHOLE).unlink(missing_ok=True)
+    for path in unneeded:
+        path.unlink(missing_ok=True)
+    content = {
+        "key": key,
+        "dtype": dtype,
+        "dim": dim,
+        "run": 1 + max((shard.order[0] for shard in shards), default=0),
+        "utterances": {each.id: each.audio for each in inputs},
+        "kept": {id: astuple(stamp) for id, stamp in kept.items()},
+        "batches": [[astuple(each) for each in batch] for batch in batches],
+    }
+    write_text(out / PLAN, [json.dumps(content)])
+    return plan
+
+
+def _read_plan(out: Path) -> dict:
+    try:
+        return json.loads((out / PLAN).read_bytes())
+    except FileNotFoundError:
+        raise UserError(f"{out / PLAN} does not exist: the cache has to be planned first: {REMEDY}") from None
+
+
+def read_batches(out: Path, nj: int, job: int) -> list[list[CacheInput]]:
+    """The batches that job ``job`` (from 1) of ``nj`` has to compute, longest first: every ``nj``-th.
+
+    Raises UserError when there is no plan or no such job.
+    """
+    if nj < 1 or not 1 <= job <= nj:
+        raise UserError(f"--job {job} of --nj {nj}: the job must lie between 1 and the number of jobs")
+    return [[CacheInput(*each) for each in batch] for batch in _read_plan(out)["batches"][job - 1 :: nj]]
+
+
+class ShardWriter:
+    """Collects the features that one job computes and writes them as shards of about ``shard_bytes``.
+
+    Every shard appears whole or not at all. What was added before an exception is written too, so that a
+    run which stops at one bad utterance can be resumed behind it.
+    """
+
+    def __init__(self, out: Path, job: int, shard_bytes: int = SHARD_BYTES) -> None:
+        plan = _read_plan(out)
+        self._settings = Settings(plan["key"], plan["dtype"], plan["dim"])
+        self._dtype: torch.dtype = getattr(torch, plan["dtype"])
+        self._out, self._run, self._job, self._shard_bytes = out, plan["run"], job, shard_bytes
+        self._number = 1
+        self._clear()
+
+    def _clear(self) -> None:
+        self._tensors: dict[str, torch.Tensor] = {}
+        self._audio: dict[str, AudioStamp] = {}
+        self._bytes = 0
+
+    def __enter__(self) -> "ShardWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._tensors:
+            self._flush()
+
+    def add(self, id: str, features: torch.Tensor, audio: AudioStamp) -> None:
+        """Store ``features`` (T, D), of any float type and on any device, in the cache's dtype.
+
+        ``audio`` is to be stamped before the audio is read, so that a change in between shows.
+
+        Raises UserError for values that are not finite, or too large for the dtype, and when the disk does
+        not take a shard.
+        """
+        if features.ndim != 2 or not len(features) or features.shape[1] != self._settings.dim:
+            raise ValueError(f"{id}: features {tuple(features.shape)}, not (T, {self._settings.dim})")
+        peak = features.detach().abs().max().item()
+        if not np.isfinite(peak):
+            bad = int((~features.isfinite()).sum())
+            raise UserError(
+                f"id {id}: {count(bad, 'feature value')} not finite (NaN or infinity): listen to its audio; "
+                "if it is sound, the upstream cannot be run in this precision"
+            )
+        if peak > torch.finfo(self._dtype).max:
+            dtype = self._settings.dtype
+            raise UserError(
+                f"id {id}: feature values up to {peak:.6g} where {dtype} ends at "
+                f"{torch.finfo(self._dtype).max:.6g}: use --cache_dtype {WIDER_DTYPE[dtype]}"
+            )
+        # A copy, because a view would keep its whole batch in memory.
+        tensor = features.detach().to("cpu", self._dtype, copy=True).contiguous()
+        self._tensors[id], self._audio[id] = tensor, audio
+        self._bytes += tensor.nbytes
+        if self._bytes >= self._shard_bytes or len(self._tensors) >= UTTERANCES_PER_SHARD:
+            self._flush()
+
+    def _flush(self) -> None:
+        def path() -> Path:
+            return self._out / f"features.{self._run}.{self._job}.{self._number}.safetensors"
+
+        while path().exists():  # of the same job, which somebody has started again by hand
+            self._number += 1
+        metadata = {
+            "key": self._settings.key,
+            "dtype": self._settings.dtype,
+            "dim": self._settings.dim,
+            "audio": {id: astuple(stamp) for id, stamp in self._audio.items()},
+        }
+        # Not save_file, whose files nobody but their owner may read.
+        content = safetensors.torch.save(self._tensors, {METADATA: json.dumps(metadata)})
+        try:
+            write_atomically(path(), lambda temporary: temporary.write_bytes(content))
+        except OSError as error:
+            raise UserError(
+                f"{path()} cannot be written: {error.strerror}: make room on the disk and {REMEDY}"
+            ) from None
+        self._clear()
+
+
+@dataclass
+class CacheSummary:
+    """What a whole cache holds; prints as one line."""
+
+    name: str
+    utterances: int
+    frames: int
+    shards: int
+    bytes_stored: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name}: cached {count(self.utterances, 'utterance')}, {count(self.frames, 'frame')}: "
+            f"{_format_bytes(self.bytes_stored)} in {count(self.shards, 'shard')}"
+        )
+
+
+def merge_cache(out: Path) -> CacheSummary:
+    """Check that every utterance of the plan is stored, write the lists and close the cache.
+
+    Writes ``feats.scp`` (``id path-of-shard``, paths as ``out`` was given), ``utt2num_frames``, ``utt2audio``
+    (``id size mtime_ns digest path``) and at last ``cache.json``. Of an utterance that is stored more than
+    once the latest counts; shards that hold nothing of use are deleted.
+
+    Raises UserError when there is no plan, or when the jobs left out utterances, naming some of them.
+    """
+    plan = _read_plan(out)
+    settings = Settings(plan["key"], plan["dtype"], plan["dim"])
+    shards, damaged = _scan(out)
+    source: dict[str, Shard] = {}
+    for shard in shards:
+        if shard.settings == settings:
+            # What was to be computed must come from this run: older features are those of other audio.
+            source |= {
+                id: shard
+                for id in shard.audio
+                if id in plan["utterances"] and (id in plan["kept"] or shard.order[0] == plan["run"])
+            }
+    missing = [id for id in plan["utterances"] if id not in source]
+    if missing:
+        raise UserError(
+            f"{out}: {count(len(missing), 'utterance')} of {len(plan['utterances'])} without features: "
+            f"{name_some(missing)}: a job failed or has not run: see the logs of the jobs, then {REMEDY}"
+        )
+    stamps = {id: shard.audio[id] for id, shard in source.items()}
+    stamps |= {id: AudioStamp(*stamp) for id, stamp in plan["kept"].items()}
+    used = {path: path.stat().st_size for path in {shard.path for shard in source.values()}}
+    write_list(out / "feats.scp", {id: shard.path for id, shard in source.items()})
+    write_list(out / "utt2num_frames", {id: shard.frames[id] for id, shard in source.items()})
+    write_list(
+        out / "utt2audio",
+        {id: " ".join(map(str, (*astuple(stamps[id]), path))) for id, path in plan["utterances"].items()},
+    )
+    for path in {shard.path for shard in shards} - used.keys() | set(damaged):
+        path.unlink()
+    summary = CacheSummary(
+        name=out.name,
+        utterances=len(source),
+        frames=sum(shard.frames[id] for id, shard in source.items()),
+        shards=len(used),
+        bytes_stored=sum(used.values()),
+    )
+    content = {
+        "key": settings.key,
+        "dtype": settings.dtype,
+        "dim": settings.dim,
+        "utterances": summary.utterances,
+        "frames": summary.frames,
+        "shards": {path.name: size for path, size in sorted(used.items())},
+    }
+    write_text(out / WHOLE, [json.dumps(content, indent=2)])
+    (out / PLAN).unlink()
+    return summary
+
+
+def _read_stamps(path: Path, problems: list[str]) -> dict[str, AudioStamp]:
+    stamps = {}
+    for id, entry in read_list(path, problems).items():
+        match entry.value.split(" ", 3):
+            case [size, mtime_ns, digest, _] if size.isdecimal() and mtime_ns.isdecimal():
+                stamps[id] = AudioStamp(int(size), int(mtime_ns), digest)
+            case _:
+                problems.append(f"{path}:{entry.line}: id {id} has no stamp of its audio: {REMEDY}")
+    return stamps
+
+
+def _find_lost_shards(feats_scp: Path, sizes: dict[str, int], problems: list[str]) -> None:
+    for shard in sorted({entry.value for entry in read_list(feats_scp, problems).values()}):
+        try:
+            size = os.stat(shard).st_size
+        except OSError as error:
+            problems.append(f"{shard}, named in {feats_scp}, cannot be read: {error.strerror}: {REMEDY}")
+            continue
+        if size != (written := sizes.get(Path(shard).name, 0)):
+            problems.append(f"{shard} has {size} bytes where {written} were written: {REMEDY}")
+
+
+def check_cache(out: Path, key: dict[str, str], dtype: str, wav_scp: Path) -> None:
+    """Refuse the cache ``out`` unless it is whole and holds just the features of ``wav_scp`` under ``key``.
+
+    Audio of the same size and time of change counts as the same; else its content is compared. Of the
+    shards only the sizes are checked.
+
+    Raises UserError with every reason and the remedy: no cache or an unfinished one, other settings (each
+    with its old and new value), other utterances, changed audio, lost or cut shards.
+    """
+    try:
+        content = json.loads((out / WHOLE).read_bytes())
+    except FileNotFoundError:
+        state = "is unfinished" if (out / PLAN).exists() else "does not exist"
+        raise UserError(f"the cache {out} {state}: {REMEDY}") from None
+    old = Settings(content["key"], content["dtype"], content["dim"])
+    # The channels follow from the key.
+    differences = Settings(key, dtype, old.dim).differences_from(old)
+    if differences:
+        raise UserError(f"the cache {out} was made for something else: {'; '.join(differences)}: {REMEDY}")
+
+    problems: list[str] = []
+    audio = read_list(wav_scp, problems)
+    stamps = _read_stamps(out / "utt2audio", problems)
+    if not problems:
+        for only, what in (
+            (audio.keys() - stamps.keys(), f"of {wav_scp} not in the cache {out}"),
+            (stamps.keys() - audio.keys(), f"in the cache {out} but not in {wav_scp}"),
+        ):
+            if only:
+                ids = name_some(sorted(only, key=byte_order))
+                problems.append(f"{count(len(only), 'id')} {what}: {ids}: {REMEDY}")
+    _find_lost_shards(out / "feats.scp", content["shards"], problems)
+    shared = [id for id in audio if id in stamps]
+    changed = [
+        f"{id} ({audio[id].value})"
+        for id in tqdm(shared, desc=f"{out.name}: compare audio", unit="utt", delay=1.0)
+        if not _stamp_if_unchanged(audio[id].value, stamps[id])
+    ]
+    if changed:
+        problems.append(
+            f"audio of {count(len(changed), 'utterance')} changed or gone since its features went into "
+            f"{out}: {name_some(changed)}: {REMEDY}"
+        )
+    raise_collected(problems, out)
+
+
+class FeatureReader(Mapping[str, np.ndarray]):
+    """A loader for ESPnet's data sets: ``reader[id]`` is the float32 array (T, D) that ``feats.scp`` names.
+
+    Shards are opened, memory-mapped, when first needed, and by each process for itself: a reader can be
+    pickled, and used on both sides of a fork. The arrays are copies that belong to the caller. Paths are
+    relative to the working directory, as in every Kaldi list.
+
+    Raises UserError when ``feats.scp`` is broken or a shard cannot be read, KeyError for unknown ids.
+    """
+
+    def __init__(self, feats_scp: Path | str) -> None:
+        problems: list[str] = []
+        entries = read_list(Path(feats_scp), problems)
+        raise_collected(problems, feats_scp)
+        self._feats_scp = str(feats_scp)
+        names: dict[str, str] = {}  # one object for all the utterances of a shard
+        self._paths = {id: names.setdefault(entry.value, entry.value) for id, entry in entries.items()}
+        self._shards: dict[str, safe_open] = {}
+        self._process = os.getpid()
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "_shards": {}}
+
+    def _open(self, path: str) -> safe_open:
+        if self._process != os.getpid():
+            self._process, self._shards = os.getpid(), {}
+        if path not in self._shards:
+            self._shards[path] = safe_open(path, framework="pt")
+        return self._shards[path]
+
+    def __getitem__(self, id: str) -> np.ndarray:
+        path = self._paths[id]
+        try:
+            return self._open(path).get_tensor(id).to(torch.float32, copy=True).numpy()
+        except (OSError, SafetensorError) as error:
+            raise UserError(
+                f"{self._feats_scp}: the features of id {id} cannot be read from {path!r} ({error}): {REMEDY}"
+            ) from None
+
+    def __contains__(self, id: object) -> bool:
+        return id in self._paths
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)

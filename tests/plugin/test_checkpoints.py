@@ -1,0 +1,201 @@
+"""Checkpoints hold what trains and say which upstream they belong to; a kill loses at most an epoch."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from espnet2.tasks.asr import ASRTask
+
+from espnet_wsm.bin import asr_inference_greedy, asr_train
+from espnet_wsm.errors import UserError
+from espnet_wsm.plugin import register  # noqa: F401
+from espnet_wsm.plugin.trainer import atomic_torch_save
+
+
+def load_model(exp: Path, file: str | Path = "valid.loss.best.pth"):
+    return ASRTask.build_model_from_file(exp / "config.yaml", exp / file, "cpu")[0]
+
+
+def full_state(model) -> dict[str, torch.Tensor]:
+    """The state as it was written before checkpoints held only what trains."""
+    return {
+        name: value.detach().clone() for name, value in [*model.named_parameters(), *model.named_buffers()]
+    }
+
+
+def decode(corpus: Path, exp: Path, model_file: Path, out: Path) -> str:
+    asr_inference_greedy.main(
+        [
+            "--output_dir", str(out), "--ngpu", "0",
+            "--data_path_and_name_and_type", f"{corpus / 'wav.scp'},speech,sound",
+            "--asr_train_config", str(exp / "config.yaml"), "--asr_model_file", str(model_file),
+        ]
+    )  # fmt: skip
+    return "".join((out / "1best_recog" / file).read_text() for file in ("text", "token_int", "score"))
+
+
+@pytest.mark.parametrize("trainable", ["layer", "mixer"])
+def test_checkpoints_hold_what_trains_and_the_identity(training_arguments, tmp_path, trainable):
+    exp = tmp_path / "exp"
+    asr_train.main([*training_arguments(exp), "--encoder_conf", f"trainable={trainable}"])
+    model = load_model(exp)
+    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    identity = {"encoder._extra_state"}
+    for file in ("1epoch.pth", "2epoch.pth", "valid.loss.ave.pth"):
+        assert torch.load(exp / file).keys() == trained | identity
+    assert torch.load(exp / "checkpoint.pth")["model"].keys() == trained | identity
+    assert trained < set(full_state(model))
+
+
+def test_a_checkpoint_and_the_full_state_give_the_same_hypotheses(training_arguments, corpus, tmp_path):
+    exp = tmp_path / "exp"
+    asr_train.main(training_arguments(exp, max_epoch=3, keep_nbest_models=2))
+    small = exp / "valid.loss.ave.pth"
+    torch.save(full_state(load_model(exp, small)), exp / "full.pth")
+    assert small.stat().st_size < (exp / "full.pth").stat().st_size
+    texts = [decode(corpus, exp, file, tmp_path / file.stem) for file in (small, exp / "full.pth")]
+    assert texts[0] == texts[1]
+
+
+def test_the_average_of_checkpoints_still_knows_its_upstream(training_arguments, tmp_path):
+    exp = tmp_path / "exp"
+    asr_train.main(training_arguments(exp, max_epoch=5, keep_nbest_models=5))
+    states = [torch.load(exp / f"{epoch}epoch.pth") for epoch in range(1, 6)]
+    average = torch.load(exp / "valid.loss.ave_5best.pth")
+    assert torch.equal(average["encoder._extra_state"], states[0]["encoder._extra_state"])
+    name = "ctc.ctc_lo.weight"
+    torch.testing.assert_close(average[name], sum(state[name] for state in states) / 5)
+    load_model(exp, "valid.loss.ave_5best.pth")
+
+
+@pytest.fixture
+def trained(training_arguments, tmp_path) -> Path:
+    """A trained experiment."""
+    asr_train.main(training_arguments(tmp_path / "exp"))
+    return tmp_path / "exp"
+
+
+def reconfigure(exp: Path, **conf) -> None:
+    config = yaml.safe_load((exp / "config.yaml").read_text())
+    config["encoder_conf"] |= conf
+    (exp / "config.yaml").write_text(yaml.safe_dump(config))
+
+
+def test_the_model_of_another_upstream_is_refused(trained, upstream_path):
+    name, path = upstream_path("hf_wav2vec2", True)
+    reconfigure(trained, upstream=name, path=path)
+    with pytest.raises(
+        UserError, match=r"trained on the upstream hf_hubert_custom \(digest .*names hf_wav2vec2"
+    ):
+        load_model(trained)
+
+
+@pytest.mark.parametrize(
+    ("conf", "message"),
+    [
+        ({"mixer": "attention"}, "it lacks 16 tensors"),
+        ({"num_replaced": 1}, "it has, but the model has not, .* tensors"),
+        ({"width": 8}, "it has in another size"),
+        ({"num_replaced": 3}, "it lacks"),
+    ],
+)  # fmt: skip
+def test_the_model_of_another_configuration_is_refused(trained, conf, message):
+    reconfigure(trained, **conf)
+    with pytest.raises(UserError, match=f"does not fit encoder_conf: {message}"):
+        load_model(trained)
+
+
+def test_a_missing_upstream_is_named(trained):
+    reconfigure(trained, path="gone/upstream")
+    with pytest.raises(UserError, match="upstream path gone/upstream does not exist"):
+        load_model(trained)
+
+
+@pytest.mark.parametrize("part", ["", ":encoder:encoder", ":ctc:ctc"])
+def test_init_param_starts_from_a_checkpoint(trained, training_arguments, tmp_path, part):
+    source = trained / "2epoch.pth"
+    asr_train.main(
+        [
+            *training_arguments(tmp_path / "next", max_epoch=1, optim_conf={"lr": 0.0}),
+            "--init_param", f"{source}{part}", "--seed", "5",
+        ]
+    )  # fmt: skip
+    old, new = torch.load(source), torch.load(tmp_path / "next" / "1epoch.pth")
+    taken = {name for name in old if torch.equal(old[name], new[name])}
+    prefix = part.split(":")[-1]
+    assert {name for name in old if name.startswith(prefix)} <= taken
+    assert (taken == set(old)) == (part == "")
+
+
+def run_training(arguments: list[str], until: Path | None = None) -> None:
+    """Train in a process of its own; ``until`` a file is there, then kill it with SIGKILL."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "espnet_wsm.bin.asr_train", *arguments, "--resume", "true"],
+        stderr=subprocess.PIPE,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    if until is None:
+        assert process.wait() == 0, process.stderr.read()
+        return
+    limit = time.monotonic() + 120
+    while not until.exists():
+        assert process.poll() is None and time.monotonic() < limit, process.stderr.read()
+        time.sleep(0.002)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+
+
+def test_a_training_killed_at_any_epoch_ends_as_an_uninterrupted_one(training_arguments, tmp_path):
+    changes = {"max_epoch": 20, "keep_nbest_models": 2, "optim": "adam", "optim_conf": {"lr": 0.001}}
+    run_training(training_arguments(tmp_path / "whole", **changes))
+    killed = tmp_path / "killed"
+    for epoch in (2, 9):
+        run_training(training_arguments(killed, **changes), until=killed / f"{epoch}epoch.pth")
+        assert not (killed / "20epoch.pth").exists()
+    run_training(training_arguments(killed, **changes))
+    for file in ("20epoch.pth", "valid.loss.ave.pth"):
+        whole, resumed = torch.load(tmp_path / "whole" / file), torch.load(killed / file)
+        assert whole.keys() == resumed.keys() and all(torch.equal(whole[k], resumed[k]) for k in whole)
+    assert not list(killed.glob(".*.tmp")), "what a killed write left behind"
+
+
+def test_resuming_completes_the_files_of_the_last_epoch(training_arguments, tmp_path):
+    """A kill behind checkpoint.pth leaves an epoch without model and links; the average needs the model."""
+    changes = {"keep_nbest_models": 3, "best_model_criterion": [["valid", "loss", "min"]]}
+    asr_train.main(training_arguments(tmp_path / "whole", max_epoch=3, **changes))
+    exp = tmp_path / "exp"
+    asr_train.main(training_arguments(exp, max_epoch=2, **changes))
+    for file in ("2epoch.pth", "latest.pth", "valid.loss.best.pth"):
+        (exp / file).unlink()
+    asr_train.main([*training_arguments(exp, max_epoch=3, **changes), "--resume", "true"])
+    for file in ("2epoch.pth", "3epoch.pth", "valid.loss.ave.pth", "valid.loss.best.pth"):
+        whole, completed = torch.load(tmp_path / "whole" / file), torch.load(exp / file)
+        assert all(torch.equal(whole[k], completed[k]) for k in whole)
+
+
+def test_an_interrupted_write_leaves_the_old_checkpoint(tmp_path):
+    file = tmp_path / "checkpoint.pth"
+
+    class Bomb:
+        def __reduce__(self):
+            raise KeyboardInterrupt
+
+    with atomic_torch_save():
+        torch.save({"epoch": 1}, file)
+        with pytest.raises(KeyboardInterrupt):
+            torch.save({"weights": torch.zeros(1000), "epoch": Bomb()}, file)
+    assert torch.load(file) == {"epoch": 1} and os.listdir(tmp_path) == ["checkpoint.pth"]
+
+
+def test_a_damaged_checkpoint_is_named(trained, training_arguments, capsys):
+    (trained / "checkpoint.pth").write_bytes(b"half a checkpoint")
+    with pytest.raises(SystemExit):
+        asr_train.main([*training_arguments(trained, max_epoch=3), "--resume", "true"])
+    error = capsys.readouterr().err
+    assert "checkpoint.pth cannot be resumed from" in error and "delete it to train anew" in error

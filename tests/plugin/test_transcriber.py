@@ -1,0 +1,410 @@
+"""Loading a trained model from wherever it is, transcribing audio of any length, and the command for it."""
+
+import gc
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sentencepiece
+import soundfile
+import torch
+import yaml
+from espnet2.bin import pack
+
+import espnet_wsm
+from espnet_wsm.bin import asr_train, transcribe
+from espnet_wsm.data.audio import convert, read_recording
+from espnet_wsm.errors import UserError
+from espnet_wsm.plugin.greedy import GreedyCtcDecoder
+
+AVERAGE = "valid.loss.ave.pth"
+
+
+def noise(seconds: float, rate: int = 16000) -> np.ndarray:
+    """Noise whose loudness changes, so that frames differ."""
+    samples = np.random.default_rng(5).standard_normal(int(seconds * rate))
+    loudness = 0.5 + 0.45 * np.sin(np.arange(len(samples)) / rate * 9)
+    return (0.1 * loudness * samples).astype(np.float32)
+
+
+def encoder_conf(path: str) -> dict:
+    return {"upstream": "hf_hubert_custom", "path": path, "window": 3, "width": 16}
+
+
+def make_lively(exp: Path) -> None:
+    """After two epochs a model says the same in every frame; give it a CTC head that tells frames apart."""
+    decoder = GreedyCtcDecoder(exp / "config.yaml", exp / AVERAGE)
+    with torch.no_grad():
+        encoded, _ = decoder.model.encode(torch.from_numpy(noise(1))[None], torch.tensor([16000]))
+    state = torch.load(exp / AVERAGE)
+    weight, bias = state["ctc.ctc_lo.weight"], state["ctc.ctc_lo.bias"]
+    weight.copy_(100 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(2)))
+    bias.copy_(-weight @ encoded[0].mean(dim=0))
+    torch.save(state, exp / AVERAGE)
+
+
+@pytest.fixture
+def recipe(training_arguments, upstream_path, tmp_path, monkeypatch) -> Path:
+    """A recipe's folder as training leaves it, paths in ``config.yaml`` relative to it; we are in it."""
+    recipe = tmp_path / "recipe"
+    shutil.copytree(upstream_path("hf_hubert", True)[1], recipe / "dump/upstream")
+    monkeypatch.chdir(recipe)
+    exp = recipe / "exp/en/asr_x"
+    asr_train.main(training_arguments(exp, encoder_conf=encoder_conf("dump/upstream")))
+    make_lively(exp)
+    return recipe
+
+
+def expected_text(recipe: Path, samples: np.ndarray) -> str:
+    """What GreedyCtcDecoder gives in the recipe's folder; not trivial."""
+    decoder = GreedyCtcDecoder(recipe / "exp/en/asr_x/config.yaml", recipe / "exp/en/asr_x" / AVERAGE)
+    [hypothesis] = decoder(torch.from_numpy(samples)[None], torch.tensor([len(samples)]))
+    assert len(set(hypothesis.token_ids)) > 2
+    return hypothesis.text
+
+
+def pack_model(recipe: Path, archive: Path, *options: str, **changes: str | None) -> None:
+    exp = recipe / "exp/en/asr_x"
+    files = {"asr_train_config": str(exp / "config.yaml"), "asr_model_file": str(exp / AVERAGE)} | changes
+    arguments = ["asr", "--outpath", str(archive)]
+    for name, value in files.items():
+        arguments += [f"--{name}", value] if value else []
+    for option in options:
+        arguments += ["--option", option]
+    pack.main(arguments)
+
+
+def fault_of(*args, **kwargs) -> str:
+    with pytest.raises(UserError) as caught:
+        espnet_wsm.load(*args, **kwargs)
+    return str(caught.value)
+
+
+def test_a_call_gives_the_text_of_greedy_decoding(recipe, corpus):
+    samples = read_recording(corpus / "u3.flac").samples[:, 0]
+    assert espnet_wsm.load("exp/en/asr_x")(samples) == expected_text(recipe, samples)
+
+
+def test_paths_of_the_recipe_are_found_from_any_working_directory(recipe, tmp_path, monkeypatch):
+    expected = expected_text(recipe, noise(1))
+    other = tmp_path / "other_recipe"
+    shutil.copytree(recipe / "dump/upstream", other / "dump/upstream")
+    (other / "dump/upstream/model.safetensors").write_bytes(b"another recipe's")
+    monkeypatch.chdir(other)
+    assert espnet_wsm.load("../recipe/exp/en/asr_x")(noise(1)) == expected
+
+
+def test_an_experiment_outside_the_recipe_finds_its_paths_in_the_working_directory(recipe, tmp_path):
+    expected = expected_text(recipe, noise(1))
+    shutil.move(recipe / "exp/en/asr_x", tmp_path / "elsewhere")
+    assert espnet_wsm.load(tmp_path / "elsewhere")(noise(1)) == expected
+
+
+@pytest.mark.parametrize("inside", [True, False], ids=["packed in the recipe", "packed from elsewhere"])
+@pytest.mark.parametrize("suffix", ["zip", "tar", "tgz"])
+def test_an_archive_is_all_it_takes(recipe, tmp_path, monkeypatch, suffix, inside):
+    """ESPnet records relative or absolute names, depending on where it packs."""
+    expected = expected_text(recipe, noise(1))
+    archive = tmp_path / "away" / f"model.{suffix}"
+    archive.parent.mkdir()
+    monkeypatch.chdir(recipe if inside else archive.parent)
+    pack_model(recipe, archive, str(recipe / "dump/upstream"))
+    monkeypatch.chdir(archive.parent)
+    shutil.rmtree(recipe)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    transcriber = espnet_wsm.load(archive)
+    assert transcriber(noise(1)) == expected
+    assert list(scratch.iterdir()) and list(archive.parent.iterdir()) == [archive]
+    del transcriber
+    gc.collect()
+    assert not list(scratch.iterdir())
+
+
+def test_an_archive_without_its_upstream_finds_it_where_it_was(recipe, monkeypatch):
+    expected = expected_text(recipe, noise(1))
+    pack_model(recipe, recipe / "exp/model.zip")
+    shutil.rmtree(recipe / "exp/en")
+    monkeypatch.chdir("/")
+    assert espnet_wsm.load(recipe / "exp/model.zip")(noise(1)) == expected
+
+
+def test_a_sentencepiece_model_is_found_too(training_arguments, recipe, corpus, tmp_path, monkeypatch):
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(corpus / "text"), model_prefix="dump/bpe", vocab_size=12, minloglevel=2
+    )
+    shutil.rmtree("exp")
+    arguments = training_arguments(recipe / "exp/en/asr_x", encoder_conf=encoder_conf("dump/upstream"))
+    asr_train.main([*arguments, "--token_type", "bpe", "--bpemodel", "dump/bpe.model"])
+    make_lively(recipe / "exp/en/asr_x")
+    expected = expected_text(recipe, noise(1))
+    archive = tmp_path / "model.zip"
+    pack_model(recipe, archive, "dump/upstream", "dump/bpe.model")
+    monkeypatch.chdir("/")
+    assert espnet_wsm.load(recipe / "exp/en/asr_x")(noise(1)) == expected
+    (recipe / "dump/bpe.model").unlink()
+    message = fault_of(recipe / "exp/en/asr_x")
+    assert "needs the bpemodel dump/bpe.model" in message and f"\n  {recipe}/dump/bpe.model\n" in message
+    shutil.rmtree(recipe)
+    assert espnet_wsm.load(archive)(noise(1)) == expected
+
+
+def test_a_missing_upstream_is_named_with_every_place(recipe, tmp_path, monkeypatch):
+    expected = expected_text(recipe, noise(1))
+    pack_model(recipe, tmp_path / "model.zip")
+    shutil.move(recipe / "dump/upstream", tmp_path / "moved")
+    monkeypatch.chdir(tmp_path / "moved")
+    for model in (recipe / "exp/en/asr_x", tmp_path / "model.zip"):
+        message = fault_of(model)
+        assert f"{model} needs the upstream dump/upstream" in message
+        assert "upstream= (--upstream PATH)" in message
+        above = [model, *model.parents] if model.is_dir() else list(model.parents)
+        for folder in (*above, tmp_path / "moved"):
+            assert f"\n  {folder / 'dump/upstream'}" in message
+        assert ("\n  the archive itself\n" in message) == model.is_file()
+        assert espnet_wsm.load(model, upstream="../moved")(noise(1)) == expected
+    assert "nowhere does not exist" in fault_of(recipe / "exp/en/asr_x", upstream="nowhere")
+
+
+def test_another_upstream_is_refused(recipe):
+    with Path("dump/upstream/config.json").open("a") as file:
+        file.write(" ")
+    assert "the checkpoint was trained on the upstream" in fault_of("exp/en/asr_x")
+
+
+def test_the_average_by_the_best_criterion_is_loaded(recipe):
+    exp = recipe / "exp/en/asr_x"
+    conf = yaml.safe_load((exp / "config.yaml").read_text())
+    conf["best_model_criterion"] = [
+        ["train", "loss", "min"],
+        ["valid", "acc", "max"],
+        ["valid", "loss", "min"],
+    ]
+    (exp / "config.yaml").write_text(yaml.safe_dump(conf))
+    expected = expected_text(recipe, noise(1))
+    shutil.copy(exp / "1epoch.pth", exp / "train.loss.ave.pth")
+    assert espnet_wsm.load(exp)(noise(1)) == expected  # on validation data, and there is one
+    shutil.copy(exp / "1epoch.pth", exp / "valid.acc.ave.pth")
+    first = espnet_wsm.load(exp)(noise(1))
+    assert first == espnet_wsm.load(exp, model_file="1epoch.pth")(noise(1)) != expected
+    assert espnet_wsm.load(exp, model_file=f"exp/en/asr_x/{AVERAGE}")(noise(1)) == expected
+    assert "9epoch.pth exists neither in" in fault_of(exp, model_file="9epoch.pth")
+    for average in exp.glob("*.ave.pth"):
+        average.unlink()
+    message = fault_of(exp)
+    assert "has no valid.acc.ave.pth or valid.loss.ave.pth or train.loss.ave.pth" in message
+    assert "finish its training" in message
+
+
+def test_what_is_no_model_is_refused(recipe, corpus, tmp_path):
+    exp = recipe / "exp/en/asr_x"
+    assert "does not exist: name an experiment folder" in fault_of("nowhere")
+    assert "has no config.yaml" in fault_of(recipe)
+    assert "cannot be unpacked" in fault_of(exp / AVERAGE)
+    (tmp_path / "broken.zip").write_bytes(b"PK")
+    assert "broken.zip cannot be unpacked" in fault_of(tmp_path / "broken.zip")
+    pack_model(recipe, tmp_path / "bare.zip", asr_model_file=None)
+    assert "was packed without --asr_model_file" in fault_of(tmp_path / "bare.zip")
+    conf = yaml.safe_load((exp / "config.yaml").read_text())
+    (exp / "config.yaml").write_text(yaml.safe_dump(conf | {"encoder": "conformer"}))
+    assert "has the encoder conformer" in fault_of(exp)
+
+
+def test_a_model_without_ctc_is_refused(training_arguments, recipe):
+    exp = recipe / "exp/en/attention"
+    asr_train.main(
+        training_arguments(
+            exp,
+            encoder_conf=encoder_conf("dump/upstream"),
+            decoder="transformer",
+            decoder_conf={"num_blocks": 1, "linear_units": 16},
+            model_conf={"ctc_weight": 0.0, "extract_feats_in_collect_stats": False},
+        )
+    )
+    assert "ctc_weight 0: greedy CTC decoding needs a CTC output" in fault_of(exp)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"chunk_seconds": 7.9}, "chunk_seconds is 7.9: give 8 or more"),
+        ({"chunk_seconds": float("inf")}, "chunk_seconds is inf"),
+        ({"chunk_seconds": float("nan")}, "chunk_seconds is nan"),
+        ({"batch_size": 0}, "batch_size is 0"),
+    ],
+)
+def test_bad_options_are_refused_at_once(options, message):
+    assert message in fault_of("nowhere", **options)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_refused(recipe):
+    assert "no CUDA device" in fault_of("exp/en/asr_x", device="cuda")
+
+
+@pytest.fixture
+def transcriber(recipe):
+    """The model of the recipe."""
+    return espnet_wsm.load("exp/en/asr_x")
+
+
+def test_waveforms_come_in_many_forms(recipe, transcriber):
+    whole = np.rint(noise(1) * 2**15).astype(np.int16)
+    samples = whole / np.float32(2**15)
+    expected = expected_text(recipe, samples)
+    same = [
+        samples, whole, whole.astype(np.int32) << 16, samples.astype(np.float64), samples.tolist(),
+        samples[:, None], np.stack([samples, samples], 1), np.stack([2 * samples, 0 * samples], 1),
+        torch.from_numpy(samples), torch.from_numpy(whole), torch.from_numpy(samples).requires_grad_(),
+        np.repeat(samples, 2)[::2],
+    ]  # fmt: skip
+    for waveform in same:
+        assert transcriber(waveform) == expected
+    fast = noise(1, 44100)
+    assert transcriber(fast, 44100) == transcriber(convert(fast[:, None], 44100)) != transcriber(fast)
+    assert isinstance(transcriber(samples[:10]), str)  # shorter than a frame
+
+
+BAD_WAVEFORMS = [
+    (np.zeros(0, np.float32), 16000, "the waveform is empty"),
+    (np.zeros((0, 2), np.float32), 16000, "the waveform is empty"),
+    (np.zeros((1, 2, 3)), 16000, r"has the shape (1, 2, 3): give (N,) or (N, channels)"),
+    (np.float32(1), 16000, "has the shape ()"),
+    (np.zeros((2, 16000)), 16000, "has the shape (2, 16000): give (N, channels), transposed"),
+    (np.array([0, np.nan]), 16000, "not finite"),
+    (np.array([0, -np.inf]), 16000, "not finite"),
+    (np.array([0.0, -20000.0]), 16000, "samples up to 20000 where full scale is 1"),
+    (np.zeros(9, np.uint8), 16000, "of type uint8"),
+    (np.array(["a"]), 16000, "of type <U1"),
+    (np.zeros(16000), 0, "sample_rate is 0"),
+    (np.zeros(1), 96000, "too short: 1 samples at 96000 Hz"),
+]
+
+
+def test_bad_waveforms_are_refused(transcriber):
+    for waveform, rate, message in BAD_WAVEFORMS:
+        with pytest.raises(UserError, match=re.escape(message)):
+            transcriber(waveform, rate)
+
+
+def test_audio_that_fits_into_a_chunk_is_one_pass(recipe):
+    samples = noise(8.02)  # 400 frames
+    assert espnet_wsm.load("exp/en/asr_x", chunk_seconds=8)(samples) == expected_text(recipe, samples)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_each_frame_comes_from_the_chunk_around_it(recipe, batch_size):
+    transcriber = espnet_wsm.load("exp/en/asr_x", chunk_seconds=8, batch_size=batch_size)
+    decoder = transcriber.decoder
+    for seconds in (8.04, 12, 20, 27.3):
+        samples = noise(seconds)
+        frames = (len(samples) - 400) // 320 + 1
+        best: list[int] = []
+        for start in [*range(0, frames - 400, 200), frames - 400]:
+            piece = torch.from_numpy(samples[start * 320 : start * 320 + 399 * 320 + 400])[None]
+            ids = decoder.best_frames(piece, torch.tensor([piece.size(1)]))[0][0].tolist()
+            assert len(ids) == 400
+            best[start + 100 if start else 0 :] = ids[100 if start else 0 :]
+        assert len(best) == frames > 400
+        expected = decoder.hypothesis(torch.tensor(best), torch.zeros(frames)).text
+        assert len(expected) > 20 and transcriber.transcribe(samples) == expected
+
+
+def test_chunks_equal_one_pass_when_no_frame_sees_further_than_the_context(training_arguments, recipe):
+    """Local mixers in every layer, nothing normalised over the waveform: the model's reach is below 2 s."""
+    extractor = Path("dump/upstream/preprocessor_config.json")
+    extractor.write_text(json.dumps(json.loads(extractor.read_text()) | {"do_normalize": False}))
+    conf = encoder_conf("dump/upstream") | {"mixer": "local", "num_replaced": 3}
+    asr_train.main(training_arguments(recipe / "exp/en/local", encoder_conf=conf))
+    make_lively(recipe / "exp/en/local")
+    samples = noise(30)
+    whole = espnet_wsm.load("exp/en/local", chunk_seconds=60)(samples)
+    assert len(whole) > 100
+    for seconds in (8, 10.5, 29):
+        assert espnet_wsm.load("exp/en/local", chunk_seconds=seconds)(samples) == whole
+
+
+def test_importing_the_package_does_not_import_torch():
+    code = "import sys, espnet_wsm; print(espnet_wsm.load.__name__, 'torch' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["load", "False"]
+
+
+def run_command(*arguments: str | Path) -> int:
+    with pytest.raises(SystemExit) as exit_:
+        transcribe.main([*map(str, arguments)])
+    return exit_.value.code
+
+
+def test_the_command_reads_any_format_rate_and_channel_count(recipe, transcriber, tmp_path, capsys):
+    files = [tmp_path / "speech.wav", tmp_path / "speech.flac", tmp_path / "speech.mp3", tmp_path / "a.ogg"]
+    lines = ""
+    for file, rate, channels in zip(files, (44100, 16000, 44100, 8000), (2, 1, 2, 3), strict=True):
+        soundfile.write(file, np.stack([noise(1, rate)] * channels, 1), rate)
+        samples, _ = soundfile.read(file, dtype="float32")
+        lines += f"{file}\t{transcriber(samples, rate)}\n"
+    capsys.readouterr()
+    assert run_command("--model", "exp/en/asr_x", *files) == 0
+    captured = capsys.readouterr()
+    assert captured.out == lines and "4/4" in captured.err
+    assert run_command("--model", "exp/en/asr_x", "--out", "texts.tsv", *files) == 0
+    assert Path("texts.tsv").read_text() == lines and not capsys.readouterr().out
+
+
+def test_the_command_goes_on_after_a_bad_file_and_names_it(recipe, corpus, tmp_path, capsys):
+    (tmp_path / "noise.wav").write_bytes(b"RIFF")
+    files = [corpus / "nowhere.wav", corpus / "u1.flac", tmp_path / "noise.wav", tmp_path, corpus / "u2.flac"]
+    assert run_command("--model", "exp/en/asr_x", *files) == 1
+    captured = capsys.readouterr()
+    assert [line.split("\t")[0] for line in captured.out.splitlines()] == [str(files[1]), str(files[4])]
+    errors = [line for line in captured.err.splitlines() if line.startswith("error: ")]
+    assert [error.split()[1] for error in errors] == [str(files[i]) for i in (0, 2, 3)]
+
+
+def test_the_command_passes_its_options_on(recipe, corpus, tmp_path, capsys):
+    shutil.move("dump/upstream", tmp_path / "moved")
+    soundfile.write(corpus / "long.wav", noise(20), 16000)
+    arguments = ["--model", "exp/en/asr_x", corpus / "long.wav", "--model_file", "1epoch.pth"]
+    assert run_command(*arguments) == 1
+    assert "error: " in capsys.readouterr().err
+    arguments += ["--upstream", tmp_path / "moved", "--chunk_seconds", "8", "--batch_size", "1"]
+    assert run_command(*arguments) == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith(f"{corpus / 'long.wav'}\t")
+    assert "chunks" in captured.err and "file" not in captured.err  # one bar, for the one long file
+
+
+def test_the_command_does_not_write_over_audio(recipe, corpus, capsys):
+    before = (corpus / "u1.flac").read_bytes()
+    assert run_command("--model", "exp/en/asr_x", "--out", corpus / "u1.flac", corpus / "u2.flac") == 1
+    assert "would be overwritten" in capsys.readouterr().err
+    assert (corpus / "u1.flac").read_bytes() == before
+    assert run_command("--model", "exp/en/asr_x", "--out", "no/folder", corpus / "u2.flac") == 1
+    assert "--out no/folder cannot be written" in capsys.readouterr().err
+
+
+def test_a_file_name_that_would_break_the_output_is_refused(recipe, corpus, capsys):
+    names = ["tab\tulator.flac", "line\nend.flac", b"caf\xe9.flac".decode(errors="surrogateescape")]
+    for name in names:
+        shutil.copy(corpus / "u1.flac", name)
+    assert run_command("--model", "exp/en/asr_x", *names, corpus / "u2.flac") == 1
+    captured = capsys.readouterr()
+    assert captured.out.count("\n") == 1
+    for name in names:
+        assert f"error: {name!a} is not a name that can be printed as text" in captured.err
+
+
+def test_the_help_shows_an_example_without_importing_torch():
+    code = (
+        "import sys; from espnet_wsm.bin import transcribe; print('torch' in sys.modules); transcribe.main()"
+    )
+    command = [sys.executable, "-c", code, "--help"]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert result.stdout.startswith("False") and "Example:\n  python -m espnet_wsm" in result.stdout
