@@ -127,7 +127,7 @@ def store_cut(directory: Path, config: WsmConfig) -> StoredCut:
     weights = save(suffix.state_dict())
     write_atomically(directory / SUFFIX_FILE, lambda temporary: temporary.write_bytes(weights))
     write_text(directory / CUT_FILE, json.dumps(asdict(cut), indent=2).split("\n"))
-    return cut
+    return read_cut(directory)  # as JSON hands it back
 
 
 def load_prefix(directory: Path) -> FrozenPrefix:
