@@ -52,7 +52,7 @@ def make_parser() -> argparse.ArgumentParser:
             options.add_argument("--folder", type=Path, required=True, help="what plan has printed")
         if verb == "plan":
             options.add_argument(
-                "--batch_seconds", type=float, default=120, help="audio that the frozen layers get at a time"
+                "--batch_seconds", type=float, default=15, help="audio that the frozen layers get at a time"
             )
         if verb == "run":
             options.add_argument("--nj", type=int, default=1, help="number of jobs")

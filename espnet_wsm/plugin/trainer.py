@@ -27,10 +27,11 @@ class WsmTrainer(Trainer):
     def run(cls, model, *args, trainer_options, distributed_option, **kwargs) -> None:
         """As ESPnet's."""
         output_dir = Path(trainer_options.output_dir)
-        for leftover in output_dir.glob(".*.pth.*.tmp"):  # of a run killed in the middle of writing
-            leftover.unlink()
-        if trainer_options.resume and (output_dir / "checkpoint.pth").exists():
-            complete_last_epoch(output_dir, trainer_options.best_model_criterion)
+        if not distributed_option.distributed or distributed_option.dist_rank == 0:
+            for leftover in output_dir.glob(".*.pth.*.tmp"):  # of a run killed in the middle of writing
+                leftover.unlink()
+            if trainer_options.resume and (output_dir / "checkpoint.pth").exists():
+                complete_last_epoch(output_dir, trainer_options.best_model_criterion)
         with atomic_torch_save():
             super().run(
                 model,

@@ -1,5 +1,7 @@
 """Every YAML file of the project is one that its program accepts."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,7 +50,16 @@ def test_every_decoding_configuration_is_accepted_by_its_decoder(file):
     assert asked.items() <= args.items()
 
 
+def test_every_benchmark_configuration_is_accepted_by_the_benchmark():
+    read = (
+        "import pathlib, sys, benchmark_config as b; [b.read_config(pathlib.Path(f)) for f in sys.argv[1:]]"
+    )
+    files = [str(file) for file in find("benchmark/*.yaml")]
+    assert files
+    subprocess.run([sys.executable, "-c", read, *files], cwd=ROOT / "tools", check=True)
+
+
 def test_no_yaml_file_is_left_unchecked():
-    checked = set(find("train*.yaml")) | set(find("decode*.yaml"))
+    checked = {file for kind in ("train*", "decode*", "benchmark/*") for file in find(f"{kind}.yaml")}
     everything = {f for f in ROOT.rglob("*.yaml") if not {".venv", "exp", "dump"} & set(f.parts)}
     assert checked and everything == checked
