@@ -4,6 +4,7 @@ import io
 import json
 import math
 import statistics
+import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from espnet_wsm.files import write_atomically, write_text
 GROWTH_FROM, GROWTH_TO, GROWTH_POINTS = 10.0, 160.0, 3  # seconds of audio, and how many lengths it takes
 BUSY = 0.1  # cores used by others from which on times are called disturbed
 TIMES = ("step_s", "forward_s", "suffix_s", "update_s", "decode_s", "real_time_factor")
+DECODING = ("decode_s", "real_time_factor")
 PEAKS = ("peak_bytes", "above_baseline_bytes")
 COUNTS = ("saved_bytes", "saved_with_parameters_bytes")
 PLACE = ("arm", "kind", "seconds", "batch", "dtype")
@@ -103,7 +105,7 @@ class Summary:
 
     def value(self, arm: str, name: str, size: tuple[float, int], dtype: str) -> Any:
         """A value of an arm at (seconds, batch), None when it was not measured."""
-        kind = "decode" if name in ("decode_s", "real_time_factor") else "step"
+        kind = "decode" if name in DECODING else "step"
         if name in TIMES and kind not in self.config["arms"][arm]["measure"]:
             return None  # timed once, by the way, while its saved bytes were counted
         row = self._index.get((arm, kind, *size, dtype))
@@ -428,6 +430,8 @@ def _list_rules(result: Row) -> list[str]:
         "- CTC costs frames times tokens, so the whole step grows faster than what is above the cut.",
         "- In training, today's frozen layers have dropout, and transformers masks features (SpecAugment), "
         "as a user gets it; ours are in eval mode.",
+        "- `OMP_WAIT_POLICY` is passive unless it was set: on an idle machine that changes nothing, and "
+        "other jobs disturb the times far less.",
         "- LayerDrop is off in the random upstream: S3PRL stops when a layer's state is missing.",
         "- On a CPU, SDPA with dropout computes the matrix of weights as eager attention does; without "
         "dropout, and on a GPU, it does not: compare the arms with attention dropout 0.",
@@ -506,13 +510,14 @@ def plot_lengths(summary: Summary, file: Path, values: Mapping[str, tuple[str, f
         column[-1].legend(lines.values(), lines.keys(), fontsize=8, frameon=False, **place)
     machine, architecture = summary.result["machine"], summary.config["architecture"]
     device = machine["gpu"] or machine["cpu"]
-    figure.suptitle(
-        f"{architecture}, {summary.dtypes[0]}, one utterance a batch, {device}\n"
+    title = f"{architecture}, {summary.dtypes[0]}, one utterance a batch, {device}"
+    signs = (
         "dashed: today (dash-dotted: S3PRL's own upstream), solid: ours; circle: the last layers train, "
-        "triangle: their mixing blocks,\nsquare: the head, diamond: everything; cross: eager attention, "
-        "hollow: without attention dropout",
-        fontsize=9,
+        "triangle: their mixing blocks, square: the head, diamond: everything; cross: eager attention, "
+        "hollow: without attention dropout"
     )
+    letters = int(14 * figure.get_figwidth())  # of this size in a line
+    figure.suptitle("\n".join([*textwrap.wrap(title, letters), *textwrap.wrap(signs, letters)]), fontsize=9)
     write_atomically(file, lambda temporary: _save_picture(figure, temporary))
     plt.close(figure)
 
@@ -554,17 +559,18 @@ def _curve(summary: Summary, arm: str, name: str) -> dict[float, float]:
 
 def _plot_arms(axis: Any, summary: Summary, arms: list[str], name: str, unit: float) -> None:
     """A line per arm, and thin in grey the one that the ratios are against, where it is not among them."""
-    described = summary.config["arms"]
+    curves = {arm: points for arm in arms if (points := _curve(summary, arm, name))}
+    if not curves:
+        axis.text(0.5, 0.5, "not measured", ha="center", transform=axis.transAxes)
+        return
     reference = summary.config["ratio_arms"]["reference"]
-    if reference not in arms:
-        points = _curve(summary, reference, name)
+    measured = summary.result["arms"][reference]["decodes_as"] if name in DECODING else reference
+    if reference not in arms and measured and (points := _curve(summary, measured, name)):
         values = [value / unit for value in points.values()]
         axis.plot(list(points), values, "--", color="#666666", linewidth=1, label=f"{reference} (to compare)")
-    for arm in arms:
-        points = _curve(summary, arm, name)
-        axis.plot(
-            list(points), [value / unit for value in points.values()], label=arm, **_style(described[arm])
-        )
+    for arm, points in curves.items():
+        values = [value / unit for value in points.values()]
+        axis.plot(list(points), values, label=arm, **_style(summary.config["arms"][arm]))
 
 
 def _style(arm: Row) -> dict[str, Any]:

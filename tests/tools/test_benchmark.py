@@ -370,6 +370,10 @@ def test_slow_points_get_fewer_rounds():
 def test_arms_that_decode_alike_are_decoded_once():
     kinds = benchmark.plan_kinds(benchmark_config.read_config(TINY))
     assert kinds["wsm_cut"] == ("step", "decode") and kinds["wsm_cut_mixer"] == ("step",)
+    raw = tiny()
+    raw["arms"]["wsm_cut"]["longest_s"] = 1
+    kinds = benchmark.plan_kinds(benchmark_config.config_from_dict(raw))
+    assert kinds["wsm_cut"] == ("step",) and kinds["wsm_cut_mixer"] == ("step", "decode")
 
 
 def end_at_once(_connection) -> None:
