@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from espnet_wsm.upstream import FrozenPrefix
 
 CHOICES = ("true", "false", "auto")
+DTYPES = ("float16", "bfloat16", "float32")
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -45,9 +46,7 @@ def make_parser() -> argparse.ArgumentParser:
             options.add_argument(
                 "--cache", choices=CHOICES, default="auto", help="auto: where it is possible"
             )
-            options.add_argument(
-                "--cache_dtype", default="float16", help="of what is stored: float16, bfloat16 or float32"
-            )
+            options.add_argument("--cache_dtype", choices=DTYPES, default="float16", help="of what is stored")
         else:
             options.add_argument("--folder", type=Path, required=True, help="what plan has printed")
         if verb == "plan":
