@@ -196,7 +196,7 @@ def test_a_killed_stage_leaves_its_output_marked_and_a_rerun_redoes_it(fresh, sh
         words, cwd=fresh, env=environment, start_new_session=True, stderr=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
     )  # fmt: skip
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while not (fresh / "dump/raw").exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGKILL)
@@ -302,7 +302,7 @@ def test_stopping_a_run_stops_everything_it_started(finished, recipe, environmen
     process = subprocess.Popen(
         words, cwd=recipe, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     log = recipe / "exp/asr_to_be_stopped/train.log"
     while not log.exists() and time.monotonic() < deadline:
         time.sleep(0.1)
