@@ -4,8 +4,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_wsm.data.lists import write_text
 from espnet_wsm.errors import report_user_errors
+from espnet_wsm.files import write_text
 from espnet_wsm.scoring.results import collect_experiments, render_rate_tables, render_results
 
 

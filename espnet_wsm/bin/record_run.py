@@ -7,8 +7,8 @@ import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
-from espnet_wsm.data.lists import write_text
 from espnet_wsm.errors import UserError, report_user_errors
+from espnet_wsm.files import write_text
 
 RUN_FILE = "run.json"
 

@@ -5,8 +5,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_wsm.data.lists import write_text
 from espnet_wsm.errors import UserError, report_user_errors
+from espnet_wsm.files import write_text
 from espnet_wsm.scoring.python_scorer import score_with_jiwer
 from espnet_wsm.scoring.results import (
     Scores,

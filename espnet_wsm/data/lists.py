@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from espnet_wsm.errors import UserError
-from espnet_wsm.files import write_atomically, write_text  # noqa: F401
+from espnet_wsm.files import write_text
 
 SHOWN = 10  # faults, or ids of one fault, that a message spells out before it only counts
 UNFIT_FOR_IDS = re.compile(r"[\s\x00-\x1f\x7f\ud800-\udfff]")

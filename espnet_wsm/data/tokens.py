@@ -8,8 +8,9 @@ from pathlib import Path
 
 import sentencepiece
 
-from espnet_wsm.data.lists import raise_collected, read_list, write_atomically, write_text
+from espnet_wsm.data.lists import raise_collected, read_list
 from espnet_wsm.errors import UserError
+from espnet_wsm.files import write_atomically, write_text
 
 BLANK, UNKNOWN, SPACE, START_END = "<blank>", "<unk>", "<space>", "<sos/eos>"
 # <unk>, <s> and </s> come first in every sentencepiece vocabulary; ESPnet's own symbols take their place.

@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
-from espnet_wsm.data.lists import write_text
 from espnet_wsm.errors import UserError
+from espnet_wsm.files import write_text
 from espnet_wsm.scoring.python_scorer import Counts, ScorerResult, align_tokens
 from espnet_wsm.scoring.trn import TOKENIZERS, TextPair
 

@@ -18,7 +18,7 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
-from espnet_wsm.data.lists import write_text
+from espnet_wsm.files import write_text
 from espnet_wsm.scoring.python_scorer import Counts, ScorerResult
 from espnet_wsm.scoring.trn import TextPair, write_trns
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from espnet_wsm.data import tokens
-from espnet_wsm.data.lists import byte_order, name_some, raise_collected, write_text
+from espnet_wsm.data.lists import byte_order, name_some, raise_collected
 from espnet_wsm.errors import UserError
+from espnet_wsm.files import write_text
 
 # As sclite and Kaldi split. `str.split()` would also split at the no-break space and other Unicode spaces.
 ASCII_SPACE = re.compile(r"[ \t\r\v\f]+")
