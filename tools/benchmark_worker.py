@@ -23,11 +23,11 @@ import torch
 from benchmark_config import REMOVED, Arm, BenchmarkConfig
 from torch import Tensor, nn
 
+from espnet_wsm.data.select import count_encoder_frames
 from espnet_wsm.errors import UserError
 from espnet_wsm.upstream.families import FamilyContract
 
 SAMPLE_RATE = 16000
-RECEPTIVE_FIELD, HOP = 400, 320  # samples of one frame, and between two, in every wav2vec 2.0 style upstream
 WARM_UP_SECONDS = 1.0
 LEARNING_RATE = 1e-5
 USABLE = 0.9  # of the memory that is free: the rest is for what the estimate does not know of
@@ -181,11 +181,11 @@ class HeadOnlyEncoder(nn.Module):
 
     def forward(self, speech: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """(B, N) waveforms and their lengths to (B, T, D) and lengths."""
-        hidden, padding_mask = self.prefix([x[:n] for x, n in zip(speech, lengths.tolist(), strict=True)])
-        encoded = self.suffix(hidden, padding_mask)
-        if padding_mask is None:
-            return encoded, torch.full_like(lengths, encoded.size(1))
-        return encoded, (~padding_mask).sum(dim=1).to(lengths.dtype)
+        from espnet_wsm.plugin.encoder import split_waveforms
+        from espnet_wsm.upstream import count_frames
+
+        hidden, padding_mask = self.prefix(split_waveforms(speech, lengths))
+        return self.suffix(hidden, padding_mask), count_frames(hidden, padding_mask).to(lengths.dtype)
 
 
 def freeze_as_espnet(model: nn.Module, freeze_param: list[str]) -> None:
@@ -473,7 +473,7 @@ class Batch:
 
 def num_frames(seconds: float) -> int:
     """Frames of 20 ms that the convolutions make of ``seconds`` of 16 kHz audio."""
-    return (round(seconds * SAMPLE_RATE) - RECEPTIVE_FIELD) // HOP + 1
+    return count_encoder_frames(round(seconds * SAMPLE_RATE))
 
 
 class ArmBench:

@@ -36,7 +36,7 @@ def make_parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for verb in ("plan", "check", "run", "merge"):
+    for verb in VERBS:
         options = verbs.add_parser(verb, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
         options.add_argument("--sets", required=True, help="e.g. 'train dev'")
         if verb in ("plan", "check"):
@@ -80,9 +80,9 @@ def find_config(training: list[str], cache: str):
     return WsmConfig.from_dict(args.encoder_conf)
 
 
-def plan(args: argparse.Namespace, training: list[str]) -> None:
+def plan(args: argparse.Namespace) -> None:
     """Write the cut and a plan for each set."""
-    config = find_config(training, args.cache)
+    config = find_config(args.training, args.cache)
     if config is None:
         return
 
@@ -140,6 +140,7 @@ def store_batch(prefix: "FrozenPrefix", batch: "list[CacheInput]", writer: "Shar
     from espnet_wsm.data.audio import read_recording
     from espnet_wsm.data.cache import stamp_audio
     from espnet_wsm.plugin.encoder import split_waveforms
+    from espnet_wsm.upstream import count_frames
 
     stamps = [stamp_audio(each.audio) for each in batch]
     wavs = [torch.from_numpy(read_recording(each.audio).samples[:, 0]) for each in batch]
@@ -147,16 +148,14 @@ def store_batch(prefix: "FrozenPrefix", batch: "list[CacheInput]", writer: "Shar
     padded = torch.nn.utils.rnn.pad_sequence(wavs, batch_first=True)
     with torch.inference_mode():
         hidden, padding_mask = prefix(split_waveforms(padded.to(next(prefix.parameters()).device), lengths))
-    frames = [hidden.size(1)] * len(batch)
-    if padding_mask is not None:
-        frames = (~padding_mask).sum(dim=1).tolist()
+    frames = count_frames(hidden, padding_mask).tolist()
     for each, features, length, stamp in zip(batch, hidden, frames, stamps, strict=True):
         writer.add(each.id, features[:length], stamp)
 
 
-def check(args: argparse.Namespace, training: list[str]) -> None:
+def check(args: argparse.Namespace) -> None:
     """Refuse what is not the cache of the present audio and settings."""
-    config = find_config(training, args.cache)
+    config = find_config(args.training, args.cache)
     if config is None:
         return
 
@@ -171,6 +170,17 @@ def check(args: argparse.Namespace, training: list[str]) -> None:
     print(folder)
 
 
+def merge(args: argparse.Namespace) -> None:
+    """Finish the cache of every set."""
+    from espnet_wsm.data.cache import merge_cache
+
+    for name in args.sets.split():
+        print(merge_cache(args.folder / name), file=sys.stderr)
+
+
+VERBS = {"plan": plan, "run": run, "merge": merge, "check": check}
+
+
 @report_user_errors
 def main(argv: list[str] | None = None) -> None:
     """Entry point."""
@@ -178,18 +188,8 @@ def main(argv: list[str] | None = None) -> None:
     training = []
     if "--" in argv:
         argv, training = argv[: argv.index("--")], argv[argv.index("--") + 1 :]
-    args = make_parser().parse_args(argv)
-    if args.verb == "plan":
-        plan(args, training)
-    elif args.verb == "run":
-        run(args)
-    elif args.verb == "merge":
-        from espnet_wsm.data.cache import merge_cache
-
-        for name in args.sets.split():
-            print(merge_cache(args.folder / name), file=sys.stderr)
-    else:
-        check(args, training)
+    args = make_parser().parse_args(argv, argparse.Namespace(training=training))
+    VERBS[args.verb](args)
 
 
 if __name__ == "__main__":

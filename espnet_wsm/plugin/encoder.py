@@ -11,12 +11,14 @@ import torch
 from espnet2.asr.encoder.abs_encoder import AbsEncoder
 from torch import Tensor, nn
 
+from espnet_wsm.data.select import RECEPTIVE_FIELD
 from espnet_wsm.errors import UserError
 from espnet_wsm.upstream import (
     LayerTable,
     LayerWeights,
     UpstreamIdentity,
     WsmConfig,
+    count_frames,
     cut_upstream,
     identify_upstream,
     load_upstream,
@@ -25,8 +27,6 @@ from espnet_wsm.upstream import (
 from espnet_wsm.upstream.stored_cut import check_cut, load_suffix, prefix_dtype
 from espnet_wsm.upstream.surgery import describe_part, describe_prefix, describe_suffix
 
-# Receptive field of the convolutions of every wav2vec 2.0 style upstream: one frame needs 25 ms at 16 kHz.
-MIN_SAMPLES = 400
 # The name that torch gives to what get_extra_state returns.
 IDENTITY_KEY = "_extra_state"
 
@@ -120,10 +120,7 @@ class WsmS3prlEncoder(AbsEncoder):
             padding_mask = frames >= ilens.unsqueeze(1)
         else:
             hidden, padding_mask = self.prefix(split_waveforms(xs_pad, ilens), on_state)
-            if padding_mask is None:
-                olens = torch.full_like(ilens, hidden.size(1))
-            else:
-                olens = (~padding_mask).sum(dim=1).to(ilens.dtype)
+            olens = count_frames(hidden, padding_mask).to(ilens.dtype)
         if self.specaug is not None and self.training:
             hidden, _ = self.specaug(hidden, olens)
         encoded = self.suffix(hidden, padding_mask, on_state)
@@ -163,9 +160,9 @@ class WsmS3prlEncoder(AbsEncoder):
 
 def split_waveforms(xs_pad: Tensor, ilens: Tensor) -> list[Tensor]:
     """(B, N) padded waveforms to a list of B, each as long as it is, but at least one frame."""
-    if xs_pad.size(1) < MIN_SAMPLES:
-        xs_pad = nn.functional.pad(xs_pad, (0, MIN_SAMPLES - xs_pad.size(1)))
-    return [x[: max(n, MIN_SAMPLES)] for x, n in zip(xs_pad, ilens.tolist(), strict=True)]
+    if xs_pad.size(1) < RECEPTIVE_FIELD:
+        xs_pad = nn.functional.pad(xs_pad, (0, RECEPTIVE_FIELD - xs_pad.size(1)))
+    return [x[: max(n, RECEPTIVE_FIELD)] for x, n in zip(xs_pad, ilens.tolist(), strict=True)]
 
 
 def _repeat_last_frame(x: Tensor, lengths: Tensor) -> Tensor:

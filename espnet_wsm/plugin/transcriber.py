@@ -18,13 +18,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from espnet_wsm.data.audio import LARGEST_PEAK, convert
+from espnet_wsm.data.select import HOP, RECEPTIVE_FIELD, count_encoder_frames
 from espnet_wsm.errors import UserError
 from espnet_wsm.plugin import register
-from espnet_wsm.plugin.encoder import MIN_SAMPLES
 from espnet_wsm.plugin.greedy import GreedyCtcDecoder
 
 SAMPLE_RATE = 16000
-HOP = 320  # samples from one frame to the next, 20 ms, in every wav2vec 2.0 style upstream
 CONTEXT = 100  # frames on either side of a chunk that are computed for the sake of their neighbours: 2 s
 
 
@@ -85,7 +84,7 @@ class Transcriber:
 
     def transcribe(self, samples: np.ndarray, progress: bool = False) -> str:
         """The text of (N,) float32 samples at 16 kHz; ``progress`` shows a bar when they are long."""
-        frames = (len(samples) - MIN_SAMPLES) // HOP + 1
+        frames = count_encoder_frames(len(samples))
         if frames <= self.chunk_frames:
             return self.decoder(torch.from_numpy(np.stack([samples])), torch.tensor([len(samples)]))[0].text
         ids, scores = torch.empty(frames, dtype=torch.long), torch.empty(frames)
@@ -107,7 +106,7 @@ class Transcriber:
 
     def _best_frames(self, samples: np.ndarray, starts: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         """(B, chunk_frames) token ids and scores of the chunks that begin at the frames ``starts``."""
-        size = (self.chunk_frames - 1) * HOP + MIN_SAMPLES
+        size = (self.chunk_frames - 1) * HOP + RECEPTIVE_FIELD
         speech = torch.from_numpy(np.stack([samples[start * HOP :][:size] for start in starts]))
         ids, scores, lengths = self.decoder.best_frames(speech, torch.full((len(starts),), size))
         assert set(lengths.tolist()) == {self.chunk_frames}, lengths

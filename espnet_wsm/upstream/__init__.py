@@ -1,7 +1,7 @@
 """S3PRL upstreams: configuration, loading, the cut, and surgery on the attention layers above it."""
 
 from espnet_wsm.upstream.config import WsmConfig
-from espnet_wsm.upstream.cut import FrozenPrefix, LayerWeights, TrainableSuffix, cut_upstream
+from espnet_wsm.upstream.cut import FrozenPrefix, LayerWeights, TrainableSuffix, count_frames, cut_upstream
 from espnet_wsm.upstream.identity import UpstreamIdentity, identify_upstream
 from espnet_wsm.upstream.load import load_upstream
 from espnet_wsm.upstream.mixers import MIXERS
@@ -15,6 +15,7 @@ __all__ = [
     "TrainableSuffix",
     "UpstreamIdentity",
     "WsmConfig",
+    "count_frames",
     "cut_upstream",
     "identify_upstream",
     "load_upstream",

@@ -11,6 +11,13 @@ from espnet_wsm.errors import UserError
 from espnet_wsm.upstream.families import FamilyContract
 
 
+def count_frames(hidden: Tensor, padding_mask: Tensor | None) -> Tensor:
+    """(B,) valid frames of (B, T, D) hidden states with a (B, T) padding mask, True = padded, or None."""
+    if padding_mask is None:
+        return torch.full((hidden.size(0),), hidden.size(1), device=hidden.device)
+    return (~padding_mask).sum(dim=1)
+
+
 class FrozenPrefix(nn.Module):
     """Frozen layers inside a training model still get dropout and still cost autograd memory.
 

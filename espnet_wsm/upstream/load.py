@@ -45,16 +45,15 @@ def load_upstream(name: str, path: str | None = None) -> tuple[nn.Module, Family
     if not hasattr(hub, name):
         raise UserError(f"upstream {name!r} is unknown to the installed S3PRL")
     transformers_logging.disable_progress_bar()  # one bar per load would drown the training log
-    try:
-        with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]):
+        try:
             expert = getattr(hub, name)(ckpt=path) if path else getattr(hub, name)()
-    except Exception as error:  # S3PRL, transformers and pickle raise anything here
-        source = path or "its download"
-        raise UserError(
-            f"upstream {name} cannot be loaded from {source}: {type(error).__name__}: {error}"
-        ) from error
-    family.check_expert(expert)
-    if path:
-        with torch.random.fork_rng(devices=[]):
+        except Exception as error:  # S3PRL, transformers and pickle raise anything here
+            source = path or "its download"
+            raise UserError(
+                f"upstream {name} cannot be loaded from {source}: {type(error).__name__}: {error}"
+            ) from error
+        family.check_expert(expert)
+        if path:
             family.check_weights(expert, Path(path))
     return expert.eval(), family

@@ -6,7 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+
+def pad_waveforms(wavs: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """Waveforms, each (N,), to (B, N) with zeros behind them, and (B, N) True = valid.
+
+    S3PRL's experts ask the device for the length of each utterance to do so; this does not.
+    """
+    lengths = torch.tensor([len(wav) for wav in wavs], device=wavs[0].device)
+    padded = pad_sequence(wavs, batch_first=True)
+    return padded, torch.arange(padded.size(1), device=padded.device) < lengths.unsqueeze(1)
 
 
 @dataclass(frozen=True)

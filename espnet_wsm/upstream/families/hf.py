@@ -8,10 +8,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 
 from espnet_wsm.errors import UserError
-from espnet_wsm.upstream.families.contract import FamilyContract
+from espnet_wsm.upstream.families.contract import FamilyContract, pad_waveforms
 
 WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
 
@@ -124,9 +123,7 @@ class HfFamily(FamilyContract):
     def run(self, expert: nn.Module, wavs: list[Tensor]) -> None:
         # As S3PRL's expert, but for two things: output_hidden_states would keep all L + 1 of them, and the
         # feature extractor works in numpy, so that every utterance would travel to the CPU and back.
-        lengths = torch.tensor([len(wav) for wav in wavs], device=wavs[0].device)
-        padded = pad_sequence(wavs, batch_first=True)  # (B, N)
-        valid = torch.arange(padded.size(1), device=padded.device) < lengths.unsqueeze(1)
+        padded, valid = pad_waveforms(wavs)
         if expert.extracter.do_normalize:
             padded = _normalise(padded, valid)
         weight = next(expert.model.parameters())

@@ -5,12 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 
 from espnet_wsm.errors import UserError
-from espnet_wsm.upstream.families.contract import FamilyContract
+from espnet_wsm.upstream.families.contract import FamilyContract, pad_waveforms
 
 
 class FairseqMixer(nn.Module):
@@ -86,15 +84,13 @@ class NativeFamily(FamilyContract):
         expert.model.remove_pretraining_modules()
 
     def run(self, expert: nn.Module, wavs: list[Tensor]) -> None:
-        # As S3PRL's experts, which ask the device for the length of each utterance.
+        # As S3PRL's experts, but for the padding.
         normalise = expert.wav_normalize if hasattr(expert, "wav_normalize") else expert.task_cfg.normalize
         if normalise:
             wavs = [nn.functional.layer_norm(wav, wav.shape) for wav in wavs]
-        lengths = torch.tensor([len(wav) for wav in wavs], device=wavs[0].device)
-        padded = pad_sequence(wavs, batch_first=True)  # (B, N)
-        padding_mask = torch.arange(padded.size(1), device=padded.device) >= lengths.unsqueeze(1)
+        padded, valid = pad_waveforms(wavs)
         weight = next(expert.parameters())
-        expert.model.extract_features(padded.to(weight.dtype), padding_mask=padding_mask, mask=False)
+        expert.model.extract_features(padded.to(weight.dtype), padding_mask=~valid, mask=False)
 
     def read_encoder_call(self, kwargs: dict[str, Any], output: Any) -> tuple[Tensor, Tensor | None]:
         return output[0], kwargs["padding_mask"]
