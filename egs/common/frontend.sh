@@ -69,11 +69,9 @@ log "Stage 2: store features: ${dump_dir}/raw -> ${folder}"
 logs=${dump_dir}/log/cache.JOB.log
 rm -f "${dump_dir}"/log/cache.*.log
 total=$(cat "${dump_dir}"/raw/{"${train_set}","${valid_set}"}/wav.scp | wc -l)
-python -m espnet_wsm.bin.watch_jobs --log "${logs}" --nj "${nj}" --total "${total}" --desc cache --unit utt &
-watcher=$!
-trap 'kill "${watcher}" 2>/dev/null || true' EXIT
+watch watch_jobs --log "${logs}" --nj "${nj}" --total "${total}" --desc cache --unit utt
 launch --gpu "$((ngpu > 0))" --num_threads 1 JOB=1:"${nj}" "${logs}" \
     python -m espnet_wsm.bin.cache_features run --folder "${folder}" --sets "${train_set} ${valid_set}" \
     --nj "${nj}" --job JOB --ngpu "$((ngpu > 0))"
-kill "${watcher}" 2>/dev/null || true
+unwatch
 python -m espnet_wsm.bin.cache_features merge --folder "${folder}" --sets "${train_set} ${valid_set}"

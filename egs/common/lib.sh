@@ -97,6 +97,15 @@ launch() {
     run_child "${launcher[@]}" "$@"
 }
 
+# watch MODULE ARGUMENTS...: show the progress of what is launched next, until `unwatch` or the end of the script.
+watch() {
+    python -m "espnet_wsm.bin.$1" "${@:2}" &
+    watcher=$!
+    trap unwatch EXIT
+}
+
+unwatch() { kill "${watcher}" 2>/dev/null || true; }
+
 # experiment: the folder of this experiment.
 experiment() {
     local name=${tag}

@@ -42,9 +42,7 @@ done
 python -m espnet_wsm.bin.record_run --dir "${exp}" --command "${ESPNET_WSM_COMMAND}" \
     --file "${train_config}" --setting "${input}" --setting "${args[*]} ${training[*]}"
 begin_stage 3 "train" "${dump_dir}" "${exp}"
-python -m espnet_wsm.bin.watch_training --log "${exp}/train.log" &
-watcher=$!
-trap 'kill "${watcher}" 2>/dev/null || true' EXIT
+watch watch_training --log "${exp}/train.log"
 launch --gpu "${ngpu}" --num_threads "${num_threads}" "${exp}/train.log" \
     python -m espnet_wsm.bin.asr_train --output_dir "${exp}" --resume true --ngpu "${ngpu}" \
     "${args[@]}" "${training[@]}"
