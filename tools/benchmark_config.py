@@ -284,11 +284,11 @@ class BenchmarkConfig:
     def _check_mixers(self) -> None:
         from espnet_wsm.upstream import WsmConfig  # takes seconds
 
-        taken = {"upstream", "path", "num_replaced", "mixer", "trainable"}
+        taken = {"upstream", "trust", "layers", "num_replaced", "mixer", "trainable"}
         known = {f.name for f in fields(WsmConfig)} - taken
         fits = isinstance(self.mixer_conf, Mapping) and set(self.mixer_conf) <= known
         _check(self, {"mixer_conf": (fits, f"some of {', '.join(sorted(known))}")})
-        WsmConfig("hf_wav2vec2_custom", num_replaced=self.num_replaced, **self.mixer_conf)
+        WsmConfig("upstream", num_replaced=self.num_replaced, **self.mixer_conf)
 
 
 def read_config(path: Path) -> BenchmarkConfig:

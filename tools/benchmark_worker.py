@@ -31,7 +31,6 @@ SAMPLE_RATE = 16000
 WARM_UP_SECONDS = 1.0
 LEARNING_RATE = 1e-5
 USABLE = 0.9  # of the memory that is free: the rest is for what the estimate does not know of
-NATIVE_NAME, HF_NAME = "wav2vec2_local", "hf_wav2vec2_custom"
 
 # Modules that every worker needs and that take seconds to import: a fork server imports them once. All are
 # installed ones: the server of Python 3.12 does not look beside the script.
@@ -167,25 +166,7 @@ class AsrModel(nn.Module):
 
     def checkpoint_state(self) -> dict[str, Any]:
         """What ESPnet writes into ``Nepoch.pth``."""
-        if isinstance(self.body, HeadOnlyEncoder):
-            return {name: value for name, value in self.state_dict().items() if name.startswith("ctc.")}
         return self.state_dict()
-
-
-class HeadOnlyEncoder(nn.Module):
-    """A prefix with nothing above it but the final norm: for arms in which the head alone trains."""
-
-    def __init__(self, prefix: nn.Module, suffix: nn.Module):
-        super().__init__()
-        self.prefix, self.suffix = prefix, suffix.requires_grad_(False)
-
-    def forward(self, speech: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, N) waveforms and their lengths to (B, T, D) and lengths."""
-        from espnet_wsm.plugin.encoder import split_waveforms
-        from espnet_wsm.upstream import count_frames
-
-        hidden, padding_mask = self.prefix(split_waveforms(speech, lengths))
-        return self.suffix(hidden, padding_mask), count_frames(hidden, padding_mask).to(lengths.dtype)
 
 
 def freeze_as_espnet(model: nn.Module, freeze_param: list[str]) -> None:
@@ -234,8 +215,7 @@ def build_model(arm: Arm, config: BenchmarkConfig, paths: UpstreamPaths) -> AsrM
 def _wsm_conf(arm: Arm, config: BenchmarkConfig, paths: UpstreamPaths) -> dict[str, Any]:
     native = arm.way == "today_native"
     return {
-        "upstream": NATIVE_NAME if native else HF_NAME,
-        "path": str(paths.native if native else paths.hf),
+        "upstream": str(paths.native if native else paths.hf),
         "num_replaced": config.num_replaced,
         "mixer": arm.mixer,
         "trainable": arm.trainable,
@@ -246,13 +226,13 @@ def _wsm_conf(arm: Arm, config: BenchmarkConfig, paths: UpstreamPaths) -> dict[s
 def _build_today(arm: Arm, config: BenchmarkConfig, paths: UpstreamPaths) -> AsrModel:
     from espnet2.asr.frontend.s3prl import S3prlFrontend
 
-    from espnet_wsm.upstream import WsmConfig, replace_attention
-    from espnet_wsm.upstream.families import find_family
+    from espnet_wsm.upstream import WsmConfig, find_checkpoint, replace_attention
 
     conf = _wsm_conf(arm, config, paths)
-    frontend = S3prlFrontend(16000, {"upstream": conf["upstream"], "path_or_url": conf["path"]})
+    checkpoint = find_checkpoint(conf["upstream"])
+    frontend = S3prlFrontend(16000, {"upstream": checkpoint.name, "path_or_url": conf["upstream"]})
     frontend.pretrained_params = None  # a second copy of all weights, held for ESPnet's `init:` alone
-    expert, family = frontend.upstream.upstream, find_family(conf["upstream"])
+    expert, family = frontend.upstream.upstream, checkpoint.family
     _set_attention(expert, family, arm)
     layers = family.encoder(expert).layers[-config.num_replaced :]
     model = AsrModel(frontend, family.dim(expert), config.vocab_size)
@@ -272,25 +252,15 @@ def _build_today(arm: Arm, config: BenchmarkConfig, paths: UpstreamPaths) -> Asr
 def _build_ours(arm: Arm, config: BenchmarkConfig, paths: UpstreamPaths) -> AsrModel:
     from espnet_wsm.plugin.encoder import WsmS3prlEncoder
 
+    conf = _wsm_conf(arm, config, paths)
     if arm.trainable == "head":
-        return _build_head_only(arm, config, paths)
-    encoder = WsmS3prlEncoder(1, **_wsm_conf(arm, config, paths))
+        removed = {"mixer": "drop", "num_replaced": config.num_replaced}
+        conf |= {"trainable": "mixer"} | (removed if arm.mixer == REMOVED else {"num_replaced": 0})
+    encoder = WsmS3prlEncoder(1, **conf)
     _set_attention(encoder.prefix.expert, encoder.prefix.family, arm, encoder.suffix.layers)
     if arm.way == "cached":
         encoder.prefix = None
     return AsrModel(encoder, encoder.output_size(), config.vocab_size)
-
-
-def _build_head_only(arm: Arm, config: BenchmarkConfig, paths: UpstreamPaths) -> AsrModel:
-    from espnet_wsm.upstream import cut_upstream, load_upstream
-
-    expert, family = load_upstream(HF_NAME, str(paths.hf))
-    dim = family.dim(expert)
-    _set_attention(expert, family, arm)
-    removed = config.num_replaced if arm.mixer == REMOVED else 0
-    prefix, suffix = cut_upstream(expert, family, removed)
-    suffix.layers = nn.ModuleList()
-    return AsrModel(HeadOnlyEncoder(prefix, suffix), dim, config.vocab_size)
 
 
 def _set_attention(

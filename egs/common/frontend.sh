@@ -56,7 +56,7 @@ else
     log "Stage 2: ${dump_dir} is that of ${data_dir} and of these options already"
 fi
 # The file that is written last says whether it is whole.
-if [[ " ${training[*]} " == *" path=${dump_dir}/upstream "* && ! -f ${dump_dir}/upstream/preprocessor_config.json ]]; then
+if [[ " ${training[*]} " == *" upstream=${dump_dir}/upstream "* && ! -f ${dump_dir}/upstream/preprocessor_config.json ]]; then
     python -m espnet_wsm.bin.make_random_upstream --out "${dump_dir}/upstream"
 fi
 

@@ -29,14 +29,15 @@ min_wav_duration=0.1          # seconds; shorter training and validation utteran
 max_wav_duration=20           # seconds; longer ones too
 cache=auto                    # store what the frozen layers make of the audio: true, false, or auto: where possible
 cache_dtype=float16           # of the stored features: float16, bfloat16 or float32
-upstream=                     # S3PRL's name; empty: that of train_config, or else a small random HuBERT
-upstream_path=                # checkpoint, for names that end in _custom or _local
+upstream=                     # path, or S3PRL's name; empty: that of train_config, or else a small random HuBERT
+upstream_config=              # settings that suit an upstream, on top of train_config: conf/upstream/NAME.yaml
+trust=false                   # true: load an upstream's file even if it runs code (old pickles)
 # -- stage 3
 train_config=../../../conf/train_ctc.yaml # ESPnet training configuration
-mixer=                        # wsm, sm, local, attention or random_attention; empty: as in train_config
+mixer=                        # wsm, sm, local, attention, random_attention, lora or drop; empty: as in train_config
 num_replaced=                 # layers from the top whose attention is replaced; empty: as in train_config
 window=                       # half width of the local summary, frames of 20 ms; empty: as in train_config
-trainable=                    # layer or mixer; empty: as in train_config
+trainable=                    # layer, mixer or suffix; empty: as in train_config
 asr_args=                     # more arguments for asr_train, e.g. "--max_epoch 20"
 # -- stages 4 and 5
 search=greedy                 # greedy (batched best path of CTC) or beam (ESPnet's asr_inference)
@@ -122,17 +123,28 @@ experiment() {
 # stores features by the same ones.
 set_training_arguments() {
     local key more
-    [[ -f ${train_config} ]] || die "--train_config ${train_config} does not exist"
-    [[ -z ${upstream_path} || -n ${upstream} ]] || die "--upstream_path needs --upstream, S3PRL's name for it"
-    [[ -z ${upstream_path} || -e ${upstream_path} ]] || die "--upstream_path ${upstream_path} does not exist"
     training=(--config "${train_config}")
+    for key in "${train_config}" ${upstream_config:+"${upstream_config}"}; do
+        [[ -f ${key} ]] || die "${key} (--train_config or --upstream_config) does not exist"
+    done
+    if [[ -n ${upstream_config} ]]; then
+        # A configuration takes no second one: its keys become arguments, which come on top.
+        more=$(python -c 'import json, sys, yaml
+for key, value in (yaml.safe_load(open(sys.argv[1])) or {}).items():
+    for part in value if isinstance(value, dict) else [None]:
+        print(f"--{key}", json.dumps(value) if part is None else f"{part}={json.dumps(value[part])}", sep="\n")' \
+            "${upstream_config}") || die "--upstream_config ${upstream_config} cannot be read (see above)"
+        mapfile -t more <<<"${more}"
+        training+=("${more[@]}")
+    fi
     if [[ -n ${upstream} ]]; then
-        training+=(--encoder_conf "upstream=${upstream}" --encoder_conf "path=${upstream_path:-null}")
-    elif ! python -c 'import sys, yaml
+        training+=(--encoder_conf "upstream=${upstream}")
+    elif [[ " ${training[*]} " != *" upstream="* ]] && ! python -c 'import sys, yaml
 conf = yaml.safe_load(open(sys.argv[1])) or {}
 sys.exit(not (conf.get("encoder_conf") or {}).get("upstream"))' "${train_config}"; then
-        training+=(--encoder_conf upstream=hf_hubert_custom --encoder_conf "path=${dump_dir}/upstream")
+        training+=(--encoder_conf "upstream=${dump_dir}/upstream")
     fi
+    [[ ${trust} == false ]] || training+=(--encoder_conf "trust=${trust}")
     for key in mixer num_replaced window trainable; do
         [[ -z ${!key} ]] || training+=(--encoder_conf "${key}=${!key}")
     done

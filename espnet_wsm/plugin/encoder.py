@@ -14,18 +14,17 @@ from torch import Tensor, nn
 from espnet_wsm.data.select import RECEPTIVE_FIELD
 from espnet_wsm.errors import UserError
 from espnet_wsm.upstream import (
+    Checkpoint,
     LayerTable,
     LayerWeights,
-    UpstreamIdentity,
     WsmConfig,
     count_frames,
-    cut_upstream,
-    identify_upstream,
+    find_checkpoint,
     load_upstream,
     prepare_suffix,
 )
-from espnet_wsm.upstream.stored_cut import check_cut, load_suffix, prefix_dtype
-from espnet_wsm.upstream.surgery import describe_part, describe_prefix, describe_suffix
+from espnet_wsm.upstream.stored_cut import check_cut, cut_of, load_suffix
+from espnet_wsm.upstream.surgery import LayerRow, describe_part, describe_prefix, describe_suffix
 
 # The name that torch gives to what get_extra_state returns.
 IDENTITY_KEY = "_extra_state"
@@ -55,21 +54,26 @@ class WsmS3prlEncoder(AbsEncoder):
         super().__init__()
         self.config = WsmConfig.from_dict(conf)
         self.cache = cache
-        self.identity: UpstreamIdentity
+        self.checkpoint: Checkpoint
         self.register_module("prefix", None)
         below = self._load() if cache is None else self._load_from_cache(Path(cache))
-        prepare_suffix(self.suffix, self._output_size, self.config)
         num_below = len(below) - 1  # the first row is what lies below the layers
+        pretrained = list(
+            self.parameters()
+        )  # alive, so that no new parameter gets the identity of an old one
+        _, replaced = self.config.place_cut(num_below + len(self.suffix.layers))
+        kinds = prepare_suffix(self.suffix, replaced, self._output_size, self.config)
+        known = {id(parameter) for parameter in pretrained}
+        # LoRA starts at zero, whatever ESPnet's `init:` says: it adds to what is pretrained.
+        self._new = {n for n, p in self.named_parameters() if id(p) not in known and "lora_" not in n}
         self.register_module("layer_weights", None)
         if self.config.features == "weighted_sum":
-            self.layer_weights = LayerWeights(num_below + self.config.num_replaced + 1)
-        rows = [*below, *describe_suffix(self.suffix, num_below, self.config.mixer)]
+            self.layer_weights = LayerWeights(num_below + len(self.suffix.layers) + 1)
+        rows = [*below, *describe_suffix(self.suffix, num_below, kinds)]
         if self.layer_weights is not None:
             rows.append(describe_part("layer weights", "weighted sum", self.layer_weights))
         self.table = LayerTable(tuple(rows))
-        logging.info(
-            "%s, cut below its last %d layers:\n%s", self.identity, len(self.suffix.layers), self.table
-        )
+        logging.info("%s, cut above %d layers:\n%s", self.checkpoint, num_below, self.table)
 
         # ESPnet's SpecAugment, on the features between prefix and suffix; WsmASRTask puts it here.
         self.register_module("specaug", None)
@@ -77,18 +81,16 @@ class WsmS3prlEncoder(AbsEncoder):
         self.register_state_dict_post_hook(_keep_what_trains)
         self.register_load_state_dict_pre_hook(_complete_state)
 
-    def _load(self) -> tuple:
-        expert, family = load_upstream(self.config.upstream, self.config.path)
-        self.identity = identify_upstream(self.config.upstream, self.config.path, expert)
-        self._output_size = family.dim(expert)
-        self.prefix, self.suffix = cut_upstream(
-            expert, family, self.config.num_replaced, prefix_dtype(self.config)
-        )
+    def _load(self) -> tuple[LayerRow, ...]:
+        expert, self.checkpoint = load_upstream(self.config.upstream, self.config.trust)
+        self._output_size = self.checkpoint.family.dim(expert)
+        self.prefix, self.suffix = cut_of(expert, self.checkpoint.family, self.config)
         return describe_prefix(self.prefix)
 
-    def _load_from_cache(self, cache: Path) -> tuple:
+    def _load_from_cache(self, cache: Path) -> tuple[LayerRow, ...]:
         cut = check_cut(cache, self.config)
-        self.identity, self._output_size = cut.identity, cut.dim
+        self.checkpoint = find_checkpoint(self.config.upstream, self.config.trust)
+        self._output_size = cut.dim
         self.suffix = load_suffix(cache, cut)
         return cut.below
 
@@ -133,7 +135,7 @@ class WsmS3prlEncoder(AbsEncoder):
 
     def get_extra_state(self) -> Tensor:
         """The upstream's identity: JSON, one byte a float, which survives ESPnet's averaging unchanged."""
-        record = {"upstream": self.identity.name, "digest": self.identity.digest}
+        record = {"upstream": self.checkpoint.name, "digest": self.checkpoint.digest}
         return torch.tensor(list(json.dumps(record).encode()), dtype=torch.float64)
 
     def set_extra_state(self, state: Tensor) -> None:
@@ -146,15 +148,11 @@ class WsmS3prlEncoder(AbsEncoder):
         instead of being held twice in memory.
         """
         fresh = type(self)(1, self.cache, **asdict(self.config))
-        new_blocks = ()
-        if self.config.mixer != "attention":
-            attention = self.suffix.family.attention
-            new_blocks = tuple(f"suffix.layers.{i}.{attention}." for i in range(self.config.num_replaced))
         with torch.no_grad():
             for (name, parameter), pretrained in zip(
                 self.named_parameters(), fresh.parameters(), strict=True
             ):
-                if not name.startswith(new_blocks):
+                if name not in self._new:
                     parameter.copy_(pretrained)
 
 
@@ -195,14 +193,15 @@ def _complete_state(
     """
     given = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
     identity = encoder.get_extra_state()
-    if IDENTITY_KEY in given and not torch.equal(given[IDENTITY_KEY].cpu().double(), identity):
+    if IDENTITY_KEY in given:
         record = json.loads(bytes(given[IDENTITY_KEY].long().tolist()))
-        of_checkpoint = UpstreamIdentity(record["upstream"], record["digest"])
-        raise UserError(
-            f"the checkpoint was trained on the upstream {of_checkpoint}, but encoder_conf names "
-            f"{encoder.identity}{f' at {encoder.config.path}' if encoder.config.path else ''}: "
-            "give the upstream that it was trained on"
-        )
+        checkpoint = encoder.checkpoint
+        if record["digest"] != checkpoint.digest:
+            raise UserError(
+                f"the checkpoint was trained on the upstream {record['upstream']} (digest "
+                f"{record['digest'][:12]}), but encoder_conf names {checkpoint} at {checkpoint.place}: give "
+                "the upstream that it was trained on"
+            )
     own = dict(encoder.named_parameters()) | dict(encoder.named_buffers())
     if encoder.prefix is None:  # an older, full checkpoint: the features stand for the prefix
         for name in [name for name in given if name.startswith("prefix.")]:
@@ -219,7 +218,7 @@ def _complete_state(
         if names:
             raise UserError(
                 f"the checkpoint does not fit encoder_conf: it {what} {len(names)} tensors, the first is "
-                f"{names[0]}; was it trained with another mixer, num_replaced, width or features?"
+                f"{names[0]}; was it trained with another mixer, num_replaced, layers, width or features?"
             )
     state.setdefault(prefix + IDENTITY_KEY, identity)
     for name, value in own.items():

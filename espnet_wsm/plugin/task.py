@@ -98,9 +98,9 @@ def _write_parameters(output_dir: Path, model: ESPnetASRModel, encoder_conf: dic
         "trainable": table.trainable,
         "total": table.parameters,
         "upstream": {
-            "name": encoder_conf["upstream"],
-            "path": encoder_conf["path"],
-            "description": describe_upstream(encoder_conf["path"]),
+            "name": model.encoder.checkpoint.name,
+            "path": encoder_conf["upstream"] if Path(encoder_conf["upstream"]).exists() else None,
+            "description": describe_upstream(encoder_conf["upstream"]),
         },
     }
     logging.info("Training %(trainable)s of %(total)s parameters", record)

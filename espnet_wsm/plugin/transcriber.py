@@ -22,6 +22,7 @@ from espnet_wsm.data.select import HOP, RECEPTIVE_FIELD, count_encoder_frames
 from espnet_wsm.errors import UserError
 from espnet_wsm.plugin import register
 from espnet_wsm.plugin.greedy import GreedyCtcDecoder
+from espnet_wsm.upstream.families import is_name
 
 SAMPLE_RATE = 16000
 CONTEXT = 100  # frames on either side of a chunk that are computed for the sake of their neighbours: 2 s
@@ -224,12 +225,12 @@ def _unpack(archive: Path, folder: Path) -> tuple[Path, Path]:
 def _locate_paths(trained: _TrainedModel, upstream: Path | str | None) -> dict:
     """The configuration with paths that hold here and now; it has them as they were for the training."""
     conf = trained.config | {"encoder_conf": dict(trained.config["encoder_conf"])}
-    path = conf["encoder_conf"].get("path")
+    trained_on = conf["encoder_conf"].get("upstream", "")
     if upstream is not None:
-        conf["encoder_conf"]["path"] = str(upstream)
-    elif path is not None:
-        remedy = "name it with upstream= (--upstream PATH)"
-        conf["encoder_conf"]["path"] = _locate("upstream", path, trained, remedy)
+        conf["encoder_conf"]["upstream"] = str(upstream)
+    elif trained_on and not is_name(trained_on):
+        remedy = "name it with upstream= (--upstream NAME_or_PATH)"
+        conf["encoder_conf"]["upstream"] = _locate("upstream", trained_on, trained, remedy)
     if conf.get("bpemodel") is not None:
         remedy = f"copy it there or pack it with --option {conf['bpemodel']}"
         conf["bpemodel"] = _locate("bpemodel", conf["bpemodel"], trained, remedy)

@@ -1,23 +1,23 @@
 """S3PRL upstreams: configuration, loading, the cut, and surgery on the attention layers above it."""
 
+from espnet_wsm.upstream.checkpoint import Checkpoint, find_checkpoint
 from espnet_wsm.upstream.config import WsmConfig
 from espnet_wsm.upstream.cut import FrozenPrefix, LayerWeights, TrainableSuffix, count_frames, cut_upstream
-from espnet_wsm.upstream.identity import UpstreamIdentity, identify_upstream
 from espnet_wsm.upstream.load import load_upstream
 from espnet_wsm.upstream.mixers import MIXERS
 from espnet_wsm.upstream.surgery import LayerTable, prepare_suffix, replace_attention
 
 __all__ = [
     "MIXERS",
+    "Checkpoint",
     "FrozenPrefix",
     "LayerTable",
     "LayerWeights",
     "TrainableSuffix",
-    "UpstreamIdentity",
     "WsmConfig",
     "count_frames",
     "cut_upstream",
-    "identify_upstream",
+    "find_checkpoint",
     "load_upstream",
     "prepare_suffix",
     "replace_attention",

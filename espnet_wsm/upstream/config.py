@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from espnet_wsm.errors import UserError
-from espnet_wsm.upstream.mixers import MIXERS
+from espnet_wsm.upstream.mixers import MIXER_NAMES
 
-TRAINABLE = ("layer", "mixer")
+TRAINABLE = ("layer", "mixer", "suffix")
 FEATURES = ("last", "weighted_sum")
 PREFIX_DTYPES = ("float32", "float16", "bfloat16")
 
@@ -16,65 +16,94 @@ class WsmConfig:
     """The ``encoder_conf`` of the encoder ``wsm_s3prl``.
 
     Args:
-        upstream: S3PRL's name of the upstream, e.g. ``hf_hubert_custom``, ``wav2vec2_local``, ``xls_r_300m``.
-        path: checkpoint of an upstream whose name ends in ``_custom`` or ``_local``: a directory written by
-            ``save_pretrained`` for ``hf_*``, a converted ``.pt`` file for the native ones.
-        num_replaced: k, the number of layers counted from the top whose self-attention is replaced.
-        mixer: what takes its place, a key of ``espnet_wsm.upstream.MIXERS``.
+        upstream: a checkpoint's file or directory, or S3PRL's name of an upstream that is on this machine
+            (``fetch_upstream`` gets it there), e.g. ``xls_r_300m``.
+        trust: whether an upstream's file that runs code when it is loaded may do so.
+        num_replaced: k, the number of layers counted from the top whose self-attention is replaced; 0 trains
+            the head alone.
+        layers: instead of the last k, the numbers of the layers to replace, 1 = the lowest. The cut is below
+            the lowest of them.
+        mixer: what takes its place, a key of ``espnet_wsm.upstream.MIXERS``, or ``drop``: nothing, the
+            layers themselves are taken out.
         window: half width of the local summary in frames of 20 ms, or several of them.
         width: channels of the block's projections; None = those of the model.
         heads: blocks of the block-diagonal projections.
         dropout: inside the block, 0 to 1.
         shared_projection: whether local and global summaries share one projection.
-        trainable: ``layer`` trains the k layers and the norm above them, ``mixer`` their mixing block alone.
-            The paper can be read both ways; the default is our choice.
+        lora_rank: rank of the matrices that ``mixer: lora`` adds to the projections of the kept attention.
+        lora_alpha: they are scaled by ``lora_alpha / lora_rank``.
+        trainable: ``mixer`` trains the mixing blocks alone, ``layer`` the replaced layers whole and the norm
+            above the last layer, ``suffix`` everything above the cut, replaced or not. The paper can be read
+            both as ``mixer`` and as ``layer``; the default is our choice.
         features: ``last`` hands on the output of the last layer, ``weighted_sum`` a learned mean of the
             states below, between and above all layers (SUPERB, arXiv 2105.01051).
         prefix_dtype: precision of the frozen layers, whatever that of the training (autocast included), so
             that stored and fresh features agree. Half precision halves their memory.
+        exact_padding: whether what reaches over time below the layers (the group norm of Base models, the
+            stacked position convolutions of data2vec) leaves padding out, so that an utterance is encoded the
+            same alone and in a padded batch. False computes as S3PRL does.
 
     Raises:
         UserError: a value that cannot work, with the field and the value.
     """
 
     upstream: str
-    path: str | None = None
+    trust: bool = False
     num_replaced: int = 2
+    layers: Sequence[int] | None = None
     mixer: str = "wsm"
     window: int | Sequence[int] = 10
     width: int | None = None
     heads: int = 1
     dropout: float = 0.0
     shared_projection: bool = True
+    lora_rank: int = 8
+    lora_alpha: float = 16.0
     trainable: str = "layer"
     features: str = "last"
     prefix_dtype: str = "float32"
+    exact_padding: bool = True
 
     @classmethod
     def from_dict(cls, conf: dict) -> "WsmConfig":
         """Build from a YAML mapping; an unknown or missing key is an error that lists the known ones."""
         known = [field.name for field in fields(cls)]
         unknown = sorted(set(conf) - set(known))
+        if "path" in unknown:
+            raise UserError(
+                f"encoder_conf has no key path any more: write 'upstream: {conf['path']}' in place of "
+                "upstream and path; the family is found from the checkpoint"
+            )
         if unknown:
             raise UserError(f"encoder_conf has no key {', '.join(unknown)}; the keys are {', '.join(known)}")
         if not conf.get("upstream"):
             raise UserError(
-                "encoder_conf needs 'upstream', S3PRL's name of the upstream, e.g. hf_hubert_custom"
+                "encoder_conf needs 'upstream', the path of a checkpoint or S3PRL's name of an upstream"
             )
         return cls(**conf)
 
     def __post_init__(self) -> None:
         windows = [self.window] if isinstance(self.window, int) else self.window
         checks = {
-            "upstream": (isinstance(self.upstream, str), "a name, in quotes where YAML reads it otherwise"),
-            "path": (
-                self.path is None or isinstance(self.path, str),
-                "a path, in quotes where YAML reads it otherwise",
+            "upstream": (
+                isinstance(self.upstream, str),
+                "a name or a path, in quotes where YAML reads it otherwise",
             ),
-            "num_replaced": (_is_count(self.num_replaced, 1), "a number of layers, 1 or more"),
+            "trust": (isinstance(self.trust, bool), "true or false"),
+            "num_replaced": (_is_count(self.num_replaced, 0), "a number of layers, 0 or more"),
+            "layers": (
+                self.layers is None
+                or (
+                    isinstance(self.layers, (list, tuple))
+                    and len(self.layers) > 0
+                    and all(_is_count(layer, 1) for layer in self.layers)
+                    and len(set(self.layers)) == len(self.layers)
+                ),
+                "a list of different layer numbers from 1 (lowest), or null",
+            ),
             "mixer": (
-                isinstance(self.mixer, str) and self.mixer in MIXERS,
-                f"one of {', '.join(sorted(MIXERS))}",
+                isinstance(self.mixer, str) and self.mixer in MIXER_NAMES,
+                f"one of {', '.join(sorted(MIXER_NAMES))}",
             ),
             "window": (
                 isinstance(windows, (list, tuple))
@@ -89,13 +118,33 @@ class WsmConfig:
             "heads": (_is_count(self.heads, 1), "1 or more"),
             "dropout": (_is_number(self.dropout) and 0 <= self.dropout < 1, "at least 0 and below 1"),
             "shared_projection": (isinstance(self.shared_projection, bool), "true or false"),
+            "lora_rank": (_is_count(self.lora_rank, 1), "1 or more"),
+            "lora_alpha": (_is_number(self.lora_alpha) and self.lora_alpha > 0, "above 0"),
             "trainable": (self.trainable in TRAINABLE, f"one of {', '.join(TRAINABLE)}"),
             "features": (self.features in FEATURES, f"one of {', '.join(FEATURES)}"),
             "prefix_dtype": (self.prefix_dtype in PREFIX_DTYPES, f"one of {', '.join(PREFIX_DTYPES)}"),
+            "exact_padding": (isinstance(self.exact_padding, bool), "true or false"),
         }
         for field, (fits, expected) in checks.items():
             if not fits:
                 raise UserError(f"{field} has to be {expected}, got {getattr(self, field)!r}")
+
+    def place_cut(self, depth: int) -> tuple[int, tuple[int, ...]]:
+        """Where to cut an upstream of ``depth`` layers, and which of the layers above are replaced.
+
+        Returns:
+            the number of layers below the cut; the places of the replaced layers above it, 0 = the lowest.
+
+        Raises:
+            UserError: the upstream has fewer layers.
+        """
+        layers = range(depth - self.num_replaced + 1, depth + 1) if self.layers is None else self.layers
+        if self.num_replaced > depth and self.layers is None:
+            raise UserError(f"num_replaced is {self.num_replaced}, but the upstream has only {depth} layers")
+        if layers and max(layers) > depth:
+            raise UserError(f"layers names layer {max(layers)}, but the upstream has only {depth} layers")
+        below = min(layers, default=depth + 1) - 1
+        return below, tuple(sorted(layer - 1 - below for layer in layers))
 
 
 def _is_number(value: object) -> bool:

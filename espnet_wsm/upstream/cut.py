@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from espnet_wsm.errors import UserError
 from espnet_wsm.upstream.families import FamilyContract
+from espnet_wsm.upstream.families.contract import count_convolved, mark_valid
 
 
 def count_frames(hidden: Tensor, padding_mask: Tensor | None) -> Tensor:
@@ -16,6 +16,58 @@ def count_frames(hidden: Tensor, padding_mask: Tensor | None) -> Tensor:
     if padding_mask is None:
         return torch.full((hidden.size(0),), hidden.size(1), device=hidden.device)
     return (~padding_mask).sum(dim=1)
+
+
+class PaddedGroupNorm(nn.Module):
+    """Group norm over time takes the padding of a batch into its statistics.
+
+    So an utterance of a Base model is encoded differently in every batch. Here mean and variance are those of
+    each utterance's own frames, as if it were alone.
+
+    Args:
+        norm: the upstream's own, which computes batches without padding.
+    """
+
+    def __init__(self, norm: nn.GroupNorm):
+        super().__init__()
+        self.norm = norm
+        self.frames: tuple[int, ...] | None = None  # of each utterance, set for the length of one call
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, T) to (B, C, T)."""
+        if self.frames is None or min(self.frames) == x.size(2):
+            return self.norm(x)
+        valid = mark_valid(self.frames, x.size(2), x.device)[:, None, None]  # (B, 1, 1, T)
+        groups = x.float().unflatten(1, (self.norm.num_groups, -1))  # (B, G, C / G, T)
+        count = valid.sum(-1, keepdim=True) * groups.size(2)  # (B, 1, 1, 1)
+        mean = groups.masked_fill(~valid, 0.0).sum((2, 3), keepdim=True) / count
+        centred = (groups - mean).masked_fill_(~valid, 0.0)
+        deviation = (centred.square().sum((2, 3), keepdim=True) / count + self.norm.eps).sqrt()
+        normed = (centred / deviation).flatten(1, 2).to(x.dtype)  # (B, C, T)
+        if self.norm.affine:
+            normed = normed * self.norm.weight[:, None] + self.norm.bias[:, None]
+        return normed
+
+
+class PaddedConvolution(nn.Module):
+    """A stack of convolutions carries what each makes of the padding into the frames before it.
+
+    Here each sees zeros behind an utterance, as the lowest does, and as it would were the utterance alone.
+
+    Args:
+        block: (B, D, T) to (B, D, T).
+    """
+
+    def __init__(self, block: nn.Module):
+        super().__init__()
+        self.block = block
+        self.frames: tuple[int, ...] | None = None  # as in PaddedGroupNorm
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, D, T) to (B, D, T)."""
+        if self.frames is not None and min(self.frames) < x.size(2):
+            x = x.masked_fill(~mark_valid(self.frames, x.size(2), x.device)[:, None], 0.0)
+        return self.block(x)
 
 
 class FrozenPrefix(nn.Module):
@@ -29,13 +81,23 @@ class FrozenPrefix(nn.Module):
         expert: S3PRL's expert without the layers above the cut.
         family: its contract.
         dtype: ``float16`` or ``bfloat16`` for half precision; None = that of the parent model.
+        exact_padding: leave padding out of what reaches over time below the layers.
     """
 
-    def __init__(self, expert: nn.Module, family: FamilyContract, dtype: torch.dtype | None = None):
+    def __init__(
+        self,
+        expert: nn.Module,
+        family: FamilyContract,
+        dtype: torch.dtype | None = None,
+        exact_padding: bool = True,
+    ):
         super().__init__()
         self.dtype = dtype
         self.expert = expert.requires_grad_(False)
         self.family = family
+        self._over_time: list[tuple[nn.Module, list[nn.Conv1d]]] = []
+        self.depends_on_padding = False
+        self._wrap_what_reaches_over_time(exact_padding)
         self._grouped = [m for m in expert.modules() if isinstance(m, nn.Conv1d) and m.groups > 1]
         if dtype is not None:
             for convolution in self._grouped:
@@ -43,6 +105,22 @@ class FrozenPrefix(nn.Module):
                 convolution.register_forward_hook(lambda _, __, output: output.to(dtype))
         self._set_precision()
         self.eval()
+
+    def _wrap_what_reaches_over_time(self, exact: bool) -> None:
+        """Exchange the modules, and note behind which convolutions each counts its frames."""
+        convolutions = self.family.convolutions(self.expert)
+        positions = list(self.family.position_convolutions(self.expert))
+        norms = [m for m in self.expert.modules() if isinstance(m, nn.GroupNorm)]
+        self.depends_on_padding = bool(norms or positions) and not exact
+        if not exact:
+            return
+        wrappers = {id(norm): (PaddedGroupNorm(norm), convolutions[:1]) for norm in norms}
+        wrappers |= {id(block): (PaddedConvolution(block), convolutions) for block in positions}
+        for parent in list(self.expert.modules()):
+            for name, child in list(parent.named_children()):
+                if id(child) in wrappers:
+                    setattr(parent, name, wrappers[id(child)][0])
+        self._over_time = list(wrappers.values())
 
     def _set_precision(self) -> None:
         if self.dtype is not None:
@@ -74,51 +152,50 @@ class FrozenPrefix(nn.Module):
                 T' may exceed T by what an upstream pads to.
 
         Returns:
-            (B, T, D) hidden states in the dtype of ``wavs``, and the upstream's own padding mask (B, T),
-            True = padded, or None.
+            (B, T, D) hidden states in the dtype of ``wavs``, and the padding mask (B, T), True = padded, or
+            None when nothing is padded.
         """
         dtype, device = wavs[0].dtype, wavs[0].device
-        calls: list[tuple[Tensor, Tensor | None]] = []
-
-        def keep(_module: nn.Module, _args: Any, kwargs: dict[str, Any], output: Any) -> None:
-            calls.append(self.family.read_encoder_call(kwargs, output))
+        lengths = tuple(len(wav) for wav in wavs)
 
         def visit(_module: nn.Module, args: tuple[Any, ...]) -> None:
             on_state(self.family.read_layer_input(args).to(dtype))
 
-        encoder = self.family.encoder(self.expert)
         with contextlib.ExitStack() as stack:
-            # For the length of one call: a hook that stayed would keep the last batch alive.
-            hook = encoder.register_forward_hook(keep, with_kwargs=True)
-            stack.callback(hook.remove)
             if on_state is not None:
-                for layer in encoder.layers:
+                # For the length of one call: a hook that stayed would keep the last batch alive.
+                for layer in self.family.encoder(self.expert).layers:
                     stack.callback(layer.register_forward_pre_hook(visit).remove)
+            for module, convolutions in self._over_time:
+                module.frames = count_convolved(lengths, convolutions)
+                stack.callback(setattr, module, "frames", None)
             stack.enter_context(torch.autocast(device.type, enabled=False))
-            self.family.run(self.expert, wavs)
-        hidden, padding_mask = calls.pop()
+            hidden, padding_mask = self.family.encode(self.expert, wavs)
         return hidden.to(dtype), padding_mask
-
-    @property
-    def depends_on_padding(self) -> bool:
-        """Whether statistics over time (GroupNorm) make an utterance depend on the padding of its batch."""
-        return any(isinstance(module, nn.GroupNorm) for module in self.expert.modules())
 
 
 class TrainableSuffix(nn.Module):
     """The layers above the cut, and the final norm of upstreams that have one.
 
     Args:
-        layers: the upstream's last k layers.
+        layers: the upstream's layers above the cut.
         final_norm: its norm behind the last layer; None for post-norm upstreams.
         family: its contract.
+        shared: what attention in these layers takes from the upstream's lowest layer; None for nothing.
     """
 
-    def __init__(self, layers: nn.ModuleList, final_norm: nn.Module | None, family: FamilyContract):
+    def __init__(
+        self,
+        layers: nn.ModuleList,
+        final_norm: nn.Module | None,
+        family: FamilyContract,
+        shared: nn.Module | None = None,
+    ):
         super().__init__()
         self.layers = layers
         self.final_norm = final_norm
         self.family = family
+        self.shared = shared
 
     def forward(
         self,
@@ -130,7 +207,7 @@ class TrainableSuffix(nn.Module):
 
         ``on_state`` is handed the input (B, T, D) of each layer.
         """
-        x = self.family.run_layers(self.layers, x, padding_mask, on_state)
+        x = self.family.run_layers(self.layers, x, padding_mask, self.shared, on_state)
         return x if self.final_norm is None else self.final_norm(x)
 
 
@@ -169,25 +246,28 @@ class RunningSum:
 
 
 def cut_upstream(
-    expert: nn.Module, family: FamilyContract, num_layers_above: int, dtype: torch.dtype | None = None
+    expert: nn.Module,
+    family: FamilyContract,
+    num_below: int,
+    dtype: torch.dtype | None = None,
+    exact_padding: bool = True,
 ) -> tuple[FrozenPrefix, TrainableSuffix]:
-    """Split an upstream below its last ``num_layers_above`` layers. The expert is taken apart.
+    """Split an upstream above its lowest ``num_below`` layers. The expert is taken apart.
 
     ``suffix(*prefix(wavs))`` equals the encoder output of the whole expert. (For pre-norm models of
     transformers 5, S3PRL's last hidden state is the one before the final norm; ours is behind it, as in
-    ``last_hidden_state`` and in S3PRL's native upstreams.) ``dtype`` is that of :class:`FrozenPrefix`.
-
-    Raises:
-        UserError: the upstream has fewer layers.
+    ``last_hidden_state`` and in S3PRL's native upstreams.) ``dtype`` and ``exact_padding`` are those of
+    :class:`FrozenPrefix`.
     """
     encoder = family.encoder(expert)
-    depth = len(encoder.layers)
-    if not 0 <= num_layers_above <= depth:
-        raise UserError(f"num_replaced is {num_layers_above}, but the upstream has only {depth} layers")
     family.release(expert)
-    suffix_layers = encoder.layers[depth - num_layers_above :]
-    encoder.layers = encoder.layers[: depth - num_layers_above]
+    suffix_layers = encoder.layers[num_below:]
+    shared = family.share(encoder.layers[0], stays_below=num_below > 0) if suffix_layers else None
+    encoder.layers = encoder.layers[:num_below]
     final_norm = None
     if family.has_final_norm(expert):
         final_norm, encoder.layer_norm = encoder.layer_norm, nn.Identity()
-    return FrozenPrefix(expert, family, dtype), TrainableSuffix(suffix_layers, final_norm, family)
+    return (
+        FrozenPrefix(expert, family, dtype, exact_padding),
+        TrainableSuffix(suffix_layers, final_norm, family, shared),
+    )

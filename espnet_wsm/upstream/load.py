@@ -1,59 +1,66 @@
 """Load an upstream through S3PRL, or say in one sentence why it cannot be loaded."""
 
+import contextlib
+import os
 import warnings
-from pathlib import Path
+from collections.abc import Iterator
 
 import torch
 from torch import nn
 
 from espnet_wsm.errors import UserError
-from espnet_wsm.upstream.families import FamilyContract, find_family
-
-PATH_SUFFIXES = ("_custom", "_local")
+from espnet_wsm.upstream.checkpoint import Checkpoint, Distrusted, find_checkpoint, runs_code
 
 
-def load_upstream(name: str, path: str | None = None) -> tuple[nn.Module, FamilyContract]:
-    """S3PRL's expert for ``name`` with its weights, in eval mode, and the contract of its family.
+def load_upstream(upstream: str, trust: bool = False) -> tuple[nn.Module, Checkpoint]:
+    """S3PRL's expert with its weights, in eval mode, and the checkpoint it came from.
 
     The random numbers that S3PRL draws before it loads the weights are not taken from the global generator,
     so that new blocks start the same whether an upstream was loaded or not.
 
     Args:
-        name: S3PRL's name; those that end in ``_custom`` or ``_local`` need a ``path``.
-        path: checkpoint file or directory.
+        upstream: S3PRL's name, or the path of a checkpoint.
+        trust: whether a pickle may run code.
 
     Raises:
-        UserError: unknown name, missing path, or a path that is not a checkpoint of that family.
+        UserError: the upstream is not here, not supported, damaged, or asks for trust.
     """
-    family = find_family(name)
-    if name.endswith("_url"):
-        raise UserError(f"upstream {name}: fetch the file and name it with {name.removesuffix('_url')}_local")
-    if name.endswith(PATH_SUFFIXES) and not path:
-        raise UserError(f"upstream {name} needs the path of a checkpoint: set encoder_conf 'path'")
-    if path and not name.endswith(PATH_SUFFIXES):
-        # S3PRL would fetch its own checkpoint all the same.
-        raise UserError(f"upstream {name} has its own checkpoint and takes no path, got {path}")
-    if path:
-        if not Path(path).exists():
-            raise UserError(f"upstream path {path} does not exist")
-        family.check_path(Path(path))
-
+    checkpoint = find_checkpoint(upstream, trust)
+    family, place = checkpoint.family, checkpoint.place
     with warnings.catch_warnings(action="ignore"):  # about the code of upstreams that nobody has asked for
-        from s3prl import hub  # takes seconds
+        from s3prl import hub  # noqa: F401  takes seconds
     from transformers.utils import logging as transformers_logging
 
-    if not hasattr(hub, name):
-        raise UserError(f"upstream {name!r} is unknown to the installed S3PRL")
     transformers_logging.disable_progress_bar()  # one bar per load would drown the training log
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), _unpickling(trust):
         try:
-            expert = getattr(hub, name)(ckpt=path) if path else getattr(hub, name)()
+            expert = family.load(checkpoint.files)
+        except UserError:
+            raise
         except Exception as error:  # S3PRL, transformers and pickle raise anything here
-            source = path or "its download"
+            if runs_code(error):
+                raise Distrusted(place, error) from error
             raise UserError(
-                f"upstream {name} cannot be loaded from {source}: {type(error).__name__}: {error}"
+                f"upstream {checkpoint.name} cannot be loaded from {place}: {type(error).__name__}: {error}"
             ) from error
         family.check_expert(expert)
-        if path:
-            family.check_weights(expert, Path(path))
-    return expert.eval(), family
+        family.check_weights(expert, checkpoint.files)
+    return expert.eval(), checkpoint
+
+
+@contextlib.contextmanager
+def _unpickling(trust: bool) -> Iterator[None]:
+    """Whatever torch.load is asked for inside: weights alone, or with trust whatever the file holds."""
+    # ESPnet's loader has a switch of its own, and else asks on the terminal.
+    switches = ("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "ESPNET_ALLOW_UNSAFE_TORCH_LOAD")
+    switches = switches if trust else ("TORCH_FORCE_WEIGHTS_ONLY_LOAD",)
+    before = {name: os.environ.get(name) for name in switches}
+    os.environ.update(dict.fromkeys(switches, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

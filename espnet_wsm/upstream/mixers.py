@@ -3,8 +3,9 @@
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
 
 from espnet_wsm.errors import UserError
@@ -12,22 +13,25 @@ from espnet_wsm.mixing import SummaryMixing, WindowedSummaryMixing
 
 if TYPE_CHECKING:
     from espnet_wsm.upstream.config import WsmConfig
+    from espnet_wsm.upstream.families import FamilyContract
+
+# Takes whole layers out instead of replacing their attention; the cut is where it would be otherwise.
+DROP = "drop"
 
 
 @dataclass(frozen=True)
 class AttentionSlot:
-    """A layer's self-attention, and how its family puts a block of ours in its place.
+    """A layer's self-attention, and the contract that says how a block of ours takes its place.
 
     Args:
         attention: the pretrained module.
         dim: channels of the model.
-        adapt: wraps a block ``(x (B, T, D), padding_mask (B, T)) -> (B, T, D)`` into the call signature
-            and return values of ``attention``.
+        family: the upstream's contract.
     """
 
     attention: nn.Module
     dim: int
-    adapt: Callable[[nn.Module], nn.Module]
+    family: "FamilyContract"
 
 
 def _windowed(slot: AttentionSlot, config: "WsmConfig", global_summary: bool) -> nn.Module:
@@ -40,7 +44,7 @@ def _windowed(slot: AttentionSlot, config: "WsmConfig", global_summary: bool) ->
         global_summary=global_summary,
         shared_projection=config.shared_projection,
     )
-    return slot.adapt(block)
+    return slot.family.adapt(block)
 
 
 def _wsm(slot: AttentionSlot, config: "WsmConfig") -> nn.Module:
@@ -52,36 +56,91 @@ def _local(slot: AttentionSlot, config: "WsmConfig") -> nn.Module:
 
 
 def _sm(slot: AttentionSlot, config: "WsmConfig") -> nn.Module:
-    return slot.adapt(SummaryMixing(slot.dim, width=config.width, heads=config.heads, dropout=config.dropout))
+    block = SummaryMixing(slot.dim, width=config.width, heads=config.heads, dropout=config.dropout)
+    return slot.family.adapt(block)
 
 
 def _attention(slot: AttentionSlot, config: "WsmConfig") -> nn.Module:
-    return slot.attention
+    return slot.attention.requires_grad_(True)
 
 
 def _random_attention(slot: AttentionSlot, config: "WsmConfig") -> nn.Module:
     """The same architecture without its pre-training: Xavier weights, zero biases (our choice)."""
-    attention = copy.deepcopy(slot.attention)
-    linears = [module for module in attention.modules() if isinstance(module, nn.Linear)]
-    reset = {id(p) for linear in linears for p in linear.parameters()}
-    left = [name for name, p in attention.named_parameters() if id(p) not in reset]
+    attention = copy.deepcopy(slot.attention).requires_grad_(True)
+    left = dict(attention.named_parameters())
+    for name, module in attention.named_modules():
+        if isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.Embedding):
+            nn.init.normal_(module.weight, std=0.02)
+        else:
+            continue
+        for own, _ in module.named_parameters(prefix=name):
+            del left[own]
+    for name in slot.family.ones:
+        if name in left:
+            nn.init.ones_(left.pop(name))
     if left:
         raise UserError(
             f"random_attention cannot re-initialise {', '.join(left)} of {type(attention).__name__}: "
-            "only linear layers have a defined random start"
+            "only linear layers and embeddings have a defined random start"
         )
-    for linear in linears:
-        nn.init.xavier_uniform_(linear.weight)
-        if linear.bias is not None:
-            nn.init.zeros_(linear.bias)
     return attention
 
 
-# Key of encoder_conf.mixer -> the module that goes into the slot.
+class MergedLora(nn.Module):
+    """Attention that reads the weights of its projections and never calls them would pass LoRA by.
+
+    PEFT's layers add their low-rank product when they are called, but fairseq's and WavLM's attention hands
+    the weights to ``F.multi_head_attention_forward``. Here the sums W + B A are made first, and stand in for
+    the weights during the call.
+
+    Args:
+        attention: with PEFT's layers in place of its projections.
+    """
+
+    def __init__(self, attention: nn.Module):
+        super().__init__()
+        self.attention = attention
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """As the attention's."""
+        from peft.tuners.lora import LoraLayer
+
+        merged = {
+            f"{name}.base_layer.weight": layer.get_base_layer().weight + layer.get_delta_weight("default")
+            for name, layer in self.attention.named_modules()
+            if isinstance(layer, LoraLayer)
+        }
+        return torch.func.functional_call(self.attention, merged, args, kwargs)
+
+
+def _lora(slot: AttentionSlot, config: "WsmConfig") -> nn.Module:
+    """The pretrained attention, frozen, with low-rank additions that train (LoRA, arXiv 2106.09685)."""
+    from peft import LoraConfig, inject_adapter_in_model  # takes seconds
+
+    # No dropout: it acts on the input of a projection, which MergedLora does not see.
+    lora = LoraConfig(
+        r=config.lora_rank,
+        lora_alpha=config.lora_alpha,
+        lora_dropout=0.0,
+        target_modules=list(slot.family.projections),
+    )
+    attention = inject_adapter_in_model(lora, slot.attention)
+    for name, parameter in attention.named_parameters():
+        parameter.requires_grad_("lora_" in name)
+    return attention if slot.family.calls_projections else MergedLora(attention)
+
+
+# Key of encoder_conf.mixer -> the module that goes into the slot, with what of it trains marked.
 MIXERS: dict[str, Callable[[AttentionSlot, "WsmConfig"], nn.Module]] = {
     "wsm": _wsm,
     "sm": _sm,
     "local": _local,
     "attention": _attention,
     "random_attention": _random_attention,
+    "lora": _lora,
 }
+MIXER_NAMES = (*MIXERS, DROP)

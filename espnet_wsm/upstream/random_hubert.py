@@ -70,8 +70,7 @@ def write_random_hubert(directory: Path, size: RandomHubertSize, seed: int) -> s
     return description
 
 
-def describe_upstream(path: str | None) -> str | None:
+def describe_upstream(upstream: str) -> str | None:
     """What the writer of an upstream directory says of it; None when it says nothing."""
-    if path is None or not (Path(path) / DESCRIPTION_FILE).is_file():
-        return None
-    return (Path(path) / DESCRIPTION_FILE).read_text(encoding="utf-8").strip()
+    description = Path(upstream) / DESCRIPTION_FILE
+    return description.read_text(encoding="utf-8").strip() if description.is_file() else None

@@ -12,17 +12,19 @@ from torch import nn
 
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import write_atomically, write_text
+from espnet_wsm.upstream.checkpoint import find_checkpoint
 from espnet_wsm.upstream.config import WsmConfig
 from espnet_wsm.upstream.cut import FrozenPrefix, TrainableSuffix, cut_upstream
-from espnet_wsm.upstream.families import FAMILIES
-from espnet_wsm.upstream.identity import UpstreamIdentity, digest_checkpoint, identify_upstream
+from espnet_wsm.upstream.families import FAMILIES, FamilyContract
 from espnet_wsm.upstream.load import load_upstream
 from espnet_wsm.upstream.surgery import LayerRow, describe_prefix
 
 CUT_FILE = "cut.json"
 SUFFIX_FILE = "suffix.safetensors"
 # Counts changes of our own code below the cut: with another number stored features are stale.
-PREFIX_VERSION = 1
+PREFIX_VERSION = 2
+# The fields of WsmConfig that say which cut it is and how to get there.
+CONFIG_FIELDS = ("upstream", "trust", "num_replaced", "layers", "prefix_dtype", "exact_padding")
 
 
 @dataclass(frozen=True)
@@ -31,23 +33,25 @@ class StoredCut:
 
     Args:
         key: what the hidden states below the cut depend on, see :func:`describe_key`.
-        identity: of the upstream.
-        path: its checkpoint; None for upstreams that S3PRL fetches.
-        family: name of its contract.
+        config: the fields of ``WsmConfig`` that lead to it.
+        family: name of the upstream's contract.
         dim: channels D.
         below: the rows of the frozen part for the table of parameters.
+        num_above: layers above the cut.
         layers: the contract's description of a layer.
+        shared: the contract's description of what the layers take from the lowest; None for nothing.
         depends_on_padding: whether an utterance has to be alone in its batch.
         final_norm: epsilon of the norm behind the last layer, None when there is none.
     """
 
     key: dict[str, str]
-    identity: UpstreamIdentity
-    path: str | None
+    config: dict[str, Any]
     family: str
     dim: int
     below: tuple[LayerRow, ...]
+    num_above: int
     layers: dict[str, Any]
+    shared: dict[str, Any] | None
     depends_on_padding: bool
     final_norm: float | None
 
@@ -57,16 +61,27 @@ def prefix_dtype(config: WsmConfig) -> torch.dtype | None:
     return None if config.prefix_dtype == "float32" else getattr(torch, config.prefix_dtype)
 
 
+def cut_of(
+    expert: nn.Module, family: FamilyContract, config: WsmConfig
+) -> tuple[FrozenPrefix, TrainableSuffix]:
+    """Prefix and suffix of an upstream as ``config`` cuts it; the expert is taken apart."""
+    num_below, _ = config.place_cut(len(family.encoder(expert).layers))
+    return cut_upstream(expert, family, num_below, prefix_dtype(config), config.exact_padding)
+
+
 def describe_key(config: WsmConfig) -> dict[str, str]:
     """Everything that the hidden states below the cut depend on but the audio, without loading anything.
 
     Raises:
         UserError: the checkpoint is not there.
     """
+    checkpoint = find_checkpoint(config.upstream, config.trust)
     return {
-        "upstream": config.upstream,
-        "upstream digest": digest_checkpoint(Path(config.path)) if config.path else "of S3PRL's download",
-        "layers above the cut": str(config.num_replaced),
+        "upstream": checkpoint.name,
+        "upstream digest": checkpoint.digest,
+        "layers above the cut": str(config.num_replaced)
+        if config.layers is None
+        else f"from layer {min(config.layers)} on",
         "prefix dtype": config.prefix_dtype,
         "code": f"prefix {PREFIX_VERSION}, s3prl {version('espnet-s3prl')}, "
         f"transformers {version('transformers')}",
@@ -74,10 +89,11 @@ def describe_key(config: WsmConfig) -> dict[str, str]:
 
 
 def name_cut(config: WsmConfig, stored_dtype: str) -> str:
-    """A folder name for features of this cut: upstream, first digits of its digest, k, precision."""
-    digest = f"-{digest_checkpoint(Path(config.path))[:8]}" if config.path else ""
+    """A folder name for features of this cut: upstream, first digits of its digest, cut, precision."""
+    checkpoint = find_checkpoint(config.upstream, config.trust)
+    cut = f"k{config.num_replaced}" if config.layers is None else f"from{min(config.layers)}"
     half = "" if config.prefix_dtype == "float32" else f"-prefix_{config.prefix_dtype}"
-    return f"{config.upstream}{digest}-k{config.num_replaced}{half}-{stored_dtype}"
+    return f"{checkpoint.name}-{checkpoint.digest[:8]}-{cut}{half}-{stored_dtype}"
 
 
 def find_cut(root: Path, config: WsmConfig, stored_dtype: str) -> Path:
@@ -108,21 +124,21 @@ def store_cut(directory: Path, config: WsmConfig) -> StoredCut:
     Raises:
         UserError: from the configuration or the upstream.
     """
-    expert, family = load_upstream(config.upstream, config.path)
-    identity = identify_upstream(config.upstream, config.path, expert)
+    expert, checkpoint = load_upstream(config.upstream, config.trust)
+    family = checkpoint.family
     layers, dim = family.describe_layers(expert), family.dim(expert)
-    prefix, suffix = cut_upstream(expert, family, config.num_replaced, prefix_dtype(config))
-    final_norm = None if suffix.final_norm is None else suffix.final_norm.eps
+    prefix, suffix = cut_of(expert, family, config)
     cut = StoredCut(
         describe_key(config),
-        identity,
-        config.path,
+        {field: getattr(config, field) for field in CONFIG_FIELDS},
         family.name,
         dim,
         describe_prefix(prefix),
+        len(suffix.layers),
         layers,
+        None if suffix.shared is None else suffix.shared.describe(),
         prefix.depends_on_padding,
-        final_norm,
+        None if suffix.final_norm is None else suffix.final_norm.eps,
     )
     weights = save(suffix.state_dict())
     write_atomically(directory / SUFFIX_FILE, lambda temporary: temporary.write_bytes(weights))
@@ -137,15 +153,10 @@ def load_prefix(directory: Path) -> FrozenPrefix:
         UserError: the upstream is not the one that was cut.
     """
     cut = read_cut(directory)
-    config = WsmConfig(
-        cut.identity.name,
-        cut.path,
-        num_replaced=int(cut.key["layers above the cut"]),
-        prefix_dtype=cut.key["prefix dtype"],
-    )
+    config = WsmConfig(**cut.config)
     check_cut(directory, config)
-    expert, family = load_upstream(config.upstream, config.path)
-    return cut_upstream(expert, family, config.num_replaced, prefix_dtype(config))[0]
+    expert, checkpoint = load_upstream(config.upstream, config.trust)
+    return cut_of(expert, checkpoint.family, config)[0]
 
 
 def read_cut(directory: Path) -> StoredCut:
@@ -157,7 +168,6 @@ def read_cut(directory: Path) -> StoredCut:
     path = Path(directory) / CUT_FILE
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
-        fields["identity"] = UpstreamIdentity(**fields["identity"])
         fields["below"] = tuple(LayerRow(**row) for row in fields["below"])
         return StoredCut(**fields)
     except FileNotFoundError:
@@ -201,9 +211,10 @@ def load_suffix(directory: Path, cut: StoredCut) -> TrainableSuffix:
     family = next(family for family in FAMILIES if family.name == cut.family)
     path = Path(directory) / SUFFIX_FILE
     with torch.random.fork_rng(devices=[]):  # as in load_upstream
-        layers = family.build_layers(cut.layers, int(cut.key["layers above the cut"]))
+        layers = family.build_layers(cut.layers, cut.num_above)
+        shared = None if cut.shared is None else family.build_shared(cut.shared)
     final_norm = None if cut.final_norm is None else nn.LayerNorm(cut.dim, eps=cut.final_norm)
-    suffix = TrainableSuffix(layers, final_norm, family)
+    suffix = TrainableSuffix(layers, final_norm, family, shared)
     try:
         suffix.load_state_dict(load_file(path))
     except FileNotFoundError:

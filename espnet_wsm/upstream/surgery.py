@@ -1,6 +1,6 @@
 """Replace the self-attention of the layers above the cut, freeze the rest, and report what trains."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from torch import nn
@@ -9,7 +9,7 @@ from espnet_wsm.errors import UserError
 from espnet_wsm.upstream.config import WsmConfig
 from espnet_wsm.upstream.cut import FrozenPrefix, TrainableSuffix
 from espnet_wsm.upstream.families import FamilyContract
-from espnet_wsm.upstream.mixers import MIXERS, AttentionSlot
+from espnet_wsm.upstream.mixers import DROP, MIXERS, AttentionSlot
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def replace_attention(
     ``config.trainable`` names.
 
     Args:
-        layers: the upstream's last k layers, still part of it or cut off.
+        layers: layers of the upstream, still part of it or cut off.
         family: its contract.
         dim: channels of the upstream.
         config: which mixer, what trains.
@@ -73,24 +73,44 @@ def replace_attention(
         UserError: a size does not fit the upstream.
     """
     for layer in layers:
-        layer.requires_grad_(config.trainable == "layer")
-        slot = AttentionSlot(getattr(layer, family.attention), dim, family.adapt)
+        layer.requires_grad_(config.trainable != "mixer")
+        slot = AttentionSlot(getattr(layer, family.attention), dim, family)
         try:
             block = MIXERS[config.mixer](slot, config)
         except ValueError as error:
             raise UserError(f"mixer {config.mixer} does not fit {config.upstream}: {error}") from error
-        setattr(layer, family.attention, block.requires_grad_(True))
+        setattr(layer, family.attention, block)
 
 
-def prepare_suffix(suffix: TrainableSuffix, dim: int, config: WsmConfig) -> None:
-    """Replace the attention of all layers of a suffix; ``trainable: layer`` trains the final norm too.
+def prepare_suffix(
+    suffix: TrainableSuffix, replaced: Collection[int], dim: int, config: WsmConfig
+) -> tuple[str, ...]:
+    """Replace the attention of layers of a suffix, or take these layers out, and mark what trains.
+
+    Args:
+        suffix: as the cut has left it.
+        replaced: places of the layers in the suffix, 0 = the lowest.
+        dim: channels of the upstream.
+        config: which mixer, what trains.
+
+    Returns:
+        what each layer that is left has for attention, for the table.
 
     Raises:
         UserError: as ``replace_attention``.
     """
-    replace_attention(suffix.layers, suffix.family, dim, config)
-    if suffix.final_norm is not None:
-        suffix.final_norm.requires_grad_(config.trainable == "layer")
+    suffix.requires_grad_(config.trainable == "suffix")
+    kinds = [config.mixer if i in replaced else "attention" for i in range(len(suffix.layers))]
+    if config.mixer == DROP:
+        suffix.layers = nn.ModuleList(layer for i, layer in enumerate(suffix.layers) if i not in replaced)
+        kinds = [kind for kind in kinds if kind != DROP]
+    else:
+        replace_attention([suffix.layers[i] for i in replaced], suffix.family, dim, config)
+    if suffix.final_norm is not None and replaced:
+        suffix.final_norm.requires_grad_(config.trainable != "mixer")
+    if suffix.shared is not None:
+        suffix.shared.requires_grad_(False)
+    return tuple(kinds)
 
 
 def describe_prefix(prefix: FrozenPrefix) -> tuple[LayerRow, ...]:
@@ -103,9 +123,14 @@ def describe_prefix(prefix: FrozenPrefix) -> tuple[LayerRow, ...]:
     return tuple(rows)
 
 
-def describe_suffix(suffix: TrainableSuffix, num_below: int, mixer: str) -> tuple[LayerRow, ...]:
-    """The rows of a suffix above ``num_below`` layers, after surgery."""
-    rows = [describe_part(f"layer {i}", mixer, layer) for i, layer in enumerate(suffix.layers, num_below + 1)]
+def describe_suffix(suffix: TrainableSuffix, num_below: int, kinds: Iterable[str]) -> tuple[LayerRow, ...]:
+    """The rows of a suffix above ``num_below`` layers, after ``prepare_suffix``, which gives the kinds."""
+    rows = [
+        describe_part(f"layer {i}", kind, layer)
+        for i, (layer, kind) in enumerate(zip(suffix.layers, kinds, strict=True), num_below + 1)
+    ]
+    if suffix.shared is not None:
+        rows.append(describe_part("shared", "position bias", suffix.shared))
     if suffix.final_norm is not None:
         rows.append(describe_part("final norm", "layer norm", suffix.final_norm))
     return tuple(rows)

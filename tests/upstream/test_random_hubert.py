@@ -12,21 +12,20 @@ SMALL = ["--num_layers", "2", "--dim", "32", "--heads", "2", "--conv_dim", "16"]
 
 def test_it_writes_an_upstream_that_s3prl_loads_and_describes_it(tmp_path, capsys):
     main(["--out", str(tmp_path / "up"), *SMALL])
-    expert, family = load_upstream("hf_hubert_custom", str(tmp_path / "up"))
+    expert, checkpoint = load_upstream(str(tmp_path / "up"))
+    family = checkpoint.family
+    assert family.name == "hf_hubert"
     assert len(family.encoder(expert).layers) == 2 and family.dim(expert) == 32
     assert describe_upstream(str(tmp_path / "up")).startswith("random upstream: HuBERT with random weights")
     assert "never trained on speech" in capsys.readouterr().out
-    assert describe_upstream(str(tmp_path)) is None and describe_upstream(None) is None
+    assert describe_upstream(str(tmp_path)) is None and describe_upstream("xls_r_300m") is None
 
 
 def test_the_seed_decides_the_weights(tmp_path):
     def weights(out: str, seed: str) -> torch.Tensor:
         main(["--out", str(tmp_path / out), "--seed", seed, *SMALL])
-        return (
-            load_upstream("hf_hubert_custom", str(tmp_path / out))[0]
-            .model.encoder.layers[0]
-            .attention.q_proj.weight
-        )
+        expert, _ = load_upstream(str(tmp_path / out))
+        return expert.model.encoder.layers[0].attention.q_proj.weight
 
     assert torch.equal(weights("a", "3"), weights("b", "3"))
     assert not torch.equal(weights("a", "3"), weights("c", "4"))
@@ -37,7 +36,7 @@ def test_a_directory_left_half_written_is_written_again(tmp_path):
     (tmp_path / "up" / "model.safetensors").unlink()
     (tmp_path / "up" / "preprocessor_config.json").unlink()
     main(["--out", str(tmp_path / "up"), *SMALL])
-    load_upstream("hf_hubert_custom", str(tmp_path / "up"))
+    load_upstream(str(tmp_path / "up"))
 
 
 def test_it_does_not_overwrite_other_things(tmp_path, capsys):

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from espnet_wsm.errors import UserError
-from espnet_wsm.upstream import WsmConfig, cut_upstream, identify_upstream, load_upstream
-from espnet_wsm.upstream.identity import digest_checkpoint
+from espnet_wsm.upstream import WsmConfig, find_checkpoint, load_upstream, prepare_suffix
 from espnet_wsm.upstream.stored_cut import (
     check_cut,
+    cut_of,
     describe_key,
     find_cut,
     load_prefix,
@@ -22,16 +22,21 @@ from espnet_wsm.upstream.stored_cut import (
 from espnet_wsm.upstream.surgery import describe_prefix
 
 
-@pytest.mark.parametrize("num_replaced", [1, 3])
+@pytest.mark.parametrize(
+    "conf",
+    [{"num_replaced": 1}, {"num_replaced": 3, "exact_padding": False}, {"layers": [2]}],
+    ids=["one layer", "all layers, inexact padding", "the layer below the last"],
+)
 def test_prefix_and_suffix_come_back_as_they_were(
-    upstream_path, family_name, pre_norm, wavs, tmp_path, num_replaced
+    upstream_path, family_name, pre_norm, wavs, tmp_path, conf
 ):
-    name, path = upstream_path(family_name, pre_norm)
-    config = WsmConfig(name, path, num_replaced=num_replaced)
-    prefix, suffix = cut_upstream(*load_upstream(name, path), num_replaced)
+    config = WsmConfig(upstream_path(family_name, pre_norm), **conf)
+    expert, checkpoint = load_upstream(config.upstream)
+    prefix, suffix = cut_of(expert, checkpoint.family, config)
     cut = store_cut(tmp_path / "cut", config)
     assert read_cut(tmp_path / "cut") == cut == check_cut(tmp_path / "cut", config)
-    assert cut.below == describe_prefix(prefix) and cut.depends_on_padding == (not pre_norm)
+    assert cut.below == describe_prefix(prefix) and cut.num_above == len(suffix.layers)
+    assert cut.depends_on_padding == (not pre_norm and not config.exact_padding)
     hidden, mask = prefix(wavs)
     stored = load_suffix(tmp_path / "cut", cut)
     assert torch.equal(stored(hidden, mask), suffix.eval()(hidden, mask))
@@ -46,70 +51,87 @@ def test_prefix_and_suffix_come_back_as_they_were(
     assert torch.equal(*outs) and not torch.equal(outs[0], suffix.eval()(hidden, mask))
 
 
+def test_a_cut_above_all_layers_leaves_nothing_to_store(upstream_path, family_name, pre_norm, wavs, tmp_path):
+    config = WsmConfig(upstream_path(family_name, pre_norm), num_replaced=0)
+    cut = store_cut(tmp_path, config)
+    hidden, mask = load_prefix(tmp_path)(wavs)
+    suffix = load_suffix(tmp_path, cut)
+    assert cut.num_above == 0 and prepare_suffix(suffix, (), cut.dim, config) == ()
+    # Left is the final norm of upstreams that have one, frozen.
+    assert len(list(suffix.parameters())) == (2 if pre_norm else 0)
+    assert not any(parameter.requires_grad for parameter in suffix.parameters())
+    assert torch.equal(suffix(hidden, mask), hidden) != pre_norm
+
+
 def test_loading_takes_no_random_numbers(upstream_path, family_name, tmp_path):
     """New blocks start the same whether the upstream was loaded or its stored suffix."""
-    name, path = upstream_path(family_name, True)
-    cut = store_cut(tmp_path, WsmConfig(name, path))
+    path = upstream_path(family_name, True)
+    cut = store_cut(tmp_path, WsmConfig(path))
     torch.manual_seed(3)
     expected = torch.rand(4)
-    for load in (lambda: load_upstream(name, path), lambda: load_suffix(tmp_path, cut)):
+    for load in (lambda: load_upstream(path), lambda: load_suffix(tmp_path, cut)):
         torch.manual_seed(3)
         load()
         assert torch.equal(torch.rand(4), expected)
 
 
+def digest(path: Path | str) -> str:
+    return find_checkpoint(str(path)).digest
+
+
 def test_the_digest_follows_the_model_and_nothing_else(upstream_path, tmp_path):
-    _, path = upstream_path("hf_hubert", True)
+    path = upstream_path("hf_hubert", True)
     folder = tmp_path / "copy"
     shutil.copytree(path, folder)
-    digest = digest_checkpoint(folder)
-    assert digest == digest_checkpoint(Path(path)) and len(digest) == 32
+    before = digest(folder)
+    assert before == digest(path) and len(before) == 32
     (folder / "README.md").write_text("a model card")
-    assert digest_checkpoint(folder) == digest
+    assert digest(folder) == before
     config = (folder / "config.json").read_text()
     (folder / "config.json").write_text(config.replace('"hidden_dropout": 0.1', '"hidden_dropout": 0.2'))
-    assert digest_checkpoint(folder) != digest
-    _, file = upstream_path("wav2vec2", True)
+    assert digest(folder) != before
+    file = upstream_path("wav2vec2", True)
     shutil.copy(file, tmp_path / "renamed.pt")
-    assert digest_checkpoint(Path(file)) == digest_checkpoint(tmp_path / "renamed.pt")
-    with pytest.raises(UserError, match="upstream path nowhere does not exist"):
-        digest_checkpoint(Path("nowhere"))
+    assert digest(file) == digest(tmp_path / "renamed.pt")
 
 
-def test_an_upstream_without_a_path_is_known_by_its_weights(upstream_path):
-    name, path = upstream_path("wav2vec2", True)
-    expert, _ = load_upstream(name, path)
-    digest = identify_upstream("wav2vec2", None, expert).digest
-    assert identify_upstream("wav2vec2", None, load_upstream(name, path)[0]).digest == digest
-    with torch.no_grad():
-        next(expert.parameters()).view(-1)[0] += 1
-    assert identify_upstream("wav2vec2", None, expert).digest != digest
+def test_the_digest_follows_the_weights(upstream_path, tmp_path):
+    file = Path(shutil.copy(upstream_path("wav2vec2", True), tmp_path / "changed.pt"))
+    before = digest(file)
+    state = torch.load(file)
+    next(iter(state["model_weight"].values())).view(-1)[0] += 1
+    torch.save(state, file)
+    assert digest(file) != before
 
 
 def test_the_key_and_the_name_follow_what_the_features_depend_on(upstream_path):
-    name, path = upstream_path("hf_hubert", True)
-    config = WsmConfig(name, path)
+    path = upstream_path("hf_hubert", True)
+    config = WsmConfig(path)
     for changed in (
-        WsmConfig(name, path, num_replaced=1),
-        WsmConfig(name, path, prefix_dtype="bfloat16"),
-        WsmConfig(*upstream_path("hf_wav2vec2", True)),
+        WsmConfig(path, num_replaced=1),
+        WsmConfig(path, layers=[3]),
+        WsmConfig(path, layers=[1, 3]),
+        WsmConfig(path, prefix_dtype="bfloat16"),
+        WsmConfig(upstream_path("hf_wav2vec2", True)),
     ):
         assert describe_key(changed) != describe_key(config)
         assert name_cut(changed, "float16") != name_cut(config, "float16")
-    same = WsmConfig(name, path, mixer="sm", window=3, width=8, trainable="mixer", dropout=0.3)
+    same = WsmConfig(path, mixer="sm", window=3, width=8, trainable="mixer", dropout=0.3)
     assert describe_key(same) == describe_key(config)
     assert name_cut(config, "float16") != name_cut(config, "float32")
+    above = [WsmConfig(path, layers=layers, mixer="drop") for layers in ([1, 3], [2, 1])]  # one cut
+    assert describe_key(above[0]) == describe_key(above[1])
 
 
 def test_what_is_missing_or_damaged_is_named(upstream_path, tmp_path):
-    config = WsmConfig(*upstream_path("hf_hubert", True))
+    config = WsmConfig(upstream_path("hf_hubert", True))
     with pytest.raises(UserError, match="it holds none at all"):
         find_cut(tmp_path, config, "float16")
     folder = tmp_path / name_cut(config, "float16")
     cut = store_cut(folder, config)
     assert find_cut(tmp_path, config, "float16") == folder
     with pytest.raises(UserError, match="layers above the cut: stored '2', now '1'"):
-        find_cut(tmp_path, WsmConfig(config.upstream, config.path, num_replaced=1), "float16")
+        find_cut(tmp_path, WsmConfig(config.upstream, num_replaced=1), "float16")
     weights = folder / "suffix.safetensors"
     weights.write_bytes(weights.read_bytes()[:-10])
     with pytest.raises(UserError, match=r"suffix.safetensors is damaged .*: delete .* and run stage 2 again"):

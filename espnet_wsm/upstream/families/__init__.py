@@ -1,31 +1,158 @@
-"""One contract per family of upstreams, and the table that finds it."""
+"""One contract per family of upstreams, and two tables: what is supported, what is refused and why."""
 
 from fnmatch import fnmatchcase
 
 from espnet_wsm.errors import UserError
-from espnet_wsm.upstream.families.contract import FamilyContract
-from espnet_wsm.upstream.families.hf import HfFamily
-from espnet_wsm.upstream.families.native import NativeFamily
+from espnet_wsm.upstream.families.contract import FamilyContract, FileFamily
+from espnet_wsm.upstream.families.distiller import DistillerFamily
+from espnet_wsm.upstream.families.fairseq import FairseqFamily
+from espnet_wsm.upstream.families.hf import GENERIC, HfFamily
+from espnet_wsm.upstream.families.hf_bert import HfBertFamily
+from espnet_wsm.upstream.families.hf_wavlm import HfWavlmFamily
+from espnet_wsm.upstream.families.torchaudio import TorchaudioFamily
+from espnet_wsm.upstream.families.wavlm import WavlmFamily
+
+BASE, LARGE = "post-norm, group norm", "pre-norm, layer norm"
 
 FAMILIES: tuple[FamilyContract, ...] = (
-    HfFamily("hf_hubert", ("hf_hubert_custom",), model_type="hubert"),
-    HfFamily("hf_wav2vec2", ("hf_wav2vec2_custom",), model_type="wav2vec2"),
-    NativeFamily("hubert", ("hubert", "hubert_*")),
-    NativeFamily("wav2vec2", ("wav2vec2", "wav2vec2_*", "xlsr_53", "xls_r_*")),
+    FairseqFamily(
+        "wav2vec2",
+        ("wav2vec2", "wav2vec2_*", "xlsr_53", "xls_r_*"),
+        "wav2vec2_local",
+        (BASE, LARGE),
+        mark=lambda content: "dictionaries_symbols" not in content and "_ema" not in content["model_weight"],
+    ),
+    FairseqFamily(
+        "hubert",
+        ("hubert", "hubert_*", "contentvec", "contentvec_*", "mhubert_*", "ms_hubert"),
+        "hubert_local",
+        (BASE, LARGE),
+        mark=lambda content: "dictionaries_symbols" in content,
+        masks_always=True,
+    ),
+    FairseqFamily(
+        "data2vec",
+        ("data2vec", "data2vec_*"),
+        "data2vec_local",
+        ("post-norm, layer norm",),
+        mark=lambda content: "_ema" in content["model_weight"],
+    ),
+    DistillerFamily(
+        "distiller",
+        ("distilhubert", "distilhubert_*", "distiller_*"),
+        "distiller_local",
+        (BASE,),
+        mark=lambda content: True,
+        masks_always=True,
+    ),
+    WavlmFamily(
+        "wavlm",
+        ("wavlm", "wavlm_*"),
+        "wavlm_local",
+        (BASE, LARGE),
+        mark=lambda content: bool(content["cfg"].get("relative_position_embedding")),
+        masks_always=True,
+    ),
+    WavlmFamily(
+        "unispeech_sat",
+        ("unispeech_sat", "unispeech_sat_*"),
+        "unispeech_sat_local",
+        (BASE, LARGE),
+        mark=lambda content: not content["cfg"].get("relative_position_embedding"),
+        masks_always=True,
+    ),
+    TorchaudioFamily(
+        "espnet_hubert", ("espnet_hubert_*", "cvhubert", "wavlablm_*"), "espnet_hubert_custom", (BASE, LARGE)
+    ),
+    HfFamily("hf_hubert", ("hf_hubert_custom",), "hf_hubert_custom", (BASE, LARGE), ("hubert",)),
+    HfFamily(
+        "hf_wav2vec2",
+        ("hf_wav2vec2_custom",),
+        "hf_wav2vec2_custom",
+        (BASE, LARGE, "with MMS adapters, pre-norm, layer norm"),
+        ("wav2vec2",),
+    ),
+    HfWavlmFamily("hf_wavlm", (GENERIC,), GENERIC, (BASE, LARGE), ("wavlm",)),
+    HfFamily(
+        "hf_generic",
+        (GENERIC,),
+        GENERIC,
+        (
+            "data2vec-audio, post-norm, layer norm",
+            "unispeech, pre-norm, layer norm",
+            "unispeech-sat, post-norm, group norm",
+        ),
+        ("data2vec-audio", "unispeech", "unispeech-sat"),
+    ),
+    HfBertFamily("hf_wav2vec2_bert", (GENERIC,), GENERIC, ("layer norm",), ("wav2vec2-bert",)),
 )
+
+# S3PRL names and transformers' model types that are refused, with the reason; the first that matches counts.
+REFUSED: dict[str, str] = {
+    "wav2vec2_conformer*": "the convolution in each of its conformer layers looks into the padding, and its "
+    "batch norm would train on the padding too",
+    "wav2vec2-conformer": "the convolution in each of its conformer layers looks into the padding, and its "
+    "batch norm would train on the padding too",
+    "multires_hubert*": "its layers run at several frame rates, so there are no last k layers to cut off",
+    "lighthubert*": "it is a supernet whose layers change their sizes",
+    "sew*": "it squeezes time inside the encoder",
+    "mctct": "it is trained for recognition, on log-mel frames",
+    "whisper": "its encoder reads 30 s windows of log-mel",
+    "seamless*": "it is a translation model",
+    "mae_ast*": "its layers see patches of a spectrogram, not frames",
+    "ssast*": "its layers see patches of a spectrogram, not frames",
+    "ast": "its layers see patches of a spectrogram, not frames",
+    "passt*": "its layers see patches of a spectrogram, not frames",
+    "audio_albert*": "it reads log-mel through S3PRL's own older transformer, whose layers have another form",
+    "mockingjay*": "it reads log-mel through S3PRL's own older transformer, whose layers have another form",
+    "tera*": "it reads log-mel through S3PRL's own older transformer, whose layers have another form",
+    "mos_*": "it predicts a score of quality",
+    "discretebert": "it attends to discrete codes, not to frames of a waveform",
+    "vq_wav2vec_kmeans_roberta": "it attends to discrete codes, not to frames of a waveform",
+    "*": "it is no transformer over frames of a waveform",
+}
+
+
+def list_supported() -> str:
+    """The S3PRL names that are supported, for messages."""
+    names = dict.fromkeys(name for family in FAMILIES for name in family.upstreams if name != GENERIC)
+    types = ", ".join(t for family in FAMILIES for t in getattr(family, "model_types", ()))
+    return f"{', '.join(names)}; directories of transformers models: {types}"
+
+
+def find_reason(name: str) -> str:
+    """Why a name that no family supports is refused."""
+    return next(reason for pattern, reason in REFUSED.items() if fnmatchcase(name, pattern))
+
+
+def is_name(upstream: str) -> bool:
+    """Whether it is S3PRL's name of a supported upstream, not a path."""
+    return any(fnmatchcase(upstream, pattern) for family in FAMILIES for pattern in family.upstreams)
 
 
 def find_family(upstream: str) -> FamilyContract:
     """The contract for an S3PRL upstream name.
 
     Raises:
-        UserError: no family supports the name; lists those that are supported.
+        UserError: no family supports the name; says why and lists those that are supported.
     """
+    for pattern, reason in REFUSED.items():
+        if pattern != "*" and fnmatchcase(upstream, pattern):
+            raise UserError(f"upstream {upstream} is not supported: {reason}. Supported: {list_supported()}")
     for family in FAMILIES:
         if any(fnmatchcase(upstream, pattern) for pattern in family.upstreams):
             return family
-    known = ", ".join(pattern for family in FAMILIES for pattern in family.upstreams)
-    raise UserError(f"upstream {upstream!r} is not supported; S3PRL names that are: {known}")
+    raise UserError(f"upstream {upstream} is not supported: {REFUSED['*']}. Supported: {list_supported()}")
 
 
-__all__ = ["FAMILIES", "FamilyContract", "find_family"]
+__all__ = [
+    "FAMILIES",
+    "GENERIC",
+    "REFUSED",
+    "FamilyContract",
+    "FileFamily",
+    "find_family",
+    "find_reason",
+    "is_name",
+    "list_supported",
+]

@@ -1,4 +1,4 @@
-"""Hugging Face wav2vec 2.0 and HuBERT behind S3PRL's ``hf_*_custom``: batch first, masks in three shapes."""
+"""Speech encoders of transformers that read waveforms: batch first, masks in three shapes."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -10,9 +10,27 @@ import torch
 from torch import Tensor, nn
 
 from espnet_wsm.errors import UserError
-from espnet_wsm.upstream.families.contract import FamilyContract, pad_waveforms
+from espnet_wsm.upstream.families.contract import (
+    DIRECTORY_FORM,
+    FamilyContract,
+    Waveforms,
+    mark_valid,
+    refuse_missing,
+)
 
-WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
+# The name for models that S3PRL has no wrapper for; S3PRL's own names end the same way.
+GENERIC = "hf_custom"
+
+
+class HfExpert(nn.Module):
+    """Model and feature extractor of a directory, under the names that S3PRL's ``hf_*`` experts give them."""
+
+    def __init__(self, directory: Path):
+        super().__init__()
+        from transformers import AutoFeatureExtractor, AutoModel
+
+        self.extracter = AutoFeatureExtractor.from_pretrained(directory, local_files_only=True)
+        self.model = AutoModel.from_pretrained(directory, local_files_only=True)
 
 
 class HfMixer(nn.Module):
@@ -26,10 +44,10 @@ class HfMixer(nn.Module):
         self, hidden_states: Tensor, attention_mask: Tensor | None = None, **_unused: Any
     ) -> tuple[Tensor, None]:
         """``hidden_states`` (B, T, D); ``attention_mask`` (B, T), (B, 1, T, T) or None."""
-        return self.mixer(hidden_states, _padding_mask(attention_mask)), None
+        return self.mixer(hidden_states, read_padding_mask(attention_mask)), None
 
 
-def _padding_mask(attention_mask: Tensor | None) -> Tensor | None:
+def read_padding_mask(attention_mask: Tensor | None) -> Tensor | None:
     """(B, T) True = padded from (B, T) True = valid, or (B, 1, T, T) bool (SDPA) or additive (eager)."""
     if attention_mask is None:
         return None
@@ -42,42 +60,30 @@ def _padding_mask(attention_mask: Tensor | None) -> Tensor | None:
 
 @dataclass(frozen=True)
 class HfFamily(FamilyContract):
-    """``hf_hubert_custom`` and ``hf_wav2vec2_custom``.
+    """``hf_hubert_custom``, ``hf_wav2vec2_custom`` and models with the same module tree.
 
     Args:
-        model_type: the value that ``config.json`` has to hold.
+        model_types: the values of ``model_type`` in ``config.json``.
     """
 
-    model_type: str
+    model_types: tuple[str, ...]
 
-    @property
-    def attention(self) -> str:
-        return "attention"
+    form = DIRECTORY_FORM
+    attention = "attention"
 
-    def check_path(self, path: Path) -> None:
-        if not path.is_dir():
+    def load(self, files: tuple[Path, ...]) -> nn.Module:
+        directory = files[0].parent
+        # Without the file S3PRL would go and ask the model hub for another model's.
+        if not (directory / "preprocessor_config.json").is_file():
             raise UserError(
-                f"{path} is not a checkpoint of {self.name}: expected a directory written by save_pretrained"
+                f"{directory} has no preprocessor_config.json; write both the model and its feature "
+                "extractor there with save_pretrained"
             )
-        # Without the second file S3PRL would go and ask the model hub for another model's.
-        for name in ("config.json", "preprocessor_config.json"):
-            if not (path / name).is_file():
-                raise UserError(
-                    f"{path} is not a checkpoint of {self.name}: it has no {name}; write both the model and "
-                    "its Wav2Vec2FeatureExtractor there with save_pretrained"
-                )
-        if not any((path / name).is_file() for name in WEIGHT_FILES):
-            raise UserError(
-                f"{path} is not a checkpoint of {self.name}: it has no {' or '.join(WEIGHT_FILES)}"
-            )
-        try:
-            found = json.loads((path / "config.json").read_text(encoding="utf-8")).get("model_type")
-        except (ValueError, AttributeError) as error:
-            raise UserError(f"{path / 'config.json'} is not a JSON object: {error}") from error
-        if found != self.model_type:
-            raise UserError(
-                f"{path} holds a {found} model, but {self.upstreams[0]} needs a {self.model_type} one"
-            )
+        if self.loader == GENERIC:
+            return HfExpert(directory)
+        from s3prl import hub
+
+        return getattr(hub, self.loader)(ckpt=str(directory))
 
     def check_expert(self, expert: nn.Module) -> None:
         if getattr(expert.model, "adapter", None) is not None:
@@ -85,15 +91,73 @@ class HfFamily(FamilyContract):
                 f"{self.name} models with add_adapter are not supported: the adapter shortens time"
             )
 
-    def check_weights(self, expert: nn.Module, path: Path) -> None:
+    def check_weights(self, expert: nn.Module, files: tuple[Path, ...]) -> None:
         # transformers only logs what it did not find and leaves it random, so it is asked a second time.
-        _, info = type(expert.model).from_pretrained(path, output_loading_info=True)
-        missing = sorted(set(info["missing_keys"]) - {"masked_spec_embed"})  # used in pre-training alone
-        if missing:
-            raise UserError(
-                f"{path} is not a complete checkpoint of {self.name}: {len(missing)} weights are missing, "
-                f"the first is {missing[0]}"
-            )
+        directory = files[0].parent
+        _, info = type(expert.model).from_pretrained(
+            directory, output_loading_info=True, local_files_only=True
+        )
+        missing = set(info["missing_keys"]) - {"masked_spec_embed"}  # used in pre-training alone
+        refuse_missing(self, directory, sorted(missing))
+
+    def convolutions(self, expert: nn.Module) -> list[nn.Conv1d]:
+        return [block.conv for block in expert.model.feature_extractor.conv_layers]
+
+    def position_convolutions(self, expert: nn.Module) -> Iterable[nn.Module]:
+        return getattr(expert.model.encoder.pos_conv_embed, "layers", ())
+
+    def dim(self, expert: nn.Module) -> int:
+        return expert.model.config.hidden_size
+
+    def has_final_norm(self, expert: nn.Module) -> bool:
+        return getattr(expert.model.config, "do_stable_layer_norm", False)
+
+    def encode(self, expert: nn.Module, wavs: list[Tensor]) -> tuple[Tensor, Tensor | None]:
+        # As S3PRL's experts, but for two things: output_hidden_states would keep all L + 1 of them, and the
+        # feature extractor works in numpy, so that every utterance would travel to the CPU and back.
+        batch = Waveforms.pad(wavs)
+        valid = mark_valid(batch.lengths, batch.padded.size(1), batch.padded.device)
+        padded = _normalise(batch.padded, valid) if expert.extracter.do_normalize else batch.padded
+        dtype = next(expert.model.parameters()).dtype
+        hidden = expert.model(padded.to(dtype), attention_mask=valid.to(torch.int32)).last_hidden_state
+        frames = self.count_frames(expert, batch.lengths)
+        if min(frames) == hidden.size(1):
+            return hidden, None
+        return hidden, ~mark_valid(frames, hidden.size(1), hidden.device)
+
+    def adapt(self, mixer: nn.Module) -> nn.Module:
+        return HfMixer(mixer)
+
+    def run_layers(
+        self,
+        layers: Iterable[nn.Module],
+        x: Tensor,
+        padding_mask: Tensor | None,
+        shared: nn.Module | None = None,
+        on_input: Callable[[Tensor], None] | None = None,
+    ) -> Tensor:
+        valid = None if padding_mask is None else ~padding_mask
+        for layer in layers:
+            if on_input is not None:
+                on_input(x)
+            # The mask of attention is (B, 1, T, T): only built for layers that attend.
+            mixes = isinstance(getattr(layer, self.attention), HfMixer)
+            mask = valid if mixes else self.mask_attention(getattr(layer, self.attention), x, valid)
+            x = layer(x, attention_mask=mask, **self.mask_convolution(valid))
+        return x
+
+    def mask_attention(self, attention: nn.Module, x: Tensor, valid: Tensor | None) -> Tensor | None:
+        """The mask that this attention takes, from (B, T) True = valid."""
+        from transformers.masking_utils import create_bidirectional_mask
+
+        if valid is None:
+            valid = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
+        config = next(m.config for m in attention.modules() if hasattr(m, "config"))
+        return create_bidirectional_mask(config=config, inputs_embeds=x, attention_mask=valid)
+
+    def mask_convolution(self, valid: Tensor | None) -> dict[str, Any]:
+        """Further arguments of a layer."""
+        return {}
 
     def describe_layers(self, expert: nn.Module) -> dict[str, Any]:
         config = expert.model.config
@@ -103,53 +167,24 @@ class HfFamily(FamilyContract):
         from transformers import AutoConfig, AutoModel
 
         config = AutoConfig.for_model(**description["config"])
-        config.num_hidden_layers = count
+        config.num_hidden_layers = max(count, 1)
         with torch.device("meta"):  # the layers below the transformer are built as well, but take no memory
             model = AutoModel.from_config(config, attn_implementation=description["attn_implementation"])
-        return model.encoder.layers.to_empty(device="cpu")
+        return model.encoder.layers[:count].to_empty(device="cpu")
 
-    def dim(self, expert: nn.Module) -> int:
-        return expert.model.config.hidden_size
 
-    def has_final_norm(self, expert: nn.Module) -> bool:
-        return expert.model.config.do_stable_layer_norm
+def read_model_type(directory: Path) -> str:
+    """``model_type`` of a directory's ``config.json``.
 
-    def adapt(self, mixer: nn.Module) -> nn.Module:
-        return HfMixer(mixer)
-
-    def release(self, expert: nn.Module) -> None:
-        """Nothing to drop: no hooks, no pre-training heads."""
-
-    def run(self, expert: nn.Module, wavs: list[Tensor]) -> None:
-        # As S3PRL's expert, but for two things: output_hidden_states would keep all L + 1 of them, and the
-        # feature extractor works in numpy, so that every utterance would travel to the CPU and back.
-        padded, valid = pad_waveforms(wavs)
-        if expert.extracter.do_normalize:
-            padded = _normalise(padded, valid)
-        weight = next(expert.model.parameters())
-        expert.model(padded.to(weight.dtype), attention_mask=valid.to(torch.int32))
-
-    def read_encoder_call(self, kwargs: dict[str, Any], output: Any) -> tuple[Tensor, Tensor | None]:
-        return output.last_hidden_state, _padding_mask(kwargs["attention_mask"])
-
-    def read_layer_input(self, args: tuple[Any, ...]) -> Tensor:
-        return args[0]
-
-    def run_layers(
-        self,
-        layers: Iterable[nn.Module],
-        x: Tensor,
-        padding_mask: Tensor | None,
-        on_input: Callable[[Tensor], None] | None = None,
-    ) -> Tensor:
-        valid = None if padding_mask is None else ~padding_mask
-        for layer in layers:
-            if on_input is not None:
-                on_input(x)
-            # The mask of attention is (B, 1, T, T): only built for layers that attend.
-            mask = valid if isinstance(layer.attention, HfMixer) else _attention_mask(layer, x, valid)
-            x = layer(x, attention_mask=mask)
-        return x
+    Raises:
+        UserError: the file is not what transformers writes.
+    """
+    path = directory / "config.json"
+    try:
+        model_type = json.loads(path.read_text(encoding="utf-8"))["model_type"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is not a transformers configuration with a model_type: {error!r}") from error
+    return str(model_type)
 
 
 def _normalise(padded: Tensor, valid: Tensor) -> Tensor:
@@ -164,11 +199,3 @@ def _normalise(padded: Tensor, valid: Tensor) -> Tensor:
     centred = (wide - mean).masked_fill(~valid, 0.0)
     variance = centred.square().sum(dim=1, keepdim=True) / count
     return (centred / (variance + 1e-7).sqrt()).to(padded.dtype)
-
-
-def _attention_mask(layer: nn.Module, x: Tensor, valid: Tensor | None) -> Tensor | None:
-    from transformers.masking_utils import create_bidirectional_mask
-
-    if valid is None:
-        valid = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
-    return create_bidirectional_mask(config=layer.attention.config, inputs_embeds=x, attention_mask=valid)

@@ -1,0 +1,35 @@
+"""Fetch an upstream into a folder, for machines without network."""
+
+import argparse
+from pathlib import Path
+
+from espnet_wsm.errors import report_user_errors
+
+
+@report_user_errors
+def main(argv: list[str] | None = None) -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "name",
+        metavar="NAME",
+        help="S3PRL's name (xls_r_300m, wavlm_large, ...) or a Hugging Face id (facebook/mms-300m)",
+    )
+    parser.add_argument("--to", type=Path, metavar="DIR", help="folder (default: downloads/NAME)")
+    parser.add_argument(
+        "--trust", action="store_true", help="accept a checkpoint that can run code when it is loaded"
+    )
+    args = parser.parse_args(argv)
+
+    from tqdm import tqdm
+
+    from espnet_wsm.upstream.fetch import fetch_upstream, read_record
+
+    directory = args.to or Path("downloads") / args.name.replace("/", "_")
+    fetch_upstream(args.name, directory, args.trust)
+    size = sum((directory / file).stat().st_size for file in read_record(directory)["files"])
+    print(f"{directory}: {args.name}, {tqdm.format_sizeof(size)}B; use it with --upstream {directory}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,256 @@
+"""Which upstream is meant, which files is it, and are they here? Answered without loading it, and offline."""
+
+import functools
+import hashlib
+import pickle
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from espnet_wsm.errors import UserError
+from espnet_wsm.upstream.families import (
+    FAMILIES,
+    GENERIC,
+    FamilyContract,
+    FileFamily,
+    find_family,
+    find_reason,
+    list_supported,
+)
+from espnet_wsm.upstream.families.hf import read_model_type
+from espnet_wsm.upstream.fetch import PATH_SUFFIXES, RECORD_FILE, find_stored, read_record
+
+# What defines a model in a directory of transformers; a README or our description does not.
+MODEL_FILES = (
+    "config.json",
+    "preprocessor_config.json",
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "*.bin",
+)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """An upstream on this machine.
+
+    Args:
+        name: S3PRL's name of the upstream, or of its loader for a checkpoint of one's own.
+        family: its contract.
+        files: that make the model.
+    """
+
+    name: str
+    family: FamilyContract
+    files: tuple[Path, ...]
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """SHA-256 of the files, 32 digits. One file may be renamed; of several the names count."""
+        digest = hashlib.sha256()
+        for file in self.files:
+            stat = file.stat()
+            digest.update(f"{file.name if len(self.files) > 1 else ''}:{stat.st_size}:".encode())
+            digest.update(_digest_file(file, stat.st_size, stat.st_mtime_ns))
+        return digest.hexdigest()[:32]
+
+    @property
+    def place(self) -> Path:
+        """The file, or the directory of several."""
+        return self.files[0] if len(self.files) == 1 else self.files[0].parent
+
+    def __str__(self) -> str:
+        return f"{self.name} (digest {self.digest[:12]})"
+
+
+@functools.lru_cache(maxsize=64)  # a gigabyte takes a second, and is asked for several times
+def _digest_file(file: Path, _size: int, _mtime_ns: int) -> bytes:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").digest()
+
+
+def find_checkpoint(upstream: str, trust: bool = False) -> Checkpoint:
+    """The checkpoint that a name or a path stands for. Nothing is downloaded.
+
+    Args:
+        upstream: a file or a directory; or S3PRL's name of an upstream that S3PRL has downloaded before.
+        trust: whether a file may be opened in a way that can run code from it.
+
+    Raises:
+        UserError: it is not here (with the command that fetches it), not supported, or not a checkpoint.
+    """
+    path = Path(upstream)
+    if path.is_dir():
+        return _find_in_directory(path, trust)
+    if path.is_file():
+        return _find_file(path, trust)
+    if "/" in upstream or "\\" in upstream or path.suffix:
+        remedy = ""
+        if upstream.count("/") == 1 and not upstream.startswith((".", "/")):
+            remedy = f"; if it is an id of the Hugging Face hub: {_fetch_command(upstream)}"
+        raise UserError(f"upstream {upstream} is neither a file nor a directory{remedy}")
+    return _find_named(upstream)
+
+
+def _find_named(name: str) -> Checkpoint:
+    family = find_family(name)
+    if name.endswith(PATH_SUFFIXES):
+        raise UserError(
+            f"{name} is a loader for a checkpoint of yours: give the path of the checkpoint as the upstream, "
+            f"{family.form}"
+        )
+    files = find_stored(name)
+    if not all(file.is_file() for file in files):
+        raise UserError(f"upstream {name} is not on this machine: {_fetch_command(name)}")
+    return Checkpoint(name, family, files)
+
+
+def _fetch_command(name: str) -> str:
+    folder = f"downloads/{name.replace('/', '_')}"
+    return (
+        f"run 'python -m espnet_wsm.bin.fetch_upstream {name} --to {folder}' where there is a network, "
+        f"then give {folder} as the upstream"
+    )
+
+
+def _find_in_directory(directory: Path, trust: bool) -> Checkpoint:
+    if (directory / RECORD_FILE).is_file():
+        return _find_fetched(directory)
+    if (directory / "config.json").is_file():
+        return _find_transformers(directory)
+    if (directory / "config.yaml").is_file():
+        return _find_experiment(directory)
+    pickles = [file for file in sorted(directory.iterdir()) if file.suffix in (".pt", ".pth", ".ckpt")]
+    if len(pickles) == 1:
+        return _find_file(pickles[0], trust)
+    raise UserError(
+        f"{directory} holds no checkpoint: expected config.json (written by save_pretrained), config.yaml "
+        f"with a .pth (an ESPnet experiment), or one .pt file; found {len(pickles)} files of that kind"
+    )
+
+
+def _find_fetched(directory: Path) -> Checkpoint:
+    record = read_record(directory)
+    files = tuple(directory / file for file in record["files"])
+    for file in files:
+        if not file.is_file():
+            raise UserError(f"{file} is missing: remove {directory} and fetch {record['upstream']} again")
+    if record["upstream"] == GENERIC:
+        return _find_transformers(directory)
+    return Checkpoint(record["upstream"], find_family(record["upstream"]), files)
+
+
+def _find_transformers(directory: Path) -> Checkpoint:
+    model_type = read_model_type(directory)
+    for family in FAMILIES:
+        if model_type in getattr(family, "model_types", ()):
+            files = sorted({file for pattern in MODEL_FILES for file in directory.glob(pattern)})
+            if not any(file.suffix in (".safetensors", ".bin") for file in files):
+                raise UserError(
+                    f"{directory} is not a checkpoint of {family.name}: it has no model.safetensors or "
+                    "pytorch_model.bin"
+                )
+            return Checkpoint(family.loader, family, tuple(files))
+    raise UserError(
+        f"{directory} holds a {model_type} model, which is not supported: {find_reason(model_type)}. "
+        f"Supported: {list_supported()}"
+    )
+
+
+def _find_experiment(directory: Path) -> Checkpoint:
+    models = sorted(directory.glob("*.pth"))
+    models = [model for model in models if model.name != "checkpoint.pth"]
+    preferred = [model for model in models if model.name == "valid.loss.ave.pth"] or models
+    if len(preferred) != 1:
+        raise UserError(
+            f"{directory} holds {len(models)} .pth files beside its config.yaml: name the one that is meant"
+        )
+    return _pair_with_config(preferred[0])
+
+
+def _pair_with_config(model: Path) -> Checkpoint:
+    family = next(family for family in FAMILIES if family.name == "espnet_hubert")
+    return Checkpoint(family.loader, family, (model, model.parent / "config.yaml"))
+
+
+def _find_file(path: Path, trust: bool) -> Checkpoint:
+    if path.suffix == ".pth" and (path.parent / "config.yaml").is_file():
+        return _pair_with_config(path)
+    stat = path.stat()
+    loader = _recognise(path, trust, stat.st_size, stat.st_mtime_ns)
+    return Checkpoint(loader, find_family(loader), (path,))
+
+
+@functools.lru_cache(maxsize=64)
+def _recognise(path: Path, trust: bool, _size: int, _mtime_ns: int) -> str:
+    """S3PRL's name of the loader for a file."""
+    content = open_pickle(path, trust)
+    if not isinstance(content, Mapping):
+        raise UserError(f"{path} is not a checkpoint: it holds a {type(content).__name__}")
+    model_cfg = content.get("model_cfg") or {}
+    for refused, fits in {
+        "multires_hubert": "label_rate_ratios" in model_cfg,
+        "wav2vec2_conformer": str(model_cfg.get("layer_type")) == "conformer",
+    }.items():
+        if fits:
+            raise UserError(
+                f"{path} holds a {refused} model, which is not supported: {find_reason(refused)}. "
+                f"Supported: {list_supported()}"
+            )
+    for family in FAMILIES:
+        if isinstance(family, FileFamily) and family.recognise(content):
+            return family.loader
+    keys = ", ".join(sorted(str(key) for key in content)[:8])
+    if {"model"} <= content.keys() and ({"cfg"} <= content.keys() or {"args"} <= content.keys()):
+        raise UserError(
+            f"{path} is fairseq's own checkpoint (keys {keys}): convert it where fairseq is installed, with "
+            "'python -m s3prl.upstream.FAMILY.convert FILE --output_dir DIR', FAMILY being wav2vec2, "
+            "hubert or data2vec"
+        )
+    raise UserError(
+        f"{path} is not a checkpoint of any supported family: its keys are {keys}, expected task_cfg, "
+        "model_cfg and model_weight, or cfg and model, or Config and Distiller"
+    )
+
+
+class Distrusted(UserError):
+    """A pickle that runs code when it is loaded, and nobody has said that it may."""
+
+    def __init__(self, path: Path, error: BaseException):
+        found = re.search(r"WeightsUnpickler error:\s*(.+?)(?: by default\.|\n|$)", str(error))
+        super().__init__(
+            f"{path} can run code when it is loaded (torch: {found[1] if found else error}). If you trust "
+            "where it comes from, say so: --trust on the command line, trust: true in encoder_conf"
+        )
+
+
+def open_pickle(path: Path, trust: bool) -> Any:
+    """The content of a file that torch.save has written, weights on disk until they are used.
+
+    Raises:
+        Distrusted: it runs code, and ``trust`` is false.
+        UserError: it is damaged, or something else.
+    """
+    with path.open("rb") as file:
+        head = file.read(16)
+    is_zip = head[:4] == b"PK\x03\x04"  # the older form cannot be mapped
+    try:
+        if not is_zip and head[:1] != pickle.PROTO:
+            raise ValueError(f"it begins with {head!r}")  # torch would refuse a web page as a risky pickle
+        with warnings.catch_warnings(action="ignore"):
+            return torch.load(path, map_location="cpu", weights_only=not trust, mmap=is_zip)
+    except Exception as error:  # torch raises anything for what is not its own
+        if runs_code(error):
+            raise Distrusted(path, error) from error
+        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        raise UserError(f"{path} is damaged or not a checkpoint ({reason})") from error
+
+
+def runs_code(error: BaseException) -> bool:
+    """Whether torch refused a pickle because loading it would run code from it."""
+    return isinstance(error, pickle.UnpicklingError) and "WeightsUnpickler" in str(error)

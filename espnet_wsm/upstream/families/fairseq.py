@@ -1,0 +1,142 @@
+"""S3PRL's own wav2vec 2.0, HuBERT and data2vec (fairseq layers): time first, ``key_padding_mask``."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from espnet_wsm.errors import UserError
+from espnet_wsm.upstream.families.contract import FileFamily, Waveforms, mark_valid, refuse_layers
+
+
+class FairseqMixer(nn.Module):
+    """A mixing block behind the signature of fairseq's MultiheadAttention: (T, B, D) in, two values out."""
+
+    def __init__(self, mixer: nn.Module):
+        super().__init__()
+        self.mixer = mixer
+
+    def forward(
+        self, query: Tensor, key_padding_mask: Tensor | None = None, **_unused: Any
+    ) -> tuple[Tensor, None]:
+        """``query`` (T, B, D), ``key_padding_mask`` (B, T) True = padded; key, value and weights unused."""
+        return self.mixer(query.transpose(0, 1), key_padding_mask).transpose(0, 1), None
+
+
+@dataclass(frozen=True)
+class FairseqFamily(FileFamily):
+    """``wav2vec2*``, ``xlsr_53``, ``xls_r_*``, ``hubert*`` and ``data2vec*`` with transformer layers.
+
+    Args:
+        mark: tells from a file's content whether it is of this family.
+        masks_always: whether S3PRL hands the encoder a padding mask when nothing is padded (it decides which
+            kernel computes attention, and so the last bit of the result).
+    """
+
+    mark: Callable[[Mapping[str, Any]], bool]
+    masks_always: bool = False
+
+    attention = "self_attn"
+    calls_projections = False
+    layer_class = "TransformerSentenceEncoderLayer"
+
+    def recognise(self, checkpoint: Mapping[str, Any]) -> bool:
+        return {"task_cfg", "model_cfg", "model_weight"} <= checkpoint.keys() and self.mark(checkpoint)
+
+    def check_expert(self, expert: nn.Module) -> None:
+        refuse_layers(self, self.encoder(expert).layers[0], self.layer_class)
+        model = self.model(expert)
+        if getattr(model, "input_quantizer", None) is not None:
+            raise UserError(f"{self.name} upstreams that quantise their input are not supported")
+        if getattr(model, "crop_seq_to_multiple", 1) != 1:
+            raise UserError(f"{self.name} upstreams that crop time (crop_seq_to_multiple) are not supported")
+
+    def release(self, expert: nn.Module) -> None:
+        # Hooks stay registered on a layer that moves out of the upstream, and would keep every activation.
+        expert.remove_all_hooks()
+        if hasattr(expert.model, "remove_pretraining_modules"):
+            expert.model.remove_pretraining_modules()
+
+    def model(self, expert: nn.Module) -> nn.Module:
+        """The module that has ``feature_extractor`` and ``encoder``."""
+        return expert.model
+
+    def encoder(self, expert: nn.Module) -> nn.Module:
+        return self.model(expert).encoder
+
+    def convolutions(self, expert: nn.Module) -> list[nn.Conv1d]:
+        return [block[0] for block in self.model(expert).feature_extractor.conv_layers]
+
+    def position_convolutions(self, expert: nn.Module) -> Iterable[nn.Module]:
+        # data2vec has a stack of blocks here, the others one convolution with its activation.
+        blocks = self.encoder(expert).pos_conv
+        return blocks if isinstance(blocks[0], nn.Sequential) else ()
+
+    def dim(self, expert: nn.Module) -> int:
+        return self.encoder(expert).embedding_dim
+
+    def has_final_norm(self, expert: nn.Module) -> bool:
+        return self.encoder(expert).layer_norm_first
+
+    def normalises(self, expert: nn.Module) -> bool:
+        """Whether each waveform is brought to zero mean and unit variance first."""
+        return expert.wav_normalize if hasattr(expert, "wav_normalize") else expert.task_cfg.normalize
+
+    def embed(self, model: nn.Module, padded: Tensor) -> Tensor:
+        """(B, N) waveforms to the (B, T, D) input of the encoder."""
+        features = model.layer_norm(model.feature_extractor(padded).transpose(1, 2))
+        return features if model.post_extract_proj is None else model.post_extract_proj(features)
+
+    def encode(self, expert: nn.Module, wavs: list[Tensor]) -> tuple[Tensor, Tensor | None]:
+        # As S3PRL's experts, but for their padding mask: HuBERT and WavLM round it up by a frame, and the
+        # utterance would then see its padding.
+        if self.normalises(expert):
+            wavs = [nn.functional.layer_norm(wav, wav.shape) for wav in wavs]
+        batch = Waveforms.pad(wavs)
+        model = self.model(expert)
+        x = self.embed(model, batch.padded.to(next(model.parameters()).dtype))
+        frames = self.count_frames(expert, batch.lengths)
+        padding_mask = ~mark_valid(frames, x.size(1), x.device)
+        is_padded = min(frames) < x.size(1)
+        hidden = model.encoder(x, padding_mask if is_padded or self.masks_always else None)[0]
+        return hidden, padding_mask if is_padded else None
+
+    def read_layer_input(self, args: tuple[Any, ...]) -> Tensor:
+        return args[0].transpose(0, 1)
+
+    def adapt(self, mixer: nn.Module) -> nn.Module:
+        return FairseqMixer(mixer)
+
+    def run_layers(
+        self,
+        layers: Iterable[nn.Module],
+        x: Tensor,
+        padding_mask: Tensor | None,
+        shared: nn.Module | None = None,
+        on_input: Callable[[Tensor], None] | None = None,
+    ) -> Tensor:
+        x = x.transpose(0, 1)  # (T, B, D)
+        for layer in layers:
+            if on_input is not None:
+                on_input(x.transpose(0, 1))
+            x, _ = layer(x, self_attn_padding_mask=padding_mask)
+        return x.transpose(0, 1)  # (B, T, D)
+
+    def describe_layers(self, expert: nn.Module) -> dict[str, Any]:
+        layer = self.encoder(expert).layers[0]
+        return {
+            "embedding_dim": layer.embedding_dim,
+            "ffn_embedding_dim": layer.fc1.out_features,
+            "num_attention_heads": layer.self_attn.num_heads,
+            "dropout": layer.dropout1.p,
+            "attention_dropout": layer.self_attn.dropout_module.p,
+            "activation_dropout": layer.dropout2.p,
+            "activation_fn": layer.activation_fn.__name__,
+            "layer_norm_first": layer.layer_norm_first,
+        }
+
+    def build_layers(self, description: dict[str, Any], count: int) -> nn.ModuleList:
+        from s3prl.upstream.wav2vec2.wav2vec2_model import TransformerSentenceEncoderLayer
+
+        return nn.ModuleList(TransformerSentenceEncoderLayer(**description) for _ in range(count))

@@ -1,0 +1,66 @@
+"""wav2vec2-BERT of transformers: conformer layers over log-mel frames that its feature extractor makes."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from espnet_wsm.errors import UserError
+from espnet_wsm.upstream.families.hf import HfFamily
+
+SAMPLE_RATE = 16000
+# Shorter than two windows of 25 ms with a hop of 10 ms the extractor finds no frame at all.
+LEAST_SAMPLES = 560
+
+
+@dataclass(frozen=True)
+class HfBertFamily(HfFamily):
+    """``model_type: wav2vec2-bert`` (w2v-BERT 2.0). Its convolutions look back only and skip padding."""
+
+    attention = "self_attn"
+    projections = ("linear_q", "linear_k", "linear_v", "linear_out")
+
+    def check_expert(self, expert: nn.Module) -> None:
+        super().check_expert(expert)
+        config = expert.model.config
+        if config.position_embeddings_type not in ("relative_key", None):
+            raise UserError(
+                f"{self.name} models with position_embeddings_type {config.position_embeddings_type} are not "
+                "supported, only relative_key"
+            )
+        if expert.model.intermediate_ffn is not None:
+            raise UserError(f"{self.name} models with use_intermediate_ffn_before_adapter are not supported")
+
+    def convolutions(self, expert: nn.Module) -> list[nn.Conv1d]:
+        return []
+
+    def position_convolutions(self, expert: nn.Module) -> tuple[()]:
+        return ()
+
+    def count_frames(self, expert: nn.Module, lengths: tuple[int, ...]) -> tuple[int, ...]:
+        # Windows of 25 ms every 10 ms; two make one frame, a last odd one is dropped.
+        return tuple((1 + (max(length, LEAST_SAMPLES) - 400) // 160) // 2 for length in lengths)
+
+    def encode(self, expert: nn.Module, wavs: list[Tensor]) -> tuple[Tensor, Tensor | None]:
+        lengths = tuple(len(wav) for wav in wavs)
+        wavs = [nn.functional.pad(wav, (0, max(0, LEAST_SAMPLES - len(wav)))) for wav in wavs]
+        inputs = expert.extracter(
+            [wav.cpu().numpy() for wav in wavs],
+            sampling_rate=SAMPLE_RATE,
+            return_tensors="pt",
+            padding=True,
+            return_attention_mask=True,
+        )
+        weight = next(expert.model.parameters())
+        # An odd last window makes a frame that is masked everywhere: cut off, so that all frames count.
+        frames = self.count_frames(expert, lengths)
+        features = inputs["input_features"][:, : max(frames)].to(weight.device, weight.dtype)
+        valid = inputs["attention_mask"][:, : max(frames)].to(weight.device)
+        hidden = expert.model(features, attention_mask=valid).last_hidden_state
+        return hidden, None if min(frames) == max(frames) else ~valid.bool()
+
+    def has_final_norm(self, expert: nn.Module) -> bool:
+        return False
+
+    def mask_convolution(self, valid: Tensor | None) -> dict[str, Any]:
+        return {"conv_attention_mask": valid}

@@ -1,0 +1,74 @@
+"""WavLM of transformers: as S3PRL's, the lowest layer makes a bias by relative position for all."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from espnet_wsm.upstream.families.hf import HfFamily, read_padding_mask
+from espnet_wsm.upstream.families.wavlm import PositionBias, build_bias, make_bias, share_bias
+
+TABLE = "rel_attn_embed"
+
+
+class HfWavlmMixer(nn.Module):
+    """A mixing block behind the signature of ``WavLMAttention``: three values out, the bias handed on."""
+
+    def __init__(self, mixer: nn.Module):
+        super().__init__()
+        self.mixer = mixer
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        attention_mask: Tensor | None = None,
+        position_bias: Tensor | None = None,
+        **_unused: Any,
+    ) -> tuple[Tensor, None, Tensor | None]:
+        """``hidden_states`` (B, T, D); ``attention_mask`` (B, T) True = valid, or None."""
+        return self.mixer(hidden_states, read_padding_mask(attention_mask)), None, position_bias
+
+
+@dataclass(frozen=True)
+class HfWavlmFamily(HfFamily):
+    """``model_type: wavlm``."""
+
+    ones = ("gru_rel_pos_const",)
+    calls_projections = False
+
+    def share(self, lowest: nn.Module, stays_below: bool) -> PositionBias | None:
+        from transformers.models.wavlm.modeling_wavlm import WavLMAttention
+
+        return share_bias(lowest.attention, stays_below, WavLMAttention, TABLE)
+
+    def adapt(self, mixer: nn.Module) -> nn.Module:
+        return HfWavlmMixer(mixer)
+
+    def run_layers(
+        self,
+        layers: Iterable[nn.Module],
+        x: Tensor,
+        padding_mask: Tensor | None,
+        shared: nn.Module | None = None,
+        on_input: Callable[[Tensor], None] | None = None,
+    ) -> Tensor:
+        layers = list(layers)
+        bias = make_bias(layers, self.attention, HfWavlmMixer, shared, x)
+        valid = None if padding_mask is None else ~padding_mask
+        for layer in layers:
+            if on_input is not None:
+                on_input(x)
+            x, _ = layer(x, attention_mask=valid, position_bias=bias)
+        return x
+
+    def build_layers(self, description: dict[str, Any], count: int) -> nn.ModuleList:
+        layers = super().build_layers(description, count)
+        for layer in layers:
+            layer.attention._modules.pop(TABLE, None)  # it lies in what build_shared gives
+        return layers
+
+    def build_shared(self, description: dict[str, int]) -> PositionBias:
+        from transformers.models.wavlm.modeling_wavlm import WavLMAttention
+
+        return build_bias(description, WavLMAttention, TABLE)

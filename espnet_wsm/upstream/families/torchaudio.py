@@ -1,0 +1,139 @@
+"""ESPnet's HuBERT (torchaudio layers): batch first, an additive mask."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from espnet_wsm.upstream.families.contract import (
+    EXPERIMENT_FORM,
+    FamilyContract,
+    Waveforms,
+    mark_valid,
+    refuse_missing,
+)
+
+# torchaudio's own value for frames that must not be attended to
+MASKED = -10000.0
+
+
+class TorchaudioMixer(nn.Module):
+    """A mixing block behind the signature of torchaudio's SelfAttention: two values out."""
+
+    def __init__(self, mixer: nn.Module):
+        super().__init__()
+        self.mixer = mixer
+
+    def forward(
+        self,
+        x: Tensor,
+        attention_mask: Tensor | None = None,
+        key_padding_mask: Tensor | None = None,
+        **_unused: Any,
+    ) -> tuple[Tensor, None]:
+        """``x`` (B, T, D); ``key_padding_mask`` (B, T) True = padded, or ``attention_mask`` (B, 1, T, T)."""
+        if key_padding_mask is None and attention_mask is not None:
+            key_padding_mask = attention_mask[:, 0, 0] != 0  # every query sees the same keys
+        return self.mixer(x, key_padding_mask), None
+
+
+@dataclass(frozen=True)
+class TorchaudioFamily(FamilyContract):
+    """``espnet_hubert_*``, ``cvhubert`` and ``wavlablm_*``."""
+
+    form = EXPERIMENT_FORM
+    attention = "attention"
+
+    def load(self, files: tuple[Path, ...]) -> nn.Module:
+        from s3prl.upstream.espnet_hubert.expert import UpstreamExpert
+
+        checkpoint, config = files
+        # S3PRL's hub function of this name drops the config, and the expert takes a GPU when it sees one.
+        return UpstreamExpert(str(checkpoint), config=str(config)).cpu()
+
+    def check_weights(self, expert: nn.Module, files: tuple[Path, ...]) -> None:
+        # ESPnet loads with strict=False.
+        given = torch.load(files[0], map_location="cpu", weights_only=True)
+        prefix = "encoder.hubert_pretrain_model."
+        missing = [name for name in expert.model.state_dict() if prefix + name not in given]
+        refuse_missing(self, files[0], missing)
+
+    def release(self, expert: nn.Module) -> None:
+        expert.model.mask_generator = expert.model.logit_generator = None
+
+    def encoder(self, expert: nn.Module) -> nn.Module:
+        return expert.model.wav2vec2.encoder.transformer
+
+    def convolutions(self, expert: nn.Module) -> list[nn.Conv1d]:
+        return [block.conv for block in expert.model.wav2vec2.feature_extractor.conv_layers]
+
+    def dim(self, expert: nn.Module) -> int:
+        return self.encoder(expert).pos_conv_embed.embed_dim
+
+    def has_final_norm(self, expert: nn.Module) -> bool:
+        # torchaudio's flag says whether the norm precedes the layers, the opposite of a layer's own flag.
+        return not self.encoder(expert).layer_norm_first
+
+    def encode(self, expert: nn.Module, wavs: list[Tensor]) -> tuple[Tensor, Tensor | None]:
+        model = expert.model.wav2vec2
+        batch = Waveforms.pad(wavs)
+        dtype = next(model.parameters()).dtype
+        frames = self.count_frames(expert, batch.lengths)
+        lengths = torch.tensor(batch.lengths, device=batch.padded.device)
+        hidden, _ = model(batch.padded.to(dtype), lengths)
+        if min(frames) == hidden.size(1):
+            return hidden, None
+        return hidden, ~mark_valid(frames, hidden.size(1), hidden.device)
+
+    def adapt(self, mixer: nn.Module) -> nn.Module:
+        return TorchaudioMixer(mixer)
+
+    def run_layers(
+        self,
+        layers: Iterable[nn.Module],
+        x: Tensor,
+        padding_mask: Tensor | None,
+        shared: nn.Module | None = None,
+        on_input: Callable[[Tensor], None] | None = None,
+    ) -> Tensor:
+        mask = None
+        for layer in layers:
+            if on_input is not None:
+                on_input(x)
+            attends = not isinstance(layer.attention, TorchaudioMixer)
+            if mask is None and attends and padding_mask is not None:
+                mask = MASKED * padding_mask[:, None, None, :].to(x.dtype)
+                mask = mask.expand(-1, 1, x.size(1), -1)
+            x, _ = layer(x, attention_mask=mask if attends else None, key_padding_mask=padding_mask)
+        return x
+
+    def describe_layers(self, expert: nn.Module) -> dict[str, Any]:
+        layer = self.encoder(expert).layers[0]
+        feed_forward = layer.feed_forward
+        return {
+            "dim": layer.attention.embed_dim,
+            "heads": layer.attention.num_heads,
+            "attention_dropout": layer.attention.dropout,
+            "dropout": layer.dropout.p,
+            "layer_norm_first": layer.layer_norm_first,
+            "features": feed_forward.intermediate_dense.out_features,
+            "intermediate_dropout": feed_forward.intermediate_dropout.p,
+            "output_dropout": feed_forward.output_dropout.p,
+        }
+
+    def build_layers(self, description: dict[str, Any], count: int) -> nn.ModuleList:
+        from torchaudio.models.wav2vec2.components import EncoderLayer, FeedForward, SelfAttention
+
+        d = description
+        return nn.ModuleList(
+            EncoderLayer(
+                SelfAttention(d["dim"], d["heads"], d["attention_dropout"]),
+                d["dropout"],
+                d["layer_norm_first"],
+                FeedForward(d["dim"], d["features"], d["intermediate_dropout"], d["output_dropout"]),
+            )
+            for _ in range(count)
+        )

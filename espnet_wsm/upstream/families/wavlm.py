@@ -1,0 +1,176 @@
+"""S3PRL's WavLM and UniSpeech-SAT: fairseq layers that share a bias by relative position."""
+
+import copy
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from espnet_wsm.errors import UserError
+from espnet_wsm.upstream.families.fairseq import FairseqFamily
+
+
+class WavlmMixer(nn.Module):
+    """A mixing block behind the signature of WavLM's MultiheadAttention: three values out.
+
+    It has no use for the position bias, but attention in a layer above does.
+    """
+
+    def __init__(self, mixer: nn.Module):
+        super().__init__()
+        self.mixer = mixer
+
+    def forward(
+        self,
+        query: Tensor,
+        key_padding_mask: Tensor | None = None,
+        position_bias: Tensor | None = None,
+        **_unused: Any,
+    ) -> tuple[Tensor, None, Tensor | None]:
+        """``query`` (T, B, D), ``key_padding_mask`` (B, T) True = padded, ``position_bias`` handed on."""
+        mixed = self.mixer(query.transpose(0, 1), key_padding_mask).transpose(0, 1)
+        return mixed, None, position_bias
+
+
+class PositionBias(nn.Module):
+    """The bias by relative position without the layer that makes it.
+
+    WavLM computes it in its lowest layer and hands it on, so layers above a cut would lack it. The table of
+    biases stays as pre-trained, above a cut as well as below (our choice: one table serves all layers).
+
+    Args:
+        attention_class: has the arithmetic (``compute_bias``), which reads its instance's table.
+        attribute: where it reads the table.
+        table: (buckets, heads) biases.
+        max_distance: of its last bucket, in frames.
+    """
+
+    def __init__(self, attention_class: type, attribute: str, table: nn.Embedding, max_distance: int):
+        super().__init__()
+        self._attention_class = attention_class
+        self._attribute = attribute
+        setattr(self, attribute, table)
+        self.num_buckets = table.num_embeddings
+        self.max_distance = max_distance
+
+    def _relative_positions_bucket(self, *args: Any, **kwargs: Any) -> Tensor:
+        return self._attention_class._relative_positions_bucket(self, *args, **kwargs)
+
+    def forward(self, batch: int, frames: int) -> Tensor:
+        """(batch x heads, frames, frames) biases."""
+        bias = self._attention_class.compute_bias(self, frames, frames)
+        return bias.unsqueeze(0).expand(batch, -1, -1, -1).reshape(-1, frames, frames)
+
+    def describe(self) -> dict[str, int]:
+        """Sizes, for JSON."""
+        table = getattr(self, self._attribute)
+        return {
+            "num_buckets": self.num_buckets,
+            "num_heads": table.embedding_dim,
+            "max_distance": self.max_distance,
+        }
+
+
+@dataclass(frozen=True)
+class WavlmFamily(FairseqFamily):
+    """``wavlm*`` with relative positions, ``unispeech_sat*`` without."""
+
+    ones = ("grep_a",)
+
+    def recognise(self, checkpoint: Mapping[str, Any]) -> bool:
+        if not {"cfg", "model"} <= checkpoint.keys():
+            return False
+        # fairseq's own checkpoints have these keys too, with a cfg of other parts
+        return "encoder_layers" in checkpoint["cfg"] and self.mark(checkpoint)
+
+    def check_expert(self, expert: nn.Module) -> None:
+        super().check_expert(expert)
+        if self.encoder(expert).layers[0].activation_name == "glu":
+            raise UserError(f"{self.name} upstreams with gated linear units (glu) are not supported")
+
+    def normalises(self, expert: nn.Module) -> bool:
+        return expert.cfg.normalize
+
+    def share(self, lowest: nn.Module, stays_below: bool) -> PositionBias | None:
+        from s3prl.upstream.wavlm.modules import MultiheadAttention
+
+        return share_bias(lowest.self_attn, stays_below, MultiheadAttention, "relative_attention_bias")
+
+    def adapt(self, mixer: nn.Module) -> nn.Module:
+        return WavlmMixer(mixer)
+
+    def run_layers(
+        self,
+        layers: Iterable[nn.Module],
+        x: Tensor,
+        padding_mask: Tensor | None,
+        shared: nn.Module | None = None,
+        on_input: Callable[[Tensor], None] | None = None,
+    ) -> Tensor:
+        layers = list(layers)
+        bias = make_bias(layers, self.attention, WavlmMixer, shared, x)
+        x = x.transpose(0, 1)  # (T, B, D)
+        for layer in layers:
+            if on_input is not None:
+                on_input(x.transpose(0, 1))
+            x, _, _ = layer(x, self_attn_padding_mask=padding_mask, pos_bias=bias)
+        return x.transpose(0, 1)  # (B, T, D)
+
+    def describe_layers(self, expert: nn.Module) -> dict[str, Any]:
+        layer = self.encoder(expert).layers[0]
+        attention = layer.self_attn
+        return {
+            "embedding_dim": layer.embedding_dim,
+            "ffn_embedding_dim": layer.fc1.out_features,
+            "num_attention_heads": attention.num_heads,
+            "dropout": layer.dropout1.p,
+            "attention_dropout": attention.dropout_module.p,
+            "activation_dropout": layer.dropout2.p,
+            "activation_fn": layer.activation_name,
+            "layer_norm_first": layer.layer_norm_first,
+            "num_buckets": attention.num_buckets,
+            "max_distance": attention.max_distance,
+            "rescale_init": attention.k_proj.bias is None,
+            "gru_rel_pos": attention.gru_rel_pos,
+        }
+
+    def build_layers(self, description: dict[str, Any], count: int) -> nn.ModuleList:
+        from s3prl.upstream.wavlm.WavLM import TransformerSentenceEncoderLayer
+
+        return nn.ModuleList(TransformerSentenceEncoderLayer(**description) for _ in range(count))
+
+    def build_shared(self, description: dict[str, int]) -> PositionBias:
+        from s3prl.upstream.wavlm.modules import MultiheadAttention
+
+        return build_bias(description, MultiheadAttention, "relative_attention_bias")
+
+
+def share_bias(
+    attention: nn.Module, stays_below: bool, attention_class: type, attribute: str
+) -> PositionBias | None:
+    """A copy of the lowest layer's table; the table itself when that layer goes above the cut."""
+    table = getattr(attention, attribute, None)
+    if table is None:
+        return None
+    if stays_below:
+        table = copy.deepcopy(table)
+    else:
+        setattr(attention, attribute, None)
+        attention.has_relative_attention_bias = False
+    return PositionBias(attention_class, attribute, table, attention.max_distance)
+
+
+def build_bias(description: dict[str, int], attention_class: type, attribute: str) -> PositionBias:
+    """A bias of these sizes, its table undefined."""
+    table = nn.Embedding(description["num_buckets"], description["num_heads"])
+    return PositionBias(attention_class, attribute, table, description["max_distance"])
+
+
+def make_bias(
+    layers: list[nn.Module], attribute: str, mixer_class: type, shared: nn.Module | None, x: Tensor
+) -> Tensor | None:
+    """The bias for (B, T, D) states, or None where no layer attends: it takes T x T memory."""
+    if shared is None or all(isinstance(getattr(layer, attribute), mixer_class) for layer in layers):
+        return None
+    return shared(x.size(0), x.size(1)).to(x.dtype)

@@ -1,0 +1,324 @@
+"""Fetch an upstream once, where there is a network, into a folder for machines that have none."""
+
+import difflib
+import functools
+import hashlib
+import inspect
+import json
+import os
+import re
+import shutil
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+from types import FunctionType
+from typing import Any, NoReturn
+
+from espnet_wsm.errors import UserError
+from espnet_wsm.files import write_atomically, write_text
+
+RECORD_FILE = "upstream.json"  # written last: a folder without it is unfinished
+MARKER_FILE = ".unfinished"  # names what is being fetched, so that nothing foreign is taken for it
+# The hubs of S3PRL that ask for all files of an upstream in one call; those of pase and roberta, for example,
+# ask twice, and the first question alone would give half an upstream.
+HUBS = ("data2vec", "distiller", "espnet_hubert", "hubert", "unispeech_sat", "wav2vec2", "wavlm")
+PATH_SUFFIXES = ("_custom", "_local", "_url")
+PICKLE_SUFFIXES = (".pt", ".pth", ".ckpt")
+# What transformers loads; others, such as the adapter of each of a thousand languages, stay where they are.
+HF_SETTINGS = ("config.json", "preprocessor_config.json")
+HF_WEIGHTS = ("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json")
+HF_LEGACY_WEIGHTS = "pytorch_model.bin"
+BUSY = (408, 429, 500, 502, 503, 504)  # statuses of a server that is worth another attempt
+PAUSES_S = (1.0, 3.0, 9.0)  # before the second, third and fourth attempt
+TIMEOUT_S = (10.0, 60.0)  # to connect, and between two pieces
+PIECE_BYTES = 1 << 20  # what is lost at most when a transfer is cut off
+GO_ONLINE = "run this on a machine with network, behind a proxy with https_proxy set, or again later"
+
+
+def find_urls(name: str) -> tuple[str, ...]:
+    """The URLs that S3PRL would fetch for its ``name``, learned without network.
+
+    Raises:
+        UserError: S3PRL does not know the name, or fetches nothing for it, or not in one go.
+    """
+    with warnings.catch_warnings(action="ignore"):  # about the code of upstreams that nobody has asked for
+        from s3prl import hub  # takes seconds
+
+    function = getattr(hub, name, None)  # not all of hub's names are upstreams: its star imports bring Path
+    if not inspect.isfunction(function) or not re.fullmatch(r"s3prl\..+\.hubconf", function.__module__):
+        similar = ", ".join(difflib.get_close_matches(name, hub.options(only_registered_ckpt=True)))
+        raise UserError(
+            f"upstream {name!r} is unknown to the installed S3PRL{similar and f', which has {similar}'}; "
+            "a Hugging Face id looks like facebook/mms-300m"
+        )
+    if name.endswith(PATH_SUFFIXES):
+        raise UserError(f"upstream {name} takes the path of a checkpoint that you have: nothing to fetch")
+    if function.__module__.split(".")[-2] in HUBS:
+        with _record_questions(function):
+            try:
+                function()
+            except _AskedFor as asked:
+                return asked.args
+    raise UserError(f"upstream {name} cannot be fetched: only those of S3PRL's {', '.join(HUBS)} can")
+
+
+class _AskedFor(Exception):
+    """Ends a function of a hub where it would fetch; its ``args`` are the URLs."""
+
+
+@contextmanager
+def _record_questions(function: FunctionType) -> Iterator[None]:
+    """Let the hub of ``function`` raise :class:`_AskedFor` instead of fetching."""
+
+    def ask(*urls: str, **_: Any) -> NoReturn:
+        raise _AskedFor(*urls)
+
+    names = function.__globals__
+    fetch = names["_urls_to_filepaths"]
+    names["_urls_to_filepaths"] = ask
+    try:
+        yield
+    finally:
+        names["_urls_to_filepaths"] = fetch
+
+
+def find_stored(name: str) -> tuple[Path, ...]:
+    """Where S3PRL keeps, or would keep, the files of its ``name``, in the order of :func:`find_urls`.
+
+    Raises:
+        UserError: as :func:`find_urls`.
+    """
+    from s3prl.util.download import _urls_to_filepaths
+
+    return tuple(Path(_urls_to_filepaths(url, download=False)) for url in find_urls(name))
+
+
+def fetch_upstream(name: str, directory: Path, trust: bool = False) -> Path:
+    """Fetch the files of an upstream into ``directory`` and describe them in its ``upstream.json``.
+
+    Called again it goes on where it was interrupted, and does nothing when all is there.
+
+    Args:
+        name: S3PRL's name, e.g. ``xls_r_300m``, or a Hugging Face id, e.g. ``facebook/mms-300m``.
+        directory: new, empty, or of an earlier call with the same name.
+        trust: accept checkpoints that can run code when they are loaded.
+
+    Returns:
+        ``directory``.
+
+    Raises:
+        UserError: unknown name; a directory with other content; no network, or a server that refuses; a
+            checkpoint that is damaged, or that can run code and is not trusted; a disk that is full.
+    """
+    directory = Path(directory)
+    try:
+        if _is_there(name, directory):
+            print(f"{directory}: already there", file=sys.stderr)
+            return directory
+        record = (_fetch_repository if name.count("/") == 1 else _fetch_checkpoint)(name, directory, trust)
+        record["sha256"] = {file: _digest(directory / file) for file in record["files"]}
+        write_text(directory / RECORD_FILE, [json.dumps(record, indent=2)])
+        (directory / MARKER_FILE).unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"{directory} cannot be written: {error}") from error
+    return directory
+
+
+def read_record(directory: Path) -> dict[str, Any]:
+    """What :func:`fetch_upstream` says in ``upstream.json``: ``upstream``, ``files``, ``sha256``, and more.
+
+    Raises:
+        UserError: the file is not there or was not written by it.
+    """
+    file = directory / RECORD_FILE
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+        if {"upstream", "files", "sha256"} <= record.keys():
+            return record
+        reason = "keys are missing"
+    except (OSError, ValueError, AttributeError) as error:
+        reason = str(error)
+    raise UserError(f"{file} does not describe a fetched upstream ({reason}): fetch it again to a new folder")
+
+
+def _is_there(name: str, directory: Path) -> bool:
+    """Whether ``directory`` holds all of ``name``; refused when it holds anything else."""
+    if (directory / RECORD_FILE).exists():
+        record = read_record(directory)
+        owner = record.get("id", record["upstream"])
+    elif (directory / MARKER_FILE).exists():
+        record, owner = None, (directory / MARKER_FILE).read_text(encoding="utf-8").strip()
+    elif directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise UserError(f"{directory} holds something else, not the upstream {name}: give a new folder")
+    else:
+        return False
+    if owner != name:
+        raise UserError(f"{directory} holds the upstream {owner}, not {name}: give another folder")
+    for file, digest in (record["sha256"] if record else {}).items():
+        if not (directory / file).is_file() or _digest(directory / file) != digest:
+            raise UserError(f"{directory / file} is not what was fetched: remove {directory} and run again")
+    return record is not None
+
+
+def _claim(name: str, directory: Path) -> None:
+    write_text(directory / MARKER_FILE, [name])
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _fetch_checkpoint(name: str, directory: Path, trust: bool) -> dict[str, Any]:
+    """Fetch what S3PRL would fetch; one of its files that it has already stored is copied."""
+    urls, stored_files = find_urls(name), find_stored(name)
+    _claim(name, directory)
+    record: dict[str, Any] = {"upstream": name, "files": [], "urls": []}
+    for asked, stored in zip(urls, stored_files, strict=True):
+        # S3PRL asks for the web page about the configuration of espnet_hubert_large_gs_ll60k, and may have
+        # stored that page. Goes when no hub has "/blob/" in a URL any more.
+        url = asked.replace("/blob/main/", "/resolve/main/")
+        file = directory / PurePosixPath(url).name
+        if file.exists():
+            pass  # whole, of an earlier call
+        elif stored.is_file() and url == asked:
+            print(f"{file}: copied from {stored}", file=sys.stderr)
+            write_atomically(file, functools.partial(shutil.copyfile, stored))
+        else:
+            _download(url, file)
+        if file.suffix in PICKLE_SUFFIXES and (reason := _runs_code(file, stored)):
+            if not trust:
+                raise UserError(f"{reason}. It came from {url} and was kept: run again with --trust")
+            record["trust"] = True
+        record["files"].append(file.name)
+        record["urls"].append(url)
+    return record
+
+
+def _download(url: str, file: Path) -> None:
+    """Fetch ``url`` beside ``file`` and move it there when it is whole."""
+    # With requests, which S3PRL requires: the downloads of torch.hub and of S3PRL itself take a transfer that
+    # was cut off for a whole file, and that of huggingface_hub may try for ever and is not public.
+    import requests
+
+    partial = file.with_name(f".{file.name}.partial")
+    for pause in (*PAUSES_S, None):
+        try:
+            _transfer(url, partial)
+            os.replace(partial, file)
+            return
+        except requests.RequestException as error:
+            if isinstance(error, requests.HTTPError) and error.response.status_code not in BUSY:
+                raise UserError(f"{url} cannot be fetched: its server says {error}") from error
+            # That of urllib3 below is a line shorter.
+            reason = getattr(error.args[0] if error.args else None, "reason", error)
+            if pause is None:
+                raise UserError(f"{url} cannot be fetched: {reason}; {GO_ONLINE}") from error
+            print(f"{file.name}: {reason}; next attempt in {pause:g} s", file=sys.stderr)
+            time.sleep(pause)
+
+
+def _transfer(url: str, partial: Path) -> None:
+    """Fill ``partial`` from where it ends if the server can do that, else from the start.
+
+    Raises:
+        requests.RequestException: the file is not complete, or not the announced one.
+    """
+    import requests
+    from tqdm import tqdm
+
+    start = partial.stat().st_size if partial.exists() else 0
+    headers = {"Accept-Encoding": "identity"}  # so that Content-Length is that of the file
+    if start:
+        headers["Range"] = f"bytes={start}-"
+    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_S) as response:
+        if response.status_code == requests.codes.requested_range_not_satisfiable:
+            partial.unlink()
+            raise requests.ConnectionError(f"nothing behind byte {start}, starting over")
+        response.raise_for_status()
+        resumed = response.status_code == requests.codes.partial_content
+        start = start if resumed else 0
+        length = response.headers.get("Content-Length")
+        total = start + int(length) if length and "Content-Encoding" not in response.headers else None
+        with (
+            partial.open("ab" if resumed else "wb") as out,
+            tqdm(desc=PurePosixPath(url).name, total=total, initial=start, unit="B", unit_scale=True) as bar,
+        ):
+            for piece in response.iter_content(PIECE_BYTES):
+                out.write(piece)
+                bar.update(len(piece))
+            out.flush()
+            os.fsync(out.fileno())
+    if total is not None and partial.stat().st_size != total:
+        raise requests.ConnectionError(f"{partial.stat().st_size} of {total} bytes came")
+    # Hugging Face announces the SHA-256 of large files, which finds a file that changed between two attempts.
+    announced = [each.headers.get("X-Linked-Etag", "").strip('"') for each in (*response.history, response)]
+    digests = [tag for tag in announced if re.fullmatch("[0-9a-f]{64}", tag)]
+    if digests and _digest(partial) not in digests:
+        partial.unlink()
+        raise requests.ConnectionError("the content is not that of the announced SHA-256, starting over")
+
+
+def _runs_code(file: Path, stored: Path) -> str | None:
+    """Why ``file`` asks for trust, None if it does not; ``stored`` is where it may have been copied from.
+
+    Raises:
+        UserError: the file is no checkpoint at all, or damaged.
+    """
+    from espnet_wsm.upstream.checkpoint import Distrusted, open_pickle  # torch: seconds
+
+    try:
+        open_pickle(file, trust=False)
+    except Distrusted as error:
+        return str(error)
+    except UserError as error:
+        copies = f"{file} and {stored}" if stored.is_file() else str(file)
+        raise UserError(f"{error}: remove {copies}, then run again") from error
+    return None
+
+
+def _fetch_repository(id: str, directory: Path, _trust: bool) -> dict[str, Any]:
+    """Fetch a model of transformers from Hugging Face."""
+    import huggingface_hub
+    from huggingface_hub.constants import ENDPOINT
+    from huggingface_hub.errors import HfHubHTTPError
+
+    page = f"{ENDPOINT}/{id}"
+    try:
+        # Asked first: without network snapshot_download hands back a folder that has something in it.
+        info = huggingface_hub.model_info(id)
+        files = _choose_files([entry.rfilename for entry in info.siblings or ()], page)
+        _claim(id, directory)
+        huggingface_hub.snapshot_download(id, revision=info.sha, local_dir=directory, allow_patterns=files)
+    except (UserError, PermissionError):
+        raise
+    except Exception as error:  # the client's own exceptions, httpx's and xet's
+        # An answer of the hub's says itself what to do.
+        advice = "" if isinstance(error, HfHubHTTPError) else f"; {GO_ONLINE}"
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}{advice}"
+        raise UserError(f"{page} cannot be fetched: {reason}") from error
+    if missing := [file for file in files if not (directory / file).is_file()]:
+        raise UserError(f"{page}: {', '.join(missing)} did not come; {GO_ONLINE}")
+    return {"upstream": "hf_custom", "id": id, "revision": info.sha, "files": files}
+
+
+def _choose_files(offered: list[str], page: str) -> list[str]:
+    """The settings and the weights among the files of a repository, the old pickle only if there is no other.
+
+    Raises:
+        UserError: the repository holds no model of transformers.
+    """
+    settings = [file for file in HF_SETTINGS if file in offered]
+    weights = sorted(file for file in offered if any(fnmatchcase(file, pattern) for pattern in HF_WEIGHTS))
+    if not weights and HF_LEGACY_WEIGHTS in offered:
+        weights = [HF_LEGACY_WEIGHTS]
+    if "config.json" not in settings or not weights:
+        raise UserError(
+            f"{page} holds no model of transformers, which has config.json and model.safetensors or "
+            f"{HF_LEGACY_WEIGHTS}"
+        )
+    return settings + weights
