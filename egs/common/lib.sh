@@ -123,10 +123,9 @@ experiment() {
 # stores features by the same ones.
 set_training_arguments() {
     local key more
+    [[ -f ${train_config} ]] || die "--train_config ${train_config} does not exist"
+    [[ -z ${upstream_config} || -f ${upstream_config} ]] || die "--upstream_config ${upstream_config} does not exist"
     training=(--config "${train_config}")
-    for key in "${train_config}" ${upstream_config:+"${upstream_config}"}; do
-        [[ -f ${key} ]] || die "${key} (--train_config or --upstream_config) does not exist"
-    done
     if [[ -n ${upstream_config} ]]; then
         # A configuration takes no second one: its keys become arguments, which come on top.
         more=$(python -c 'import json, sys, yaml

@@ -15,7 +15,12 @@ def main(argv: list[str] | None = None) -> None:
         metavar="NAME",
         help="S3PRL's name (xls_r_300m, wavlm_large, ...) or a Hugging Face id (facebook/mms-300m)",
     )
-    parser.add_argument("--to", type=Path, metavar="DIR", help="folder (default: downloads/NAME)")
+    parser.add_argument(
+        "--to",
+        type=Path,
+        metavar="DIR",
+        help="folder (default: upstreams/NAME, where recipes in this folder look)",
+    )
     parser.add_argument(
         "--trust", action="store_true", help="accept a checkpoint that can run code when it is loaded"
     )
@@ -23,9 +28,9 @@ def main(argv: list[str] | None = None) -> None:
 
     from tqdm import tqdm
 
-    from espnet_wsm.upstream.fetch import fetch_upstream, read_record
+    from espnet_wsm.upstream.fetch import default_folder, fetch_upstream, read_record
 
-    directory = args.to or Path("downloads") / args.name.replace("/", "_")
+    directory = args.to or default_folder(args.name)
     fetch_upstream(args.name, directory, args.trust)
     size = sum((directory / file).stat().st_size for file in read_record(directory)["files"])
     print(f"{directory}: {args.name}, {tqdm.format_sizeof(size)}B; use it with --upstream {directory}")

@@ -14,7 +14,8 @@ from espnet_wsm.files import write_text
 from espnet_wsm.plugin import register
 from espnet_wsm.plugin.trainer import WsmTrainer
 from espnet_wsm.upstream import WsmConfig
-from espnet_wsm.upstream.random_hubert import describe_upstream
+from espnet_wsm.upstream.checkpoint import locate
+from espnet_wsm.upstream.random_upstream import describe_upstream
 from espnet_wsm.upstream.surgery import LayerTable, describe_part
 
 PARAMETERS_FILE = "parameters.json"
@@ -40,6 +41,8 @@ class WsmASRTask(ASRTask):
         if args.encoder != register.NAME:
             return super().build_model(args)
         conf = asdict(WsmConfig.from_dict(args.encoder_conf))
+        # A name means the same only in this working directory; decoding looks for a path in others too.
+        conf["upstream"] = locate(conf["upstream"])
         args.encoder_conf = conf | {"cache": _find_cache(args)}
         model = super().build_model(args)
         args.encoder_conf = conf

@@ -23,15 +23,22 @@ from espnet_wsm.upstream.families import (
     list_supported,
 )
 from espnet_wsm.upstream.families.hf import read_model_type
-from espnet_wsm.upstream.fetch import PATH_SUFFIXES, RECORD_FILE, find_stored, read_record
+from espnet_wsm.upstream.fetch import (
+    PATH_SUFFIXES,
+    RECORD_FILE,
+    default_folder,
+    find_stored,
+    read_record,
+)
 
 # What defines a model in a directory of transformers; a README or our description does not.
 MODEL_FILES = (
     "config.json",
     "preprocessor_config.json",
-    "*.safetensors",
-    "*.safetensors.index.json",
-    "*.bin",
+    "model.safetensors",
+    "model-*-of-*.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model*.bin",
 )
 
 
@@ -84,7 +91,7 @@ def find_checkpoint(upstream: str, trust: bool = False) -> Checkpoint:
     Raises:
         UserError: it is not here (with the command that fetches it), not supported, or not a checkpoint.
     """
-    path = Path(upstream)
+    path = Path(locate(upstream))
     if path.is_dir():
         return _find_in_directory(path, trust)
     if path.is_file():
@@ -97,6 +104,12 @@ def find_checkpoint(upstream: str, trust: bool = False) -> Checkpoint:
     return _find_named(upstream)
 
 
+def locate(upstream: str) -> str:
+    """The folder that ``fetch_upstream`` has made in the working directory for a name, else ``upstream``."""
+    folder = default_folder(upstream)
+    return str(folder) if (folder / RECORD_FILE).is_file() and not Path(upstream).exists() else upstream
+
+
 def _find_named(name: str) -> Checkpoint:
     family = find_family(name)
     if name.endswith(PATH_SUFFIXES):
@@ -104,14 +117,17 @@ def _find_named(name: str) -> Checkpoint:
             f"{name} is a loader for a checkpoint of yours: give the path of the checkpoint as the upstream, "
             f"{family.form}"
         )
-    files = find_stored(name)
+    try:
+        files = find_stored(name)
+    except OSError as error:  # S3PRL makes its folder when it is asked where that is
+        raise UserError(f"upstream {name}: S3PRL's folder of downloads cannot be used: {error}") from error
     if not all(file.is_file() for file in files):
         raise UserError(f"upstream {name} is not on this machine: {_fetch_command(name)}")
     return Checkpoint(name, family, files)
 
 
 def _fetch_command(name: str) -> str:
-    folder = f"downloads/{name.replace('/', '_')}"
+    folder = default_folder(name)
     return (
         f"run 'python -m espnet_wsm.bin.fetch_upstream {name} --to {folder}' where there is a network, "
         f"then give {folder} as the upstream"
@@ -163,13 +179,13 @@ def _find_transformers(directory: Path) -> Checkpoint:
 
 
 def _find_experiment(directory: Path) -> Checkpoint:
-    models = sorted(directory.glob("*.pth"))
-    models = [model for model in models if model.name != "checkpoint.pth"]
+    models = [model for model in sorted(directory.glob("*.pth")) if model.name != "checkpoint.pth"]
+    if not models:
+        raise UserError(f"{directory} holds a config.yaml but no .pth of a model beside it")
     preferred = [model for model in models if model.name == "valid.loss.ave.pth"] or models
-    if len(preferred) != 1:
-        raise UserError(
-            f"{directory} holds {len(models)} .pth files beside its config.yaml: name the one that is meant"
-        )
+    if len(preferred) > 1:
+        names = ", ".join(model.name for model in models)
+        raise UserError(f"{directory} holds {len(models)} models, {names}: name the one that is meant")
     return _pair_with_config(preferred[0])
 
 
@@ -181,6 +197,8 @@ def _pair_with_config(model: Path) -> Checkpoint:
 def _find_file(path: Path, trust: bool) -> Checkpoint:
     if path.suffix == ".pth" and (path.parent / "config.yaml").is_file():
         return _pair_with_config(path)
+    if (path.parent / "config.json").is_file() and any(path.match(pattern) for pattern in MODEL_FILES):
+        return _find_transformers(path.parent)
     stat = path.stat()
     loader = _recognise(path, trust, stat.st_size, stat.st_mtime_ns)
     return Checkpoint(loader, find_family(loader), (path,))
@@ -218,11 +236,15 @@ def _recognise(path: Path, trust: bool, _size: int, _mtime_ns: int) -> str:
     )
 
 
+# How torch begins to say which part of a pickle it refuses: most, and those of modules such as os.
+REFUSALS = re.compile("WeightsUnpickler error:|Trying to load")
+
+
 class Distrusted(UserError):
     """A pickle that runs code when it is loaded, and nobody has said that it may."""
 
     def __init__(self, path: Path, error: BaseException):
-        found = re.search(r"WeightsUnpickler error:\s*(.+?)(?: by default\.|\n|$)", str(error))
+        found = re.search(f"(?:{REFUSALS.pattern})" r"\s*(.+?)(?: by default\.|\.?\n|$)", str(error))
         super().__init__(
             f"{path} can run code when it is loaded (torch: {found[1] if found else error}). If you trust "
             "where it comes from, say so: --trust on the command line, trust: true in encoder_conf"
@@ -253,4 +275,4 @@ def open_pickle(path: Path, trust: bool) -> Any:
 
 def runs_code(error: BaseException) -> bool:
     """Whether torch refused a pickle because loading it would run code from it."""
-    return isinstance(error, pickle.UnpicklingError) and "WeightsUnpickler" in str(error)
+    return isinstance(error, pickle.UnpicklingError) and bool(REFUSALS.search(str(error)))

@@ -38,7 +38,8 @@ class PaddedGroupNorm(nn.Module):
         if self.frames is None or min(self.frames) == x.size(2):
             return self.norm(x)
         valid = mark_valid(self.frames, x.size(2), x.device)[:, None, None]  # (B, 1, 1, T)
-        groups = x.float().unflatten(1, (self.norm.num_groups, -1))  # (B, G, C / G, T)
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        groups = wide.unflatten(1, (self.norm.num_groups, -1))  # (B, G, C / G, T)
         count = valid.sum(-1, keepdim=True) * groups.size(2)  # (B, 1, 1, 1)
         mean = groups.masked_fill(~valid, 0.0).sum((2, 3), keepdim=True) / count
         centred = (groups - mean).masked_fill_(~valid, 0.0)

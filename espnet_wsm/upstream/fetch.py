@@ -39,6 +39,11 @@ PIECE_BYTES = 1 << 20  # what is lost at most when a transfer is cut off
 GO_ONLINE = "run this on a machine with network, behind a proxy with https_proxy set, or again later"
 
 
+def default_folder(name: str) -> Path:
+    """Where in the working directory an upstream is fetched to unless told otherwise, and looked for."""
+    return Path("upstreams") / name.replace("/", "_")
+
+
 def find_urls(name: str) -> tuple[str, ...]:
     """The URLs that S3PRL would fetch for its ``name``, learned without network.
 
@@ -137,11 +142,12 @@ def read_record(directory: Path) -> dict[str, Any]:
     file = directory / RECORD_FILE
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
-        if {"upstream", "files", "sha256"} <= record.keys():
+        kinds = {"upstream": str, "files": list, "sha256": dict}
+        if record["files"] and all(isinstance(record[key], kind) for key, kind in kinds.items()):
             return record
-        reason = "keys are missing"
-    except (OSError, ValueError, AttributeError) as error:
-        reason = str(error)
+        reason = "its values are not what fetch_upstream writes"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = f"{type(error).__name__}: {error}"
     raise UserError(f"{file} does not describe a fetched upstream ({reason}): fetch it again to a new folder")
 
 

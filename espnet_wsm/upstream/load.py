@@ -27,18 +27,20 @@ def load_upstream(upstream: str, trust: bool = False) -> tuple[nn.Module, Checkp
     """
     checkpoint = find_checkpoint(upstream, trust)
     family, place = checkpoint.family, checkpoint.place
-    with warnings.catch_warnings(action="ignore"):  # about the code of upstreams that nobody has asked for
-        from s3prl import hub  # noqa: F401  takes seconds
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()  # one bar per load would drown the training log
-    with torch.random.fork_rng(devices=[]), _unpickling(trust):
+    with (
+        torch.random.fork_rng(devices=[]),
+        _unpickling(trust),
+        warnings.catch_warnings(action="ignore"),  # about S3PRL's own code, also of upstreams not asked for
+    ):
         try:
             expert = family.load(checkpoint.files)
         except UserError:
             raise
         except Exception as error:  # S3PRL, transformers and pickle raise anything here
-            if runs_code(error):
+            if runs_code(error) and not trust:
                 raise Distrusted(place, error) from error
             raise UserError(
                 f"upstream {checkpoint.name} cannot be loaded from {place}: {type(error).__name__}: {error}"
@@ -52,15 +54,15 @@ def load_upstream(upstream: str, trust: bool = False) -> tuple[nn.Module, Checkp
 def _unpickling(trust: bool) -> Iterator[None]:
     """Whatever torch.load is asked for inside: weights alone, or with trust whatever the file holds."""
     # ESPnet's loader has a switch of its own, and else asks on the terminal.
-    switches = ("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "ESPNET_ALLOW_UNSAFE_TORCH_LOAD")
-    switches = switches if trust else ("TORCH_FORCE_WEIGHTS_ONLY_LOAD",)
-    before = {name: os.environ.get(name) for name in switches}
-    os.environ.update(dict.fromkeys(switches, "1"))
+    allowing = ("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "ESPNET_ALLOW_UNSAFE_TORCH_LOAD")
+    forbidding = ("TORCH_FORCE_WEIGHTS_ONLY_LOAD",)
+    # Torch loads nothing at all while both of its own are set.
+    before = {name: os.environ.pop(name, None) for name in (*allowing, *forbidding)}
+    os.environ.update(dict.fromkeys(allowing if trust else forbidding, "1"))
     try:
         yield
     finally:
         for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
+            os.environ.pop(name, None)
+            if value is not None:
                 os.environ[name] = value

@@ -33,10 +33,10 @@ def training_arguments(corpus, upstream_path):
     """``training_arguments(output_dir, **changes)`` gives the command line of a short training."""
 
     def get(output_dir: Path, **changes) -> list[str]:
-        name, path = upstream_path("hf_hubert", True)
+        upstream = upstream_path("hf_hubert", True)
         conf = {
             "encoder": "wsm_s3prl",
-            "encoder_conf": {"upstream": name, "path": path, "window": 3, "width": 16},
+            "encoder_conf": {"upstream": upstream, "window": 3, "width": 16},
             "frontend": None,
             "input_size": 1,
             "normalize": None,

@@ -157,9 +157,9 @@ def test_a_cache_of_another_upstream_or_cut_is_refused_with_the_reason(
     dump, training_arguments, make_cache, upstream_path, tmp_path, capsys
 ):
     make_cache()
-    other = change_upstream(Path(upstream_path("hf_hubert", True)[1]), tmp_path / "other")
+    other = change_upstream(Path(upstream_path("hf_hubert", True)), tmp_path / "other")
     for change, reason in (
-        (f"path={other}", "upstream digest: stored"),
+        (f"upstream={other}", "upstream digest: stored"),
         ("num_replaced=1", "layers above the cut: stored '2', now '1'"),
         ("prefix_dtype=bfloat16", "prefix dtype: stored 'float32', now 'bfloat16'"),
     ):
@@ -177,9 +177,9 @@ def test_an_upstream_that_changes_in_its_place_makes_the_cache_stale(
     dump, training_arguments, make_cache, upstream_path, tmp_path, capsys
 ):
     """Also when the training is started by hand, without the stage's check."""
-    place = change_upstream(Path(upstream_path("hf_hubert", True)[1]), tmp_path / "place")
-    cache = make_cache("float32", "--encoder_conf", f"path={place}")
-    arguments = [*training_arguments(tmp_path / "exp"), "--encoder_conf", f"path={place}"]
+    place = change_upstream(Path(upstream_path("hf_hubert", True)), tmp_path / "place")
+    cache = make_cache("float32", "--encoder_conf", f"upstream={place}")
+    arguments = [*training_arguments(tmp_path / "exp"), "--encoder_conf", f"upstream={place}"]
     check(dump, arguments)
     capsys.readouterr()
     (place / "config.json").write_text((place / "config.json").read_text() + "\n")

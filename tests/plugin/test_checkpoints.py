@@ -88,8 +88,7 @@ def reconfigure(exp: Path, **conf) -> None:
 
 
 def test_the_model_of_another_upstream_is_refused(trained, upstream_path):
-    name, path = upstream_path("hf_wav2vec2", True)
-    reconfigure(trained, upstream=name, path=path)
+    reconfigure(trained, upstream=upstream_path("hf_wav2vec2", True))
     with pytest.raises(
         UserError, match=r"trained on the upstream hf_hubert_custom \(digest .*names hf_wav2vec2"
     ):
@@ -100,7 +99,11 @@ def test_the_model_of_another_upstream_is_refused(trained, upstream_path):
     ("conf", "message"),
     [
         ({"mixer": "attention"}, "it lacks 16 tensors"),
+        ({"mixer": "lora"}, "it lacks 16 tensors"),
+        ({"mixer": "drop"}, "it has, but the model has not, .* tensors"),
         ({"num_replaced": 1}, "it has, but the model has not, .* tensors"),
+        ({"num_replaced": 0}, "it has, but the model has not, .* tensors"),
+        ({"layers": [1, 3]}, "it lacks"),
         ({"width": 8}, "it has in another size"),
         ({"num_replaced": 3}, "it lacks"),
     ],
@@ -112,8 +115,8 @@ def test_the_model_of_another_configuration_is_refused(trained, conf, message):
 
 
 def test_a_missing_upstream_is_named(trained):
-    reconfigure(trained, path="gone/upstream")
-    with pytest.raises(UserError, match="upstream path gone/upstream does not exist"):
+    reconfigure(trained, upstream="gone/upstream")
+    with pytest.raises(UserError, match="upstream gone/upstream is neither a file nor a directory"):
         load_model(trained)
 
 

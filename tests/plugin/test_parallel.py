@@ -19,9 +19,9 @@ def process_group(tmp_path):
 def test_data_parallel_training_leaves_the_prefix_alone(
     upstream_path, family_name, wavs, process_group, trainable
 ):
-    name, path = upstream_path(family_name, True)
     torch.manual_seed(0)
-    encoder = WsmS3prlEncoder(1, upstream=name, path=path, window=3, trainable=trainable)
+    upstream = upstream_path(family_name, True)
+    encoder = WsmS3prlEncoder(1, upstream=upstream, window=3, trainable=trainable)
     # Without find_unused_parameters: every parameter that trains takes part in every step.
     model = torch.nn.parallel.DistributedDataParallel(encoder)
     model.train()

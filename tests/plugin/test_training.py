@@ -9,13 +9,14 @@ import yaml
 from espnet_wsm.bin import asr_inference, asr_inference_greedy, asr_train
 
 
-def test_training_records_the_model_and_moves_the_suffix_only(training_arguments, tmp_path):
+def test_training_records_the_model_and_moves_the_suffix_only(training_arguments, upstream_path, tmp_path):
     torch.manual_seed(0)
     asr_train.main(training_arguments(tmp_path / "exp"))
     exp = tmp_path / "exp"
     record = json.loads((exp / "parameters.json").read_text())
     assert 0 < record["trainable"] < record["total"] and record["upstream"]["name"] == "hf_hubert_custom"
     conf = yaml.safe_load((exp / "config.yaml").read_text())["encoder_conf"]
+    assert record["upstream"]["path"] == conf["upstream"] == upstream_path("hf_hubert", True)
     assert conf["num_replaced"] == 2 and conf["trainable"] == "layer" and conf["window"] == 3
     one, two = (torch.load(exp / f"{n}epoch.pth") for n in (1, 2))
     assert not any(k.startswith("encoder.prefix.") for k in one)
@@ -90,9 +91,10 @@ def test_greedy_decoding_needs_a_ctc_output(corpus, training_arguments, tmp_path
     ("conf", "message"),
     [
         ("mixer=transformer", "error: mixer has to be one of"),
-        ("upstream=fbank", "error: upstream 'fbank' is not supported"),
+        ("upstream=fbank", "error: upstream fbank is not supported"),
         ("num_replaced=7", "error: num_replaced is 7, but the upstream has only 3 layers"),
-        ("path=nowhere", "error: upstream path nowhere does not exist"),
+        ("upstream=nowhere/at_all", "error: upstream nowhere/at_all is neither a file nor a directory"),
+        ("path=nowhere", "error: encoder_conf has no key path any more: write 'upstream: nowhere'"),
         ("widow=3", "error: encoder_conf has no key widow"),
     ],
 )

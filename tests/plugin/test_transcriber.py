@@ -34,7 +34,7 @@ def noise(seconds: float, rate: int = 16000) -> np.ndarray:
 
 
 def encoder_conf(path: str) -> dict:
-    return {"upstream": "hf_hubert_custom", "path": path, "window": 3, "width": 16}
+    return {"upstream": path, "window": 3, "width": 16}
 
 
 def make_lively(exp: Path) -> None:
@@ -53,7 +53,7 @@ def make_lively(exp: Path) -> None:
 def recipe(training_arguments, upstream_path, tmp_path, monkeypatch) -> Path:
     """A recipe's folder as training leaves it, paths in ``config.yaml`` relative to it; we are in it."""
     recipe = tmp_path / "recipe"
-    shutil.copytree(upstream_path("hf_hubert", True)[1], recipe / "dump/upstream")
+    shutil.copytree(upstream_path("hf_hubert", True), recipe / "dump/upstream")
     monkeypatch.chdir(recipe)
     exp = recipe / "exp/en/asr_x"
     asr_train.main(training_arguments(exp, encoder_conf=encoder_conf("dump/upstream")))
@@ -164,13 +164,14 @@ def test_a_missing_upstream_is_named_with_every_place(recipe, tmp_path, monkeypa
     for model in (recipe / "exp/en/asr_x", tmp_path / "model.zip"):
         message = fault_of(model)
         assert f"{model} needs the upstream dump/upstream" in message
-        assert "upstream= (--upstream PATH)" in message
+        assert "upstream= (--upstream NAME_or_PATH)" in message
         above = [model, *model.parents] if model.is_dir() else list(model.parents)
         for folder in (*above, tmp_path / "moved"):
             assert f"\n  {folder / 'dump/upstream'}" in message
         assert ("\n  the archive itself\n" in message) == model.is_file()
         assert espnet_wsm.load(model, upstream="../moved")(noise(1)) == expected
-    assert "nowhere does not exist" in fault_of(recipe / "exp/en/asr_x", upstream="nowhere")
+    fault = fault_of(recipe / "exp/en/asr_x", upstream="no/where")
+    assert "upstream no/where is neither a file nor a directory" in fault
 
 
 def test_another_upstream_is_refused(recipe):

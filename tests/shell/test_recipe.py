@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from espnet_wsm.data.cache import FeatureReader
 
@@ -141,10 +142,21 @@ def test_a_run_of_other_settings_is_not_resumed(finished, recipe, shell):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--stage", "3", "--mixer", "mamba"], "mixer has to be one of attention, local"),
+        (["--stage", "3", "--mixer", "mamba"], "mixer has to be one of attention, drop, local"),
         (
-            ["--stage", "3", "--upstream", "hf_hubert_custom", "--upstream_path", "nowhere"],
-            "--upstream_path nowhere does not exist",
+            ["--stage", "3", "--upstream", "models/nowhere"],
+            "upstream models/nowhere is neither a file nor a directory",
+        ),
+        (
+            ["--stage", "3", "--upstream", "wavlm_large"],
+            "upstream wavlm_large is not on this machine: run 'python -m espnet_wsm.bin.fetch_upstream "
+            "wavlm_large --to upstreams/wavlm_large'",
+        ),
+        (["--stage", "3", "--upstream", "fbank"], "upstream fbank is not supported: it is none of"),
+        (["--stage", "3", "--upstream_config", "no.yaml"], "--upstream_config no.yaml does not exist"),
+        (
+            ["--stage", "3", "--num_replaced", "5", *NO_CACHE],
+            "num_replaced is 5, but the upstream has only 4 layers",
         ),
         (
             ["--stage", "3", "--train_config", "conf/none.yaml"],
@@ -237,13 +249,12 @@ def test_sentencepiece_tokens(fresh, shell, token_type):
 def test_an_upstream_named_in_the_training_configuration_is_not_replaced(finished, recipe, shell, tmp_path):
     config = tmp_path / "mine.yaml"
     lines = (recipe / "conf/train_asr.yaml").read_text()
-    conf = "encoder_conf:\n    upstream: hf_wav2vec2_custom\n    path: /models/none\n"
+    conf = "encoder_conf:\n    upstream: /models/none\n"
     config.write_text(lines.replace("encoder_conf:\n", conf))
     words = ["--stage", "3", "--stop_stage", "3", "--tag", "yaml", "--train_config", config]
     result = shell(["./run.sh", *words], recipe)
-    assert result.returncode == 1 and "upstream path /models/none does not exist" in result.stderr
-    alone = shell(["./run.sh", *words, "--upstream_path", "dump/upstream"], recipe)
-    assert "--upstream_path needs --upstream" in alone.stderr
+    assert result.returncode == 1
+    assert "upstream /models/none is neither a file nor a directory" in result.stderr
 
 
 @pytest.mark.recipe
@@ -367,3 +378,26 @@ def test_a_damaged_data_directory_is_refused_with_file_and_id(fresh, shell, file
     result = shell(["./run.sh", "--stage", "2"], fresh)
     assert result.returncode == 1 and message in result.stderr and f"data/train/{file}" in result.stderr
     assert "Traceback" not in result.stderr and not (fresh / "dump/raw").exists()
+
+
+@pytest.mark.recipe
+def test_settings_of_an_upstream_come_on_top_and_options_on_top_of_these(fresh, shell):
+    """A YAML of a few lines moves a recipe to another upstream."""
+    words = ["--out", "upstreams/wavlm", "--model_type", "wavlm", "--num_layers", "2", "--dim", "32"]
+    made = shell(["python", "-m", "espnet_wsm.bin.make_random_upstream", *words, "--conv_dim", "16"], fresh)
+    assert made.returncode == 0, made.stderr
+    (fresh / "wavlm.yaml").write_text(
+        "encoder_conf:\n    upstream: upstreams/wavlm\n    num_replaced: 1\n    window: [2, 5]\n"
+        "    width: null\n    mixer: sm\noptim_conf:\n    lr: 0.002\nmax_epoch: 1\n"
+    )
+    result = shell(["./run.sh", "--upstream_config", "wavlm.yaml", "--mixer", "wsm", "--tag", "wavlm"], fresh)
+    assert result.returncode == 0, result.stderr
+    config = yaml.safe_load((fresh / "exp/asr_wavlm/config.yaml").read_text())
+    conf = config["encoder_conf"]
+    assert (conf["upstream"], conf["num_replaced"], conf["window"]) == ("upstreams/wavlm", 1, [2, 5])
+    assert (conf["width"], conf["mixer"], config["max_epoch"]) == (None, "wsm", 1)
+    assert config["optim_conf"]["lr"] == 0.002
+    assert "hf_custom (upstreams/wavlm): random upstream: WavLM" in (fresh / "RESULTS.md").read_text()
+    (fresh / "broken.yaml").write_text("encoder_conf: [")
+    result = shell(["./run.sh", "--stage", "3", "--upstream_config", "broken.yaml"], fresh)
+    assert result.returncode == 1 and "--upstream_config broken.yaml cannot be read" in result.stderr

@@ -405,7 +405,7 @@ def test_the_command_says_how_to_use_what_it_fetched(upstream, tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     main(["wavlm_tiny"])
     assert capsys.readouterr().out == (
-        "downloads/wavlm_tiny: wavlm_tiny, 17.5kB; use it with --upstream downloads/wavlm_tiny\n"
+        "upstreams/wavlm_tiny: wavlm_tiny, 17.5kB; use it with --upstream upstreams/wavlm_tiny\n"
     )
     main(["wavlm_tiny", "--to", "elsewhere"])
     assert "--upstream elsewhere\n" in capsys.readouterr().out

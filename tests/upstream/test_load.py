@@ -1,151 +1,141 @@
-"""Upstreams that cannot be loaded are refused in one sentence."""
+"""What is found and recognised, but cannot be loaded, is refused in one sentence."""
 
-import json
 import shutil
+from functools import partial
 from pathlib import Path
 
+import checkpoints
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from espnet_wsm.errors import UserError
-from espnet_wsm.upstream import load_upstream
-from espnet_wsm.upstream.families import FAMILIES, find_family
+from espnet_wsm.upstream import find_checkpoint, load_upstream
 
 
-def test_every_supported_name_is_known_to_s3prl():
-    from s3prl.nn import S3PRLUpstream
-
-    names = S3PRLUpstream.available_names()
-    for family in FAMILIES:
-        for pattern in family.upstreams:
-            assert pattern in names or any(find_family_or_none(name) is family for name in names), pattern
+def copy_upstream(path: str, place: Path) -> Path:
+    """A copy to damage."""
+    return Path((shutil.copytree if Path(path).is_dir() else shutil.copy)(path, place))
 
 
-def find_family_or_none(name: str):
-    try:
-        return find_family(name)
-    except UserError:
-        return None
-
-
-@pytest.mark.parametrize("name", ["fbank", "apc", "wavlm_base", "no_such_model", ""])
-def test_an_unsupported_upstream_lists_what_is(name):
-    with pytest.raises(UserError, match=f"upstream '{name}' is not supported; .*hf_hubert_custom.*xls_r_"):
-        load_upstream(name)
-
-
-def test_a_name_that_s3prl_does_not_have_is_refused():
-    with pytest.raises(UserError, match="upstream 'hubert_enormous' is unknown to the installed S3PRL"):
-        load_upstream("hubert_enormous")
-
-
-@pytest.mark.parametrize("name", ["hf_hubert_custom", "wav2vec2_local"])
-def test_a_missing_path_is_refused(name):
-    with pytest.raises(UserError, match="needs the path of a checkpoint"):
-        load_upstream(name)
-    with pytest.raises(UserError, match="upstream path nowhere/at_all does not exist"):
-        load_upstream(name, "nowhere/at_all")
-
-
-def test_a_file_is_no_hugging_face_directory_and_a_directory_no_native_file(tmp_path):
-    (tmp_path / "file").write_bytes(b"x")
-    with pytest.raises(UserError, match="expected a directory written by save_pretrained"):
-        load_upstream("hf_hubert_custom", str(tmp_path / "file"))
-    with pytest.raises(UserError, match="expected one file with task_cfg"):
-        load_upstream("hubert_local", str(tmp_path))
-
-
-@pytest.mark.parametrize("missing", ["config.json", "preprocessor_config.json", "model.safetensors"])
-def test_an_incomplete_hugging_face_directory_names_the_missing_file(upstream_path, tmp_path, missing):
-    name, path = upstream_path("hf_hubert", True)
-    copy = Path(shutil.copytree(path, tmp_path / "copy"))
-    (copy / missing).unlink()
-    with pytest.raises(UserError, match=f"is not a checkpoint of hf_hubert: it has no {missing}"):
-        load_upstream(name, str(copy))
-
-
-def test_a_model_of_another_type_is_refused(upstream_path):
-    _, path = upstream_path("hf_wav2vec2", True)
-    with pytest.raises(UserError, match="holds a wav2vec2 model, but hf_hubert_custom needs a hubert one"):
-        load_upstream("hf_hubert_custom", path)
-
-
-def test_models_that_shorten_time_are_refused(upstream_path, tmp_path):
-    from transformers import Wav2Vec2Config, Wav2Vec2Model
-
-    name, path = upstream_path("hf_wav2vec2", True)
-    copy = Path(shutil.copytree(path, tmp_path / "copy"))
-    config = json.loads((copy / "config.json").read_text()) | {"add_adapter": True, "output_hidden_size": 32}
-    Wav2Vec2Model(Wav2Vec2Config(**config)).save_pretrained(copy)
-    with pytest.raises(UserError, match="add_adapter are not supported"):
-        load_upstream(name, str(copy))
+def test_loading_gives_the_checkpoint_and_an_expert_in_eval_mode(upstream_path, family_name, pre_norm):
+    path = upstream_path(family_name, pre_norm)
+    expert, checkpoint = load_upstream(path)
+    assert checkpoint == find_checkpoint(path) and checkpoint.family.name == family_name
+    assert not any(module.training for module in expert.modules())
 
 
 @pytest.mark.parametrize(
-    ("change", "first"),
+    ("missing", "message"),
     [
-        (lambda key: f"other.{key}", "encoder.layer_norm.bias"),
-        (lambda key: None if ".layers.1." in key else key, "encoder.layers.1."),
+        ("config.json", "{copy} holds no checkpoint: expected config.json"),
+        ("preprocessor_config.json", "{copy} has no preprocessor_config.json; write both the model and its"),
+        ("model.safetensors", "{copy} is not a checkpoint of hf_hubert: it has no model.safetensors"),
     ],
-    ids=["foreign names", "a missing layer"],
 )
-@pytest.mark.parametrize("family", ["hf_hubert", "hf_wav2vec2"])
-def test_weights_that_would_stay_random_are_refused(upstream_path, tmp_path, family, change, first):
-    from safetensors.torch import load_file, save_file
-
-    name, path = upstream_path(family, True)
-    copy = Path(shutil.copytree(path, tmp_path / "copy"))
-    weights = load_file(copy / "model.safetensors")
-    renamed = {change(key): value for key, value in weights.items() if change(key) is not None}
-    save_file(renamed, copy / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(UserError, match=rf"not a complete checkpoint of {family}: \d+ weights .*{first}"):
-        load_upstream(name, str(copy))
+def test_an_incomplete_hugging_face_directory_names_the_missing_file(
+    upstream_path, tmp_path, missing, message
+):
+    copy = copy_upstream(upstream_path("hf_hubert", True), tmp_path / "copy")
+    (copy / missing).unlink()
+    with pytest.raises(UserError, match=message.format(copy=copy)):
+        load_upstream(str(copy))
 
 
-def test_a_path_is_refused_where_s3prl_would_ignore_it(upstream_path):
-    _, path = upstream_path("wav2vec2", True)
-    with pytest.raises(UserError, match="xls_r_300m has its own checkpoint and takes no path"):
-        load_upstream("xls_r_300m", path)
-    with pytest.raises(UserError, match="fetch the file and name it with wav2vec2_local"):
-        load_upstream("wav2vec2_url", "https://example.org/w.pt")
+def change_names(path: Path, change) -> None:
+    """Rename the weights of a checkpoint; ``change(name)`` None leaves one out."""
 
+    def rename(weights: dict) -> dict:
+        return {change(key): value for key, value in weights.items() if change(key) is not None}
 
-@pytest.mark.parametrize("family", ["hf_hubert", "hubert"])
-def test_corrupt_weights_are_refused_with_the_path(upstream_path, tmp_path, family):
-    name, path = upstream_path(family, True)
-    copy = tmp_path / "copy"
-    if Path(path).is_dir():
-        shutil.copytree(path, copy)
-        weights = copy / "model.safetensors"
+    if (path / "model.safetensors").is_file():
+        file = path / "model.safetensors"
+        save_file(rename(load_file(file)), file, metadata={"format": "pt"})
+    elif path.is_dir():
+        file = path / checkpoints.ESPNET_WEIGHTS
+        torch.save(rename(torch.load(file)), file)
     else:
-        shutil.copy(path, copy)
-        weights = copy
-    weights.write_bytes(weights.read_bytes()[:1000])
-    with pytest.raises(UserError, match=f"upstream {name} cannot be loaded from {copy}"):
-        load_upstream(name, str(copy))
+        state = torch.load(path)
+        torch.save(state | {"model_weight": rename(state["model_weight"])}, path)
 
 
-def test_a_file_that_is_no_checkpoint_says_what_is_missing(tmp_path):
-    torch.save({"model": {}}, tmp_path / "other.pt")
-    with pytest.raises(UserError, match="required key: task_cfg is missing"):
-        load_upstream("wav2vec2_local", str(tmp_path / "other.pt"))
+NAMES = {
+    "foreign names": lambda key: f"other.{key}",
+    "a missing layer": lambda key: None if ".layers.1." in key else key,
+}
 
 
-def test_conformer_layers_are_refused(tmp_path):
-    from dataclasses import asdict
+@pytest.mark.parametrize(
+    ("change", "first"), [("foreign names", ""), ("a missing layer", r"encoder\.(transformer\.)?layers\.1\.")]
+)
+@pytest.mark.parametrize("family", ["hf_hubert", "hf_wav2vec2", "hf_wavlm", "espnet_hubert"])
+def test_weights_that_would_stay_random_are_refused(upstream_path, tmp_path, family, change, first):
+    """Their loaders only log what they do not find."""
+    copy = copy_upstream(upstream_path(family, True), tmp_path / "copy")
+    change_names(copy, NAMES[change])
+    with pytest.raises(UserError, match=rf"not a complete checkpoint of {family}: \d+ weights .*{first}"):
+        load_upstream(str(copy))
 
-    from s3prl.upstream.wav2vec2.wav2vec2_model import AudioPretrainingConfig, Wav2Vec2Config, Wav2Vec2Model
 
-    config = Wav2Vec2Config(
-        layer_type="conformer",
-        encoder_layers=1,
-        encoder_embed_dim=32,
-        encoder_ffn_embed_dim=32,
-        encoder_attention_heads=2,
-        conv_feature_layers="[(16, 10, 5)] + [(16, 3, 2)] * 4 + [(16, 2, 2)] * 2",
-        final_dim=32,
-    )
-    state = {"task_cfg": asdict(AudioPretrainingConfig()), "model_cfg": asdict(config)}
-    torch.save(state | {"model_weight": Wav2Vec2Model(config).state_dict()}, tmp_path / "conformer.pt")
-    with pytest.raises(UserError, match="ConformerWav2Vec2EncoderLayer layers are not supported"):
-        load_upstream("wav2vec2_local", str(tmp_path / "conformer.pt"))
+@pytest.mark.parametrize("change", NAMES)
+@pytest.mark.parametrize("family", ["hubert", "wav2vec2"])
+def test_a_file_that_does_not_fit_its_own_description_is_refused(upstream_path, tmp_path, family, change):
+    copy = copy_upstream(upstream_path(family, True), tmp_path / "copy.pt")
+    change_names(copy, NAMES[change])
+    with pytest.raises(UserError, match=rf"(?s){family}_local cannot be loaded from {copy}: .*Missing key"):
+        load_upstream(str(copy))
+
+
+@pytest.mark.parametrize(
+    ("family", "file", "message"),
+    [
+        ("hf_hubert", "model.safetensors", "upstream hf_hubert_custom cannot be loaded from {copy}: "),
+        ("hf_hubert", "preprocessor_config.json", "upstream hf_hubert_custom cannot be loaded from {copy}: "),
+        ("hubert", "", "{copy} is damaged or not a checkpoint"),
+        (
+            "espnet_hubert",
+            checkpoints.ESPNET_WEIGHTS,
+            "upstream espnet_hubert_custom cannot be loaded from {copy}: ",
+        ),
+    ],
+)
+def test_corrupt_files_are_refused_with_the_path(upstream_path, tmp_path, family, file, message):
+    copy = copy_upstream(upstream_path(family, True), tmp_path / "copy")
+    damaged = copy / file
+    damaged.write_bytes(damaged.read_bytes()[: min(1000, damaged.stat().st_size // 2)])
+    with pytest.raises(UserError, match=message.format(copy=copy)):
+        load_upstream(str(copy))
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (checkpoints.REFUSED["hf_adapter"], "hf_wav2vec2 models with add_adapter are not supported"),
+        (
+            partial(
+                checkpoints.write_hf,
+                model_type="wav2vec2-bert",
+                changes=checkpoints.HF_BERT | {"position_embeddings_type": "rotary"},
+            ),
+            "hf_wav2vec2_bert models with position_embeddings_type rotary are not supported",
+        ),
+        (
+            partial(
+                checkpoints.write_wavlm, pre_norm=True, activation_fn="glu", **checkpoints.WAVLM_POSITION
+            ),
+            r"wavlm upstreams with gated linear units \(.*glu\) are not supported",
+        ),
+        (
+            partial(checkpoints.write_wav2vec2, pre_norm=True, quantize_input=True),
+            "wav2vec2 upstreams that quantise their input are not supported",
+        ),
+        (
+            partial(checkpoints.write_wav2vec2, pre_norm=True, crop_seq_to_multiple=2),
+            r"wav2vec2 upstreams that crop time \(crop_seq_to_multiple\) are not supported",
+        ),
+    ],
+    ids=["adapter", "rotary positions", "gated", "quantised", "cropped"],
+)
+def test_architectures_that_no_contract_covers_are_refused(tmp_path, write, message):
+    with pytest.raises(UserError, match=message):
+        load_upstream(str(write(tmp_path / "upstream")))

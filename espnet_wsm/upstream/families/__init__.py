@@ -20,6 +20,7 @@ FAMILIES: tuple[FamilyContract, ...] = (
         ("wav2vec2", "wav2vec2_*", "xlsr_53", "xls_r_*"),
         "wav2vec2_local",
         (BASE, LARGE),
+        full_size=("wav2vec2-base", "XLS-R 300M"),
         mark=lambda content: "dictionaries_symbols" not in content and "_ema" not in content["model_weight"],
     ),
     FairseqFamily(
@@ -50,6 +51,7 @@ FAMILIES: tuple[FamilyContract, ...] = (
         ("wavlm", "wavlm_*"),
         "wavlm_local",
         (BASE, LARGE),
+        full_size=("WavLM-large",),
         mark=lambda content: bool(content["cfg"].get("relative_position_embedding")),
         masks_always=True,
     ),
@@ -89,14 +91,11 @@ FAMILIES: tuple[FamilyContract, ...] = (
 
 # S3PRL names and transformers' model types that are refused, with the reason; the first that matches counts.
 REFUSED: dict[str, str] = {
-    "wav2vec2_conformer*": "the convolution in each of its conformer layers looks into the padding, and its "
-    "batch norm would train on the padding too",
-    "wav2vec2-conformer": "the convolution in each of its conformer layers looks into the padding, and its "
+    "wav2vec2?conformer*": "the convolution in each of its conformer layers looks into the padding, and its "
     "batch norm would train on the padding too",
     "multires_hubert*": "its layers run at several frame rates, so there are no last k layers to cut off",
     "lighthubert*": "it is a supernet whose layers change their sizes",
     "sew*": "it squeezes time inside the encoder",
-    "mctct": "it is trained for recognition, on log-mel frames",
     "whisper": "its encoder reads 30 s windows of log-mel",
     "seamless*": "it is a translation model",
     "mae_ast*": "its layers see patches of a spectrogram, not frames",
@@ -109,7 +108,7 @@ REFUSED: dict[str, str] = {
     "mos_*": "it predicts a score of quality",
     "discretebert": "it attends to discrete codes, not to frames of a waveform",
     "vq_wav2vec_kmeans_roberta": "it attends to discrete codes, not to frames of a waveform",
-    "*": "it is no transformer over frames of a waveform",
+    "*": "it is none of the transformers over frames of a waveform that are known here",
 }
 
 

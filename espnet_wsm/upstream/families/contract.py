@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -63,12 +63,14 @@ class FamilyContract(ABC):
         upstreams: S3PRL names that are checkpoints of this family, shell patterns allowed.
         loader: S3PRL's name for loading a checkpoint of one's own.
         variants: the architectures that the tests cover on small models in their real on-disk form.
+        full_size: models that the tests build at their true size, with random weights.
     """
 
     name: str
     upstreams: tuple[str, ...]
     loader: str
     variants: tuple[str, ...]
+    full_size: tuple[str, ...] = field(default=(), kw_only=True)
 
     form: ClassVar[str]
     # Attribute of a layer that holds its self-attention; in it, the linear layers that LoRA adapts, whether
@@ -100,7 +102,7 @@ class FamilyContract(ABC):
         """The convolutions that turn samples into frames, from the waveform up."""
 
     def position_convolutions(self, expert: nn.Module) -> Iterable[nn.Module]:
-        """Stacked blocks (B, D, T) -> (B, D, T) below the layers: what one makes of padding meets the next."""
+        """Stacked blocks (B, D, T) below the layers, where what one makes of padding meets the next."""
         return ()
 
     def count_frames(self, expert: nn.Module, lengths: tuple[int, ...]) -> tuple[int, ...]:

@@ -51,12 +51,13 @@ class TorchaudioFamily(FamilyContract):
         from s3prl.upstream.espnet_hubert.expert import UpstreamExpert
 
         checkpoint, config = files
+        torch.load(checkpoint, map_location="cpu")  # raises where ESPnet would ask on the terminal
         # S3PRL's hub function of this name drops the config, and the expert takes a GPU when it sees one.
         return UpstreamExpert(str(checkpoint), config=str(config)).cpu()
 
     def check_weights(self, expert: nn.Module, files: tuple[Path, ...]) -> None:
         # ESPnet loads with strict=False.
-        given = torch.load(files[0], map_location="cpu", weights_only=True)
+        given = torch.load(files[0], map_location="cpu")  # weights alone unless load_upstream trusts the file
         prefix = "encoder.hubert_pretrain_model."
         missing = [name for name in expert.model.state_dict() if prefix + name not in given]
         refuse_missing(self, files[0], missing)

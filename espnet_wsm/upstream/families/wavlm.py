@@ -82,7 +82,7 @@ class WavlmFamily(FairseqFamily):
         if not {"cfg", "model"} <= checkpoint.keys():
             return False
         # fairseq's own checkpoints have these keys too, with a cfg of other parts
-        return "encoder_layers" in checkpoint["cfg"] and self.mark(checkpoint)
+        return "encoder_layers" in (checkpoint["cfg"] or ()) and self.mark(checkpoint)
 
     def check_expert(self, expert: nn.Module) -> None:
         super().check_expert(expert)

@@ -5,18 +5,28 @@ import torch
 
 from espnet_wsm.bin.make_random_upstream import main
 from espnet_wsm.upstream import load_upstream
-from espnet_wsm.upstream.random_hubert import describe_upstream
+from espnet_wsm.upstream.random_upstream import describe_upstream
 
 SMALL = ["--num_layers", "2", "--dim", "32", "--heads", "2", "--conv_dim", "16"]
 
 
-def test_it_writes_an_upstream_that_s3prl_loads_and_describes_it(tmp_path, capsys):
-    main(["--out", str(tmp_path / "up"), *SMALL])
+@pytest.mark.parametrize(
+    ("model_type", "family_name", "spoken"),
+    [
+        ("hubert", "hf_hubert", "HuBERT"),
+        ("wav2vec2", "hf_wav2vec2", "wav2vec 2.0"),
+        ("wavlm", "hf_wavlm", "WavLM"),
+    ],
+)
+def test_it_writes_an_upstream_that_loads_and_describes_it(tmp_path, capsys, model_type, family_name, spoken):
+    main(["--out", str(tmp_path / "up"), "--model_type", model_type, *SMALL])
     expert, checkpoint = load_upstream(str(tmp_path / "up"))
     family = checkpoint.family
-    assert family.name == "hf_hubert"
+    assert family.name == family_name
     assert len(family.encoder(expert).layers) == 2 and family.dim(expert) == 32
-    assert describe_upstream(str(tmp_path / "up")).startswith("random upstream: HuBERT with random weights")
+    assert describe_upstream(str(tmp_path / "up")).startswith(
+        f"random upstream: {spoken} with random weights"
+    )
     assert "never trained on speech" in capsys.readouterr().out
     assert describe_upstream(str(tmp_path)) is None and describe_upstream("xls_r_300m") is None
 
@@ -47,3 +57,6 @@ def test_it_does_not_overwrite_other_things(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["--out", str(tmp_path / "new"), "--dim", "30", "--heads", "4"])
     assert "dim=30 and heads=4" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["--out", str(tmp_path / "new"), "--model_type", "bert"])
+    assert "model_type has to be one of hubert, wav2vec2, wavlm, got 'bert'" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""A small HuBERT with random weights in its real on-disk form: for smoke tests, and where no hub is."""
+"""A small upstream with random weights in its real on-disk form: for smoke tests, and where no hub is."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,13 +8,16 @@ import torch
 from espnet_wsm.errors import UserError
 
 DESCRIPTION_FILE = "upstream_description.txt"
+# transformers' model types that can be written, and what people call them
+MODEL_TYPES = {"hubert": "HuBERT", "wav2vec2": "wav2vec 2.0", "wavlm": "WavLM"}
 
 
 @dataclass(frozen=True)
-class RandomHubertSize:
+class RandomUpstreamSize:
     """Architecture of the random upstream.
 
     Args:
+        model_type: a key of ``MODEL_TYPES``.
         num_layers: transformer layers.
         dim: channels of the transformer, a multiple of ``heads``.
         heads: attention heads.
@@ -22,13 +25,14 @@ class RandomHubertSize:
             receptive field 400 samples, hop 320).
     """
 
+    model_type: str = "hubert"
     num_layers: int = 4
     dim: int = 192
     heads: int = 4
     conv_dim: int = 128
 
 
-def write_random_hubert(directory: Path, size: RandomHubertSize, seed: int) -> str:
+def write_random_upstream(directory: Path, size: RandomUpstreamSize, seed: int) -> str:
     """Write model and feature extractor with ``save_pretrained``; returns the description stored beside them.
 
     Pre-norm with layer norm in the convolutions, as in HuBERT Large and XLS-R: the variant whose result
@@ -37,9 +41,11 @@ def write_random_hubert(directory: Path, size: RandomHubertSize, seed: int) -> s
     Raises:
         UserError: the directory holds something else already, or the sizes do not fit together.
     """
-    from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor
+    from transformers import AutoConfig, AutoModel, Wav2Vec2FeatureExtractor
     from transformers.utils import logging as transformers_logging
 
+    if size.model_type not in MODEL_TYPES:
+        raise UserError(f"model_type has to be one of {', '.join(MODEL_TYPES)}, got {size.model_type!r}")
     if size.dim % size.heads:
         raise UserError(f"dim has to be a multiple of heads, got dim={size.dim} and heads={size.heads}")
     if directory.exists() and not (directory / DESCRIPTION_FILE).is_file() and any(directory.iterdir()):
@@ -48,7 +54,8 @@ def write_random_hubert(directory: Path, size: RandomHubertSize, seed: int) -> s
         )
     transformers_logging.disable_progress_bar()
     torch.manual_seed(seed)
-    config = HubertConfig(
+    config = AutoConfig.for_model(
+        size.model_type,
         hidden_size=size.dim,
         num_hidden_layers=size.num_layers,
         num_attention_heads=size.heads,
@@ -57,10 +64,11 @@ def write_random_hubert(directory: Path, size: RandomHubertSize, seed: int) -> s
         feat_extract_norm="layer",
         do_stable_layer_norm=True,
     )
-    model = HubertModel(config)
+    model = AutoModel.from_config(config)
+    parameters = sum(p.numel() for p in model.parameters())
     description = (
-        f"random upstream: HuBERT with random weights (seed {seed}), {size.num_layers} layers of {size.dim}, "
-        f"{sum(p.numel() for p in model.parameters()):,} parameters, never trained on speech"
+        f"random upstream: {MODEL_TYPES[size.model_type]} with random weights (seed {seed}), "
+        f"{size.num_layers} layers of {size.dim}, {parameters:,} parameters, never trained on speech"
     )
     directory.mkdir(parents=True, exist_ok=True)
     # First, so that a directory left half-written is known as ours and written again.

@@ -1,0 +1,39 @@
+"""Print what an upstream is, and what would be replaced and trained in it.
+
+Example:
+  python -m espnet_wsm.bin.inspect_upstream upstreams/xls_r_300m --num_replaced 2
+"""
+
+import argparse
+
+from espnet_wsm.errors import report_user_errors
+
+
+@report_user_errors
+def main(argv: list[str] | None = None) -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "upstream", metavar="NAME_or_PATH", help="a checkpoint, or S3PRL's name of one that is here"
+    )
+    parser.add_argument("--num_replaced", type=int, default=2, help="layers from the top (default: 2)")
+    parser.add_argument("--layers", type=int, nargs="+", help="instead: numbers of layers, 1 = the lowest")
+    parser.add_argument("--mixer", default="wsm", help="what replaces their attention (default: wsm)")
+    parser.add_argument(
+        "--trainable", default="layer", help="mixer, layer or suffix: what trains (default: layer)"
+    )
+    parser.add_argument(
+        "--trust", action="store_true", help="open a checkpoint that can run code when it is loaded"
+    )
+    args = parser.parse_args(argv)
+
+    from espnet_wsm.upstream import WsmConfig
+    from espnet_wsm.upstream.inspection import inspect_upstream
+
+    print(inspect_upstream(WsmConfig(**vars(args))))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""Print the upstreams that are supported and those that are refused, as Markdown; README.md holds the same.
+
+Example:
+  python -m espnet_wsm.bin.list_upstreams --update README.md
+"""
+
+import argparse
+from pathlib import Path
+
+from espnet_wsm.errors import UserError, report_user_errors
+
+BEGIN, END = "<!-- upstreams: begin -->", "<!-- upstreams: end -->"
+
+
+def render_tables() -> str:
+    """The two tables."""
+    from espnet_wsm.upstream.families import FAMILIES, REFUSED
+
+    lines = [
+        "| family | upstreams | a checkpoint is | tested in small, in its real form | at true size |",
+        "|---|---|---|---|---|",
+    ]
+    for family in FAMILIES:
+        names = ", ".join(f"`{name}`" for name in family.upstreams)
+        if types := getattr(family, "model_types", ()):
+            names += f" (`model_type` {', '.join(types)})"
+        full_size = ", ".join(family.full_size) or "-"
+        lines.append(
+            f"| {family.name} | {names} | {family.form} | {'; '.join(family.variants)} | {full_size} |"
+        )
+    lines += ["", "| refused | because |", "|---|---|"]
+    reasons: dict[str, list[str]] = {}
+    for name, reason in REFUSED.items():
+        reasons.setdefault(reason, []).append(f"`{name}`" if name != "*" else "all others")
+    lines += [f"| {', '.join(names)} | {reason} |" for reason, names in reasons.items()]
+    return "\n".join(lines)
+
+
+@report_user_errors
+def main(argv: list[str] | None = None) -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--update", type=Path, metavar="FILE", help="put the tables between its two markers")
+    args = parser.parse_args(argv)
+
+    tables = render_tables()
+    if args.update is None:
+        print(tables)
+        return
+    from espnet_wsm.files import write_text
+
+    text = args.update.read_text(encoding="utf-8")
+    if text.count(BEGIN) != 1 or text.count(END) != 1:
+        raise UserError(f"{args.update} has to hold the lines {BEGIN} and {END} once each")
+    before, rest = text.split(BEGIN)
+    _, after = rest.split(END)
+    write_text(args.update, f"{before}{BEGIN}\n{tables}\n{END}{after}".rstrip("\n").split("\n"))
+
+
+if __name__ == "__main__":
+    main()

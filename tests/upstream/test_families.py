@@ -1,0 +1,622 @@
+"""Every family of upstreams, in every variant, through all that is done with one. All models are tiny."""
+
+import argparse
+import copy
+import functools
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from checkpoints import CHECKPOINTS, NUM_LAYERS, POST_NORM, PRE_NORM, load_reference
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from espnet_wsm.plugin import register
+from espnet_wsm.plugin.encoder import WsmS3prlEncoder
+from espnet_wsm.plugin.task import WsmASRTask
+from espnet_wsm.upstream import FrozenPrefix, TrainableSuffix, WsmConfig, load_upstream, prepare_suffix
+from espnet_wsm.upstream.config import TRAINABLE
+from espnet_wsm.upstream.cut import PaddedConvolution, PaddedGroupNorm
+from espnet_wsm.upstream.families import FAMILIES, FamilyContract
+from espnet_wsm.upstream.families.wavlm import PositionBias
+from espnet_wsm.upstream.mixers import MIXER_NAMES
+from espnet_wsm.upstream.stored_cut import cut_of, load_prefix, load_suffix, store_cut
+
+KEYS = list(CHECKPOINTS)
+ONE_OF_EACH = [next(key for key in KEYS if key[0] == family.name) for family in FAMILIES]
+WITH_BIAS = [key for key in KEYS if key[0] in ("wavlm", "hf_wavlm")]
+# What reaches over time below the layers and would take padding along.
+OVER_TIME = [key for key in KEYS if "group norm" in key[1] or "data2vec" in " ".join(key)]
+LENGTHS = (9600, 5000, 7003)
+CUTS = [{"num_replaced": 2}, {"num_replaced": NUM_LAYERS}]
+SLOW = settings(max_examples=12, deadline=None, derandomize=True)
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """A tiny checkpoint and the key of ``CHECKPOINTS`` that made it."""
+
+    key: tuple[str, str]
+    path: str
+    family: FamilyContract
+
+    @property
+    def is_library_exact(self) -> bool:
+        """Whether our input is the library's: extractors of transformers normalise with sums in float32."""
+        return not self.key[0].startswith("hf_") or "group norm" in self.key[1]
+
+    def cut(self, **conf) -> tuple[FrozenPrefix, TrainableSuffix]:
+        """Prefix and suffix, before surgery."""
+        expert, checkpoint = load_upstream(self.path)
+        prefix, suffix = cut_of(expert, checkpoint.family, WsmConfig(self.path, **conf))
+        return prefix, suffix.eval()
+
+    def operate(self, suffix: TrainableSuffix, **conf) -> TrainableSuffix:
+        """A copy of a suffix after surgery, new blocks drawn with one seed."""
+        config = WsmConfig(self.path, **{"window": 3} | conf)
+        suffix = copy.deepcopy(suffix)
+        torch.manual_seed(0)
+        prepare_suffix(suffix, config.place_cut(NUM_LAYERS)[1], dim=32, config=config)
+        return suffix
+
+    def run_library(self) -> Callable[[list[Tensor]], list[Tensor]]:
+        """The upstream as its own library runs it: waveforms to all its hidden states."""
+        return load_reference(*self.key, Path(self.path))
+
+    def build(self, **conf) -> WsmS3prlEncoder:
+        """The whole encoder; its random draws are the caller's."""
+        return WsmS3prlEncoder(1, upstream=self.path, **{"window": 3} | conf)
+
+
+@pytest.fixture(scope="module")
+def get_upstream(tmp_path_factory) -> Callable[[tuple[str, str]], Upstream]:
+    """``get_upstream(key)`` writes the checkpoint on the first call."""
+    root = tmp_path_factory.mktemp("families")
+    families = {family.name: family for family in FAMILIES}
+
+    @functools.cache
+    def get(key: tuple[str, str]) -> Upstream:
+        return Upstream(key, str(CHECKPOINTS[key](root / "-".join(key).replace(" ", "_"))), families[key[0]])
+
+    return get
+
+
+@pytest.fixture(scope="module", params=KEYS, ids=" ".join)
+def upstream(request, get_upstream) -> Upstream:
+    """Each checkpoint in turn."""
+    return get_upstream(request.param)
+
+
+@pytest.fixture(scope="module", params=WITH_BIAS, ids=" ".join)
+def biased(request, get_upstream) -> Upstream:
+    """Each checkpoint whose attention adds a bias by relative position."""
+    return get_upstream(request.param)
+
+
+def draw(*lengths: int, seed: int = 7) -> list[Tensor]:
+    """Waveforms of so many samples."""
+    generator = torch.Generator().manual_seed(seed)
+    return [0.1 * torch.randn(length, generator=generator) for length in lengths]
+
+
+@pytest.fixture
+def wavs() -> list[Tensor]:
+    """Three waveforms of 0.6, 0.3 and 0.4 s."""
+    return draw(*LENGTHS)
+
+
+def pad(wavs: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """As ESPnet hands them to the encoder."""
+    return nn.utils.rnn.pad_sequence(wavs, batch_first=True), torch.tensor([len(wav) for wav in wavs])
+
+
+@torch.no_grad()
+def collect(prefix: FrozenPrefix, suffix: TrainableSuffix, wavs: list[Tensor]) -> tuple[list[Tensor], Tensor]:
+    """The input of each layer and the output, each (B, T, D), and (B, T) True = valid."""
+    states: list[Tensor] = []
+    hidden, mask = prefix(wavs, states.append)
+    out = suffix(hidden, mask, states.append)
+    valid = torch.ones(hidden.shape[:2], dtype=torch.bool) if mask is None else ~mask
+    return [state[:, : hidden.size(1)] for state in (*states, out)], valid
+
+
+def assert_close(actual: Tensor, expected: Tensor, tolerance: float, what: object = "") -> None:
+    """Equal within ``tolerance`` x the largest absolute value that is expected: errors of sums go with it."""
+    assert actual.shape == expected.shape and actual.dtype == expected.dtype
+    error, scale = float((actual - expected).abs().max()), float(expected.abs().max())
+    assert error <= tolerance * scale, f"{what}: off by {error:.1e} at a scale of {scale:.1e}"
+
+
+def differ(first: Tensor, second: Tensor, least: float = 1e-3) -> bool:
+    """Whether two tensors differ by more than ``least`` x the scale."""
+    return bool((first - second).abs().max() > least * second.abs().max())
+
+
+def randomise_lora(model: nn.Module) -> nn.Module:
+    """Give LoRA, which starts as no addition at all, a part in the result."""
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            nn.init.normal_(parameter, std=0.2)
+    return model
+
+
+def step(model: nn.Module, *args) -> Tensor:
+    """One step of SGD at rate 1 on a random linear loss; returns the output."""
+    out = model(*args)
+    out = out[0] if isinstance(out, tuple) else out
+    # A squared sum would have no gradient through a norm.
+    (out * torch.randn(out.shape, generator=torch.Generator().manual_seed(1))).sum().backward()
+    torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1.0).step()
+    return out.detach()
+
+
+# Registry
+
+
+def test_every_family_and_variant_has_a_checkpoint():
+    assert set(CHECKPOINTS) == {(family.name, variant) for family in FAMILIES for variant in family.variants}
+
+
+# The cut
+
+
+@pytest.mark.parametrize("k", [0, 1, 2, NUM_LAYERS])
+def test_surgery_leaves_the_states_below_the_cut(upstream, wavs, k):
+    whole_model = upstream.cut(num_replaced=0)
+    prefix, suffix = upstream.cut(num_replaced=k)
+    operated = {m: upstream.operate(suffix, mixer=m, num_replaced=k) for m in MIXER_NAMES}
+    for batch in (wavs[:1], wavs):
+        whole, valid = collect(*whole_model, batch)
+        assert len(whole) == len(collect(prefix, suffix, batch)[0]) == NUM_LAYERS + 1
+        for mixer, each in operated.items():
+            states, _ = collect(prefix, each, batch)
+            assert len(states) == NUM_LAYERS + 1 - (k if mixer == "drop" else 0), mixer
+            # The last state has the final norm in it; at k = 0 all others lie below the cut.
+            below = zip(states[:-1], whole[: NUM_LAYERS - k + 1], strict=False)
+            assert all(torch.equal(state, expected) for state, expected in below), mixer
+            if k == 0 or mixer in ("attention", "lora"):
+                assert_close(states[-1][valid], whole[-1][valid], 1e-5, mixer)
+            else:
+                assert differ(states[-1][valid], whole[-1][valid]), mixer
+
+
+@contextmanager
+def record_input(layer_class: type, family: FamilyContract) -> Iterator[list[Tensor]]:
+    """The inputs of all layers of a class, wherever they are called."""
+    inputs: list[Tensor] = []
+
+    def record(module: nn.Module, args: tuple) -> None:
+        if type(module) is layer_class:
+            inputs.append(family.read_layer_input(args).clone())
+
+    handle = nn.modules.module.register_module_forward_pre_hook(record)
+    try:
+        yield inputs
+    finally:
+        handle.remove()
+
+
+def test_the_hidden_states_are_those_of_the_library(upstream, wavs):
+    """Of single utterances: in a padded batch many libraries err, ours does not."""
+    name, family = upstream.key[0], upstream.family
+    reference, (prefix, suffix) = upstream.run_library(), upstream.cut(num_replaced=0)
+    layer_class = type(family.encoder(load_upstream(upstream.path)[0]).layers[0])
+    for wav in wavs:
+        with record_input(layer_class, family) as inputs:
+            library = reference([wav])
+        if name == "distiller":  # the first is taken before the position convolution, predictions follow
+            library = [inputs[0], *library[1 : NUM_LAYERS + 1]]
+        elif name == "espnet_hubert":  # outputs of the layers alone
+            library = [inputs[0], *library]
+        if suffix.final_norm is not None and (name.startswith("hf_") or name == "espnet_hubert"):
+            library[-1] = suffix.final_norm(library[-1]).detach()  # the library leaves it out
+        ours, _ = collect(prefix, suffix, [wav])
+        assert len(library) == len(ours) == NUM_LAYERS + 1
+        for i, (state, expected) in enumerate(zip(ours, library, strict=True)):
+            if name == "hf_wav2vec2_bert":  # its extractor makes one more frame and masks it
+                assert expected.size(1) - state.size(1) in (0, 1)
+                expected = expected[:, : state.size(1)]
+            if upstream.is_library_exact:
+                assert torch.equal(state, expected), i
+            else:
+                assert_close(state, expected, 2e-5, i)
+
+
+def test_only_the_suffix_is_in_training_mode(upstream, wavs):
+    encoder = upstream.build().train()
+    assert not any(module.training for module in encoder.prefix.modules())
+    assert all(module.training for module in encoder.suffix.modules())
+    first, second = (encoder.prefix([wav.requires_grad_() for wav in wavs])[0] for _ in range(2))
+    assert torch.equal(first, second) and not first.requires_grad and first.grad_fn is None
+    assert not torch.equal(encoder(*pad(wavs))[0], encoder(*pad(wavs))[0])  # its dropout
+
+
+# What trains
+
+
+def name_trained(names: set[str], trainable: str, mixer: str, replaced: tuple[int, ...]) -> set[str]:
+    """Of the parameters of a suffix those that should train, from their names and places alone."""
+
+    def trains(name: str) -> bool:
+        if name.startswith("shared."):
+            return False
+        if name.startswith("final_norm."):
+            return trainable != "mixer"
+        _, place, part = name.split(".", 2)
+        if mixer == "drop" or int(place) not in replaced:
+            return trainable == "suffix"
+        if part.startswith(("attention.", "self_attn.")):
+            return mixer != "lora" or "lora_" in part
+        return trainable != "mixer"
+
+    return {name for name in names if trains(name)}
+
+
+# Softmax takes no notice of a bias of all keys: its gradient is rounding error, at times zero.
+KEY_BIAS = ("k_proj.bias", "linear_k.bias", "k_proj.base_layer.bias", "linear_k.base_layer.bias")
+
+
+@pytest.mark.parametrize("conf", [{"num_replaced": 2}, {"layers": [2]}], ids=["the last two", "the second"])
+@pytest.mark.parametrize("trainable", TRAINABLE)
+def test_one_step_changes_exactly_what_trains(upstream, wavs, trainable, conf):
+    prefix, plain = upstream.cut(**conf)
+    _, replaced = WsmConfig(upstream.path, **conf).place_cut(NUM_LAYERS)
+    frozen = copy.deepcopy(prefix.state_dict())
+    for mixer in ("wsm", "attention", "lora", "drop"):
+        suffix = randomise_lora(upstream.operate(plain, mixer=mixer, trainable=trainable, **conf)).train()
+        before = {name: p.detach().clone() for name, p in suffix.named_parameters()}
+        expected = name_trained(before.keys(), trainable, mixer, replaced)
+        hidden, mask = prefix(wavs)
+        if not expected:
+            assert mixer == "drop" and not suffix(hidden, mask).requires_grad
+            continue
+        step(suffix, hidden, mask)
+        after = dict(suffix.named_parameters())
+        assert {n for n, p in after.items() if p.grad is not None} == expected, mixer
+        changed = {n for n, p in after.items() if not torch.equal(p, before[n])}
+        assert {n for n in changed ^ expected if not n.endswith(KEY_BIAS)} == set(), mixer
+        assert changed <= expected, mixer
+    assert all(p.grad is None for p in prefix.parameters())
+    assert all(torch.equal(value, frozen[name]) for name, value in prefix.state_dict().items())
+
+
+@pytest.mark.parametrize("conf", CUTS, ids=["two layers", "all layers"])
+@pytest.mark.parametrize("mixer", ["wsm", "lora", "random_attention"])
+def test_a_state_holds_what_trains_and_restores_the_encoder(upstream, wavs, mixer, conf):
+    encoder = randomise_lora(upstream.build(mixer=mixer, **conf))
+    step(encoder.train(), *pad(wavs))
+    file = io.BytesIO()
+    torch.save(encoder.state_dict(), file)
+    file.seek(0)
+    state = torch.load(file, weights_only=True)
+    names = {name for name, _ in encoder.suffix.named_parameters()}
+    trained = name_trained(names, "layer", mixer, tuple(range(NUM_LAYERS)))
+    assert state.keys() == {f"suffix.{name}" for name in trained} | {"_extra_state"}
+    fresh = upstream.build(mixer=mixer, **conf).eval()
+    expected = encoder.eval()(*pad(wavs))[0]
+    assert differ(fresh(*pad(wavs))[0], expected)
+    fresh.load_state_dict(state)
+    assert torch.equal(fresh(*pad(wavs))[0], expected)
+
+
+@pytest.mark.parametrize("mixer", ["wsm", "attention", "lora"])
+def test_espnets_init_keeps_what_came_with_the_upstream(upstream, mixer):
+    conf = {"upstream": upstream.path, "mixer": mixer}
+    args = argparse.Namespace(
+        token_list=["<blank>", "<unk>", "A", "<sos/eos>"], input_size=1, frontend=None, frontend_conf={},
+        specaug=None, normalize=None, preencoder=None, encoder=register.NAME, encoder_conf=conf,
+        postencoder=None, decoder=None, ctc_conf={}, model="espnet", model_conf={"ctc_weight": 1.0},
+        init="xavier_uniform", output_dir=None,
+    )  # fmt: skip
+    encoder = WsmASRTask.build_model(args).encoder
+    plain = dict(WsmS3prlEncoder(1, **conf).named_parameters())
+    initialised = dict(encoder.named_parameters())
+    assert initialised.keys() == plain.keys()
+    changed = {name for name, p in initialised.items() if not torch.equal(p, plain[name])}
+    new = {n for n in plain if n.startswith("suffix.layers.") and (".mixer." in n or ".lora_A." in n)}
+    assert changed == new and bool(new) == (mixer != "attention")
+    assert not any(p.any() for name, p in initialised.items() if "lora_B" in name)
+
+
+def test_lora_learns_and_is_the_sum_of_the_weights(upstream, wavs):
+    prefix, plain = upstream.cut()
+    hidden, mask = prefix(wavs)
+    conf = {"mixer": "lora", "lora_rank": 4, "lora_alpha": 6.0, "trainable": "mixer"}
+    suffix = upstream.operate(plain, **conf)
+    start = {name: p.detach().clone() for name, p in suffix.named_parameters() if "lora_" in name}
+    assert len(start) == 2 * 4 * 2  # layers, projections, A and B
+    pretrained = plain(hidden, mask).detach()
+    parameters = dict(suffix.named_parameters())
+    for trains in (lambda name: "lora_B" in name, lambda name: True):  # A has no gradient while B is zero
+        step(suffix, hidden, mask)
+        changed = {name for name, value in start.items() if not torch.equal(parameters[name], value)}
+        assert changed == set(filter(trains, start))
+
+    merged = copy.deepcopy(plain)  # W + B A alpha / r, in the modules of the library
+    weights = dict(merged.named_parameters())
+    with torch.no_grad():
+        for name in start:
+            if ".lora_B." in name:
+                b, a = parameters[name], parameters[name.replace("lora_B", "lora_A")]
+                base = name.replace(".lora_B.default", "")
+                base = base if upstream.family.calls_projections else base.replace(".attention.", ".")
+                weights[base] += b @ a * 6.0 / 4
+    out, valid = suffix(hidden, mask).detach(), ~mask
+    assert differ(out[valid], pretrained[valid])
+    assert_close(out[valid], merged(hidden, mask).detach()[valid], 1e-5)
+
+
+# Precision and compilation
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a_half_precision_prefix_is_close_and_its_suffix_trains_under_autocast(upstream, wavs, dtype):
+    full, mask = upstream.cut()[0](wavs)
+    for mixer in ("wsm", "attention", "lora"):
+        encoder = upstream.build(prefix_dtype=dtype, mixer=mixer)
+        half, _ = encoder.prefix(wavs)
+        error = (half - full)[~mask].norm() / full[~mask].norm()
+        assert half.dtype == torch.float32 and 0 < error < 0.1
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            out, _, _ = encoder.train()(*pad(wavs))
+        loss = (out.float() * torch.randn(out.shape)).mean()
+        loss.backward()
+        grads = {name: p.grad for name, p in encoder.named_parameters() if p.requires_grad}
+        assert loss.isfinite() and len(grads) > 0
+        assert all(grad is not None and grad.isfinite().all() for grad in grads.values())
+
+
+@pytest.mark.parametrize("mixer", ["wsm", "attention"])
+@pytest.mark.parametrize("key", ONE_OF_EACH, ids=" ".join)
+def test_a_compiled_suffix_gives_the_eager_result(get_upstream, wavs, key, mixer):
+    """Through AOTAutograd, forward and backward, without the code generator, which needs a C++ compiler."""
+    upstream = get_upstream(key)
+    prefix, plain = upstream.cut()
+    suffix = upstream.operate(plain, mixer=mixer, trainable="suffix")
+    hidden, mask = prefix(wavs)
+    torch._dynamo.reset()
+    compiled = torch.compile(suffix, backend="aot_eager", fullgraph=True)
+    results = []
+    for module in (suffix, compiled):
+        out = module(hidden, mask)[~mask]
+        trained = [p for p in suffix.parameters() if p.requires_grad]
+        grads = torch.autograd.grad(out.square().mean(), trained)
+        results.append((out.detach(), torch.cat([grad.flatten() for grad in grads])))
+    torch._dynamo.reset()
+    for eager, compiled in zip(*results, strict=True):
+        assert_close(compiled, eager, 1e-5)
+
+
+# Padding
+
+
+def assert_exact(
+    prefix: FrozenPrefix, suffix: TrainableSuffix, *batches: list[Tensor], tolerance: float = 1e-5
+) -> None:
+    """Each utterance of each batch has the states that it has alone."""
+    for batch in batches:
+        together, valid = collect(prefix, suffix, batch)
+        for b, wav in enumerate(batch):
+            alone, own = collect(prefix, suffix, [wav])
+            assert own.all() and valid[b].sum() == own.sum()
+            for i, (state, expected) in enumerate(zip(together, alone, strict=True)):
+                assert_close(state[b, : own.sum()], expected[0], tolerance, (i, len(wav)))
+
+
+@pytest.mark.parametrize("conf", CUTS, ids=["two layers", "all layers"])
+def test_an_utterance_does_not_depend_on_its_neighbours(upstream, wavs, conf):
+    prefix, plain = upstream.cut(**conf)
+    batches = [wavs, [wavs[1], *draw(8000, 480, seed=8)]]
+    for mixer in ("wsm", "attention"):
+        assert_exact(prefix, upstream.operate(plain, mixer=mixer, **conf), *batches)
+
+
+@pytest.mark.parametrize("key", [("wavlm", PRE_NORM), ("hf_hubert", PRE_NORM)], ids=" ".join)
+def test_an_utterance_does_not_depend_on_any_neighbours(get_upstream, key):
+    upstream = get_upstream(key)
+    prefix, plain = upstream.cut()
+    suffix = upstream.operate(plain)
+
+    @SLOW
+    @given(st.lists(st.integers(400, 12000), min_size=2, max_size=4), st.integers(0, 99))
+    def check(lengths: list[int], seed: int) -> None:
+        assert_exact(prefix, suffix, draw(*lengths, seed=seed))
+
+    check()
+
+
+def test_padding_is_exact_in_float64(upstream, wavs):
+    """Whatever float32 hides: no neighbour enters at all."""
+    encoder = upstream.build().double().eval()
+    wavs = [wav.double() for wav in wavs]
+    hidden, mask = encoder.prefix(wavs)
+    assert hidden.dtype == torch.float64
+    # S3PRL's own group norm computes in float32, whatever it is given.
+    norms = [m for m in encoder.prefix.modules() if isinstance(m, nn.GroupNorm)]
+    in_float32 = any(type(norm) is not nn.GroupNorm for norm in norms)
+    assert_exact(encoder.prefix, encoder.suffix, wavs, tolerance=1e-5 if in_float32 else 1e-10)
+
+    with torch.no_grad():
+        together = encoder.suffix(hidden, mask)
+        for b, frames in enumerate((~mask).sum(dim=1).tolist()):
+            alone = encoder.suffix(hidden[b : b + 1, :frames])
+            assert_close(together[b, :frames], alone[0], 1e-10)
+        assert differ(encoder.suffix(hidden)[1], together[1]), "the mask takes no part"
+
+
+def test_without_exact_padding_norms_and_stacks_take_the_padding_along(upstream, wavs):
+    prefix, plain = upstream.cut(exact_padding=False)
+    suffix = upstream.operate(plain)
+    exact = upstream.key not in OVER_TIME
+    assert prefix.depends_on_padding != exact
+    if exact:
+        assert_exact(prefix, suffix, wavs)
+    else:
+        (together, _), (alone, own) = (collect(prefix, suffix, batch) for batch in (wavs, wavs[1:2]))
+        assert differ(together[0][1, : own.sum()], alone[0][0])
+        assert differ(together[-1][1, : own.sum()], alone[-1][0])
+
+
+frame_counts = st.lists(st.integers(1, 30), min_size=1, max_size=4)
+
+
+@settings(deadline=None, derandomize=True)
+@given(frame_counts, st.sampled_from([1, 2, 8]), st.booleans())
+def test_a_padded_group_norm_is_the_norm_of_each_utterance(frames, groups, affine):
+    torch.manual_seed(0)
+    norm = nn.GroupNorm(groups, 8, affine=affine)
+    for parameter in norm.parameters():
+        nn.init.normal_(parameter)
+    x = 3 + 2 * torch.randn(len(frames), 8, max(frames))  # noise behind the utterances
+    padded = PaddedGroupNorm(norm)
+    assert torch.equal(padded(x), norm(x))
+    padded.frames = tuple(frames)
+    for b, count in enumerate(frames):
+        alone = norm(x[b : b + 1, :, :count])
+        torch.testing.assert_close(padded(x)[b, :, :count], alone[0], atol=1e-5, rtol=1e-5)
+
+
+@settings(deadline=None, derandomize=True)
+@given(frame_counts)
+def test_padded_convolutions_are_those_of_each_utterance(frames):
+    torch.manual_seed(0)
+    blocks = [nn.Sequential(nn.Conv1d(8, 8, 5, padding=2, groups=2), nn.GELU()) for _ in range(3)]
+    padded = [PaddedConvolution(block) for block in blocks]
+    x = torch.randn(len(frames), 8, max(frames))
+    for block in padded:
+        block.frames = tuple(frames)
+    together = nn.Sequential(*padded)(x)
+    for b, count in enumerate(frames):
+        alone = nn.Sequential(*blocks)(x[b : b + 1, :, :count])
+        torch.testing.assert_close(together[b, :, :count], alone[0], atol=1e-6, rtol=1e-5)
+
+
+# Frames
+
+LONGEST = 35 * 16000
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        ("wav2vec2", POST_NORM),
+        ("hf_hubert", PRE_NORM),
+        ("espnet_hubert", PRE_NORM),
+        ("distiller", POST_NORM),
+    ],
+    ids=" ".join,
+)
+def test_frames_are_counted_as_the_library_makes_them(get_upstream, key):
+    upstream = get_upstream(key)
+    expert, _ = load_upstream(upstream.path)
+    lengths = range(400, LONGEST + 1)
+    # Seven convolutions without padding see 400 samples and advance by 320.
+    expected = tuple((length - 400) // 320 + 1 for length in lengths)
+    assert upstream.family.count_frames(expert, tuple(lengths)) == expected
+    reference, (prefix, _) = upstream.run_library(), upstream.cut()
+
+    @SLOW
+    @example(LONGEST)
+    @given(st.integers(400, 2 * 16000))
+    def check(length: int) -> None:
+        (wav,) = draw(length)
+        assert reference([wav])[-1].size(1) == prefix([wav])[0].size(1) == expected[length - 400]
+
+    check()
+
+
+def test_frames_of_wav2vec2_bert_are_those_of_its_extractor(get_upstream):
+    upstream = get_upstream(("hf_wav2vec2_bert", "layer norm"))
+    expert, _ = load_upstream(upstream.path)
+    prefix, _ = upstream.cut()
+
+    @SLOW
+    @example(LONGEST)
+    @given(st.integers(560, 2 * 16000))  # of less its extractor makes no frame; ours pads
+    def check(length: int) -> None:
+        (wav,) = draw(length)
+        inputs = expert.extracter(wav.numpy(), sampling_rate=16000, return_attention_mask=True)
+        frames = int(inputs["attention_mask"].sum())
+        assert (frames,) == upstream.family.count_frames(expert, (length,))
+        assert prefix([wav])[0].size(1) == frames
+
+    check()
+    assert upstream.family.count_frames(expert, (400,)) == (prefix(draw(400))[0].size(1),) == (1,)
+
+
+# Stored
+
+
+@pytest.mark.parametrize(
+    "conf",
+    [{"num_replaced": 0}, *CUTS, {"layers": [2]}, {"num_replaced": 2, "mixer": "drop"}],
+    ids=["no layer", "two layers", "all layers", "the second", "two dropped"],
+)
+def test_a_stored_cut_gives_back_prefix_and_suffix(upstream, wavs, tmp_path, conf):
+    prefix, suffix = upstream.cut(**conf)
+    cut = store_cut(tmp_path, WsmConfig(upstream.path, **conf))
+    stored_prefix, stored = load_prefix(tmp_path), load_suffix(tmp_path, cut)
+    weights, stored_weights = suffix.state_dict(), stored.state_dict()
+    assert list(weights) == list(stored_weights)
+    assert all(torch.equal(value, stored_weights[name]) for name, value in weights.items())
+    is_biased = upstream.key in WITH_BIAS and len(suffix.layers) > 0
+    assert any(name.startswith("shared.") for name in weights) == is_biased
+    states, stored_states = (collect(*pair, wavs)[0] for pair in ((prefix, suffix), (stored_prefix, stored)))
+    assert all(torch.equal(*pair) for pair in zip(states, stored_states, strict=True))
+    suffixes = [upstream.operate(each, **conf) for each in (suffix, stored)]
+    hidden, mask = prefix(wavs)
+    assert torch.equal(*(each(hidden, mask) for each in suffixes))
+
+
+# Relative positions
+
+
+@torch.no_grad()
+def run_library_layers(
+    family: FamilyContract, layers: list[nn.Module], x: Tensor, mask: Tensor, bias: Tensor
+) -> Tensor:
+    """WavLM's layers one after the other, each with this bias."""
+    for layer in layers:
+        if family.name == "wavlm":
+            x = layer(x.transpose(0, 1), self_attn_padding_mask=mask, pos_bias=bias)[0].transpose(0, 1)
+        else:
+            x = layer(x, attention_mask=~mask, position_bias=bias)[0]
+    return x
+
+
+@pytest.mark.parametrize("mixer", ["wsm", "drop"])
+def test_the_position_bias_outlives_the_layer_that_makes_it(biased, wavs, mixer):
+    prefix, plain = biased.cut(layers=[1])
+    suffix = biased.operate(plain, layers=[1], mixer=mixer)
+    hidden, mask = prefix(wavs)
+    expert, _ = load_upstream(biased.path)
+    encoder = biased.family.encoder(expert)
+    attention = getattr(encoder.layers[0], biased.family.attention)
+    bias = attention.compute_bias(hidden.size(1), hidden.size(1)).detach().repeat(len(wavs), 1, 1)
+    above = [*encoder.layers][1:]
+    layers = above if mixer == "drop" else [suffix.layers[0], *above]
+    expected, without = (
+        run_library_layers(biased.family, layers, hidden, mask, b)[~mask] for b in (bias, 0 * bias)
+    )
+    if suffix.final_norm is not None:
+        expected, without = encoder.layer_norm(expected).detach(), encoder.layer_norm(without).detach()
+    assert_close(suffix(hidden, mask)[~mask].detach(), expected, 1e-5)
+    assert differ(without, expected, 1e-2), "the bias takes no part"
+
+
+@pytest.mark.parametrize("conf", CUTS, ids=["two layers", "all layers"])
+def test_no_position_bias_is_made_where_nothing_attends(biased, wavs, monkeypatch, conf):
+    def refuse(*_: object) -> None:
+        raise AssertionError("a bias of T x T")
+
+    prefix, plain = biased.cut(**conf)
+    hidden, mask = prefix(wavs)
+    monkeypatch.setattr(PositionBias, "forward", refuse)
+    biased.operate(plain, **conf)(hidden, mask)
+    with pytest.raises(AssertionError, match="T x T"):
+        biased.operate(plain, mixer="attention", **conf)(hidden, mask)
