@@ -105,9 +105,14 @@ def find_checkpoint(upstream: str, trust: bool = False) -> Checkpoint:
 
 
 def locate(upstream: str) -> str:
-    """The folder that ``fetch_upstream`` has made in the working directory for a name, else ``upstream``."""
+    """The path that an upstream is given by, told from a name by its slash, else the name.
+
+    For a name it is the folder that ``fetch_upstream`` has made in the working directory, if it has.
+    """
+    if Path(upstream).exists():
+        return upstream if "/" in upstream else f"./{upstream}"
     folder = default_folder(upstream)
-    return str(folder) if (folder / RECORD_FILE).is_file() and not Path(upstream).exists() else upstream
+    return str(folder) if (folder / RECORD_FILE).is_file() else upstream
 
 
 def _find_named(name: str) -> Checkpoint:

@@ -27,7 +27,7 @@ class Inspection:
         num_layers: layers of its transformer.
         dim: their channels D.
         is_pre_norm: whether layers normalise their input (and a final norm follows) or their output.
-        front_norms: kinds of norm in the convolutions in front.
+        front: the norm in the convolutions in front.
         parameters: their number, without what only pre-training needs.
         deviation: of an utterance beside a longer one from itself alone, relative, with ``exact_padding``.
         plain_deviation: the same without; None where there is nothing that it would change.
@@ -38,7 +38,7 @@ class Inspection:
     num_layers: int
     dim: int
     is_pre_norm: bool
-    front_norms: tuple[str, ...]
+    front: str
     parameters: int
     deviation: float
     plain_deviation: float | None
@@ -56,7 +56,7 @@ class Inspection:
             "files": f"{files} in {self.checkpoint.files[0].parent}",
             "digest": self.checkpoint.digest,
             "layers": f"{self.num_layers} of {self.dim}, {'pre' if self.is_pre_norm else 'post'}-norm",
-            "front": f"{' and '.join(self.front_norms) or 'no norm'} over the convolutions",
+            "front": self.front,
             "parameters": f"{self.parameters:,}",
             "padding": f"hidden states {padding} (relative)",
         }
@@ -71,36 +71,35 @@ def inspect_upstream(config: WsmConfig) -> Inspection:
     """
     expert, checkpoint = load_upstream(config.upstream, config.trust)
     family = checkpoint.family
-    front = [m for m in expert.modules() if isinstance(m, nn.GroupNorm)]
-    dim, num_layers, is_pre_norm = (
-        family.dim(expert),
-        len(family.encoder(expert).layers),
-        family.has_final_norm(expert),
-    )
-    over_time = bool(front or list(family.position_convolutions(expert)))
+    num_layers, dim = len(family.encoder(expert).layers), family.dim(expert)
+    is_pre_norm = family.has_final_norm(expert)
+    has_group_norm = any(isinstance(module, nn.GroupNorm) for module in expert.modules())
+    reaches_over_time = has_group_norm or any(True for _ in family.position_convolutions(expert))
     num_below, replaced = config.place_cut(num_layers)
-    deviation = measure_deviation(*load_upstream(config.upstream, config.trust), exact_padding=True)
-    plain = None
-    if over_time:
-        plain = measure_deviation(*load_upstream(config.upstream, config.trust), exact_padding=False)
     family.release(expert)
-    parameters = count_parameters(expert)
+    parameters = sum(p.numel() for p in expert.parameters())
     prefix, suffix = cut_of(expert, family, config)
     kinds = prepare_suffix(suffix, replaced, dim, config)
     table = LayerTable((*describe_prefix(prefix), *describe_suffix(suffix, num_below, kinds)))
+    del expert, prefix, suffix  # large ones do not fit twice
+    deviations = [
+        measure_deviation(*load_upstream(config.upstream, config.trust), exact_padding=exact)
+        for exact in ((True, False) if reaches_over_time else (True,))
+    ]
     return Inspection(
         checkpoint,
         num_layers,
         dim,
         is_pre_norm,
-        ("group norm",) if front else ("layer norm",),
+        "group norm in the first convolution" if has_group_norm else "layer norm",
         parameters,
-        deviation,
-        plain,
+        deviations[0],
+        deviations[1] if reaches_over_time else None,
         table,
     )
 
 
+@torch.no_grad()
 def measure_deviation(expert: nn.Module, checkpoint: Checkpoint, exact_padding: bool) -> float:
     """Largest difference of any hidden state of an utterance alone and beside a longer one.
 
@@ -124,8 +123,3 @@ def measure_deviation(expert: nn.Module, checkpoint: Checkpoint, exact_padding: 
         float((one[0, :frames] - two[0, :frames]).abs().max() / one[0, :frames].abs().max())
         for one, two in zip(alone, together, strict=True)
     )
-
-
-def count_parameters(module: nn.Module) -> int:
-    """Number of parameters."""
-    return sum(p.numel() for p in module.parameters())

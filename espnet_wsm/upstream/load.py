@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import textwrap
 import warnings
 from collections.abc import Iterator
 
@@ -10,6 +11,9 @@ from torch import nn
 
 from espnet_wsm.errors import UserError
 from espnet_wsm.upstream.checkpoint import Checkpoint, Distrusted, find_checkpoint, runs_code
+
+# Characters of what a loader says; torch lists hundreds of weights.
+LONGEST_REASON = 300
 
 
 def load_upstream(upstream: str, trust: bool = False) -> tuple[nn.Module, Checkpoint]:
@@ -42,12 +46,12 @@ def load_upstream(upstream: str, trust: bool = False) -> tuple[nn.Module, Checkp
         except Exception as error:  # S3PRL, transformers and pickle raise anything here
             if runs_code(error) and not trust:
                 raise Distrusted(place, error) from error
-            raise UserError(
-                f"upstream {checkpoint.name} cannot be loaded from {place}: {type(error).__name__}: {error}"
-            ) from error
+            reason = textwrap.shorten(f"{type(error).__name__}: {error}", LONGEST_REASON, placeholder=" ...")
+            raise UserError(f"upstream {checkpoint.name} cannot be loaded from {place}: {reason}") from error
         family.check_expert(expert)
         family.check_weights(expert, checkpoint.files)
-    return expert.eval(), checkpoint
+    # transformers keeps the precision of the file, in which the layers above the cut could not train.
+    return expert.float().eval(), checkpoint
 
 
 @contextlib.contextmanager

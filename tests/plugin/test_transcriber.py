@@ -174,6 +174,20 @@ def test_a_missing_upstream_is_named_with_every_place(recipe, tmp_path, monkeypa
     assert "upstream no/where is neither a file nor a directory" in fault
 
 
+def test_the_name_of_an_upstream_is_not_looked_for_as_a_path(recipe, monkeypatch):
+    from s3prl.util import download
+
+    expected = expected_text(recipe, noise(1))
+    monkeypatch.setattr(download, "_download_dir", recipe / "nothing_downloaded")
+    config = recipe / "exp/en/asr_x/config.yaml"
+    conf = yaml.safe_load(config.read_text())
+    conf["encoder_conf"]["upstream"] = "xls_r_300m"
+    config.write_text(yaml.safe_dump(conf))
+    fault = fault_of("exp/en/asr_x")
+    assert "xls_r_300m is not on this machine: run" in fault and "was looked for" not in fault
+    assert espnet_wsm.load("exp/en/asr_x", upstream="dump/upstream")(noise(1)) == expected
+
+
 def test_another_upstream_is_refused(recipe):
     with Path("dump/upstream/config.json").open("a") as file:
         file.write(" ")

@@ -23,7 +23,16 @@ from checkpoints import REFUSED as REFUSED_CHECKPOINTS
 
 from espnet_wsm.errors import UserError
 from espnet_wsm.upstream import WsmConfig, find_checkpoint, load_upstream
-from espnet_wsm.upstream.families import FAMILIES, GENERIC, REFUSED, FamilyContract, FileFamily, find_family
+from espnet_wsm.upstream.checkpoint import locate
+from espnet_wsm.upstream.families import (
+    FAMILIES,
+    GENERIC,
+    REFUSED,
+    FamilyContract,
+    FileFamily,
+    find_family,
+    is_name,
+)
 from espnet_wsm.upstream.fetch import fetch_upstream, find_stored, read_record
 
 # Torch and ESPnet say so whenever a file is trusted, and tests of trust need nothing of it.
@@ -862,3 +871,13 @@ def test_the_cut_lies_below_the_lowest_replaced_layer(conf, below, replaced):
 def test_more_layers_than_the_upstream_has_are_refused_with_both_numbers(conf, message):
     with pytest.raises(UserError, match=f"^{message}$"):
         WsmConfig("x", **conf).place_cut(12)
+
+
+def test_a_folder_with_the_name_of_an_upstream_is_told_from_the_name(tmp_path, monkeypatch):
+    """In the configuration of a training, so that decoding elsewhere looks for a path."""
+    monkeypatch.chdir(tmp_path)
+    assert locate("hubert_mine") == "hubert_mine"
+    CHECKPOINTS["hf_hubert", PRE_NORM](tmp_path / "hubert_mine")
+    assert locate("hubert_mine") == "./hubert_mine" and not is_name("./hubert_mine")
+    assert find_checkpoint("hubert_mine").family.name == "hf_hubert"
+    assert locate("some/where") == "some/where"

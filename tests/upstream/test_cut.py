@@ -128,9 +128,7 @@ def test_the_prefix_stays_in_eval_mode_and_without_graph(upstream_path, family_n
 
 @pytest.mark.parametrize("layers", [[2, 3], [2]], ids=["both layers", "the lower of two layers"])
 @pytest.mark.parametrize("trainable", TRAINABLE)
-def test_one_step_changes_exactly_what_trains(
-    upstream_path, family_name, pre_norm, wavs, trainable, layers
-):
+def test_one_step_changes_exactly_what_trains(upstream_path, family_name, pre_norm, wavs, trainable, layers):
     path = upstream_path(family_name, pre_norm)
     config = WsmConfig(path, layers=layers, trainable=trainable)
     expert, checkpoint = load_upstream(path)

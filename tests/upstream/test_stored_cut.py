@@ -27,9 +27,7 @@ from espnet_wsm.upstream.surgery import describe_prefix
     [{"num_replaced": 1}, {"num_replaced": 3, "exact_padding": False}, {"layers": [2]}],
     ids=["one layer", "all layers, inexact padding", "the layer below the last"],
 )
-def test_prefix_and_suffix_come_back_as_they_were(
-    upstream_path, family_name, pre_norm, wavs, tmp_path, conf
-):
+def test_prefix_and_suffix_come_back_as_they_were(upstream_path, family_name, pre_norm, wavs, tmp_path, conf):
     config = WsmConfig(upstream_path(family_name, pre_norm), **conf)
     expert, checkpoint = load_upstream(config.upstream)
     prefix, suffix = cut_of(expert, checkpoint.family, config)

@@ -42,6 +42,13 @@ def mark_valid(lengths: Iterable[int], total: int, device: torch.device) -> Tens
     return torch.arange(total, device=device) < ends.unsqueeze(1)
 
 
+def mark_padding(frames: tuple[int, ...], hidden: Tensor) -> Tensor | None:
+    """(B, T) padding mask, True = padded, of (B, T, D) states; None when nothing is padded."""
+    if min(frames) == hidden.size(1):
+        return None
+    return ~mark_valid(frames, hidden.size(1), hidden.device)
+
+
 def count_convolved(lengths: Iterable[int], convolutions: Iterable[nn.Conv1d]) -> tuple[int, ...]:
     """Lengths behind a stack of convolutions without padding."""
     counts = tuple(lengths)

@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from espnet_wsm.errors import UserError
-from espnet_wsm.upstream.families.contract import FileFamily, Waveforms, mark_valid, refuse_layers
+from espnet_wsm.upstream.families.contract import FileFamily, Waveforms, mark_padding, refuse_layers
 
 
 class FairseqMixer(nn.Module):
@@ -97,10 +98,11 @@ class FairseqFamily(FileFamily):
         model = self.model(expert)
         x = self.embed(model, batch.padded.to(next(model.parameters()).dtype))
         frames = self.count_frames(expert, batch.lengths)
-        padding_mask = ~mark_valid(frames, x.size(1), x.device)
-        is_padded = min(frames) < x.size(1)
-        hidden = model.encoder(x, padding_mask if is_padded or self.masks_always else None)[0]
-        return hidden, padding_mask if is_padded else None
+        padding_mask = mark_padding(frames, x)
+        given = padding_mask
+        if given is None and self.masks_always:
+            given = torch.zeros(x.shape[:2], dtype=torch.bool, device=x.device)
+        return model.encoder(x, given)[0], padding_mask
 
     def read_layer_input(self, args: tuple[Any, ...]) -> Tensor:
         return args[0].transpose(0, 1)

@@ -14,6 +14,7 @@ from espnet_wsm.upstream.families.contract import (
     DIRECTORY_FORM,
     FamilyContract,
     Waveforms,
+    mark_padding,
     mark_valid,
     refuse_missing,
 )
@@ -82,7 +83,10 @@ class HfFamily(FamilyContract):
         if self.loader == GENERIC:
             return HfExpert(directory)
         from s3prl import hub
+        from transformers import Wav2Vec2FeatureExtractor
 
+        # Raises where the file is damaged: S3PRL would then take another model's, too.
+        Wav2Vec2FeatureExtractor.from_pretrained(directory, local_files_only=True)
         return getattr(hub, self.loader)(ckpt=str(directory))
 
     def check_expert(self, expert: nn.Module) -> None:
@@ -121,9 +125,7 @@ class HfFamily(FamilyContract):
         dtype = next(expert.model.parameters()).dtype
         hidden = expert.model(padded.to(dtype), attention_mask=valid.to(torch.int32)).last_hidden_state
         frames = self.count_frames(expert, batch.lengths)
-        if min(frames) == hidden.size(1):
-            return hidden, None
-        return hidden, ~mark_valid(frames, hidden.size(1), hidden.device)
+        return hidden, mark_padding(frames, hidden)
 
     def adapt(self, mixer: nn.Module) -> nn.Module:
         return HfMixer(mixer)
@@ -170,7 +172,7 @@ class HfFamily(FamilyContract):
         config.num_hidden_layers = max(count, 1)
         with torch.device("meta"):  # the layers below the transformer are built as well, but take no memory
             model = AutoModel.from_config(config, attn_implementation=description["attn_implementation"])
-        return model.encoder.layers[:count].to_empty(device="cpu")
+        return model.encoder.layers[:count].float().to_empty(device="cpu")
 
 
 def read_model_type(directory: Path) -> str:

@@ -12,7 +12,7 @@ from espnet_wsm.upstream.families.contract import (
     EXPERIMENT_FORM,
     FamilyContract,
     Waveforms,
-    mark_valid,
+    mark_padding,
     refuse_missing,
 )
 
@@ -85,9 +85,7 @@ class TorchaudioFamily(FamilyContract):
         frames = self.count_frames(expert, batch.lengths)
         lengths = torch.tensor(batch.lengths, device=batch.padded.device)
         hidden, _ = model(batch.padded.to(dtype), lengths)
-        if min(frames) == hidden.size(1):
-            return hidden, None
-        return hidden, ~mark_valid(frames, hidden.size(1), hidden.device)
+        return hidden, mark_padding(frames, hidden)
 
     def adapt(self, mixer: nn.Module) -> nn.Module:
         return TorchaudioMixer(mixer)
