@@ -17,6 +17,7 @@ def load(
     model_file: Path | str | None = None,
     chunk_seconds: float = 30.0,
     batch_size: int = 4,
+    trust: bool = False,
 ) -> "Transcriber":
     """A trained model, ready to transcribe: ``load("exp/asr_X")(waveform, sample_rate)`` is the text.
 
@@ -31,6 +32,7 @@ def load(
             was packed.
         chunk_seconds: audio that is longer is transcribed in overlapping chunks of this length.
         batch_size: chunks that run at a time.
+        trust: open an upstream's file even if that runs code from it, whatever the training said.
 
     Raises:
         UserError: something of the model is missing or does not fit together; says what and what to do.
@@ -38,5 +40,11 @@ def load(
     from espnet_wsm.plugin.transcriber import Transcriber  # imports torch and ESPnet
 
     return Transcriber(
-        model, upstream, device, model_file=model_file, chunk_seconds=chunk_seconds, batch_size=batch_size
+        model,
+        upstream,
+        device,
+        model_file=model_file,
+        chunk_seconds=chunk_seconds,
+        batch_size=batch_size,
+        trust=trust,
     )

@@ -114,6 +114,7 @@ experiment() {
         name=$(basename "${train_config}" .yaml)_${token_type}
         [[ ${token_type} == char ]] || name+="${nbpe}"
         name+=${mixer:+_${mixer}}${num_replaced:+_k${num_replaced}}${window:+_w${window}}${trainable:+_${trainable}}
+        name+=${upstream_config:+_$(basename "${upstream_config}" .yaml)}${upstream:+_$(basename "${upstream}")}
         name+=${speed_perturb:+_sp}
     fi
     echo "${exp_dir}/asr_${name#asr_}"
@@ -131,10 +132,10 @@ set_training_arguments() {
         more=$(python -c 'import json, sys, yaml
 for key, value in (yaml.safe_load(open(sys.argv[1])) or {}).items():
     for part in value if isinstance(value, dict) else [None]:
-        print(f"--{key}", json.dumps(value) if part is None else f"{part}={json.dumps(value[part])}", sep="\n")' \
+        text = value if isinstance(value, str) else json.dumps(value)
+        print(f"--{key}", text if part is None else f"{part}={json.dumps(value[part])}", sep="\n")' \
             "${upstream_config}") || die "--upstream_config ${upstream_config} cannot be read (see above)"
-        mapfile -t more <<<"${more}"
-        training+=("${more[@]}")
+        [[ -z ${more} ]] || mapfile -t -O "${#training[@]}" training <<<"${more}"
     fi
     if [[ -n ${upstream} ]]; then
         training+=(--encoder_conf "upstream=${upstream}")

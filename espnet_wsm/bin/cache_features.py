@@ -87,10 +87,13 @@ def plan(args: argparse.Namespace) -> None:
         return
 
     from espnet_wsm.data.cache import plan_cache
-    from espnet_wsm.upstream.stored_cut import CUT_FILE, check_cut, describe_key, name_cut, store_cut
+    from espnet_wsm.upstream.stored_cut import check_cut, describe_key, name_cut, store_cut
 
     folder = args.dump_dir / "cache" / name_cut(config, args.cache_dtype)
-    cut = check_cut(folder, config) if (folder / CUT_FILE).exists() else store_cut(folder, config)
+    try:
+        cut = check_cut(folder, config)
+    except UserError:  # none yet, or one of another version of the project, whose features are stale too
+        cut = store_cut(folder, config)
     for name in args.sets.split():
         source = args.dump_dir / "raw" / name
         planned = plan_cache(
@@ -101,8 +104,6 @@ def plan(args: argparse.Namespace) -> None:
             args.cache_dtype,
             cut.dim,
             args.batch_seconds,
-            # Statistics over time would make an utterance depend on its batch.
-            one_by_one=cut.depends_on_padding,
         )
         print(planned, file=sys.stderr)
         if planned.discarded:

@@ -27,12 +27,16 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--trust", action="store_true", help="open a checkpoint that can run code when it is loaded"
     )
-    args = parser.parse_args(argv)
+    parser.add_argument(
+        "--padding", action="store_true", help="also run it to measure what padding does to an utterance"
+    )
+    args = vars(parser.parse_args(argv))
+    padding = args.pop("padding")
 
     from espnet_wsm.upstream import WsmConfig
     from espnet_wsm.upstream.inspection import inspect_upstream
 
-    print(inspect_upstream(WsmConfig(**vars(args))))
+    print(inspect_upstream(WsmConfig(**args), padding))
 
 
 if __name__ == "__main__":

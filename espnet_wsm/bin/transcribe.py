@@ -33,6 +33,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--upstream", help="the upstream's checkpoint, if it is no longer where training read it"
     )
+    parser.add_argument(
+        "--trust", action="store_true", help="open an upstream's file even if that runs code from it"
+    )
     parser.add_argument("--ngpu", type=int, default=0, help="0 = CPU, 1 = GPU (default: 0)")
     parser.add_argument(
         "--chunk_seconds", type=float, default=30, help="longer audio goes in chunks of this (default: 30)"
@@ -60,6 +63,7 @@ def main(argv: list[str] | None = None) -> None:
         model_file=args.model_file,
         chunk_seconds=args.chunk_seconds,
         batch_size=args.batch_size,
+        trust=args.trust,
     )
     faults = []
     with _open_output(args.out) as out:

@@ -202,12 +202,10 @@ def _read_inputs(wav_scp: Path, utt2num_samples: Path) -> list[CacheInput]:
     return [CacheInput(id, entry.value, num_samples[id]) for id, entry in audio.items()]
 
 
-def _make_batches(
-    inputs: list[CacheInput], batch_seconds: float, one_by_one: bool
-) -> Iterator[list[CacheInput]]:
+def _make_batches(inputs: list[CacheInput], batch_seconds: float) -> Iterator[list[CacheInput]]:
     """Batches of like length, longest first, each of at most ``batch_seconds`` of padded audio or of one
     utterance. They depend on the set as a whole and on nothing else."""
-    limit = 0 if one_by_one else batch_seconds * SAMPLE_RATE
+    limit = batch_seconds * SAMPLE_RATE
     batch: list[CacheInput] = []
     for each in sorted(inputs, key=lambda each: (-each.num_samples, byte_order(each.id))):
         if batch and batch[0].num_samples * (len(batch) + 1) > limit:
@@ -244,12 +242,11 @@ def plan_cache(
     dtype: str,
     dim: int,
     batch_seconds: float = 120.0,
-    one_by_one: bool = False,
 ) -> CachePlan:
     """Decide what has to be computed for the cache ``out`` and leave it there as ``plan.json``.
 
     ``key`` names everything the features depend on besides the audio; ``dim`` is D, the channels per frame.
-    Batches hold at most ``batch_seconds`` of padded audio (120 s), or one utterance with ``one_by_one``.
+    Batches hold at most ``batch_seconds`` of padded audio (120 s), or one utterance that is longer.
     Which utterances share a batch depends on the lists only, so that a resumed run, or one with another
     number of jobs, computes the same bits.
 
@@ -276,9 +273,7 @@ def plan_cache(
         if each.id in stored and (stamp := _stamp_if_unchanged(each.audio, stored[each.id].audio[each.id])):
             kept[each.id] = stamp
     batches = [
-        batch
-        for batch in _make_batches(inputs, batch_seconds, one_by_one)
-        if any(each.id not in kept for each in batch)
+        batch for batch in _make_batches(inputs, batch_seconds) if any(each.id not in kept for each in batch)
     ]
     pending = {each.id for each in chain.from_iterable(batches)}
     kept = {id: stamp for id, stamp in kept.items() if id not in pending}

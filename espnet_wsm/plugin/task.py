@@ -57,9 +57,11 @@ def find_reason_against_cache(args: argparse.Namespace) -> str | None:
     """Why a training with these arguments cannot use stored features, None when it can."""
     if args.encoder != register.NAME:
         return f"encoder {args.encoder} has no frozen part that could be stored"
-    features = WsmConfig.from_dict(args.encoder_conf).features
-    if features != "last":
-        return f"features {features} needs the states of all layers, and a cache holds those below the cut"
+    config = WsmConfig.from_dict(args.encoder_conf)
+    if not config.exact_padding:
+        return "exact_padding: false lets the hidden states of an utterance depend on its batch"
+    if config.features != "last":
+        return f"features {config.features} needs all states, and a cache holds those below the cut"
     for name in ("rir_scp", "noise_scp", "speech_volume_normalize"):
         if getattr(args, name) is not None:
             return f"{name} changes the waveform"

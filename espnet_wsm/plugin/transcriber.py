@@ -18,7 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from espnet_wsm.data.audio import LARGEST_PEAK, convert
-from espnet_wsm.data.select import HOP, RECEPTIVE_FIELD, count_encoder_frames
+from espnet_wsm.data.select import HOP
 from espnet_wsm.errors import UserError
 from espnet_wsm.plugin import register
 from espnet_wsm.plugin.greedy import GreedyCtcDecoder
@@ -50,6 +50,7 @@ class Transcriber:
         model_file: Path | str | None = None,
         chunk_seconds: float = 30.0,
         batch_size: int = 4,
+        trust: bool = False,
     ):
         shortest = 4 * CONTEXT * HOP / SAMPLE_RATE  # half of every chunk would be computed twice
         if not shortest <= chunk_seconds < math.inf:
@@ -65,8 +66,9 @@ class Transcriber:
             folder = Path(stack.enter_context(TemporaryDirectory(prefix="espnet_wsm_")))
             trained = _find_parts(model, model_file, folder)
             config = folder / "located.yaml"
-            config.write_text(yaml.safe_dump(_locate_paths(trained, upstream)), encoding="utf-8")
+            config.write_text(yaml.safe_dump(_locate_paths(trained, upstream, trust)), encoding="utf-8")
             self.decoder = GreedyCtcDecoder(config, trained.checkpoint, _choose_device(device))
+            self.receptive_field = self.decoder.model.encoder.suffix.family.receptive_field
             # ESPnet opens a sentencepiece model only when it is first needed: the files stay till the end.
             weakref.finalize(self, stack.pop_all().close)
 
@@ -85,7 +87,7 @@ class Transcriber:
 
     def transcribe(self, samples: np.ndarray, progress: bool = False) -> str:
         """The text of (N,) float32 samples at 16 kHz; ``progress`` shows a bar when they are long."""
-        frames = count_encoder_frames(len(samples))
+        frames = max(1, (len(samples) - self.receptive_field) // HOP + 1)
         if frames <= self.chunk_frames:
             return self.decoder(torch.from_numpy(np.stack([samples])), torch.tensor([len(samples)]))[0].text
         ids, scores = torch.empty(frames, dtype=torch.long), torch.empty(frames)
@@ -107,7 +109,7 @@ class Transcriber:
 
     def _best_frames(self, samples: np.ndarray, starts: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         """(B, chunk_frames) token ids and scores of the chunks that begin at the frames ``starts``."""
-        size = (self.chunk_frames - 1) * HOP + RECEPTIVE_FIELD
+        size = (self.chunk_frames - 1) * HOP + self.receptive_field
         speech = torch.from_numpy(np.stack([samples[start * HOP :][:size] for start in starts]))
         ids, scores, lengths = self.decoder.best_frames(speech, torch.full((len(starts),), size))
         assert set(lengths.tolist()) == {self.chunk_frames}, lengths
@@ -222,10 +224,15 @@ def _unpack(archive: Path, folder: Path) -> tuple[Path, Path]:
     return config, checkpoint
 
 
-def _locate_paths(trained: _TrainedModel, upstream: Path | str | None) -> dict:
-    """The configuration with paths that hold here and now; it has them as they were for the training."""
+def _locate_paths(trained: _TrainedModel, upstream: Path | str | None, trust: bool) -> dict:
+    """The configuration with paths that hold here and now; it has them as they were for the training.
+
+    Whoever trained the model does not decide for its user whether the upstream's file is trusted.
+    """
     conf = trained.config | {"encoder_conf": dict(trained.config["encoder_conf"])}
-    trained_on = conf["encoder_conf"].get("upstream", "")
+    # Earlier versions had the loader's name in `upstream` and the checkpoint in `path`.
+    trained_on = conf["encoder_conf"].pop("path", None) or conf["encoder_conf"].get("upstream", "")
+    conf["encoder_conf"] |= {"upstream": trained_on, "trust": trust}
     if upstream is not None:
         conf["encoder_conf"]["upstream"] = str(upstream)
     elif trained_on and not is_name(trained_on):

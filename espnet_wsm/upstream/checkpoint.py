@@ -1,16 +1,12 @@
 """Which upstream is meant, which files is it, and are they here? Answered without loading it, and offline."""
 
+import difflib
 import functools
 import hashlib
-import pickle
-import re
-import warnings
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import torch
 
 from espnet_wsm.errors import UserError
 from espnet_wsm.upstream.families import (
@@ -19,17 +15,23 @@ from espnet_wsm.upstream.families import (
     FamilyContract,
     FileFamily,
     find_family,
+    find_model_family,
     find_reason,
+    is_name,
+    is_refused,
     list_supported,
 )
-from espnet_wsm.upstream.families.hf import read_model_type
+from espnet_wsm.upstream.families.contract import DIRECTORY_FORM
 from espnet_wsm.upstream.fetch import (
+    MARKER_FILE,
     PATH_SUFFIXES,
     RECORD_FILE,
     default_folder,
     find_stored,
+    list_names,
     read_record,
 )
+from espnet_wsm.upstream.pickles import open_pickle
 
 # What defines a model in a directory of transformers; a README or our description does not.
 MODEL_FILES = (
@@ -58,11 +60,12 @@ class Checkpoint:
 
     @functools.cached_property
     def digest(self) -> str:
-        """SHA-256 of the files, 32 digits. One file may be renamed; of several the names count."""
+        """SHA-256 of the files, 32 digits. Files may be renamed, but those that tell each other by names."""
         digest = hashlib.sha256()
         for file in self.files:
             stat = file.stat()
-            digest.update(f"{file.name if len(self.files) > 1 else ''}:{stat.st_size}:".encode())
+            name = file.name if self.family.form == DIRECTORY_FORM else ""
+            digest.update(f"{name}:{stat.st_size}:".encode())
             digest.update(_digest_file(file, stat.st_size, stat.st_mtime_ns))
         return digest.hexdigest()[:32]
 
@@ -116,6 +119,11 @@ def locate(upstream: str) -> str:
 
 
 def _find_named(name: str) -> Checkpoint:
+    if not (is_name(name) or is_refused(name)) and name not in (names := list_names()):
+        similar = ", ".join(difflib.get_close_matches(name, names))
+        raise UserError(
+            f"there is no file, directory or S3PRL upstream {name!r}{similar and f'; similar are {similar}'}"
+        )
     family = find_family(name)
     if name.endswith(PATH_SUFFIXES):
         raise UserError(
@@ -131,15 +139,18 @@ def _find_named(name: str) -> Checkpoint:
     return Checkpoint(name, family, files)
 
 
-def _fetch_command(name: str) -> str:
-    folder = default_folder(name)
+def _fetch_command(name: str, folder: Path | None = None) -> str:
+    folder = default_folder(name) if folder is None else folder
     return (
-        f"run 'python -m espnet_wsm.bin.fetch_upstream {name} --to {folder}' where there is a network, "
-        f"then give {folder} as the upstream"
+        f"run '{sys.executable} -m espnet_wsm.bin.fetch_upstream {name} --to {folder}' where there is a "
+        f"network, then give {folder} as the upstream"
     )
 
 
 def _find_in_directory(directory: Path, trust: bool) -> Checkpoint:
+    if (directory / MARKER_FILE).is_file():
+        name = (directory / MARKER_FILE).read_text(encoding="utf-8").strip()
+        raise UserError(f"{directory} is unfinished: {_fetch_command(name, directory)}")
     if (directory / RECORD_FILE).is_file():
         return _find_fetched(directory)
     if (directory / "config.json").is_file():
@@ -167,20 +178,14 @@ def _find_fetched(directory: Path) -> Checkpoint:
 
 
 def _find_transformers(directory: Path) -> Checkpoint:
-    model_type = read_model_type(directory)
-    for family in FAMILIES:
-        if model_type in getattr(family, "model_types", ()):
-            files = sorted({file for pattern in MODEL_FILES for file in directory.glob(pattern)})
-            if not any(file.suffix in (".safetensors", ".bin") for file in files):
-                raise UserError(
-                    f"{directory} is not a checkpoint of {family.name}: it has no model.safetensors or "
-                    "pytorch_model.bin"
-                )
-            return Checkpoint(family.loader, family, tuple(files))
-    raise UserError(
-        f"{directory} holds a {model_type} model, which is not supported: {find_reason(model_type)}. "
-        f"Supported: {list_supported()}"
-    )
+    family = find_model_family(directory)
+    files = sorted({file for pattern in MODEL_FILES for file in directory.glob(pattern)})
+    if not any(file.suffix in (".safetensors", ".bin") for file in files):
+        raise UserError(
+            f"{directory} is not a checkpoint of {family.name}: it has no model.safetensors or "
+            "pytorch_model.bin"
+        )
+    return Checkpoint(family.loader, family, tuple(files))
 
 
 def _find_experiment(directory: Path) -> Checkpoint:
@@ -239,45 +244,3 @@ def _recognise(path: Path, trust: bool, _size: int, _mtime_ns: int) -> str:
         f"{path} is not a checkpoint of any supported family: its keys are {keys}, expected task_cfg, "
         "model_cfg and model_weight, or cfg and model, or Config and Distiller"
     )
-
-
-# How torch begins to say which part of a pickle it refuses: most, and those of modules such as os.
-REFUSALS = re.compile("WeightsUnpickler error:|Trying to load")
-
-
-class Distrusted(UserError):
-    """A pickle that runs code when it is loaded, and nobody has said that it may."""
-
-    def __init__(self, path: Path, error: BaseException):
-        found = re.search(f"(?:{REFUSALS.pattern})" r"\s*(.+?)(?: by default\.|\.?\n|$)", str(error))
-        super().__init__(
-            f"{path} can run code when it is loaded (torch: {found[1] if found else error}). If you trust "
-            "where it comes from, say so: --trust on the command line, trust: true in encoder_conf"
-        )
-
-
-def open_pickle(path: Path, trust: bool) -> Any:
-    """The content of a file that torch.save has written, weights on disk until they are used.
-
-    Raises:
-        Distrusted: it runs code, and ``trust`` is false.
-        UserError: it is damaged, or something else.
-    """
-    with path.open("rb") as file:
-        head = file.read(16)
-    is_zip = head[:4] == b"PK\x03\x04"  # the older form cannot be mapped
-    try:
-        if not is_zip and head[:1] != pickle.PROTO:
-            raise ValueError(f"it begins with {head!r}")  # torch would refuse a web page as a risky pickle
-        with warnings.catch_warnings(action="ignore"):
-            return torch.load(path, map_location="cpu", weights_only=not trust, mmap=is_zip)
-    except Exception as error:  # torch raises anything for what is not its own
-        if runs_code(error):
-            raise Distrusted(path, error) from error
-        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-        raise UserError(f"{path} is damaged or not a checkpoint ({reason})") from error
-
-
-def runs_code(error: BaseException) -> bool:
-    """Whether torch refused a pickle because loading it would run code from it."""
-    return isinstance(error, pickle.UnpicklingError) and bool(REFUSALS.search(str(error)))

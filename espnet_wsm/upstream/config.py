@@ -31,6 +31,7 @@ class WsmConfig:
         dropout: inside the block, 0 to 1.
         shared_projection: whether local and global summaries share one projection.
         lora_rank: rank of the matrices that ``mixer: lora`` adds to the projections of the kept attention.
+            LoRA as it is mostly used goes with ``trainable: mixer``; with ``layer`` the rest trains too.
         lora_alpha: they are scaled by ``lora_alpha / lora_rank``.
         trainable: ``mixer`` trains the mixing blocks alone, ``layer`` the replaced layers whole and the norm
             above the last layer, ``suffix`` everything above the cut, replaced or not. The paper can be read
@@ -41,7 +42,7 @@ class WsmConfig:
             that stored and fresh features agree. Half precision halves their memory.
         exact_padding: whether what reaches over time below the layers (the group norm of Base models, the
             stacked position convolutions of data2vec) leaves padding out, so that an utterance is encoded the
-            same alone and in a padded batch. False computes as S3PRL does.
+            same alone and in a padded batch. False computes these as S3PRL does.
 
     Raises:
         UserError: a value that cannot work, with the field and the value.

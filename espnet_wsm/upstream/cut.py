@@ -18,36 +18,38 @@ def count_frames(hidden: Tensor, padding_mask: Tensor | None) -> Tensor:
     return (~padding_mask).sum(dim=1)
 
 
-class PaddedGroupNorm(nn.Module):
+class PaddedGroupNorm(nn.GroupNorm):
     """Group norm over time takes the padding of a batch into its statistics.
 
     So an utterance of a Base model is encoded differently in every batch. Here mean and variance are those of
-    each utterance's own frames, as if it were alone.
+    each utterance's own frames, as if it were alone. What comes in is the largest tensor of the upstream:
+    one more of its size is held at a time, as by the norm itself.
 
     Args:
-        norm: the upstream's own, which computes batches without padding.
+        norm: the upstream's own, whose parameters it keeps and which computes batches without padding.
     """
 
     def __init__(self, norm: nn.GroupNorm):
-        super().__init__()
-        self.norm = norm
+        super().__init__(norm.num_groups, norm.num_channels, norm.eps, affine=False)
+        self.weight, self.bias = norm.weight, norm.bias
+        self._plain = type(norm).forward
         self.frames: tuple[int, ...] | None = None  # of each utterance, set for the length of one call
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, T) to (B, C, T)."""
+        """(B, C, T) to (B, C, T), without a graph."""
         if self.frames is None or min(self.frames) == x.size(2):
-            return self.norm(x)
-        valid = mark_valid(self.frames, x.size(2), x.device)[:, None, None]  # (B, 1, 1, T)
+            return self._plain(self, x)
+        padded = ~mark_valid(self.frames, x.size(2), x.device)[:, None, None]  # (B, 1, 1, T)
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
-        groups = wide.unflatten(1, (self.norm.num_groups, -1))  # (B, G, C / G, T)
-        count = valid.sum(-1, keepdim=True) * groups.size(2)  # (B, 1, 1, 1)
-        mean = groups.masked_fill(~valid, 0.0).sum((2, 3), keepdim=True) / count
-        centred = (groups - mean).masked_fill_(~valid, 0.0)
-        deviation = (centred.square().sum((2, 3), keepdim=True) / count + self.norm.eps).sqrt()
-        normed = (centred / deviation).flatten(1, 2).to(x.dtype)  # (B, C, T)
-        if self.norm.affine:
-            normed = normed * self.norm.weight[:, None] + self.norm.bias[:, None]
-        return normed
+        groups = wide.unflatten(1, (self.num_groups, -1))  # (B, G, C / G, T)
+        count = (~padded).sum(-1, keepdim=True) * groups.size(2)  # (B, 1, 1, 1)
+        mean = groups.masked_fill(padded, 0.0).sum((2, 3), keepdim=True) / count
+        centred = (groups - mean).masked_fill_(padded, 0.0)
+        norm = torch.linalg.vector_norm(centred, dim=(2, 3), keepdim=True)  # (B, G, 1, 1)
+        normed = centred.div_((norm.square() / count + self.eps).sqrt()).flatten(1, 2)  # (B, C, T)
+        if self.weight is not None:
+            normed.mul_(self.weight[:, None]).add_(self.bias[:, None])
+        return normed.to(x.dtype)
 
 
 class PaddedConvolution(nn.Module):
@@ -97,8 +99,8 @@ class FrozenPrefix(nn.Module):
         self.expert = expert.requires_grad_(False)
         self.family = family
         self._over_time: list[tuple[nn.Module, list[nn.Conv1d]]] = []
-        self.depends_on_padding = False
-        self._wrap_what_reaches_over_time(exact_padding)
+        if exact_padding:
+            self._wrap_what_reaches_over_time()
         self._grouped = [m for m in expert.modules() if isinstance(m, nn.Conv1d) and m.groups > 1]
         if dtype is not None:
             for convolution in self._grouped:
@@ -107,14 +109,11 @@ class FrozenPrefix(nn.Module):
         self._set_precision()
         self.eval()
 
-    def _wrap_what_reaches_over_time(self, exact: bool) -> None:
+    def _wrap_what_reaches_over_time(self) -> None:
         """Exchange the modules, and note behind which convolutions each counts its frames."""
         convolutions = self.family.convolutions(self.expert)
-        positions = list(self.family.position_convolutions(self.expert))
+        positions = self.family.position_convolutions(self.expert)
         norms = [m for m in self.expert.modules() if isinstance(m, nn.GroupNorm)]
-        self.depends_on_padding = bool(norms or positions) and not exact
-        if not exact:
-            return
         wrappers = {id(norm): (PaddedGroupNorm(norm), convolutions[:1]) for norm in norms}
         wrappers |= {id(block): (PaddedConvolution(block), convolutions) for block in positions}
         for parent in list(self.expert.modules()):

@@ -44,6 +44,13 @@ def default_folder(name: str) -> Path:
     return Path("upstreams") / name.replace("/", "_")
 
 
+def list_names() -> list[str]:
+    """The names of all upstreams that S3PRL registers, those of its loaders too."""
+    with warnings.catch_warnings(action="ignore"):  # about the code of upstreams that nobody has asked for
+        from s3prl import hub  # takes seconds
+    return hub.options()
+
+
 def find_urls(name: str) -> tuple[str, ...]:
     """The URLs that S3PRL would fetch for its ``name``, learned without network.
 
@@ -124,7 +131,10 @@ def fetch_upstream(name: str, directory: Path, trust: bool = False) -> Path:
         if _is_there(name, directory):
             print(f"{directory}: already there", file=sys.stderr)
             return directory
-        record = (_fetch_repository if name.count("/") == 1 else _fetch_checkpoint)(name, directory, trust)
+        if name.count("/") == 1:
+            record = _fetch_repository(name, directory)
+        else:
+            record = _fetch_checkpoint(name, directory, trust)
         record["sha256"] = {file: _digest(directory / file) for file in record["files"]}
         write_text(directory / RECORD_FILE, [json.dumps(record, indent=2)])
         (directory / MARKER_FILE).unlink(missing_ok=True)
@@ -181,6 +191,10 @@ def _digest(file: Path) -> str:
 
 def _fetch_checkpoint(name: str, directory: Path, trust: bool) -> dict[str, Any]:
     """Fetch what S3PRL would fetch; one of its files that it has already stored is copied."""
+    from espnet_wsm.upstream.families import find_family, is_refused  # torch: seconds
+
+    if is_refused(name):
+        find_family(name)  # raises with the reason, before gigabytes come
     urls, stored_files = find_urls(name), find_stored(name)
     _claim(name, directory)
     record: dict[str, Any] = {"upstream": name, "files": [], "urls": []}
@@ -199,7 +213,6 @@ def _fetch_checkpoint(name: str, directory: Path, trust: bool) -> dict[str, Any]
         if file.suffix in PICKLE_SUFFIXES and (reason := _runs_code(file, stored)):
             if not trust:
                 raise UserError(f"{reason}. It came from {url} and was kept: run again with --trust")
-            record["trust"] = True
         record["files"].append(file.name)
         record["urls"].append(url)
     return record
@@ -275,7 +288,7 @@ def _runs_code(file: Path, stored: Path) -> str | None:
     Raises:
         UserError: the file is no checkpoint at all, or damaged.
     """
-    from espnet_wsm.upstream.checkpoint import Distrusted, open_pickle  # torch: seconds
+    from espnet_wsm.upstream.pickles import Distrusted, open_pickle  # torch: seconds
 
     try:
         open_pickle(file, trust=False)
@@ -287,11 +300,13 @@ def _runs_code(file: Path, stored: Path) -> str | None:
     return None
 
 
-def _fetch_repository(id: str, directory: Path, _trust: bool) -> dict[str, Any]:
+def _fetch_repository(id: str, directory: Path) -> dict[str, Any]:
     """Fetch a model of transformers from Hugging Face."""
     import huggingface_hub
     from huggingface_hub.constants import ENDPOINT
     from huggingface_hub.errors import HfHubHTTPError
+
+    from espnet_wsm.upstream.families import find_model_family  # torch: seconds
 
     page = f"{ENDPOINT}/{id}"
     try:
@@ -299,7 +314,10 @@ def _fetch_repository(id: str, directory: Path, _trust: bool) -> dict[str, Any]:
         info = huggingface_hub.model_info(id)
         files = _choose_files([entry.rfilename for entry in info.siblings or ()], page)
         _claim(id, directory)
-        huggingface_hub.snapshot_download(id, revision=info.sha, local_dir=directory, allow_patterns=files)
+        get = functools.partial(huggingface_hub.snapshot_download, id, revision=info.sha, local_dir=directory)
+        get(allow_patterns=["config.json"])
+        find_model_family(directory)  # raises where it is refused, before gigabytes come
+        get(allow_patterns=files)
     except (UserError, PermissionError):
         raise
     except Exception as error:  # the client's own exceptions, httpx's and xet's

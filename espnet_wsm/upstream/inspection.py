@@ -26,55 +26,59 @@ class Inspection:
         checkpoint: the upstream.
         num_layers: layers of its transformer.
         dim: their channels D.
-        is_pre_norm: whether layers normalise their input (and a final norm follows) or their output.
-        front: the norm in the convolutions in front.
+        norms: of the layers and in front of them.
         parameters: their number, without what only pre-training needs.
-        deviation: of an utterance beside a longer one from itself alone, relative, with ``exact_padding``.
-        plain_deviation: the same without; None where there is nothing that it would change.
+        deviations: of an utterance beside a longer one from itself alone, relative, with ``exact_padding``
+            and without; empty when not asked for.
         table: what trains and what does not.
     """
 
     checkpoint: Checkpoint
     num_layers: int
     dim: int
-    is_pre_norm: bool
-    front: str
+    norms: str
     parameters: int
-    deviation: float
-    plain_deviation: float | None
+    deviations: tuple[float, ...]
     table: LayerTable
 
     def __str__(self) -> str:
         family = self.checkpoint.family
         files = ", ".join(file.name for file in self.checkpoint.files)
-        padding = f"alone and in a padded batch differ by {self.deviation:.1e}"
-        if self.plain_deviation is not None:
-            padding += f", with exact_padding: false by {self.plain_deviation:.1e}"
         rows = {
             "upstream": self.checkpoint.name,
             "family": f"{family.name} ({family.form})",
             "files": f"{files} in {self.checkpoint.files[0].parent}",
             "digest": self.checkpoint.digest,
-            "layers": f"{self.num_layers} of {self.dim}, {'pre' if self.is_pre_norm else 'post'}-norm",
-            "front": self.front,
+            "layers": f"{self.num_layers} of {self.dim}",
+            "norms": self.norms,
             "parameters": f"{self.parameters:,}",
-            "padding": f"hidden states {padding} (relative)",
         }
+        if self.deviations:
+            exact, plain = self.deviations
+            rows["padding"] = (
+                f"an utterance alone and in a padded batch differ by {exact:.1e}, relative; with "
+                f"exact_padding: false by {plain:.1e}"
+            )
         return "\n".join([*(f"{key:<11} {value}" for key, value in rows.items()), "", str(self.table)])
 
 
-def inspect_upstream(config: WsmConfig) -> Inspection:
-    """Load the upstream of ``config``, measure what padding does to it, and replace what ``config`` says.
+def inspect_upstream(config: WsmConfig, padding: bool = False) -> Inspection:
+    """Load the upstream of ``config``, replace what it says, and count.
+
+    Args:
+        config: names the upstream and what to replace.
+        padding: run it on noise to measure what padding does; loads it twice more.
 
     Raises:
         UserError: from the configuration or the upstream.
     """
     expert, checkpoint = load_upstream(config.upstream, config.trust)
     family = checkpoint.family
-    num_layers, dim = len(family.encoder(expert).layers), family.dim(expert)
-    is_pre_norm = family.has_final_norm(expert)
-    has_group_norm = any(isinstance(module, nn.GroupNorm) for module in expert.modules())
-    reaches_over_time = has_group_norm or any(True for _ in family.position_convolutions(expert))
+    num_layers, dim, norms = (
+        len(family.encoder(expert).layers),
+        family.dim(expert),
+        family.describe_norms(expert),
+    )
     num_below, replaced = config.place_cut(num_layers)
     family.release(expert)
     parameters = sum(p.numel() for p in expert.parameters())
@@ -82,20 +86,17 @@ def inspect_upstream(config: WsmConfig) -> Inspection:
     kinds = prepare_suffix(suffix, replaced, dim, config)
     table = LayerTable((*describe_prefix(prefix), *describe_suffix(suffix, num_below, kinds)))
     del expert, prefix, suffix  # large ones do not fit twice
-    deviations = [
-        measure_deviation(*load_upstream(config.upstream, config.trust), exact_padding=exact)
-        for exact in ((True, False) if reaches_over_time else (True,))
-    ]
     return Inspection(
-        checkpoint,
-        num_layers,
-        dim,
-        is_pre_norm,
-        "group norm in the first convolution" if has_group_norm else "layer norm",
-        parameters,
-        deviations[0],
-        deviations[1] if reaches_over_time else None,
-        table,
+        checkpoint=checkpoint,
+        num_layers=num_layers,
+        dim=dim,
+        norms=norms,
+        parameters=parameters,
+        deviations=tuple(
+            measure_deviation(*load_upstream(config.upstream, config.trust), exact_padding=exact)
+            for exact in ((True, False) if padding else ())
+        ),
+        table=table,
     )
 
 

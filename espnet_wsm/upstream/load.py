@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from espnet_wsm.errors import UserError
-from espnet_wsm.upstream.checkpoint import Checkpoint, Distrusted, find_checkpoint, runs_code
+from espnet_wsm.upstream.checkpoint import Checkpoint, find_checkpoint
+from espnet_wsm.upstream.pickles import Distrusted, runs_code
 
 # Characters of what a loader says; torch lists hundreds of weights.
 LONGEST_REASON = 300

@@ -24,7 +24,7 @@ SUFFIX_FILE = "suffix.safetensors"
 # Counts changes of our own code below the cut: with another number stored features are stale.
 PREFIX_VERSION = 2
 # The fields of WsmConfig that say which cut it is and how to get there.
-CONFIG_FIELDS = ("upstream", "trust", "num_replaced", "layers", "prefix_dtype", "exact_padding")
+CONFIG_FIELDS = ("upstream", "trust", "num_replaced", "layers", "prefix_dtype")
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,6 @@ class StoredCut:
         num_above: layers above the cut.
         layers: the contract's description of a layer.
         shared: the contract's description of what the layers take from the lowest; None for nothing.
-        depends_on_padding: whether an utterance has to be alone in its batch.
         final_norm: epsilon of the norm behind the last layer, None when there is none.
     """
 
@@ -52,7 +51,6 @@ class StoredCut:
     num_above: int
     layers: dict[str, Any]
     shared: dict[str, Any] | None
-    depends_on_padding: bool
     final_norm: float | None
 
 
@@ -77,7 +75,7 @@ def describe_key(config: WsmConfig) -> dict[str, str]:
     """
     checkpoint = find_checkpoint(config.upstream, config.trust)
     return {
-        "upstream": checkpoint.name,
+        "upstream": checkpoint.family.name,
         "upstream digest": checkpoint.digest,
         "layers above the cut": str(config.num_replaced)
         if config.layers is None
@@ -89,11 +87,11 @@ def describe_key(config: WsmConfig) -> dict[str, str]:
 
 
 def name_cut(config: WsmConfig, stored_dtype: str) -> str:
-    """A folder name for features of this cut: upstream, first digits of its digest, cut, precision."""
+    """A folder name for features of this cut: family, first digits of its digest, cut, precision."""
     checkpoint = find_checkpoint(config.upstream, config.trust)
     cut = f"k{config.num_replaced}" if config.layers is None else f"from{min(config.layers)}"
     half = "" if config.prefix_dtype == "float32" else f"-prefix_{config.prefix_dtype}"
-    return f"{checkpoint.name}-{checkpoint.digest[:8]}-{cut}{half}-{stored_dtype}"
+    return f"{checkpoint.family.name}-{checkpoint.digest[:8]}-{cut}{half}-{stored_dtype}"
 
 
 def find_cut(root: Path, config: WsmConfig, stored_dtype: str) -> Path:
@@ -129,16 +127,15 @@ def store_cut(directory: Path, config: WsmConfig) -> StoredCut:
     layers, dim = family.describe_layers(expert), family.dim(expert)
     prefix, suffix = cut_of(expert, family, config)
     cut = StoredCut(
-        describe_key(config),
-        {field: getattr(config, field) for field in CONFIG_FIELDS},
-        family.name,
-        dim,
-        describe_prefix(prefix),
-        len(suffix.layers),
-        layers,
-        None if suffix.shared is None else suffix.shared.describe(),
-        prefix.depends_on_padding,
-        None if suffix.final_norm is None else suffix.final_norm.eps,
+        key=describe_key(config),
+        config={field: getattr(config, field) for field in CONFIG_FIELDS},
+        family=family.name,
+        dim=dim,
+        below=describe_prefix(prefix),
+        num_above=len(suffix.layers),
+        layers=layers,
+        shared=None if suffix.shared is None else suffix.shared.describe(),
+        final_norm=None if suffix.final_norm is None else suffix.final_norm.eps,
     )
     weights = save(suffix.state_dict())
     write_atomically(directory / SUFFIX_FILE, lambda temporary: temporary.write_bytes(weights))
@@ -175,7 +172,9 @@ def read_cut(directory: Path) -> StoredCut:
             f"{path} does not exist: it belongs to the feature cache; run stage 2 again"
         ) from None
     except (ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{path} is damaged ({error}): delete {directory} and run stage 2 again") from error
+        raise UserError(
+            f"{path} is damaged or of another version of espnet_wsm ({error}): run stage 2 again"
+        ) from error
 
 
 def _compare(cut: StoredCut, config: WsmConfig) -> list[str]:

@@ -1,6 +1,6 @@
 """Replace the self-attention of the layers above the cut, freeze the rest, and report what trains."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from torch import nn
@@ -84,7 +84,7 @@ def replace_attention(
 
 def prepare_suffix(
     suffix: TrainableSuffix, replaced: Collection[int], dim: int, config: WsmConfig
-) -> tuple[str, ...]:
+) -> dict[int, str]:
     """Replace the attention of layers of a suffix, or take these layers out, and mark what trains.
 
     Args:
@@ -94,23 +94,23 @@ def prepare_suffix(
         config: which mixer, what trains.
 
     Returns:
-        what each layer that is left has for attention, for the table.
+        for the table, what each layer that is left has for attention, by its place before.
 
     Raises:
         UserError: as ``replace_attention``.
     """
     suffix.requires_grad_(config.trainable == "suffix")
-    kinds = [config.mixer if i in replaced else "attention" for i in range(len(suffix.layers))]
+    kinds = {i: config.mixer if i in replaced else "attention" for i in range(len(suffix.layers))}
     if config.mixer == DROP:
         suffix.layers = nn.ModuleList(layer for i, layer in enumerate(suffix.layers) if i not in replaced)
-        kinds = [kind for kind in kinds if kind != DROP]
+        kinds = {i: kind for i, kind in kinds.items() if kind != DROP}
     else:
         replace_attention([suffix.layers[i] for i in replaced], suffix.family, dim, config)
     if suffix.final_norm is not None and replaced:
         suffix.final_norm.requires_grad_(config.trainable != "mixer")
     if suffix.shared is not None:
         suffix.shared.requires_grad_(False)
-    return tuple(kinds)
+    return kinds
 
 
 def describe_prefix(prefix: FrozenPrefix) -> tuple[LayerRow, ...]:
@@ -123,11 +123,13 @@ def describe_prefix(prefix: FrozenPrefix) -> tuple[LayerRow, ...]:
     return tuple(rows)
 
 
-def describe_suffix(suffix: TrainableSuffix, num_below: int, kinds: Iterable[str]) -> tuple[LayerRow, ...]:
+def describe_suffix(
+    suffix: TrainableSuffix, num_below: int, kinds: Mapping[int, str]
+) -> tuple[LayerRow, ...]:
     """The rows of a suffix above ``num_below`` layers, after ``prepare_suffix``, which gives the kinds."""
     rows = [
-        describe_part(f"layer {i}", kind, layer)
-        for i, (layer, kind) in enumerate(zip(suffix.layers, kinds, strict=True), num_below + 1)
+        describe_part(f"layer {num_below + 1 + i}", kind, layer)
+        for layer, (i, kind) in zip(suffix.layers, kinds.items(), strict=True)
     ]
     if suffix.shared is not None:
         rows.append(describe_part("shared", "position bias", suffix.shared))

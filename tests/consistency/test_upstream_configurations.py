@@ -77,6 +77,7 @@ def test_max_seconds_follow_from_the_benchmark(file):
     stated = re.search(r"a card of 12, 24, 80 GB: (\d+), (\d+), (\d+)\n", text)
     assert [int(seconds) for seconds in stated.groups()] == expected
     assert f"- {fixed / 1e9:.2f} GB) / {per_second / 1e6:.1f} MB" in text
+    assert f'"--batch_bins {16000 * expected[1]}"' in text
 
 
 def test_every_named_upstream_of_the_main_families_has_one():

@@ -131,25 +131,22 @@ def test_the_plan_says_what_it_will_take(data, monkeypatch):
 @settings(deadline=None)
 @given(
     st.dictionaries(st.text("abc", min_size=1), st.integers(1, 400_000), min_size=1),
-    st.floats(0.1, 60),
-    st.booleans(),
+    st.one_of(st.just(1e-6), st.floats(0.1, 60)),
     st.integers(1, 5),
 )
-def test_every_utterance_is_in_one_batch_within_the_limit(
-    tmp_path_factory, samples, batch_seconds, one_by_one, nj
-):
+def test_every_utterance_is_in_one_batch_within_the_limit(tmp_path_factory, samples, batch_seconds, nj):
     root = tmp_path_factory.mktemp("plan")
     write_list(root / "wav.scp", dict.fromkeys(samples, "audio"))
     write_list(root / "utt2num_samples", samples)
     lists = (root / "wav.scp", root / "utt2num_samples")
-    plan_cache(*lists, root / "out", KEY, "float16", DIM, batch_seconds, one_by_one)
+    plan_cache(*lists, root / "out", KEY, "float16", DIM, batch_seconds)
     jobs = [read_batches(root / "out", nj, job) for job in range(1, nj + 1)]
     batches = [batch for job in jobs for batch in job]
     assert sorted(each.id for batch in batches for each in batch) == sorted(samples)
     assert all(samples[each.id] == each.num_samples for batch in batches for each in batch)
     for batch in batches:
         longest = max(each.num_samples for each in batch)
-        assert len(batch) == 1 or (not one_by_one and longest * len(batch) <= batch_seconds * 16000)
+        assert len(batch) == 1 or longest * len(batch) <= batch_seconds * 16000
     # The same batches for any number of jobs, dealt out in turn.
     one_job = read_batches(root / "out", 1, 1)
     assert [one_job[job::nj] for job in range(nj)] == jobs
@@ -321,7 +318,7 @@ def test_lost_and_cut_shards_are_refused(data):
 
 
 def test_a_shard_of_other_channels_does_not_count(data):
-    plan(one_by_one=True)
+    plan(batch_seconds=1e-6)
     compute()
     path = next(OUT.glob("features.*"))
     content = safetensors.torch.load_file(path)
@@ -331,7 +328,7 @@ def test_a_shard_of_other_channels_does_not_count(data):
     safetensors.torch.save_file(wrong, path, metadata)
     with pytest.raises(UserError, match=r"1 utterance of 5 without features"):
         merge_cache(OUT)
-    assert plan(one_by_one=True).pending == 1
+    assert plan(batch_seconds=1e-6).pending == 1
 
 
 def test_a_full_disk_is_noticed_before_and_while_writing(data, monkeypatch):
@@ -366,13 +363,13 @@ def test_a_full_disk_is_noticed_before_and_while_writing(data, monkeypatch):
     ],
 )  # fmt: skip
 def test_values_that_cannot_be_stored_are_refused_and_the_rest_is_kept(data, dtype, value, message):
-    plan(dtype=dtype, one_by_one=True)
+    plan(dtype=dtype, batch_seconds=1e-6)
     features = torch.zeros(4, DIM)
     features[2, 3] = value
     with pytest.raises(UserError, match=message), ShardWriter(OUT, 1) as writer:
         writer.add("c", torch.zeros(1, DIM), stamp_audio("audio/2.flac"))
         writer.add("a", features, stamp_audio("audio/0.flac"))
-    assert plan(dtype=dtype, one_by_one=True).pending == 4
+    assert plan(dtype=dtype, batch_seconds=1e-6).pending == 4
 
 
 def test_features_of_a_wrong_shape_are_a_mistake_of_the_caller(data):
@@ -383,7 +380,7 @@ def test_features_of_a_wrong_shape_are_a_mistake_of_the_caller(data):
 
 
 def test_views_and_other_dtypes_are_stored_right(data):
-    plan(dtype="float16", one_by_one=True)
+    plan(dtype="float16", batch_seconds=1e-6)
     batch = torch.randn(DIM, 5, 4, dtype=torch.float64, requires_grad=True)
     with ShardWriter(OUT, 1) as writer, torch.inference_mode():
         for number, id in enumerate(SAMPLES):

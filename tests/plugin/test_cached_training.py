@@ -201,7 +201,8 @@ def test_changed_audio_makes_the_cache_stale(dump, corpus, training_arguments, m
 @pytest.mark.parametrize(
     ("more", "reason"),
     [
-        (["--encoder_conf", "features=weighted_sum"], "features weighted_sum needs the states of all layers"),
+        (["--encoder_conf", "features=weighted_sum"], "features weighted_sum needs all states"),
+        (["--encoder_conf", "exact_padding=false"], "exact_padding: false lets the hidden states"),
         (["--noise_scp", "noise.scp"], "noise_scp changes the waveform"),
         (["--preprocessor_conf", "data_aug_effects=[]"], "data_aug_effects"),
     ],

@@ -1,5 +1,6 @@
 """Loading a trained model from wherever it is, transcribing audio of any length, and the command for it."""
 
+import argparse
 import gc
 import json
 import re
@@ -15,6 +16,7 @@ import sentencepiece
 import soundfile
 import torch
 import yaml
+from checkpoints import CHECKPOINTS
 from espnet2.bin import pack
 
 import espnet_wsm
@@ -423,3 +425,42 @@ def test_the_help_shows_an_example_without_importing_torch():
     command = [sys.executable, "-c", code, "--help"]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     assert result.stdout.startswith("False") and "Example:\n  python -m espnet_wsm" in result.stdout
+
+
+def test_long_audio_goes_through_an_upstream_with_frames_of_its_own(
+    training_arguments, tmp_path, monkeypatch
+):
+    """wav2vec2-BERT's first frame sees 560 samples, not 400."""
+    path = CHECKPOINTS["hf_wav2vec2_bert", "layer norm"](tmp_path / "bert")
+    exp = tmp_path / "exp/asr_bert"
+    asr_train.main(training_arguments(exp, encoder_conf=encoder_conf(str(path))))
+    transcriber = espnet_wsm.load(exp, device="cpu", chunk_seconds=8)
+    seen = []
+    best_frames = transcriber.decoder.best_frames
+    monkeypatch.setattr(
+        transcriber.decoder, "best_frames", lambda *batch: seen.append(batch[0].shape) or best_frames(*batch)
+    )
+    assert isinstance(transcriber(noise(21.3)), str)
+    assert sum(batch for batch, _ in seen) > 2
+
+
+def test_whoever_trained_a_model_does_not_decide_that_its_upstream_may_run_code(recipe):
+    """A configuration from elsewhere says trust: true; the file asks for it all the same."""
+    config = recipe / "exp/en/asr_x/config.yaml"
+    conf = yaml.safe_load(config.read_text())
+    path = Path(CHECKPOINTS["wav2vec2", "pre-norm, layer norm"](recipe / "native"))
+    torch.save(torch.load(path) | {"args": argparse.Namespace(lr=1.0)}, path)
+    conf["encoder_conf"] |= {"upstream": str(path), "trust": True}
+    config.write_text(yaml.safe_dump(conf))
+    with pytest.raises(UserError, match="can run code when it is loaded"):
+        espnet_wsm.load("exp/en/asr_x", device="cpu")
+    with pytest.raises(UserError, match="was trained on the upstream"):  # opened, and another one
+        espnet_wsm.load("exp/en/asr_x", device="cpu", trust=True)
+
+
+def test_a_configuration_of_before_names_its_upstream_in_path(recipe):
+    config = recipe / "exp/en/asr_x/config.yaml"
+    conf = yaml.safe_load(config.read_text())
+    conf["encoder_conf"] |= {"path": conf["encoder_conf"]["upstream"], "upstream": "hf_hubert_custom"}
+    config.write_text(yaml.safe_dump(conf))
+    assert isinstance(espnet_wsm.load("exp/en/asr_x", device="cpu")(noise(1)), str)

@@ -149,8 +149,7 @@ def test_a_run_of_other_settings_is_not_resumed(finished, recipe, shell):
         ),
         (
             ["--stage", "3", "--upstream", "wavlm_large"],
-            "upstream wavlm_large is not on this machine: run 'python -m espnet_wsm.bin.fetch_upstream "
-            "wavlm_large --to upstreams/wavlm_large'",
+            "-m espnet_wsm.bin.fetch_upstream wavlm_large --to upstreams/wavlm_large' where there is a",
         ),
         (["--stage", "3", "--upstream", "fbank"], "upstream fbank is not supported: it is none of"),
         (["--stage", "3", "--upstream_config", "no.yaml"], "--upstream_config no.yaml does not exist"),
@@ -388,15 +387,15 @@ def test_settings_of_an_upstream_come_on_top_and_options_on_top_of_these(fresh, 
     assert made.returncode == 0, made.stderr
     (fresh / "wavlm.yaml").write_text(
         "encoder_conf:\n    upstream: upstreams/wavlm\n    num_replaced: 1\n    window: [2, 5]\n"
-        "    width: null\n    mixer: sm\noptim_conf:\n    lr: 0.002\nmax_epoch: 1\n"
+        "    width: null\n    mixer: sm\noptim: adam\noptim_conf:\n    lr: 0.002\nmax_epoch: 1\n"
     )
-    result = shell(["./run.sh", "--upstream_config", "wavlm.yaml", "--mixer", "wsm", "--tag", "wavlm"], fresh)
+    result = shell(["./run.sh", "--upstream_config", "wavlm.yaml", "--mixer", "wsm"], fresh)
     assert result.returncode == 0, result.stderr
-    config = yaml.safe_load((fresh / "exp/asr_wavlm/config.yaml").read_text())
+    config = yaml.safe_load((fresh / "exp/asr_train_asr_char_wsm_wavlm/config.yaml").read_text())
     conf = config["encoder_conf"]
     assert (conf["upstream"], conf["num_replaced"], conf["window"]) == ("upstreams/wavlm", 1, [2, 5])
     assert (conf["width"], conf["mixer"], config["max_epoch"]) == (None, "wsm", 1)
-    assert config["optim_conf"]["lr"] == 0.002
+    assert config["optim"] == "adam" and config["optim_conf"]["lr"] == 0.002
     assert "hf_custom (upstreams/wavlm): random upstream: WavLM" in (fresh / "RESULTS.md").read_text()
     (fresh / "broken.yaml").write_text("encoder_conf: [")
     result = shell(["./run.sh", "--stage", "3", "--upstream_config", "broken.yaml"], fresh)

@@ -404,7 +404,8 @@ def test_a_name_of_which_one_file_is_stored_is_not_here(written):
 
 def test_a_name_that_is_not_here_fails_with_the_command_that_fetches_it():
     assert refusal("xls_r_300m") == (
-        "upstream xls_r_300m is not on this machine: run 'python -m espnet_wsm.bin.fetch_upstream xls_r_300m "
+        f"upstream xls_r_300m is not on this machine: run '{sys.executable} -m "
+        "espnet_wsm.bin.fetch_upstream xls_r_300m "
         "--to upstreams/xls_r_300m' where there is a network, then give upstreams/xls_r_300m as the upstream"
     )
 
@@ -430,7 +431,10 @@ def test_a_loader_asks_for_the_path_of_a_checkpoint(name):
 def test_what_may_be_an_id_of_hugging_face_shows_the_command_that_fetches_it():
     message = refusal("facebook/mms-300m")
     assert message.startswith("upstream facebook/mms-300m is neither a file nor a directory")
-    command = "python -m espnet_wsm.bin.fetch_upstream facebook/mms-300m --to upstreams/facebook_mms-300m"
+    command = (
+        f"{sys.executable} -m espnet_wsm.bin.fetch_upstream facebook/mms-300m "
+        "--to upstreams/facebook_mms-300m"
+    )
     assert command in message and message.endswith("then give upstreams/facebook_mms-300m as the upstream")
 
 
@@ -457,7 +461,6 @@ def test_a_path_that_does_not_exist_is_named(path):
         ("ssast_frame_base", "patches of a spectrogram"),
         ("mos_wav2vec2", "score of quality"),
         ("discretebert", "discrete codes"),
-        ("no_such_model", ""),
     ],
 )
 def test_an_unsupported_name_is_refused_with_the_reason_and_what_is_supported(name, reason):
@@ -881,3 +884,22 @@ def test_a_folder_with_the_name_of_an_upstream_is_told_from_the_name(tmp_path, m
     assert locate("hubert_mine") == "./hubert_mine" and not is_name("./hubert_mine")
     assert find_checkpoint("hubert_mine").family.name == "hf_hubert"
     assert locate("some/where") == "some/where"
+
+
+def test_a_mistyped_name_shows_similar_ones():
+    assert refusal("wavml_large").startswith(
+        "there is no file, directory or S3PRL upstream 'wavml_large'; similar are"
+    )
+    assert "wavlm_large" in refusal("wavml_large") and "xlsr_53" in refusal("xlsr53")
+    assert refusal("mymodel").startswith("there is no file, directory or S3PRL upstream 'mymodel'")
+
+
+def test_a_folder_that_is_still_being_fetched_says_so(tmp_path):
+    (tmp_path / "wavlm_large").mkdir()
+    (tmp_path / "wavlm_large/.unfinished").write_text("wavlm_large\n")
+    assert "wavlm_large is unfinished: run '" in refusal(str(tmp_path / "wavlm_large"))
+
+
+@pytest.mark.parametrize("path", ["wavlm_ckpts/WavLM-Large.pt", "hubert_models/base", "./xls_r_300m"])
+def test_a_path_is_never_taken_for_a_name(path):
+    assert not is_name(path) and is_name("wavlm_large")

@@ -288,3 +288,12 @@ def test_cutting_more_layers_than_there_are_is_refused(upstream_path, conf, mess
 )
 def test_the_cut_is_below_the_lowest_replaced_layer(conf, place):
     assert WsmConfig("x", **conf).place_cut(3) == place
+
+
+def test_exact_padding_renames_no_weight_of_a_group_norm_upstream(upstream_path, family_name):
+    """Full checkpoints of before hold the prefix under S3PRL's names."""
+    expert, checkpoint = load_upstream(upstream_path(family_name, False))
+    checkpoint.family.release(expert)
+    names = set(expert.state_dict())
+    prefix, _ = cut_upstream(expert, checkpoint.family, len(checkpoint.family.encoder(expert).layers))
+    assert {name.removeprefix("expert.") for name in prefix.state_dict()} == names

@@ -216,13 +216,8 @@ def test_a_checkpoint_that_can_run_code_is_taken_only_with_trust(upstream, tmp_p
     assert (out / "model.pt").exists() and not (out / "upstream.json").exists()
     upstream.requests.clear()
     fetch_upstream("wavlm_tiny", out, trust=True)
-    assert read_record(out)["trust"] is True
+    assert read_record(out)["upstream"] == "wavlm_tiny"
     assert [path for path, _ in upstream.requests] == ["/a/config.yaml"]
-
-
-def test_trust_is_not_noted_where_none_is_needed(upstream, tmp_path):
-    fetch_upstream("wavlm_tiny", tmp_path / "out", trust=True)
-    assert "trust" not in read_record(tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -344,9 +339,10 @@ def hub(monkeypatch):
     def snapshot_download(id, *, revision, local_dir, allow_patterns):
         hub.calls.append((id, revision, allow_patterns))
         for file in hub.arriving if hub.arriving is not None else allow_patterns:
-            (local_dir / file).write_text(file)
+            (local_dir / file).write_text(hub.config if file == "config.json" else file)
 
-    hub = SimpleNamespace(files=[], calls=[], error=None, arriving=None)
+    config = json.dumps({"model_type": "wav2vec2"})
+    hub = SimpleNamespace(files=[], calls=[], error=None, arriving=None, config=config)
     monkeypatch.setattr(huggingface_hub, "model_info", model_info)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
     return hub
@@ -370,18 +366,33 @@ def test_a_hugging_face_model_comes_with_its_revision(hub, tmp_path, offered, we
     hub.files = ["README.md", *SETTINGS, *offered]
     fetch_upstream("facebook/mms-300m", tmp_path / "out")
     files = [*SETTINGS, *weights]
-    assert hub.calls == [("facebook/mms-300m", "c0ffee", files)]
+    assert hub.calls == [("facebook/mms-300m", "c0ffee", asked) for asked in (["config.json"], files)]
     assert read_record(tmp_path / "out") == {
         "upstream": "hf_custom",
         "id": "facebook/mms-300m",
         "revision": "c0ffee",
         "files": files,
-        "sha256": {file: hashlib.sha256(file.encode()).hexdigest() for file in files},
+        "sha256": {
+            file: hashlib.sha256((hub.config if file == "config.json" else file).encode()).hexdigest()
+            for file in files
+        },
     }
     fetch_upstream("facebook/mms-300m", tmp_path / "out")
-    assert len(hub.calls) == 1
+    assert len(hub.calls) == 2
     with pytest.raises(UserError, match="holds the upstream facebook/mms-300m, not facebook/mms-1b"):
         fetch_upstream("facebook/mms-1b", tmp_path / "out")
+
+
+def test_what_would_be_refused_is_refused_before_its_weights_come(hub, upstream, tmp_path):
+    hub.files, hub.config = [*SETTINGS, "model.safetensors"], json.dumps({"model_type": "whisper"})
+    with pytest.raises(
+        UserError, match="holds a whisper model, which is not supported: its encoder reads 30 s"
+    ):
+        fetch_upstream("openai/whisper-tiny", tmp_path / "hf")
+    assert [asked for _, _, asked in hub.calls] == [["config.json"]]
+    with pytest.raises(UserError, match="wav2vec2_conformer_relpos is not supported: the convolution"):
+        fetch_upstream("wav2vec2_conformer_relpos", tmp_path / "s3prl")
+    assert not upstream.requests and not (tmp_path / "s3prl").exists()
 
 
 def test_a_repository_without_weights_is_refused(hub, tmp_path):

@@ -8,6 +8,7 @@ import checkpoints
 import pytest
 import torch
 from checkpoints import write_wav2vec2, write_wavlm
+from espnet2.asr.ctc import CTC
 
 from espnet_wsm.plugin.encoder import WsmS3prlEncoder
 from espnet_wsm.upstream.families import FAMILIES
@@ -94,3 +95,5 @@ def test_an_upstream_of_true_size_trains_and_encodes(write_half, write, sizes, p
     with torch.no_grad():
         encoded, frames, _ = encoder.eval()(speech[:1], lengths[:1])
     assert encoded.shape == (1, 99, dim) and encoded.isfinite().all() and encoded.std() > 0
+    best_path = CTC(30, dim).argmax(encoded)
+    assert best_path.shape == (1, 99) and 0 <= best_path.min() <= best_path.max() < 30

@@ -16,15 +16,17 @@ def test_it_prints_family_layers_norms_digest_and_what_would_train(upstream_path
     rows = dict(line.split(maxsplit=1) for line in printed.partition("\n\n")[0].splitlines())
     assert rows["upstream"] == "hubert_local" and rows["family"].startswith("hubert (one file")
     assert rows["digest"] == find_checkpoint(path).digest
-    assert rows["layers"] == "3 of 32, post-norm" and rows["front"].startswith("group norm")
+    assert rows["layers"] == "3 of 32"
+    assert rows["norms"] == "post-norm layers, group norm in the convolutions" and "padding" not in rows
     assert re.search(r"layer 2 +\| frozen attention", printed) and re.search(r"layer 3 +\| wsm", printed)
 
 
-def test_it_measures_what_padding_does(upstream_path):
-    base = inspect_upstream(WsmConfig(upstream_path("hubert", False)))
-    assert base.deviation < 1e-5 < 1e-2 < base.plain_deviation
-    large = inspect_upstream(WsmConfig(upstream_path("hubert", True)))
-    assert large.deviation < 1e-5 and large.plain_deviation is None
+@pytest.mark.parametrize("pre_norm", [False, True])
+def test_it_measures_what_padding_does(upstream_path, capsys, pre_norm):
+    exact, plain = inspect_upstream(WsmConfig(upstream_path("hubert", pre_norm)), padding=True).deviations
+    assert exact < 1e-5 and (plain < 1e-5) == pre_norm
+    main([upstream_path("hubert", pre_norm), "--padding"])
+    assert f"differ by {exact:.1e}" in capsys.readouterr().out
 
 
 def test_parameters_are_counted_without_what_only_pretraining_needs(upstream_path):

@@ -1,12 +1,13 @@
 """One contract per family of upstreams, and two tables: what is supported, what is refused and why."""
 
 from fnmatch import fnmatchcase
+from pathlib import Path
 
 from espnet_wsm.errors import UserError
 from espnet_wsm.upstream.families.contract import FamilyContract, FileFamily
 from espnet_wsm.upstream.families.distiller import DistillerFamily
 from espnet_wsm.upstream.families.fairseq import FairseqFamily
-from espnet_wsm.upstream.families.hf import GENERIC, HfFamily
+from espnet_wsm.upstream.families.hf import GENERIC, HfFamily, read_model_type
 from espnet_wsm.upstream.families.hf_bert import HfBertFamily
 from espnet_wsm.upstream.families.hf_wavlm import HfWavlmFamily
 from espnet_wsm.upstream.families.torchaudio import TorchaudioFamily
@@ -43,7 +44,6 @@ FAMILIES: tuple[FamilyContract, ...] = (
         ("distilhubert", "distilhubert_*", "distiller_*"),
         "distiller_local",
         (BASE,),
-        mark=lambda content: True,
         masks_always=True,
     ),
     WavlmFamily(
@@ -124,9 +124,15 @@ def find_reason(name: str) -> str:
     return next(reason for pattern, reason in REFUSED.items() if fnmatchcase(name, pattern))
 
 
+def is_refused(name: str) -> bool:
+    """Whether it is a name that is refused for a reason of its own."""
+    return any(fnmatchcase(name, pattern) for pattern in REFUSED if pattern != "*")
+
+
 def is_name(upstream: str) -> bool:
     """Whether it is S3PRL's name of a supported upstream, not a path."""
-    return any(fnmatchcase(upstream, pattern) for family in FAMILIES for pattern in family.upstreams)
+    names = (pattern for family in FAMILIES for pattern in family.upstreams)
+    return "/" not in upstream and any(fnmatchcase(upstream, pattern) for pattern in names)
 
 
 def find_family(upstream: str) -> FamilyContract:
@@ -135,13 +141,28 @@ def find_family(upstream: str) -> FamilyContract:
     Raises:
         UserError: no family supports the name; says why and lists those that are supported.
     """
-    for pattern, reason in REFUSED.items():
-        if pattern != "*" and fnmatchcase(upstream, pattern):
-            raise UserError(f"upstream {upstream} is not supported: {reason}. Supported: {list_supported()}")
-    for family in FAMILIES:
+    for family in () if is_refused(upstream) else FAMILIES:
         if any(fnmatchcase(upstream, pattern) for pattern in family.upstreams):
             return family
-    raise UserError(f"upstream {upstream} is not supported: {REFUSED['*']}. Supported: {list_supported()}")
+    raise UserError(
+        f"upstream {upstream} is not supported: {find_reason(upstream)}. Supported: {list_supported()}"
+    )
+
+
+def find_model_family(directory: Path) -> FamilyContract:
+    """The contract for a directory of transformers, by its ``config.json``.
+
+    Raises:
+        UserError: no family supports its type; says why and lists those that are supported.
+    """
+    model_type = read_model_type(directory)
+    for family in FAMILIES:
+        if model_type in getattr(family, "model_types", ()):
+            return family
+    raise UserError(
+        f"{directory} holds a {model_type} model, which is not supported: {find_reason(model_type)}. "
+        f"Supported: {list_supported()}"
+    )
 
 
 __all__ = [
@@ -151,7 +172,9 @@ __all__ = [
     "FamilyContract",
     "FileFamily",
     "find_family",
+    "find_model_family",
     "find_reason",
     "is_name",
+    "is_refused",
     "list_supported",
 ]

@@ -80,6 +80,8 @@ class FamilyContract(ABC):
     full_size: tuple[str, ...] = field(default=(), kw_only=True)
 
     form: ClassVar[str]
+    # Samples that the first frame sees; the next frames begin 320 samples further each.
+    receptive_field: ClassVar[int] = 400
     # Attribute of a layer that holds its self-attention; in it, the linear layers that LoRA adapts, whether
     # it calls them (or only reads their weights), and the parameters that start at one.
     attention: ClassVar[str]
@@ -123,6 +125,12 @@ class FamilyContract(ABC):
     @abstractmethod
     def has_final_norm(self, expert: nn.Module) -> bool:
         """Whether ``encoder.layer_norm`` follows the last layer (pre-norm) rather than precedes the first."""
+
+    def describe_norms(self, expert: nn.Module) -> str:
+        """In words, before the upstream is cut."""
+        layers = "pre-norm" if self.has_final_norm(expert) else "post-norm"
+        in_front = "group" if any(isinstance(m, nn.GroupNorm) for m in expert.modules()) else "layer"
+        return f"{layers} layers, {in_front} norm in the convolutions"
 
     @abstractmethod
     def encode(self, expert: nn.Module, wavs: list[Tensor]) -> tuple[Tensor, Tensor | None]:

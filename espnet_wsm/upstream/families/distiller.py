@@ -48,6 +48,9 @@ class DistillerFamily(FairseqFamily):
         features = model.feature_extractor(padded).transpose(1, 2)
         return features if model.post_extract_proj is None else model.post_extract_proj(features)
 
+    def run_encoder(self, encoder: nn.Module, x: Tensor, padding_mask: Tensor | None) -> Tensor:
+        return encoder(x, padding_mask)[0]  # lists no states
+
     def describe_layers(self, expert: nn.Module) -> dict[str, Any]:
         return super().describe_layers(expert) | {"attention_type": "original"}
 

@@ -35,7 +35,7 @@ class FairseqFamily(FileFamily):
             kernel computes attention, and so the last bit of the result).
     """
 
-    mark: Callable[[Mapping[str, Any]], bool]
+    mark: Callable[[Mapping[str, Any]], bool] = lambda content: True
     masks_always: bool = False
 
     attention = "self_attn"
@@ -102,7 +102,12 @@ class FairseqFamily(FileFamily):
         given = padding_mask
         if given is None and self.masks_always:
             given = torch.zeros(x.shape[:2], dtype=torch.bool, device=x.device)
-        return model.encoder(x, given)[0], padding_mask
+        return self.run_encoder(model.encoder, x, given), padding_mask
+
+    def run_encoder(self, encoder: nn.Module, x: Tensor, padding_mask: Tensor | None) -> Tensor:
+        """(B, T, D) input of the encoder to its output, without a list of two states of each layer."""
+        states = encoder.extract_features(x, padding_mask, min_layer=len(encoder.layers))[0]
+        return encoder.layer_norm(states) if encoder.layer_norm_first else states
 
     def read_layer_input(self, args: tuple[Any, ...]) -> Tensor:
         return args[0].transpose(0, 1)

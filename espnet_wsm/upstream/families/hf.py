@@ -96,10 +96,11 @@ class HfFamily(FamilyContract):
             )
 
     def check_weights(self, expert: nn.Module, files: tuple[Path, ...]) -> None:
-        # transformers only logs what it did not find and leaves it random, so it is asked a second time.
+        # transformers only logs what it did not find and leaves it random, so it is asked a second time, and
+        # loads nothing.
         directory = files[0].parent
         _, info = type(expert.model).from_pretrained(
-            directory, output_loading_info=True, local_files_only=True
+            directory, output_loading_info=True, local_files_only=True, device_map="meta"
         )
         missing = set(info["missing_keys"]) - {"masked_spec_embed"}  # used in pre-training alone
         refuse_missing(self, directory, sorted(missing))

@@ -6,17 +6,17 @@ from typing import Any
 from torch import Tensor, nn
 
 from espnet_wsm.errors import UserError
+from espnet_wsm.upstream.families.contract import Waveforms
 from espnet_wsm.upstream.families.hf import HfFamily
 
 SAMPLE_RATE = 16000
-# Shorter than two windows of 25 ms with a hop of 10 ms the extractor finds no frame at all.
-LEAST_SAMPLES = 560
 
 
 @dataclass(frozen=True)
 class HfBertFamily(HfFamily):
     """``model_type: wav2vec2-bert`` (w2v-BERT 2.0). Its convolutions look back only and skip padding."""
 
+    receptive_field = 560  # two windows
     attention = "self_attn"
     projections = ("linear_q", "linear_k", "linear_v", "linear_out")
 
@@ -39,13 +39,18 @@ class HfBertFamily(HfFamily):
 
     def count_frames(self, expert: nn.Module, lengths: tuple[int, ...]) -> tuple[int, ...]:
         # Windows of 25 ms every 10 ms; two make one frame, a last odd one is dropped.
-        return tuple((1 + (max(length, LEAST_SAMPLES) - 400) // 160) // 2 for length in lengths)
+        return tuple(
+            (max(length, self.receptive_field) - self.receptive_field) // 320 + 1 for length in lengths
+        )
 
     def encode(self, expert: nn.Module, wavs: list[Tensor]) -> tuple[Tensor, Tensor | None]:
-        lengths = tuple(len(wav) for wav in wavs)
-        wavs = [nn.functional.pad(wav, (0, max(0, LEAST_SAMPLES - len(wav)))) for wav in wavs]
+        # transformers' extractor works in numpy: one transfer of the batch there, and one back.
+        batch = Waveforms.pad(wavs)
+        lengths = batch.lengths
+        padded = nn.functional.pad(batch.padded, (0, max(0, self.receptive_field - max(lengths))))
+        samples = padded.float().cpu().numpy()
         inputs = expert.extracter(
-            [wav.cpu().numpy() for wav in wavs],
+            [row[: max(length, self.receptive_field)] for row, length in zip(samples, lengths, strict=True)],
             sampling_rate=SAMPLE_RATE,
             return_tensors="pt",
             padding=True,
@@ -58,6 +63,9 @@ class HfBertFamily(HfFamily):
         valid = inputs["attention_mask"][:, : max(frames)].to(weight.device)
         hidden = expert.model(features, attention_mask=valid).last_hidden_state
         return hidden, None if min(frames) == max(frames) else ~valid.bool()
+
+    def describe_norms(self, expert: nn.Module) -> str:
+        return "conformer layers with a norm before each part and behind them, on log-mel frames"
 
     def has_final_norm(self, expert: nn.Module) -> bool:
         return False

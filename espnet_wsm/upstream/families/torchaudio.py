@@ -48,12 +48,15 @@ class TorchaudioFamily(FamilyContract):
     attention = "attention"
 
     def load(self, files: tuple[Path, ...]) -> nn.Module:
-        from s3prl.upstream.espnet_hubert.expert import UpstreamExpert
+        from espnet2.tasks.hubert import HubertTask
 
         checkpoint, config = files
         torch.load(checkpoint, map_location="cpu")  # raises where ESPnet would ask on the terminal
-        # S3PRL's hub function of this name drops the config, and the expert takes a GPU when it sees one.
-        return UpstreamExpert(str(checkpoint), config=str(config)).cpu()
+        # As S3PRL's expert, which takes a GPU whenever it sees one, and whose hub function drops the config.
+        model, _ = HubertTask.build_model_from_file(str(config), str(checkpoint), "cpu")
+        expert = nn.Module()
+        expert.model = model.encoder.hubert_pretrain_model
+        return expert
 
     def check_weights(self, expert: nn.Module, files: tuple[Path, ...]) -> None:
         # ESPnet loads with strict=False.

@@ -92,6 +92,9 @@ class WavlmFamily(FairseqFamily):
     def normalises(self, expert: nn.Module) -> bool:
         return expert.cfg.normalize
 
+    def run_encoder(self, encoder: nn.Module, x: Tensor, padding_mask: Tensor | None) -> Tensor:
+        return encoder(x, padding_mask)[0]  # lists no states
+
     def share(self, lowest: nn.Module, stays_below: bool) -> PositionBias | None:
         from s3prl.upstream.wavlm.modules import MultiheadAttention
 

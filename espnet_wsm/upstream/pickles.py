@@ -1,0 +1,52 @@
+"""Files that torch.save has written, opened without running code from them."""
+
+import pickle
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from espnet_wsm.errors import UserError
+
+# How torch begins to say which part of a pickle it refuses: most, and those of modules such as os.
+REFUSALS = re.compile("WeightsUnpickler error:|Trying to load")
+
+
+class Distrusted(UserError):
+    """A pickle that runs code when it is loaded, and nobody has said that it may."""
+
+    def __init__(self, path: Path, error: BaseException):
+        found = re.search(f"(?:{REFUSALS.pattern})" r"\s*(.+?)(?: by default\.|\.?\n|$)", str(error))
+        super().__init__(
+            f"{path} can run code when it is loaded (torch: {found[1] if found else error}). If you trust "
+            "where it comes from, say so: --trust on the command line, trust: true in encoder_conf"
+        )
+
+
+def open_pickle(path: Path, trust: bool) -> Any:
+    """The content of a file that torch.save has written, weights on disk until they are used.
+
+    Raises:
+        Distrusted: it runs code, and ``trust`` is false.
+        UserError: it is damaged, or something else.
+    """
+    with path.open("rb") as file:
+        head = file.read(16)
+    is_zip = head[:4] == b"PK\x03\x04"  # the older form cannot be mapped
+    try:
+        if not is_zip and head[:1] != pickle.PROTO:
+            raise ValueError(f"it begins with {head!r}")  # torch would refuse a web page as a risky pickle
+        with warnings.catch_warnings(action="ignore"):
+            return torch.load(path, map_location="cpu", weights_only=not trust, mmap=is_zip)
+    except Exception as error:  # torch raises anything for what is not its own
+        if runs_code(error):
+            raise Distrusted(path, error) from error
+        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        raise UserError(f"{path} is damaged or not a checkpoint ({reason})") from error
+
+
+def runs_code(error: BaseException) -> bool:
+    """Whether torch refused a pickle because loading it would run code from it."""
+    return isinstance(error, pickle.UnpicklingError) and bool(REFUSALS.search(str(error)))
