@@ -164,10 +164,6 @@ class AsrModel(nn.Module):
         encoded, encoded_lengths = self.body(x, lengths)[:2]
         return encoded, encoded_lengths
 
-    def checkpoint_state(self) -> dict[str, Any]:
-        """What ESPnet writes into ``Nepoch.pth``."""
-        return self.state_dict()
-
 
 def freeze_as_espnet(model: nn.Module, freeze_param: list[str]) -> None:
     """ESPnet's rule for ``freeze_param``: exact names or dotted prefixes."""
@@ -472,7 +468,7 @@ class ArmBench:
 
     def describe(self) -> dict[str, Any]:
         """Sizes of the arm: parameters, bytes of its checkpoints, bytes resident."""
-        state = self.model.checkpoint_state()
+        state = self.model.state_dict()  # what ESPnet writes into Nepoch.pth
         seconds = self.config.reference.seconds
         features = num_frames(seconds) * self.dim * torch.float16.itemsize * 3600 / seconds
         return {

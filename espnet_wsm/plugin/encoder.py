@@ -58,9 +58,8 @@ class WsmS3prlEncoder(AbsEncoder):
         self.register_module("prefix", None)
         below = self._load() if cache is None else self._load_from_cache(Path(cache))
         num_below = len(below) - 1  # the first row is what lies below the layers
-        pretrained = list(
-            self.parameters()
-        )  # alive, so that no new parameter gets the identity of an old one
+        # Alive, so that no new parameter gets the identity of an old one.
+        pretrained = list(self.parameters())
         _, replaced = self.config.place_cut(num_below + len(self.suffix.layers))
         kinds = prepare_suffix(self.suffix, replaced, self._output_size, self.config)
         known = {id(parameter) for parameter in pretrained}

@@ -14,12 +14,11 @@ from espnet_wsm.upstream.families import (
     GENERIC,
     FamilyContract,
     FileFamily,
+    explain_refusal,
     find_family,
     find_model_family,
-    find_reason,
     is_name,
     is_refused,
-    list_supported,
 )
 from espnet_wsm.upstream.families.contract import DIRECTORY_FORM
 from espnet_wsm.upstream.fetch import (
@@ -226,10 +225,7 @@ def _recognise(path: Path, trust: bool, _size: int, _mtime_ns: int) -> str:
         "wav2vec2_conformer": str(model_cfg.get("layer_type")) == "conformer",
     }.items():
         if fits:
-            raise UserError(
-                f"{path} holds a {refused} model, which is not supported: {find_reason(refused)}. "
-                f"Supported: {list_supported()}"
-            )
+            raise UserError(f"{path} holds a {refused} model, which is {explain_refusal(refused)}")
     for family in FAMILIES:
         if isinstance(family, FileFamily) and family.recognise(content):
             return family.loader

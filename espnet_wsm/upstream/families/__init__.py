@@ -124,6 +124,11 @@ def find_reason(name: str) -> str:
     return next(reason for pattern, reason in REFUSED.items() if fnmatchcase(name, pattern))
 
 
+def explain_refusal(name: str) -> str:
+    """The end of every message that refuses an upstream."""
+    return f"not supported: {find_reason(name)}. Supported: {list_supported()}"
+
+
 def is_refused(name: str) -> bool:
     """Whether it is a name that is refused for a reason of its own."""
     return any(fnmatchcase(name, pattern) for pattern in REFUSED if pattern != "*")
@@ -144,9 +149,7 @@ def find_family(upstream: str) -> FamilyContract:
     for family in () if is_refused(upstream) else FAMILIES:
         if any(fnmatchcase(upstream, pattern) for pattern in family.upstreams):
             return family
-    raise UserError(
-        f"upstream {upstream} is not supported: {find_reason(upstream)}. Supported: {list_supported()}"
-    )
+    raise UserError(f"upstream {upstream} is {explain_refusal(upstream)}")
 
 
 def find_model_family(directory: Path) -> FamilyContract:
@@ -159,10 +162,7 @@ def find_model_family(directory: Path) -> FamilyContract:
     for family in FAMILIES:
         if model_type in getattr(family, "model_types", ()):
             return family
-    raise UserError(
-        f"{directory} holds a {model_type} model, which is not supported: {find_reason(model_type)}. "
-        f"Supported: {list_supported()}"
-    )
+    raise UserError(f"{directory} holds a {model_type} model, which is {explain_refusal(model_type)}")
 
 
 __all__ = [
@@ -171,10 +171,9 @@ __all__ = [
     "REFUSED",
     "FamilyContract",
     "FileFamily",
+    "explain_refusal",
     "find_family",
     "find_model_family",
-    "find_reason",
     "is_name",
     "is_refused",
-    "list_supported",
 ]

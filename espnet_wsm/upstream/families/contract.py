@@ -58,6 +58,14 @@ def count_convolved(lengths: Iterable[int], convolutions: Iterable[nn.Conv1d]) -
     return counts
 
 
+class AdaptedMixer(nn.Module):
+    """A (B, T, D) mixing block behind the call signature of a family's attention, which a subclass gives."""
+
+    def __init__(self, mixer: nn.Module):
+        super().__init__()
+        self.mixer = mixer
+
+
 @dataclass(frozen=True)
 class FamilyContract(ABC):
     """One family: upstreams that share the module tree and the call signatures of their layers.
@@ -82,6 +90,7 @@ class FamilyContract(ABC):
     form: ClassVar[str]
     # Samples that the first frame sees; the next frames begin 320 samples further each.
     receptive_field: ClassVar[int] = 400
+    mixer_class: ClassVar[type["AdaptedMixer"]]
     # Attribute of a layer that holds its self-attention; in it, the linear layers that LoRA adapts, whether
     # it calls them (or only reads their weights), and the parameters that start at one.
     attention: ClassVar[str]
@@ -151,11 +160,10 @@ class FamilyContract(ABC):
         """
         return None
 
-    @abstractmethod
     def adapt(self, mixer: nn.Module) -> nn.Module:
         """Give a (B, T, D) block the call signature and return values of this family's attention."""
+        return self.mixer_class(mixer)
 
-    @abstractmethod
     def run_layers(
         self,
         layers: Iterable[nn.Module],
@@ -167,6 +175,27 @@ class FamilyContract(ABC):
         """Run layers on (B, T, D) with a (B, T) padding mask, True = padded; returns (B, T, D).
 
         ``shared`` is what :meth:`share` has given, ``on_input`` is handed the input (B, T, D) of each layer.
+        """
+        layers = list(layers)
+        attending = [
+            attention
+            for attention in (getattr(layer, self.attention) for layer in layers)
+            if not isinstance(attention, self.mixer_class)
+        ]
+        run = self.prepare_run(attending, x, padding_mask, shared)
+        for layer in layers:
+            if on_input is not None:
+                on_input(x)
+            x = run(layer, x)
+        return x
+
+    @abstractmethod
+    def prepare_run(
+        self, attending: list[nn.Module], x: Tensor, padding_mask: Tensor | None, shared: nn.Module | None
+    ) -> Callable[[nn.Module, Tensor], Tensor]:
+        """How to run one layer on (B, T, D), with what all layers take made once.
+
+        ``attending`` is the attention of the layers that have any: what only it takes is of size T x T.
         """
 
     @abstractmethod
@@ -205,14 +234,4 @@ def refuse_missing(family: FamilyContract, place: Path, missing: list[str]) -> N
         raise UserError(
             f"{place} is not a complete checkpoint of {family.name}: {len(missing)} weights are missing, the "
             f"first is {missing[0]}"
-        )
-
-
-def refuse_layers(family: FamilyContract, layer: nn.Module, expected: str) -> None:
-    """Raise UserError when a layer is of another class than ``expected``."""
-    if type(layer).__name__ != expected:
-        raise UserError(
-            f"{family.name} upstreams with {type(layer).__name__} layers are not supported, only those with "
-            f"{expected} layers; a convolution over time or statistics of a batch inside a layer would make "
-            "an utterance depend on its padding"
         )

@@ -8,15 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from espnet_wsm.errors import UserError
-from espnet_wsm.upstream.families.contract import FileFamily, Waveforms, mark_padding, refuse_layers
+from espnet_wsm.upstream.families.contract import AdaptedMixer, FileFamily, Waveforms, mark_padding
 
 
-class FairseqMixer(nn.Module):
+class FairseqMixer(AdaptedMixer):
     """A mixing block behind the signature of fairseq's MultiheadAttention: (T, B, D) in, two values out."""
-
-    def __init__(self, mixer: nn.Module):
-        super().__init__()
-        self.mixer = mixer
 
     def forward(
         self, query: Tensor, key_padding_mask: Tensor | None = None, **_unused: Any
@@ -38,15 +34,21 @@ class FairseqFamily(FileFamily):
     mark: Callable[[Mapping[str, Any]], bool] = lambda content: True
     masks_always: bool = False
 
+    mixer_class = FairseqMixer
     attention = "self_attn"
     calls_projections = False
-    layer_class = "TransformerSentenceEncoderLayer"
 
     def recognise(self, checkpoint: Mapping[str, Any]) -> bool:
         return {"task_cfg", "model_cfg", "model_weight"} <= checkpoint.keys() and self.mark(checkpoint)
 
     def check_expert(self, expert: nn.Module) -> None:
-        refuse_layers(self, self.encoder(expert).layers[0], self.layer_class)
+        found, expected = type(self.encoder(expert).layers[0]).__name__, "TransformerSentenceEncoderLayer"
+        if found != expected:
+            raise UserError(
+                f"{self.name} upstreams with {found} layers are not supported, only those with {expected} "
+                "layers; a convolution over time or statistics of a batch inside a layer would make an "
+                "utterance depend on its padding"
+            )
         model = self.model(expert)
         if getattr(model, "input_quantizer", None) is not None:
             raise UserError(f"{self.name} upstreams that quantise their input are not supported")
@@ -112,23 +114,12 @@ class FairseqFamily(FileFamily):
     def read_layer_input(self, args: tuple[Any, ...]) -> Tensor:
         return args[0].transpose(0, 1)
 
-    def adapt(self, mixer: nn.Module) -> nn.Module:
-        return FairseqMixer(mixer)
-
-    def run_layers(
-        self,
-        layers: Iterable[nn.Module],
-        x: Tensor,
-        padding_mask: Tensor | None,
-        shared: nn.Module | None = None,
-        on_input: Callable[[Tensor], None] | None = None,
-    ) -> Tensor:
-        x = x.transpose(0, 1)  # (T, B, D)
-        for layer in layers:
-            if on_input is not None:
-                on_input(x.transpose(0, 1))
-            x, _ = layer(x, self_attn_padding_mask=padding_mask)
-        return x.transpose(0, 1)  # (B, T, D)
+    def prepare_run(
+        self, attending: list[nn.Module], x: Tensor, padding_mask: Tensor | None, shared: nn.Module | None
+    ) -> Callable[[nn.Module, Tensor], Tensor]:
+        return lambda layer, x: layer(x.transpose(0, 1), self_attn_padding_mask=padding_mask)[0].transpose(
+            0, 1
+        )
 
     def describe_layers(self, expert: nn.Module) -> dict[str, Any]:
         layer = self.encoder(expert).layers[0]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from espnet_wsm.errors import UserError
 from espnet_wsm.upstream.families.contract import (
     DIRECTORY_FORM,
+    AdaptedMixer,
     FamilyContract,
     Waveforms,
     mark_padding,
@@ -34,12 +35,8 @@ class HfExpert(nn.Module):
         self.model = AutoModel.from_pretrained(directory, local_files_only=True)
 
 
-class HfMixer(nn.Module):
+class HfMixer(AdaptedMixer):
     """A mixing block behind the signature of ``HubertAttention``: exactly two values are returned."""
-
-    def __init__(self, mixer: nn.Module):
-        super().__init__()
-        self.mixer = mixer
 
     def forward(
         self, hidden_states: Tensor, attention_mask: Tensor | None = None, **_unused: Any
@@ -70,6 +67,7 @@ class HfFamily(FamilyContract):
     model_types: tuple[str, ...]
 
     form = DIRECTORY_FORM
+    mixer_class = HfMixer
     attention = "attention"
 
     def load(self, files: tuple[Path, ...]) -> nn.Module:
@@ -128,38 +126,22 @@ class HfFamily(FamilyContract):
         frames = self.count_frames(expert, batch.lengths)
         return hidden, mark_padding(frames, hidden)
 
-    def adapt(self, mixer: nn.Module) -> nn.Module:
-        return HfMixer(mixer)
-
-    def run_layers(
-        self,
-        layers: Iterable[nn.Module],
-        x: Tensor,
-        padding_mask: Tensor | None,
-        shared: nn.Module | None = None,
-        on_input: Callable[[Tensor], None] | None = None,
-    ) -> Tensor:
+    def prepare_run(
+        self, attending: list[nn.Module], x: Tensor, padding_mask: Tensor | None, shared: nn.Module | None
+    ) -> Callable[[nn.Module, Tensor], Tensor]:
         valid = None if padding_mask is None else ~padding_mask
-        for layer in layers:
-            if on_input is not None:
-                on_input(x)
-            # The mask of attention is (B, 1, T, T): only built for layers that attend.
-            mixes = isinstance(getattr(layer, self.attention), HfMixer)
-            mask = valid if mixes else self.mask_attention(getattr(layer, self.attention), x, valid)
-            x = layer(x, attention_mask=mask, **self.mask_convolution(valid))
-        return x
+        # The mask of attention is (B, 1, T, T): only built for layers that attend.
+        mask = mask_attention(attending[0], x, valid) if attending else None
+        more = self.list_more_arguments(valid)
 
-    def mask_attention(self, attention: nn.Module, x: Tensor, valid: Tensor | None) -> Tensor | None:
-        """The mask that this attention takes, from (B, T) True = valid."""
-        from transformers.masking_utils import create_bidirectional_mask
+        def run(layer: nn.Module, x: Tensor) -> Tensor:
+            mixes = isinstance(getattr(layer, self.attention), self.mixer_class)
+            return layer(x, attention_mask=valid if mixes else mask, **more)
 
-        if valid is None:
-            valid = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
-        config = next(m.config for m in attention.modules() if hasattr(m, "config"))
-        return create_bidirectional_mask(config=config, inputs_embeds=x, attention_mask=valid)
+        return run
 
-    def mask_convolution(self, valid: Tensor | None) -> dict[str, Any]:
-        """Further arguments of a layer."""
+    def list_more_arguments(self, valid: Tensor | None) -> dict[str, Any]:
+        """Arguments of a layer besides the mask of its attention; ``valid`` is (B, T), True = valid."""
         return {}
 
     def describe_layers(self, expert: nn.Module) -> dict[str, Any]:
@@ -174,6 +156,16 @@ class HfFamily(FamilyContract):
         with torch.device("meta"):  # the layers below the transformer are built as well, but take no memory
             model = AutoModel.from_config(config, attn_implementation=description["attn_implementation"])
         return model.encoder.layers[:count].float().to_empty(device="cpu")
+
+
+def mask_attention(attention: nn.Module, x: Tensor, valid: Tensor | None) -> Tensor | None:
+    """The mask that transformers' attention takes, from (B, T) True = valid."""
+    from transformers.masking_utils import create_bidirectional_mask
+
+    if valid is None:
+        valid = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
+    config = next(m.config for m in attention.modules() if hasattr(m, "config"))
+    return create_bidirectional_mask(config=config, inputs_embeds=x, attention_mask=valid)
 
 
 def read_model_type(directory: Path) -> str:

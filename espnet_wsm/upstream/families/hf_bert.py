@@ -70,5 +70,5 @@ class HfBertFamily(HfFamily):
     def has_final_norm(self, expert: nn.Module) -> bool:
         return False
 
-    def mask_convolution(self, valid: Tensor | None) -> dict[str, Any]:
+    def list_more_arguments(self, valid: Tensor | None) -> dict[str, Any]:
         return {"conv_attention_mask": valid}

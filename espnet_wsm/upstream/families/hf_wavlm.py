@@ -1,23 +1,20 @@
 """WavLM of transformers: as S3PRL's, the lowest layer makes a bias by relative position for all."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
+from espnet_wsm.upstream.families.contract import AdaptedMixer
 from espnet_wsm.upstream.families.hf import HfFamily, read_padding_mask
 from espnet_wsm.upstream.families.wavlm import PositionBias, build_bias, make_bias, share_bias
 
 TABLE = "rel_attn_embed"
 
 
-class HfWavlmMixer(nn.Module):
+class HfWavlmMixer(AdaptedMixer):
     """A mixing block behind the signature of ``WavLMAttention``: three values out, the bias handed on."""
-
-    def __init__(self, mixer: nn.Module):
-        super().__init__()
-        self.mixer = mixer
 
     def forward(
         self,
@@ -34,6 +31,7 @@ class HfWavlmMixer(nn.Module):
 class HfWavlmFamily(HfFamily):
     """``model_type: wavlm``."""
 
+    mixer_class = HfWavlmMixer
     ones = ("gru_rel_pos_const",)
     calls_projections = False
 
@@ -42,25 +40,12 @@ class HfWavlmFamily(HfFamily):
 
         return share_bias(lowest.attention, stays_below, WavLMAttention, TABLE)
 
-    def adapt(self, mixer: nn.Module) -> nn.Module:
-        return HfWavlmMixer(mixer)
-
-    def run_layers(
-        self,
-        layers: Iterable[nn.Module],
-        x: Tensor,
-        padding_mask: Tensor | None,
-        shared: nn.Module | None = None,
-        on_input: Callable[[Tensor], None] | None = None,
-    ) -> Tensor:
-        layers = list(layers)
-        bias = make_bias(layers, self.attention, HfWavlmMixer, shared, x)
+    def prepare_run(
+        self, attending: list[nn.Module], x: Tensor, padding_mask: Tensor | None, shared: nn.Module | None
+    ) -> Callable[[nn.Module, Tensor], Tensor]:
+        bias = make_bias(shared, attending, x)
         valid = None if padding_mask is None else ~padding_mask
-        for layer in layers:
-            if on_input is not None:
-                on_input(x)
-            x, _ = layer(x, attention_mask=valid, position_bias=bias)
-        return x
+        return lambda layer, x: layer(x, attention_mask=valid, position_bias=bias)[0]
 
     def build_layers(self, description: dict[str, Any], count: int) -> nn.ModuleList:
         layers = super().build_layers(description, count)

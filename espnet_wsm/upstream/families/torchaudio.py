@@ -1,6 +1,6 @@
 """ESPnet's HuBERT (torchaudio layers): batch first, an additive mask."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from espnet_wsm.upstream.families.contract import (
     EXPERIMENT_FORM,
+    AdaptedMixer,
     FamilyContract,
     Waveforms,
     mark_padding,
@@ -20,12 +21,8 @@ from espnet_wsm.upstream.families.contract import (
 MASKED = -10000.0
 
 
-class TorchaudioMixer(nn.Module):
+class TorchaudioMixer(AdaptedMixer):
     """A mixing block behind the signature of torchaudio's SelfAttention: two values out."""
-
-    def __init__(self, mixer: nn.Module):
-        super().__init__()
-        self.mixer = mixer
 
     def forward(
         self,
@@ -45,25 +42,27 @@ class TorchaudioFamily(FamilyContract):
     """``espnet_hubert_*``, ``cvhubert`` and ``wavlablm_*``."""
 
     form = EXPERIMENT_FORM
+    mixer_class = TorchaudioMixer
     attention = "attention"
 
     def load(self, files: tuple[Path, ...]) -> nn.Module:
         from espnet2.tasks.hubert import HubertTask
 
         checkpoint, config = files
-        torch.load(checkpoint, map_location="cpu")  # raises where ESPnet would ask on the terminal
+        # Raises where ESPnet would ask on the terminal.
+        given = torch.load(
+            checkpoint, map_location="cpu"
+        )  # weights alone unless load_upstream trusts the file
         # As S3PRL's expert, which takes a GPU whenever it sees one, and whose hub function drops the config.
         model, _ = HubertTask.build_model_from_file(str(config), str(checkpoint), "cpu")
         expert = nn.Module()
         expert.model = model.encoder.hubert_pretrain_model
-        return expert
-
-    def check_weights(self, expert: nn.Module, files: tuple[Path, ...]) -> None:
         # ESPnet loads with strict=False.
-        given = torch.load(files[0], map_location="cpu")  # weights alone unless load_upstream trusts the file
         prefix = "encoder.hubert_pretrain_model."
-        missing = [name for name in expert.model.state_dict() if prefix + name not in given]
-        refuse_missing(self, files[0], missing)
+        refuse_missing(
+            self, checkpoint, [name for name in expert.model.state_dict() if prefix + name not in given]
+        )
+        return expert
 
     def release(self, expert: nn.Module) -> None:
         expert.model.mask_generator = expert.model.logit_generator = None
@@ -90,27 +89,14 @@ class TorchaudioFamily(FamilyContract):
         hidden, _ = model(batch.padded.to(dtype), lengths)
         return hidden, mark_padding(frames, hidden)
 
-    def adapt(self, mixer: nn.Module) -> nn.Module:
-        return TorchaudioMixer(mixer)
-
-    def run_layers(
-        self,
-        layers: Iterable[nn.Module],
-        x: Tensor,
-        padding_mask: Tensor | None,
-        shared: nn.Module | None = None,
-        on_input: Callable[[Tensor], None] | None = None,
-    ) -> Tensor:
+    def prepare_run(
+        self, attending: list[nn.Module], x: Tensor, padding_mask: Tensor | None, shared: nn.Module | None
+    ) -> Callable[[nn.Module, Tensor], Tensor]:
         mask = None
-        for layer in layers:
-            if on_input is not None:
-                on_input(x)
-            attends = not isinstance(layer.attention, TorchaudioMixer)
-            if mask is None and attends and padding_mask is not None:
-                mask = MASKED * padding_mask[:, None, None, :].to(x.dtype)
-                mask = mask.expand(-1, 1, x.size(1), -1)
-            x, _ = layer(x, attention_mask=mask if attends else None, key_padding_mask=padding_mask)
-        return x
+        if attending and padding_mask is not None:
+            mask = MASKED * padding_mask[:, None, None, :].to(x.dtype)
+            mask = mask.expand(-1, 1, x.size(1), -1)
+        return lambda layer, x: layer(x, attention_mask=mask, key_padding_mask=padding_mask)[0]
 
     def describe_layers(self, expert: nn.Module) -> dict[str, Any]:
         layer = self.encoder(expert).layers[0]

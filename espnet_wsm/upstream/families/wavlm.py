@@ -1,25 +1,22 @@
 """S3PRL's WavLM and UniSpeech-SAT: fairseq layers that share a bias by relative position."""
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
 from espnet_wsm.errors import UserError
+from espnet_wsm.upstream.families.contract import AdaptedMixer
 from espnet_wsm.upstream.families.fairseq import FairseqFamily
 
 
-class WavlmMixer(nn.Module):
+class WavlmMixer(AdaptedMixer):
     """A mixing block behind the signature of WavLM's MultiheadAttention: three values out.
 
     It has no use for the position bias, but attention in a layer above does.
     """
-
-    def __init__(self, mixer: nn.Module):
-        super().__init__()
-        self.mixer = mixer
 
     def forward(
         self,
@@ -76,6 +73,7 @@ class PositionBias(nn.Module):
 class WavlmFamily(FairseqFamily):
     """``wavlm*`` with relative positions, ``unispeech_sat*`` without."""
 
+    mixer_class = WavlmMixer
     ones = ("grep_a",)
 
     def recognise(self, checkpoint: Mapping[str, Any]) -> bool:
@@ -100,25 +98,16 @@ class WavlmFamily(FairseqFamily):
 
         return share_bias(lowest.self_attn, stays_below, MultiheadAttention, "relative_attention_bias")
 
-    def adapt(self, mixer: nn.Module) -> nn.Module:
-        return WavlmMixer(mixer)
+    def prepare_run(
+        self, attending: list[nn.Module], x: Tensor, padding_mask: Tensor | None, shared: nn.Module | None
+    ) -> Callable[[nn.Module, Tensor], Tensor]:
+        bias = make_bias(shared, attending, x)
 
-    def run_layers(
-        self,
-        layers: Iterable[nn.Module],
-        x: Tensor,
-        padding_mask: Tensor | None,
-        shared: nn.Module | None = None,
-        on_input: Callable[[Tensor], None] | None = None,
-    ) -> Tensor:
-        layers = list(layers)
-        bias = make_bias(layers, self.attention, WavlmMixer, shared, x)
-        x = x.transpose(0, 1)  # (T, B, D)
-        for layer in layers:
-            if on_input is not None:
-                on_input(x.transpose(0, 1))
-            x, _, _ = layer(x, self_attn_padding_mask=padding_mask, pos_bias=bias)
-        return x.transpose(0, 1)  # (B, T, D)
+        def run(layer: nn.Module, x: Tensor) -> Tensor:
+            x, _, _ = layer(x.transpose(0, 1), self_attn_padding_mask=padding_mask, pos_bias=bias)
+            return x.transpose(0, 1)
+
+        return run
 
     def describe_layers(self, expert: nn.Module) -> dict[str, Any]:
         layer = self.encoder(expert).layers[0]
@@ -170,10 +159,6 @@ def build_bias(description: dict[str, int], attention_class: type, attribute: st
     return PositionBias(attention_class, attribute, table, description["max_distance"])
 
 
-def make_bias(
-    layers: list[nn.Module], attribute: str, mixer_class: type, shared: nn.Module | None, x: Tensor
-) -> Tensor | None:
+def make_bias(shared: nn.Module | None, attending: list[nn.Module], x: Tensor) -> Tensor | None:
     """The bias for (B, T, D) states, or None where no layer attends: it takes T x T memory."""
-    if shared is None or all(isinstance(getattr(layer, attribute), mixer_class) for layer in layers):
-        return None
-    return shared(x.size(0), x.size(1)).to(x.dtype)
+    return shared(x.size(0), x.size(1)).to(x.dtype) if attending and shared is not None else None
