@@ -49,19 +49,15 @@ class TorchaudioFamily(FamilyContract):
         from espnet2.tasks.hubert import HubertTask
 
         checkpoint, config = files
-        # Raises where ESPnet would ask on the terminal.
-        given = torch.load(
-            checkpoint, map_location="cpu"
-        )  # weights alone unless load_upstream trusts the file
+        # Weights alone unless load_upstream trusts the file: raises where ESPnet would ask on the terminal.
+        given = torch.load(checkpoint, map_location="cpu")
         # As S3PRL's expert, which takes a GPU whenever it sees one, and whose hub function drops the config.
         model, _ = HubertTask.build_model_from_file(str(config), str(checkpoint), "cpu")
         expert = nn.Module()
         expert.model = model.encoder.hubert_pretrain_model
-        # ESPnet loads with strict=False.
         prefix = "encoder.hubert_pretrain_model."
-        refuse_missing(
-            self, checkpoint, [name for name in expert.model.state_dict() if prefix + name not in given]
-        )
+        missing = [name for name in expert.model.state_dict() if prefix + name not in given]
+        refuse_missing(self, checkpoint, missing)  # ESPnet loads with strict=False
         return expert
 
     def release(self, expert: nn.Module) -> None:
