@@ -48,7 +48,7 @@ def find_sclite() -> list[str] | None:
 
 def read_sclite_version(command: Sequence[str]) -> str | None:
     """E.g. ``2.10 (SCTK 1.3)``, None when ``command`` does not say; sclite prints it above its usage."""
-    _, stdout, stderr = _run(command, Path.cwd(), timeout=10)
+    _, stdout, stderr = run_program(command, Path.cwd(), timeout=10)
     match = re.search(r"sclite Version: (\S+), SCTK Version: (\S+)", stdout + stderr)
     return f"{match[1]} (SCTK {match[2]})" if match else None
 
@@ -133,25 +133,34 @@ def _score(command: Sequence[str], pairs: Sequence[TextPair], timeout: float) ->
     with tempfile.TemporaryDirectory(prefix="sclite.") as directory:
         write_trns(Path(directory), copies)
         options = ["-r", "ref.trn", "trn", "-h", "hyp.trn", "trn", "-i", "rm", "-s", "-o", "all", "stdout"]
-        status, stdout, stderr = _run([*command, *options], Path(directory), timeout)
+        status, stdout, stderr = run_program([*command, *options], Path(directory), timeout)
     if status != 0:
         raise subprocess.CalledProcessError(status, command[-1], stdout, stderr)
     return stdout.translate({code: special for special, code in escapes.items()})
 
 
-def _run(command: Sequence[str], directory: Path, timeout: float) -> tuple[int, str, str]:
-    """Exit status, stdout and stderr of ``command`` run in ``directory``."""
-    with subprocess.Popen(
-        command,
-        cwd=directory,
-        env={**os.environ, "LC_ALL": "C"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-        errors="replace",
-        start_new_session=True,
-    ) as process:
+def run_program(
+    command: Sequence[str], directory: Path, timeout: float, stdin: Path | None = None
+) -> tuple[int, str, str]:
+    """Exit status, stdout and stderr of ``command`` run in ``directory``, with the file ``stdin`` or none.
+
+    Raises:
+        subprocess.TimeoutExpired: it took more than ``timeout`` seconds, and was killed with what it started.
+    """
+    with (
+        open(stdin or os.devnull, "rb") as source,
+        subprocess.Popen(
+            command,
+            cwd=directory,
+            env={**os.environ, "LC_ALL": "C"},
+            stdin=source,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            errors="replace",
+            start_new_session=True,
+        ) as process,
+    ):
         try:
             stdout, stderr = process.communicate(timeout=timeout)
         except BaseException:
