@@ -1,0 +1,229 @@
+#!/usr/bin/env python3
+"""Kaldi data directories from Fish Fillets: what two fish and those they meet say, in Czech or Dutch.
+
+The game comes as a Debian package with the texts of its levels and one with the recordings of each language.
+This script joins them, decides what is speech with a text that can be trusted, lists the rest in
+``dropped.txt``, and splits by level.
+"""
+
+import argparse
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from espnet_wsm.data.audio import Recording, read_recording
+from espnet_wsm.data.debian import Package, locate_package
+from espnet_wsm.data.splits import Candidate, group_by_split, split_by_digest, write_splits
+from espnet_wsm.data.spoken_text import count_letters, find_text_fault, spell_words
+from espnet_wsm.errors import UserError, report_user_errors
+
+GAME = "usr/share/games/fillets-ng"
+# Between the first and the last sound; around it the Dutch recordings have 1.5 s of silence, the Czech 0.7 s.
+# The fastest that can be natural reach 19.3 and 26.6; then come two that are cut short, at 25.6 and 40.3.
+MAX_LETTERS_PER_SECOND = {"cs": 22.0, "nl": 33.0}
+PACKAGE_SIZES = {"cs": "39 MB", "nl": "33 MB"}
+FISH = ("small", "big")
+FISH_RATE = 22_050
+# Its gods play battleships in Czech: 18 times "Voda!" or "Zásah!" would decide a small set's result.
+TRAINING_LEVEL = "gods"
+
+CALL = re.compile(r'\bdialog(Id|Str)\b(?:\s*\(\s*((?:"(?:[^"\\]|\\.)*"[\s,]*)+)\))?')
+STRING = re.compile(r'"((?:[^"\\]|\\.)*)"')
+COMMENT = re.compile(r"^[ \t]*--.*$", re.MULTILINE)
+TEMPLATE = re.compile(r"%[0-9]")
+ADDRESS = re.compile(r"[a-z]\.[a-z]")
+STAMMER = re.compile(r"\b([^\W\d_])-\1", re.IGNORECASE)
+# "Krrrutý", "Halóóó", "Pssst", "Ha, ha, ha": the spelling does not tell what is heard.
+SOUND = re.compile(r"([^\W\d_])\1\1|\b([^\W\d_]{1,3})(?:\W+\2\b){2}", re.IGNORECASE)
+VOWELS = set("aeiouyáéěíóúůýäëïöü")
+
+
+@dataclass(frozen=True)
+class Line:
+    """What a script lets a character say: its name in the level, the colour of its subtitle, the text."""
+
+    name: str
+    font: str
+    text: str
+
+
+def read_lines(path: Path) -> list[Line]:
+    """The lines of a script: ``dialogId("name", "font_COLOUR", "English")``, then ``dialogStr("text")``."""
+    try:
+        content = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: no file of UTF-8 text ({error}); unpack fillets-ng-data again") from error
+    # Comments turn into blank lines, so that line numbers hold.
+    content = COMMENT.sub("", content)
+    lines, name, font = [], "", ""
+    for call in CALL.finditer(content):
+        match call[1], STRING.findall(call[2] or ""):
+            case "Id", [name, font, _]:
+                font = font.removeprefix("font_")
+            case "Str", [text] if name:
+                text = re.sub(r"\\(.)", lambda escape: " " if escape[1] in "nrt" else escape[1], text)
+                lines.append(Line(name, font, text))
+            case _:
+                number = content.count("\n", 0, call.start()) + 1
+                raise UserError(
+                    f'{path}: line {number} is no dialogId("name", "font", "English"), nor dialogStr("text") '
+                    "after one; correct it or unpack fillets-ng-data again"
+                )
+    return lines
+
+
+def read_scripts(scripts: Path, lang: str) -> dict[tuple[str, str], set[Line]]:
+    """The lines of every folder of scripts, by folder and name; a name stands for several only by mistake."""
+    lines = defaultdict(set)
+    for path in sorted(scripts.glob(f"*/*dialogs_{lang}.lua")):
+        for line in read_lines(path):
+            if line.text.strip():
+                lines[path.parent.name, line.name].add(line)
+    return dict(lines)
+
+
+def measure_span(recording: Recording) -> float:
+    """Seconds from the first to the last 20 ms that reach 15 % of the level of the loudest twentieth."""
+    size = recording.rate // 50
+    mono = recording.samples.mean(axis=1)
+    frames = mono[: len(mono) // size * size].reshape(-1, size)
+    if not len(frames):
+        return 0.0
+    level = np.sqrt(np.mean(frames**2, axis=1))
+    loud = np.flatnonzero(level > 0.15 * np.percentile(level, 95))
+    return float(loud[-1] - loud[0] + 1) / 50 if len(loud) else 0.0
+
+
+def level_of(key: str) -> str:
+    """``cave`` for ``cave/jes-m-tvor``, ``share/border`` for ``share/border/cil-v-hlaska1``."""
+    return key.rpartition("/")[0]
+
+
+def name_speaker(lang: str, level: str, font: str, rate: int) -> str:
+    """A font tells characters apart within a level; only the two fish have one voice each over the levels.
+
+    The Czech levels that were added later, at 44.1 kHz, have other voices for the fish too.
+    """
+    if font in FISH and rate == FISH_RATE:
+        return f"{lang}_{font}"
+    return f"{lang}_{font}_{level.replace('/', '.')}"
+
+
+def find_raw_fault(text: str) -> str | None:
+    """What only the text as it is written shows; None when nothing speaks against it."""
+    for fault, pattern in (
+        ("template, filled in by the game", TEMPLATE),
+        ("spoken symbol or web address", ADDRESS),
+        ("stammered letters", STAMMER),
+        ("laughter or letters drawn out", SOUND),
+    ):
+        if pattern.search(text):
+            return fault
+    return None
+
+
+def check_recording(key: str, path: Path, lines: Iterable[Line], lang: str) -> Candidate:
+    """A recording with its text, and the reason to leave it out if there is one."""
+    line, *others = lines or [None]
+    if line is None:
+        return Candidate(key, reason="no text")
+    if others:
+        return Candidate(key, reason="several texts for one name")
+    if line.font == "both":
+        return Candidate(key, reason="two voices at once")
+    try:
+        recording = read_recording(path)
+    except UserError:
+        return Candidate(key, reason="empty or damaged recording")
+    words = spell_words(line.text)
+    reason = find_raw_fault(line.text) or find_text_fault(words, "latin") or ""
+    if not reason and not VOWELS & set(words):
+        reason = "no vowel: a sound, no word"
+    if not reason and count_letters(words) > MAX_LETTERS_PER_SECOND[lang] * measure_span(recording):
+        reason = f"more than {MAX_LETTERS_PER_SECOND[lang]:g} letters a second"
+    speaker = name_speaker(lang, level_of(key), line.font, recording.rate)
+    return Candidate(key, words, len(recording.samples) / recording.rate, reason, speaker, path)
+
+
+def read_candidates(scripts: Path, sounds: Path, lang: str) -> list[Candidate]:
+    """Every recording, by ``LEVEL/NAME``, and every text without one, sorted.
+
+    ``sound/LEVEL/LANG/NAME.ogg`` has its text in ``script/LEVEL``; of ``sound/share/GROUP/LANG`` all groups
+    have theirs in ``script/share``.
+    """
+    lines = read_scripts(scripts, lang)
+    candidates, recorded = [], set()
+    for path in tqdm(sorted(sounds.glob(f"**/{lang}/*.ogg")), desc=f"check {lang}", unit="file"):
+        level = path.parents[1].relative_to(sounds)
+        name = (level.parts[0], path.stem)
+        recorded.add(name)
+        key = f"{level.as_posix()}/{path.stem}"
+        candidates.append(check_recording(key, path, lines.get(name, ()), lang))
+    candidates += [Candidate("/".join(name), reason="no recording") for name in lines.keys() - recorded]
+    return sorted(candidates, key=lambda candidate: candidate.key)
+
+
+def split_by_level(candidates: Iterable[Candidate]) -> dict[str, str]:
+    """Whole levels to a split, in the order of their digests."""
+    levels = [level_of(each.key) for each in candidates if not each.reason]
+    return split_by_digest(level for level in levels if level != TRAINING_LEVEL) | {TRAINING_LEVEL: "train"}
+
+
+def drop_shared_texts(candidates: Iterable[Candidate], split_of: dict[str, str]) -> list[Candidate]:
+    """Leave out of train what test or dev say too, and out of dev what test says.
+
+    Levels share short exclamations. Taken out of train they cost it least, and test stays as it is spoken.
+    """
+    candidates = list(candidates)
+    homes = defaultdict(set)
+    for each in candidates:
+        if not each.reason:
+            homes[each.text].add(split_of[level_of(each.key)])
+
+    def check(each: Candidate) -> Candidate:
+        if each.reason:
+            return each
+        own, splits = split_of[level_of(each.key)], homes[each.text]
+        for other in ("test", "dev"):
+            if own == other:
+                break
+            if other in splits:
+                return replace(each, reason=f"text is in {other} too")
+        return each
+
+    return [check(each) for each in candidates]
+
+
+@report_user_errors
+def main(argv: Sequence[str] | None = None) -> None:
+    """Write OUT/{train,dev,test} and OUT/dropped.txt."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--lang", choices=sorted(PACKAGE_SIZES), default="cs", help="default: cs")
+    parser.add_argument(
+        "--downloads",
+        type=Path,
+        default=Path("downloads"),
+        help="folder that holds the unpacked packages, or that they are downloaded to (default: downloads)",
+    )
+    parser.add_argument("--out", type=Path, help="folder to write (default: data/LANG)")
+    args = parser.parse_args(argv)
+    lang, out = args.lang, args.out or Path("data") / args.lang
+
+    texts = Package("fillets-ng-data", f"{GAME}/script/*/dialogs_{lang}.lua", "71 MB")
+    recordings = Package(f"fillets-ng-data-{lang}", f"{GAME}/sound/*/{lang}/*.ogg", PACKAGE_SIZES[lang])
+    scripts = locate_package(texts, args.downloads) / GAME / "script"
+    sounds = locate_package(recordings, args.downloads) / GAME / "sound"
+    candidates = read_candidates(scripts, sounds, lang)
+    split_of = split_by_level(candidates)
+    candidates = drop_shared_texts(candidates, split_of)
+    splits = group_by_split(candidates, lambda each: split_of[level_of(each.key)], sounds)
+    print(write_splits(out, lang, splits, candidates))
+
+
+if __name__ == "__main__":
+    main()

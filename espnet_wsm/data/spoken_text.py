@@ -1,0 +1,42 @@
+"""What a speaker says, in one spelling: the words of a text, and why some texts cannot be trusted."""
+
+import re
+import unicodedata
+
+NOTE = re.compile(r"\[[^]]*\]|\([^)]*\)|<[^>]*>")
+APOSTROPHES = str.maketrans(dict.fromkeys("’‘ʼ`´", "'"))
+# "Press * to": the voice says a word for these, and the text does not say which.
+SPOKEN_SYMBOLS = "*#@$&%=+/\\"
+
+
+def spell_words(text: str) -> str:
+    """Lower-case words with their accents and inner apostrophes; what is perhaps spoken stays visible.
+
+    Notes in brackets go, and other punctuation turns into blanks. Digits and symbols such as ``*`` are left
+    for ``find_text_fault``, since nobody knows how they were read.
+    """
+    text = unicodedata.normalize("NFC", NOTE.sub(" ", text)).translate(APOSTROPHES).lower()
+    kept = (c if unicodedata.category(c)[0] in "LMN" or c in SPOKEN_SYMBOLS + "'" else " " for c in text)
+    words = re.sub(r"(?<!\w)'|'(?!\w)", " ", "".join(kept))
+    return unicodedata.normalize("NFC", " ".join(words.split()))
+
+
+def count_letters(text: str) -> int:
+    """Letters, without blanks and apostrophes."""
+    return sum(c.isalpha() for c in text)
+
+
+def find_text_fault(words: str, script: str) -> str | None:
+    """Why ``words`` (from ``spell_words``) may not be what is said, None when nothing speaks against it.
+
+    ``script`` is that of the language as Unicode names it: "latin", "cyrillic".
+    """
+    if not count_letters(words):
+        return "no words in the text (tone or noise)"
+    if any(c.isnumeric() for c in words):
+        return "number that can be read in several ways"
+    if any(c in SPOKEN_SYMBOLS for c in words) or "www" in words.split():
+        return "spoken symbol or web address"
+    if any(script.upper() not in unicodedata.name(c, "") for c in words if c.isalpha()):
+        return f"letters outside the {script} script"
+    return None
