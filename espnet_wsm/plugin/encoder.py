@@ -124,7 +124,11 @@ class WsmS3prlEncoder(AbsEncoder):
             olens = count_frames(hidden, padding_mask).to(ilens.dtype)
         if self.specaug is not None and self.training:
             hidden, _ = self.specaug(hidden, olens)
-        encoded = self.suffix(hidden, padding_mask, on_state)
+        if self.config.suffix_dtype == "float32":  # or what the trainer's autocast makes of it
+            encoded = self.suffix(hidden, padding_mask, on_state)
+        else:
+            with torch.autocast(hidden.device.type, getattr(torch, self.config.suffix_dtype)):
+                encoded = self.suffix(hidden, padding_mask, on_state).float()
         if total is not None:
             total.add(encoded)
             encoded = total.total

@@ -9,6 +9,7 @@ from espnet_wsm.upstream.mixers import MIXER_NAMES
 TRAINABLE = ("layer", "mixer", "suffix")
 FEATURES = ("last", "weighted_sum")
 PREFIX_DTYPES = ("float32", "float16", "bfloat16")
+SUFFIX_DTYPES = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class WsmConfig:
             states below, between and above all layers (SUPERB, arXiv 2105.01051).
         prefix_dtype: precision of the frozen layers, whatever that of the training (autocast included), so
             that stored and fresh features agree. Half precision halves their memory.
+        suffix_dtype: of the matrix products above the cut, in training and in decoding; float32 leaves it to
+            ESPnet's ``use_amp``, which knows CUDA alone. CPUs with instructions for bfloat16 train faster.
         exact_padding: whether what reaches over time below the layers (the group norm of Base models, the
             stacked position convolutions of data2vec) leaves padding out, so that an utterance is encoded the
             same alone and in a padded batch. False computes these as S3PRL does.
@@ -63,6 +66,7 @@ class WsmConfig:
     trainable: str = "layer"
     features: str = "last"
     prefix_dtype: str = "float32"
+    suffix_dtype: str = "float32"
     exact_padding: bool = True
 
     @classmethod
@@ -124,6 +128,7 @@ class WsmConfig:
             "trainable": (self.trainable in TRAINABLE, f"one of {', '.join(TRAINABLE)}"),
             "features": (self.features in FEATURES, f"one of {', '.join(FEATURES)}"),
             "prefix_dtype": (self.prefix_dtype in PREFIX_DTYPES, f"one of {', '.join(PREFIX_DTYPES)}"),
+            "suffix_dtype": (self.suffix_dtype in SUFFIX_DTYPES, f"one of {', '.join(SUFFIX_DTYPES)}"),
             "exact_padding": (isinstance(self.exact_padding, bool), "true or false"),
         }
         for field, (fits, expected) in checks.items():

@@ -102,6 +102,21 @@ def test_autocast_trains(make_encoder, wavs):
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on the CPU")
+@pytest.mark.parametrize("mixer", ["wsm", "attention"])
+def test_a_suffix_in_bfloat16_trains_and_hands_on_float32_close_to_float32(make_encoder, wavs, mixer):
+    outputs = []
+    for dtype in ("float32", "bfloat16"):
+        torch.manual_seed(0)
+        encoder = make_encoder("hf_hubert", mixer=mixer, suffix_dtype=dtype).train()
+        outputs.append(encoder(*pad(wavs))[0])
+    exact, rounded = outputs
+    assert rounded.dtype == torch.float32
+    difference = (rounded - exact).norm() / exact.norm()
+    assert 1e-5 < difference < 0.02
+    rounded.sum().backward()
+    assert all(p.grad is not None for p in encoder.parameters() if p.requires_grad)
+
+
 def test_the_suffix_compiles(make_encoder, wavs):
     encoder = make_encoder().eval()
     hidden, mask = encoder.prefix(wavs)
