@@ -1,0 +1,26 @@
+"""Take so many minutes of a training set: fixed, and part of what more minutes would take."""
+
+import argparse
+from pathlib import Path
+
+from espnet_wsm.data.subset import subset_dump
+from espnet_wsm.errors import report_user_errors
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--dir", type=Path, required=True, help="dump folder to read: dump/raw/train")
+    parser.add_argument("--minutes", type=float, required=True, help="of speech, at most")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the lists")
+    return parser
+
+
+@report_user_errors
+def main(argv: list[str] | None = None) -> None:
+    """Entry point."""
+    args = make_parser().parse_args(argv)
+    print(subset_dump(args.dir, args.minutes, args.out))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""A fixed part of a training set, for so many minutes of speech."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from espnet_wsm.data.dump import read_num_samples, write_dump_lists
+from espnet_wsm.data.kaldi import read_data_dir
+from espnet_wsm.data.lists import raise_collected, write_list
+from espnet_wsm.errors import UserError
+
+COPY_PREFIX = re.compile(r"^sp[0-9.]+-")  # of the copies that --speed_perturb makes
+
+
+@dataclass(frozen=True)
+class SubsetSummary:
+    """What was taken; prints as one line."""
+
+    name: str
+    utterances: int
+    total: int
+    minutes: float
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.utterances} of {self.total} utterances, {self.minutes:.2f} minutes"
+
+
+def subset_dump(directory: Path, minutes: float, out: Path, fs: int = 16_000) -> SubsetSummary:
+    """Write the lists of ``minutes`` of ``directory`` (``dump/raw/train``) to ``out``.
+
+    Utterances are taken in the order of the SHA-256 digests of their ids until the next one would be too
+    much. So the set depends on nothing but ids and lengths, and one of fewer minutes is part of one of more.
+    Copies at other speeds come along with their utterance and do not count.
+
+    Raises:
+        UserError: minutes that are not positive, or more than there are; broken lists; nothing short enough.
+    """
+    if not minutes > 0:
+        raise UserError(f"--minutes {minutes:g}: a positive number is needed")
+    utterances = read_data_dir(directory)
+    problems: list[str] = []
+    num_samples = read_num_samples(directory / "utt2num_samples", problems)
+    raise_collected(problems, directory)
+
+    copied = (directory.parent / "org" / directory.name / "speed_perturb").exists()
+    original = {each.id: COPY_PREFIX.sub("", each.id) if copied else each.id for each in utterances}
+    samples: dict[str, int] = {}  # of an original, or of its first copy when it is not there itself
+    for each in utterances:
+        if each.id == original[each.id] or original[each.id] not in samples:
+            samples[original[each.id]] = num_samples[each.id]
+    limit, taken, used = minutes * 60 * fs, set(), 0
+    for name in sorted(samples, key=lambda name: hashlib.sha256(name.encode()).digest()):
+        if used + samples[name] > limit:
+            break
+        taken.add(name)
+        used += samples[name]
+    else:
+        raise UserError(
+            f"{directory} holds {used / 60 / fs:.1f} minutes, not more than --minutes {minutes:g}; take all"
+        )
+    if not taken:
+        raise UserError(f"{directory}: its first utterance is longer than --minutes {minutes:g}: take more")
+    kept = [each for each in utterances if original[each.id] in taken]
+    write_dump_lists(out, kept, num_samples)
+    write_list(out / "speech_shape", {each.id: num_samples[each.id] for each in kept})
+    return SubsetSummary(out.name, len(kept), len(utterances), used / 60 / fs)
