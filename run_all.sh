@@ -1,24 +1,39 @@
 #!/usr/bin/env bash
-# The default experiment: both recipes on real speech from the corpus to the score, then RESULTS.md.
-#   ./run_all.sh [OPTION VALUE ...]    options of egs/asterisk/asr1/run.sh, e.g. --lang it or --mixer sm
+# The paper's experiment on real speech, from the corpora to tables and figures, with the upstream in the box.
+#   ./run_all.sh             pre-trained attention, SM and WSM on one corpus, in minutes
+#   ./run_all.sh --full      the grid of conf/experiments/full.yaml, which RESULTS.md is made of
+# Stopped at any point it goes on where it was. Sets up the environment when it is missing.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
-if [[ ${1:-} == --help || ${1:-} == -h ]]; then
-    sed -n '2,3s/^# \{0,1\}//p' "$0"
-    echo "Options:"
-    egs/asterisk/asr1/run.sh --help | sed '1,/^$/d'
-    exit 0
-fi
-tools/setup.sh --check || tools/setup.sh
-# Puts .venv on PATH, records this command for RESULTS.md, and gives run_child, which stops what it runs.
+grid=default words=()
+for word; do
+    if [[ ${word} == --full ]]; then grid=full; else words+=("${word}"); fi
+done
+set -- "${words[@]}"
 # shellcheck source=egs/common/lib.sh
 . egs/common/lib.sh
+# Those of the recipes are for one run.
+shared_options=()
+
+config=                       # grid of experiments; empty: conf/experiments/default.yaml or full.yaml
+results=                      # folder for records, tables and figures; empty: results/default or results/full
+cmd=conf/cluster/local.sh     # launcher with Kaldi's command line, for each run (run.pl, slurm.pl, queue.pl also fit)
+nj=3                          # runs at a time
+downloads=                    # unpacked Debian packages; empty: fetched with apt-get
+
+# shellcheck source=egs/common/parse_options.sh
+. egs/common/parse_options.sh
+tools/setup.sh --check || tools/setup.sh
+export PATH="${root}/.venv/bin:${PATH}"
 
 start=${SECONDS}
-echo "== mini_an4" >&2
-run_child egs/mini_an4/asr1/run.sh
-echo "== asterisk" >&2
-run_child egs/asterisk/asr1/run.sh "$@"
-echo "== all recipes: RESULTS.md" >&2
-python -m espnet_wsm.bin.make_results --out RESULTS.md --title "Results" egs/{mini_an4,asterisk}/asr1/exp
-echo "run_all.sh: done in $((SECONDS - start)) s" >&2
+[[ -n ${config} ]] || config=conf/experiments/${grid}.yaml
+[[ -n ${results} ]] || results=results/${grid}
+options=()
+[[ -z ${downloads} ]] || options=(--option "downloads=$(realpath "${downloads}")")
+run_child python -m espnet_wsm.bin.run_experiments --config "${config}" --results "${results}" \
+    --cmd "${cmd}" --nj "${nj}" "${options[@]}"
+if [[ ${results} == results/full ]]; then
+    python -m espnet_wsm.bin.make_report --results "${results}" --out RESULTS.md
+fi
+log "run_all.sh: done in $((SECONDS - start)) s"

@@ -1,6 +1,5 @@
 """What the measurements come to: medians, ratios, growth exponents, a table and two figures."""
 
-import io
 import json
 import math
 import statistics
@@ -11,6 +10,7 @@ from typing import Any
 
 from benchmark_config import RATIOS
 
+from espnet_wsm.experiments.figures import save_picture
 from espnet_wsm.files import write_atomically, write_text
 
 GROWTH_FROM, GROWTH_TO, GROWTH_POINTS = 10.0, 160.0, 3  # seconds of audio, and how many lengths it takes
@@ -518,18 +518,8 @@ def plot_lengths(summary: Summary, file: Path, values: Mapping[str, tuple[str, f
     )
     letters = int(14 * figure.get_figwidth())  # of this size in a line
     figure.suptitle("\n".join([*textwrap.wrap(title, letters), *textwrap.wrap(signs, letters)]), fontsize=9)
-    write_atomically(file, lambda temporary: _save_picture(figure, temporary))
+    write_atomically(file, lambda temporary: save_picture(figure, temporary))
     plt.close(figure)
-
-
-def _save_picture(figure: Any, file: Path) -> None:
-    """PNG of few colours, a third of the size of one with all."""
-    from PIL import Image
-
-    whole = io.BytesIO()
-    figure.savefig(whole, dpi=120, format="png")
-    with Image.open(whole) as picture:
-        picture.convert("RGB").quantize(colors=96).save(file, format="png", optimize=True)
 
 
 def _list_columns(summary: Summary, values: list[str]) -> dict[str, list[str]]:

@@ -3,7 +3,6 @@
 import contextlib
 import ctypes
 import gc
-import io
 import logging
 import os
 import random
@@ -11,7 +10,6 @@ import resource
 import signal
 import time
 import traceback
-import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
@@ -25,6 +23,7 @@ from torch import Tensor, nn
 
 from espnet_wsm.data.select import count_encoder_frames
 from espnet_wsm.errors import UserError
+from espnet_wsm.experiments.costs import SavedBytes, find_cpu_name, saved_size
 from espnet_wsm.upstream.families import FamilyContract
 
 SAMPLE_RATE = 16000
@@ -273,48 +272,6 @@ def _set_attention(
                 attention.dropout = arm.attention_dropout
 
 
-class SavedBytes:
-    """What autograd keeps between forward and backward, in bytes.
-
-    Counted at the end of the forward pass: the storages that saved tensors lie in, each once and whole. Those
-    of the model's parameters and buffers, which are there anyway, are left out of the first count and part of
-    the second. Exact and repeatable.
-    """
-
-    class _Kept:
-        def __init__(self, tensor: Tensor):
-            self.tensor = tensor
-
-    def __init__(self, model: nn.Module):
-        self._own = {
-            t.untyped_storage().data_ptr()
-            for tensors in (model.parameters(), model.buffers())
-            for t in tensors
-        }
-        self._kept: weakref.WeakSet[SavedBytes._Kept] = weakref.WeakSet()
-
-    def hooks(self) -> contextlib.AbstractContextManager:
-        """Context for the forward pass."""
-
-        def pack(tensor: Tensor) -> SavedBytes._Kept:
-            kept = self._Kept(tensor)
-            self._kept.add(kept)
-            return kept
-
-        return torch.autograd.graph.saved_tensors_hooks(pack, lambda kept: kept.tensor)
-
-    def count(self) -> dict[str, int]:
-        """Bytes of what is still kept, without and with the model's own tensors."""
-        storages = {}
-        for kept in self._kept:
-            storage = kept.tensor.untyped_storage()
-            storages[storage.data_ptr()] = storage.nbytes()
-        return {
-            "saved_bytes": sum(size for pointer, size in storages.items() if pointer not in self._own),
-            "saved_with_parameters_bytes": sum(storages.values()),
-        }
-
-
 class CpuMemory:
     """Resident memory of this process; its peak can be reset on Linux."""
 
@@ -400,31 +357,6 @@ def _read_kib(file: Path, field: str) -> int:
         if line.startswith(field + ":"):
             return int(line.split()[1]) * 1024
     raise RuntimeError(f"{file} has no {field}")
-
-
-class CountingFile(io.RawIOBase):
-    """Takes what is written and keeps its size alone."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.size = 0
-
-    def writable(self) -> bool:
-        """Yes."""
-        return True
-
-    def write(self, data: Any) -> int:
-        """Count ``data``."""
-        written = memoryview(data).nbytes
-        self.size += written
-        return written
-
-
-def saved_size(value: Any) -> int:
-    """Bytes of the file that ``torch.save`` writes for ``value``."""
-    file = CountingFile()
-    torch.save(value, file)
-    return file.size
 
 
 @dataclass(frozen=True)
@@ -682,14 +614,10 @@ def serve_preparation(
 
 def describe_machine(device: str) -> dict[str, Any]:
     """Processor, memory, threads and GPU."""
-    cpu = "unknown"
-    with contextlib.suppress(OSError, StopIteration):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        cpu = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     return {
         "device": device,
         "gpu": torch.cuda.get_device_name() if device == "cuda" else None,
-        "cpu": cpu,
+        "cpu": find_cpu_name(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "memory_bytes": _read_kib(Path("/proc/meminfo"), "MemTotal"),

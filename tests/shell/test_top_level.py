@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (["./run_all.sh", "--help"], "--stop_stage"),
+        (["./run_all.sh", "--help"], "--results"),
         (["./run_tests.sh", "--help"], "pytest alone"),
         (["tools/setup.sh", "--help"], "--check"),
     ],

@@ -1,0 +1,70 @@
+"""Run a grid of experiments over the recipes; what is there already is not run again.
+
+Stages 1 and 2 of each corpus come first, then the sweep that chooses a learning rate for each arm on the
+development set, then the runs. Interrupt it at any point and call it again. Records, tables and figures go to
+--results.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from espnet_wsm.errors import UserError, report_user_errors
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--config", type=Path, required=True, help="the grid, e.g. conf/experiments/default.yaml"
+    )
+    parser.add_argument("--results", type=Path, required=True, help="folder for records, tables and figures")
+    parser.add_argument(
+        "--cmd",
+        default="conf/cluster/local.sh",
+        help="launcher with Kaldi's command line, for each run (default: %(default)s)",
+    )
+    parser.add_argument("--nj", type=int, default=2, help="runs at a time (default: 2)")
+    parser.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="an option of every run.sh, e.g. downloads=/data/debian; may be given several times",
+    )
+    parser.add_argument("--dry_run", action="store_true", help="print what would be run, and run nothing")
+    return parser
+
+
+@report_user_errors
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point."""
+    args = make_parser().parse_args(argv)
+    if args.nj < 1:
+        raise UserError(f"--nj {args.nj}: at least one run at a time")
+    if odd := [option for option in args.option if "=" not in option]:
+        raise UserError(f"--option {odd[0]}: write NAME=VALUE")
+
+    from espnet_wsm.experiments.costs import measure_costs
+    from espnet_wsm.experiments.grid import read_grid
+    from espnet_wsm.experiments.report import write_report
+    from espnet_wsm.experiments.runner import Runner, hold_lock
+
+    grid = read_grid(args.config)
+    grid.recipe_options.update(option.split("=", 1) for option in args.option)
+    runner = Runner(ROOT, grid, args.results.resolve(), args.cmd, args.nj)
+    if args.dry_run:
+        for run in (*grid.sweep, *grid.runs):
+            print(run.title)
+        return
+    with hold_lock(ROOT):
+        runner.run()
+        measure_costs(grid, ROOT, args.results)
+        print(write_report(args.results, grid))
+
+
+if __name__ == "__main__":
+    main()

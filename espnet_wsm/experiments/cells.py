@@ -1,0 +1,85 @@
+"""How a report writes numbers, intervals and what was run."""
+
+from collections.abc import Iterable
+
+from espnet_wsm.experiments.costs import Setup
+from espnet_wsm.experiments.estimates import Rate, Setting
+from espnet_wsm.experiments.figures import Point
+from espnet_wsm.experiments.grid import ARMS, INFINITE, name_window
+from espnet_wsm.scoring.results import NONE
+from espnet_wsm.scoring.significance import Interval
+
+CONFIGURED = "as configured"
+SIGNED = "+.2f"
+
+
+def rank_arm(arm: str) -> int:
+    """Arms come in the order of ARMS."""
+    return list(ARMS).index(arm)
+
+
+def join(values: Iterable[object]) -> str:
+    """Separated by commas."""
+    return ", ".join(map(str, values))
+
+
+def show_mean(rate: Rate) -> str:
+    """``23.41 ± 0.52``; one seed has no deviation."""
+    return f"{rate.mean:.2f}" + ("" if rate.deviation is None else f" ± {rate.deviation:.2f}")
+
+
+def show_span(interval: Interval | Rate, form: str = ".1f") -> str:
+    """``21.9 to 24.9``."""
+    return f"{interval.low:{form}} to {interval.high:{form}}"
+
+
+def show_difference(interval: Interval) -> tuple[str, str]:
+    """Estimate and interval, with their signs."""
+    return f"{interval.estimate:{SIGNED}}", show_span(interval, SIGNED)
+
+
+def show_ratio(value: float | None) -> str:
+    """Two digits."""
+    return NONE if value is None else f"{value:.2f}"
+
+
+def show_p(p: float) -> str:
+    """Three digits."""
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def make_point(place: float, rate: Rate | Interval) -> Point:
+    """An estimate for a figure."""
+    mean = rate.mean if isinstance(rate, Rate) else rate.estimate
+    return Point(place, mean, rate.low, rate.high)
+
+
+def name_amount(minutes: int | None) -> str:
+    """Of training data."""
+    return "all training data" if minutes is None else f"{minutes} min of training data"
+
+
+def name_setting(setting: Setting) -> str:
+    """Without its corpus."""
+    return f"k = {setting.num_replaced}, {name_amount(setting.minutes)}"
+
+
+def name_value(axis: str, value: int | None) -> str:
+    """A value of ``minutes``, ``num_replaced``, ``window`` or ``width``, as a tick."""
+    if axis == "minutes":
+        return "all" if value is None else f"{value} min"
+    return name_window(INFINITE) if axis == "window" and value == INFINITE else str(value)
+
+
+def name_size(axis: str, value: int | None) -> str:
+    """A window or width; None is what the configuration has."""
+    return CONFIGURED if value is None else name_value(axis, value)
+
+
+def name_setup(setup: Setup) -> str:
+    """An arm, and what of it is not as configured."""
+    parts = [setup.arm if setup.attention_dropout else f"{setup.arm} without dropout"]
+    for axis in ("window", "width"):
+        if getattr(setup, axis) is not None:
+            parts.append(f"{axis} {name_value(axis, getattr(setup, axis))}")
+    return join(parts)

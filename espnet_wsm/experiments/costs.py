@@ -1,0 +1,341 @@
+"""What the arms cost above the cut: bytes kept for the backward pass, time of a step, sizes."""
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import random
+import statistics
+import time
+import weakref
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from tqdm import tqdm
+
+from espnet_wsm.data.select import count_encoder_frames
+from espnet_wsm.errors import UserError
+from espnet_wsm.experiments.grid import ARMS, Grid
+from espnet_wsm.experiments.runner import find_corpus
+from espnet_wsm.files import write_text
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+COSTS = "costs.json"
+METHOD = 1  # counts changes of how it is measured: with another number all is measured again
+REFERENCE = "attention"
+BATCH, SECONDS, TOKENS_PER_SECOND, VOCABULARY = 4, 10.0, 12, 50
+SAMPLE_RATE = 16000
+ROUNDS, FEWEST_ROUNDS, LONGEST_S = 9, 3, 60.0
+THREADS = 1  # as the runs of a grid train
+PACKAGES = ("espnet-wsm", "torch", "transformers", "espnet", "espnet-s3prl")
+RATIOS = ("saved_bytes", "step_s", "checkpoint_bytes")
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What differs in cost: an arm, how many layers, and the sizes of its blocks (None = as configured).
+
+    On a CPU attention keeps its T x T weights only because of their dropout. So attention is measured without
+    it too, as the best that this arm could do.
+    """
+
+    arm: str
+    num_replaced: int
+    window: int | None = None
+    width: int | None = None
+    attention_dropout: bool = True
+
+
+class SavedBytes:
+    """What autograd keeps between forward and backward, in bytes.
+
+    Counted at the end of the forward pass: the storages that saved tensors lie in, each once and whole. Those
+    of the model's parameters and buffers, which are there anyway, are left out of the first count and part of
+    the second. Exact and repeatable.
+    """
+
+    class _Kept:
+        def __init__(self, tensor: "Tensor"):
+            self.tensor = tensor
+
+    def __init__(self, model: "nn.Module"):
+        self._own = {
+            t.untyped_storage().data_ptr()
+            for tensors in (model.parameters(), model.buffers())
+            for t in tensors
+        }
+        self._kept: weakref.WeakSet[SavedBytes._Kept] = weakref.WeakSet()
+
+    def hooks(self) -> contextlib.AbstractContextManager:
+        """Context for the forward pass."""
+        from torch.autograd.graph import saved_tensors_hooks
+
+        def pack(tensor: "Tensor") -> SavedBytes._Kept:
+            kept = self._Kept(tensor)
+            self._kept.add(kept)
+            return kept
+
+        return saved_tensors_hooks(pack, lambda kept: kept.tensor)
+
+    def count(self) -> dict[str, int]:
+        """Bytes of what is still kept, without and with the model's own tensors."""
+        storages = {}
+        for kept in self._kept:
+            storage = kept.tensor.untyped_storage()
+            storages[storage.data_ptr()] = storage.nbytes()
+        return {
+            "saved_bytes": sum(size for pointer, size in storages.items() if pointer not in self._own),
+            "saved_with_parameters_bytes": sum(storages.values()),
+        }
+
+
+class CountingFile(io.RawIOBase):
+    """Takes what is written and keeps its size alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.size = 0
+
+    def writable(self) -> bool:
+        """Yes."""
+        return True
+
+    def write(self, data: Any) -> int:
+        """Count ``data``."""
+        written = memoryview(data).nbytes
+        self.size += written
+        return written
+
+
+def saved_size(value: Any) -> int:
+    """Bytes of the file that ``torch.save`` writes for ``value``."""
+    import torch
+
+    file = CountingFile()
+    torch.save(value, file)
+    return file.size
+
+
+def find_cpu_name() -> str:
+    """What the processor calls itself; ``unknown`` where the system does not tell."""
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return "unknown"
+
+
+def measure_costs(grid: Grid, root: Path, results: Path) -> dict[str, Any]:
+    """Measure what each arm of a grid costs above the cut, unless it was measured before.
+
+    One batch of 4 x 10 s of random hidden states goes through the trained part of the model: the layers above
+    the cut as the arm has them, and a CTC head of 50 tokens. The arms take turns, so that what else the
+    machine does hits all alike. Written to ``RESULTS/costs.json``.
+
+    Args:
+        grid: what is run.
+        root: of the checkout.
+        results: folder of the records.
+
+    Returns:
+        as :func:`read_costs`.
+
+    Raises:
+        UserError: the configuration or the upstream cannot be read.
+    """
+    recipe = find_corpus(root, next(run.corpus for run in (*grid.runs, *grid.sweep))).recipe
+    settings = _read_settings(recipe / grid.train_config)
+    encoder_conf = dict(settings.get("encoder_conf") or {}) | _read_options(grid.recipe_options)
+    place = recipe / grid.upstream
+    encoder_conf["upstream"] = str(place) if place.exists() else grid.upstream
+    ctc_conf = settings.get("ctc_conf") or {}
+    setups = list_setups(grid)
+
+    from espnet_wsm.upstream import find_checkpoint  # takes seconds, as all that imports torch
+
+    checkpoint = find_checkpoint(encoder_conf["upstream"], encoder_conf.get("trust", False))
+    parts = {**encoder_conf, "upstream": checkpoint.digest}, ctc_conf, setups, METHOD
+    fingerprint = hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+    if (found := read_costs(results)) is not None and found["fingerprint"] == fingerprint:
+        return found
+
+    measured, configured = _measure(setups, encoder_conf, ctc_conf)
+    costs = {
+        "fingerprint": fingerprint,
+        "machine": {"device": "cpu", "cpu": find_cpu_name(), "cores": os.cpu_count(), "threads": THREADS},
+        "versions": {name: version(name) for name in PACKAGES},
+        "batch": {"utterances": BATCH, "seconds": SECONDS, "vocabulary": VOCABULARY},
+        "configured": configured,
+        "rows": _add_ratios(measured),
+    }
+    write_text(results / COSTS, json.dumps(costs, indent=1).split("\n"))
+    return read_costs(results)
+
+
+def read_costs(results: Path) -> dict[str, Any] | None:
+    """The content of ``RESULTS/costs.json``, with a ``setup`` in each row; None when there is none.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    path = results / COSTS
+    if not path.is_file():
+        return None
+    try:
+        costs = json.loads(path.read_text(encoding="utf-8"))
+        costs["rows"] = [
+            {**row, "setup": Setup(**{name: row[name] for name in Setup.__dataclass_fields__})}
+            for row in costs["rows"]
+        ]
+        return costs
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(
+            f"{path} is damaged ({error}): remove it, and the costs are measured again"
+        ) from error
+
+
+def list_setups(grid: Grid) -> list[Setup]:
+    """What to measure: all that differs among the runs, and pretrained attention to compare with."""
+    setups = dict.fromkeys(Setup(r.arm, r.num_replaced, r.window, r.width) for r in grid.runs)
+    for k in sorted({setup.num_replaced for setup in setups} - {0}):
+        setups |= dict.fromkeys((Setup(REFERENCE, k), Setup(REFERENCE, k, attention_dropout=False)))
+    return list(setups)
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+
+
+def _read_options(options: Mapping[str, str]) -> dict[str, Any]:
+    """Those options of run.sh that are keys of encoder_conf."""
+    names = ("window", "trainable", "trust")
+    return {name: yaml.safe_load(options[name]) for name in names if options.get(name)}
+
+
+class _Model:
+    """The trained part of one arm, and its steps.
+
+    Args:
+        setup: what to build.
+        encoder_conf: of the training configuration.
+        ctc_conf: likewise.
+    """
+
+    def __init__(self, setup: Setup, encoder_conf: Mapping[str, Any], ctc_conf: Mapping[str, Any]):
+        import torch
+        from espnet2.asr.ctc import CTC
+
+        from espnet_wsm.upstream import WsmConfig, load_upstream, prepare_suffix
+        from espnet_wsm.upstream.stored_cut import cut_of
+
+        torch.manual_seed(0)
+        own = {name: value for name, value in asdict(setup).items() if name in ("window", "width")}
+        conf = dict(encoder_conf) | {name: value for name, value in own.items() if value is not None}
+        self.config = WsmConfig.from_dict(conf | {"num_replaced": setup.num_replaced} | ARMS[setup.arm])
+        expert, checkpoint = load_upstream(self.config.upstream, self.config.trust)
+        family = checkpoint.family
+        self.dim = family.dim(expert)
+        _, replaced = self.config.place_cut(len(family.encoder(expert).layers))
+        _, suffix = cut_of(expert, family, self.config)
+        prepare_suffix(suffix, replaced, self.dim, self.config)
+        self.without_dropout = False
+        if not setup.attention_dropout:
+            for layer in suffix.layers:
+                attention = getattr(layer, family.attention)
+                if isinstance(getattr(attention, "dropout", None), float):  # transformers'; others differ
+                    self.without_dropout |= attention.dropout > 0
+                    attention.dropout = 0.0
+        self.modules = torch.nn.ModuleDict({"suffix": suffix, "ctc": CTC(VOCABULARY, self.dim, **ctc_conf)})
+        trained = [parameter for parameter in self.modules.parameters() if parameter.requires_grad]
+        self.optimizer = torch.optim.AdamW(trained, lr=1e-5)
+        frozen = {name for name, parameter in self.modules.named_parameters() if not parameter.requires_grad}
+        state = {name: value for name, value in self.modules.state_dict().items() if name not in frozen}
+        self.sizes = {
+            "trainable": sum(parameter.numel() for parameter in trained),
+            "checkpoint_bytes": saved_size(state),
+        }
+
+    def step(self, saved: SavedBytes | None = None) -> float:
+        """Forward, CTC loss, backward, AdamW; returns its seconds."""
+        import torch
+
+        generator = torch.Generator().manual_seed(0)
+        frames = count_encoder_frames(round(SECONDS * SAMPLE_RATE))
+        hidden = torch.randn(BATCH, frames, self.dim, generator=generator)
+        padding_mask = torch.zeros(BATCH, frames, dtype=torch.bool)  # given in training too: nothing padded
+        num_tokens = round(SECONDS * TOKENS_PER_SECOND)
+        targets = torch.randint(1, VOCABULARY, (BATCH, num_tokens), generator=generator)
+        lengths, target_lengths = torch.full((BATCH,), frames), torch.full((BATCH,), num_tokens)
+        torch.manual_seed(0)
+        self.modules.train()
+        begin = time.perf_counter()
+        with saved.hooks() if saved else contextlib.nullcontext():
+            encoded = self.modules["suffix"](hidden, padding_mask)
+            loss = self.modules["ctc"](encoded, lengths, targets, target_lengths)
+        if saved:
+            self.sizes["saved_bytes"] = saved.count()["saved_bytes"]
+        loss.backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return time.perf_counter() - begin
+
+
+def _measure(
+    setups: Iterable[Setup], encoder_conf: Mapping[str, Any], ctc_conf: Mapping[str, Any]
+) -> tuple[dict[Setup, dict[str, Any]], dict[str, Any]]:
+    """Of each setup the measured values; window and width as configured."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(THREADS)
+    try:
+        models = {s: _Model(s, encoder_conf, ctc_conf) for s in tqdm(list(setups), "costs: building")}
+        models = {s: model for s, model in models.items() if s.attention_dropout or model.without_dropout}
+        for model in models.values():  # the first step is slower, and its times are not kept
+            model.step(SavedBytes(model.modules))
+        times = _time_steps(models)
+    finally:
+        torch.set_num_threads(threads)
+    first = next(iter(models.values()))
+    default = type(first.config).from_dict(dict(encoder_conf))
+    configured = {"window": default.window, "width": default.width or first.dim}
+    return {setup: models[setup].sizes | {"step_s": times[setup]} for setup in models}, configured
+
+
+def _time_steps(models: Mapping[Setup, _Model]) -> dict[Setup, dict[str, float]]:
+    """Seconds of a step: median, least and greatest over the rounds."""
+    taken: dict[Setup, list[float]] = {setup: [] for setup in models}
+    order, generator, begin = list(models), random.Random(0), time.monotonic()
+    for number in tqdm(range(ROUNDS), "costs: timing"):
+        if number >= FEWEST_ROUNDS and time.monotonic() - begin > LONGEST_S:
+            break
+        generator.shuffle(order)
+        for setup in order:
+            taken[setup].append(models[setup].step())
+    return {
+        setup: {"median": statistics.median(values), "min": min(values), "max": max(values)}
+        for setup, values in taken.items()
+    }
+
+
+def _add_ratios(measured: Mapping[Setup, dict[str, Any]]) -> list[dict[str, Any]]:
+    """A row per setup, with ratios to pretrained attention in as many layers, where that is there."""
+
+    def read(values: Mapping[str, Any], name: str) -> float:
+        return values[name]["median"] if name == "step_s" else values[name]
+
+    rows = []
+    for setup, values in measured.items():
+        reference = measured.get(Setup(REFERENCE, setup.num_replaced))
+        ratios = {name: read(values, name) / read(reference, name) if reference else None for name in RATIOS}
+        rows.append({**asdict(setup), **values, "ratios": ratios})
+    return rows

@@ -1,0 +1,331 @@
+"""What the records come to: error rates with intervals, differences between arms, and verdicts."""
+
+import functools
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from espnet_wsm.errors import UserError
+from espnet_wsm.experiments.grid import ARMS, Run
+from espnet_wsm.experiments.records import TSV_HEADER, Counts, Record, record_path
+from espnet_wsm.experiments.runner import TEST
+from espnet_wsm.scoring.mapsswe import (
+    MatchedPairs,
+    align_like_sclite,
+    compare_segments,
+    count_errors,
+    cut_segments,
+)
+from espnet_wsm.scoring.significance import (
+    Interval,
+    PairedComparison,
+    SeedComparison,
+    SeedSummary,
+    bootstrap_error_rate,
+    compare_over_seeds,
+    compare_paired,
+    summarise_seeds,
+)
+from espnet_wsm.scoring.trn import TOKENIZERS, TextPair, read_kaldi_text
+
+REFERENCE = "wsm"  # what every arm is compared with
+NO_DIFFERENCE = "no difference"
+FEWEST_TO_POOL = 3  # corpora
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Mean error rate of a system over its seeds, in percent, and the interval around it."""
+
+    seeds: int
+    mean: float
+    deviation: float | None
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the arms of one table have in common. ``minutes`` None is all training data."""
+
+    corpus: str
+    minutes: int | None
+    num_replaced: int
+
+
+@dataclass(frozen=True, eq=False)
+class System:
+    """Runs that differ in their seed alone.
+
+    Args:
+        run: one of them, for what they have in common.
+        records: of all, by seed.
+    """
+
+    run: Run
+    records: tuple[Record, ...]
+
+    @property
+    def plain(self) -> bool:
+        """Whether window and width are as configured."""
+        return self.run.window is None and self.run.width is None
+
+    @cached_property
+    def test(self) -> Counts:
+        """Of the first seed; the ids and reference tokens are those of all.
+
+        Raises:
+            UserError: the seeds were scored on other utterances.
+        """
+        first = self.records[0].sets[TEST]
+        for record in self.records[1:]:
+            check_same_texts(self.run, first, record.run, record.sets[TEST])
+        return first
+
+    def errors(self, metric: str) -> np.ndarray:
+        """(seeds, utterances) errors on the test set."""
+        ids = self.test.ids  # checks them
+        return np.array([record.sets[TEST].errors[metric] for record in self.records]).reshape(-1, len(ids))
+
+    def mean(self, metric: str, name: str) -> float:
+        """Mean rate over the seeds on a set."""
+        return sum(record.sets[name].rate(metric) for record in self.records) / len(self.records)
+
+    @cached_property
+    def cer(self) -> Rate:
+        """Character error rate on the test set."""
+        return self._estimate("cer")
+
+    @cached_property
+    def wer(self) -> Rate:
+        """Word error rate on the test set."""
+        return self._estimate("wer")
+
+    def _estimate(self, metric: str) -> Rate:
+        """One seed: the bootstrap over utterances. Several: utterances and seeds are resampled.
+
+        The latter is the interval of the difference to a system that makes no errors.
+        """
+        errors, tokens = self.errors(metric), self.test.tokens[metric]
+        summary = summarise_seeds([record.sets[TEST].rate(metric) for record in self.records])
+        if len(errors) == 1:
+            interval = bootstrap_error_rate(errors[0], tokens)
+        else:
+            interval = compare_over_seeds(errors, np.zeros_like(errors[:1]), tokens).difference
+        low = max(0.0, interval.low)  # seeds that vary much can push it below
+        return Rate(len(errors), summary.mean, summary.deviation, low, interval.high)
+
+
+def check_same_texts(run: Run, counts: Counts, other_run: Run, other: Counts) -> None:
+    """Refuse to compare runs that were scored on different texts.
+
+    Raises:
+        UserError: names both.
+    """
+    same = counts.ids == other.ids and all(
+        np.array_equal(counts.tokens[metric], other.tokens[metric]) for metric in counts.tokens
+    )
+    if not same:
+        raise UserError(
+            f"{run.title} and {other_run.title} were scored on different test sets: remove the records of "
+            "one, and run the grid again"
+        )
+
+
+@functools.lru_cache(maxsize=10_000)
+def compare(system: System, reference: System, metric: str = "cer") -> SeedComparison:
+    """Error rate of a system minus that of the reference, over utterances and seeds of both."""
+    check_same_texts(system.run, system.test, reference.run, reference.test)
+    return compare_over_seeds(system.errors(metric), reference.errors(metric), system.test.tokens[metric])
+
+
+def name_verdict(verdict: str, arm: str, reference: str) -> str:
+    """A verdict with the names of the two."""
+    return {"A better": f"{arm} better", "B better": f"{reference} better"}.get(verdict, verdict)
+
+
+class Study:
+    """The systems of a results folder, and the groups of them that tables are made of.
+
+    Args:
+        records: all of them; those of a sweep are kept apart.
+    """
+
+    def __init__(self, records: Iterable[Record]):
+        records = list(records)
+        self.records = [record for record in records if not record.run.sweep]
+        self.sweep = [record for record in records if record.run.sweep]
+        groups: dict[tuple, list[Record]] = {}
+        for record in self.records:
+            run = record.run
+            key = (run.corpus, run.arm, run.num_replaced, run.minutes, run.window, run.width)
+            groups.setdefault(key, []).append(record)
+        self.systems = [
+            System(group[0].run, tuple(sorted(group, key=lambda record: record.run.seed)))
+            for group in groups.values()
+        ]
+        self.systems.sort(key=lambda s: (s.run.corpus, _rank_minutes(s.run.minutes), _rank_arm(s.run.arm)))
+
+    @cached_property
+    def tests(self) -> dict[str, Counts]:
+        """A test set of each corpus, for its ids and reference tokens, sorted by corpus."""
+        return {system.run.corpus: system.test for system in self.systems}
+
+    def settings(self) -> list[Setting]:
+        """All for which there are runs with window and width as configured, all training data first."""
+        found = {Setting(s.run.corpus, s.run.minutes, s.run.num_replaced) for s in self.systems if s.plain}
+        trained = {(setting.corpus, setting.minutes) for setting in found if setting.num_replaced}
+        found = {s for s in found if s.num_replaced or (s.corpus, s.minutes) not in trained}
+        return sorted(found, key=lambda s: (s.corpus, _rank_minutes(s.minutes), s.num_replaced))
+
+    def arms(self, setting: Setting) -> dict[str, System]:
+        """Of a setting by arm, in the order of ARMS; ``frozen``, which has no layers, belongs to every k."""
+        return {
+            system.run.arm: system
+            for system in self.systems
+            if system.plain
+            and (system.run.corpus, system.run.minutes) == (setting.corpus, setting.minutes)
+            and system.run.num_replaced in (setting.num_replaced, ARMS[system.run.arm].get("num_replaced"))
+        }
+
+    @cached_property
+    def main(self) -> list[Setting]:
+        """The amount of training data and the k with the most systems, a setting for each corpus."""
+        sizes: Counter[tuple[int | None, int]] = Counter()
+        for setting in self.settings():
+            sizes[setting.minutes, setting.num_replaced] += len(self.arms(setting))
+
+        def rank(place: tuple[int | None, int]) -> tuple:
+            minutes, k = place
+            return sizes[place], -_rank_minutes(minutes), k == 2, -k
+
+        best = max(sizes, key=rank, default=None)
+        return [s for s in self.settings() if (s.minutes, s.num_replaced) == best]
+
+    def compare_arms(self, setting: Setting) -> dict[str, SeedComparison]:
+        """Each arm of a setting with the reference, if that was run."""
+        systems = self.arms(setting)
+        if REFERENCE not in systems:
+            return {}
+        others = {arm: system for arm, system in systems.items() if arm != REFERENCE}
+        return {arm: compare(system, systems[REFERENCE]) for arm, system in others.items()}
+
+    def along(self, axis: str) -> dict[Setting, dict[str, dict[int | None, System]]]:
+        """Systems that differ in one field of their run: setting -> arm -> value -> system.
+
+        ``frozen``, which has no layers, belongs to every k, and stands at 0 on that axis.
+
+        Args:
+            axis: ``num_replaced`` or ``minutes``, whose groups have two values at least; ``window`` or
+                ``width``, where None is the value that is configured and groups have another one. The
+                setting's own value of the axis means nothing.
+        """
+        groups: dict[Setting, dict[str, dict[int | None, System]]] = {}
+        for setting in self.settings():
+            key = replace(setting, **{axis: 0}) if axis in ("num_replaced", "minutes") else setting
+            arms = groups.setdefault(key, {})
+            for arm, system in self.arms(setting).items():
+                value = None if axis in ("window", "width") else getattr(system.run, axis)
+                arms.setdefault(arm, {})[value] = system
+        if axis in ("window", "width"):
+            other = "width" if axis == "window" else "window"
+            for system in self.systems:
+                run = system.run
+                if getattr(run, axis) is not None and getattr(run, other) is None:
+                    key = Setting(run.corpus, run.minutes, run.num_replaced)
+                    groups.setdefault(key, {}).setdefault(run.arm, {})[getattr(run, axis)] = system
+        return {
+            key: dict(sorted(arms.items(), key=lambda item: _rank_arm(item[0])))
+            for key, arms in groups.items()
+            if any(_varies(axis, values) for values in arms.values())
+        }
+
+
+def _varies(axis: str, values: dict[int | None, System]) -> bool:
+    return len(values) > 1 and (axis not in ("window", "width") or set(values) != {None})
+
+
+def _rank_minutes(minutes: int | None) -> float:
+    """All first, then the larger amounts first."""
+    return -float("inf") if minutes is None else -minutes
+
+
+def _rank_arm(arm: str) -> int:
+    return list(ARMS).index(arm)
+
+
+def pool(estimates: Sequence[float]) -> SeedSummary:
+    """Mean of one figure per corpus with Student's interval: each corpus counts once, as a draw from many.
+
+    The noise of utterances and seeds is part of what the figures differ by, so it needs no adding.
+    """
+    return summarise_seeds(estimates)
+
+
+def combine(rates: Sequence[Rate]) -> Interval:
+    """Mean of the rates of an arm on several test sets.
+
+    The test sets are independent of each other, so the half widths add as squares. It holds for these
+    corpora, not for others.
+    """
+    mean = sum(rate.mean for rate in rates) / len(rates)
+    below = sum((rate.mean - rate.low) ** 2 for rate in rates) ** 0.5 / len(rates)
+    above = sum((rate.high - rate.mean) ** 2 for rate in rates) ** 0.5 / len(rates)
+    return Interval(mean, mean - below, mean + above)
+
+
+@dataclass(frozen=True)
+class PairTests:
+    """Two runs on one test set, by one metric."""
+
+    seed: int
+    metric: str
+    comparison: PairedComparison
+    mapsswe: MatchedPairs
+
+
+def examine_pair(results: Path, first: Record, second: Record) -> list[PairTests]:
+    """Paired bootstrap and MAPSSWE of two runs of one seed, on words and on characters.
+
+    Args:
+        results: folder of the records, with the references.
+        first, second: A and B of the comparison.
+
+    Raises:
+        UserError: references or hypotheses are not those that were counted.
+    """
+    reference = results / "references" / first.run.corpus / TEST
+    texts = read_kaldi_text(reference)
+    sides = [read_hypotheses(results, record.run, TEST) for record in (first, second)]
+    found = []
+    for metric, tokenize in TOKENIZERS.items():
+        steps: list[list[str]] = []
+        for record, hypotheses in zip((first, second), sides, strict=True):
+            if hypotheses.keys() != texts.keys():
+                raise UserError(f"{reference} has other ids than {record.run.title}: remove that record")
+            pairs = [tokenize(TextPair(key, key, texts[key], hypotheses[key])) for key in hypotheses]
+            steps.append([align_like_sclite(pair.reference, pair.hypothesis) for pair in pairs])
+            if [count_errors(one) for one in steps[-1]] != record.sets[TEST].errors[metric].tolist():
+                raise UserError(
+                    f"{record.run.title} was not scored on {reference} as it is: remove that record"
+                )
+        errors = [record.sets[TEST].errors[metric] for record in (first, second)]
+        comparison = compare_paired(*errors, first.sets[TEST].tokens[metric])
+        segments = [segment for pair in zip(*steps, strict=True) for segment in cut_segments(*pair)]
+        found.append(PairTests(first.run.seed, metric, comparison, compare_segments(segments)))
+    return found
+
+
+def read_hypotheses(results: Path, run: Run, name: str) -> dict[str, tuple[str, ...]]:
+    """Words of each hypothesis of a set, by id, in the order of the record."""
+    lines = record_path(results, run).with_suffix(".tsv").read_text(encoding="utf-8").split("\n")
+    rows = (dict(zip(TSV_HEADER, line.split("\t"), strict=True)) for line in lines[1:] if line)
+    return {
+        row["id"]: tuple(row["hypothesis"].split(" ")) if row["hypothesis"] else ()
+        for row in rows
+        if row["set"] == name
+    }

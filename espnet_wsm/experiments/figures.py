@@ -1,0 +1,250 @@
+"""The figures of a report. Every arm has its colour and its sign in all of them."""
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from espnet_wsm.experiments.grid import ARMS
+from espnet_wsm.files import write_atomically
+
+# Okabe and Ito's palette, told apart by people with any colour vision; the signs tell arms apart in grey.
+COLOURS = {
+    "wsm": "#D55E00",
+    "sm": "#009E73",
+    "local": "#CC79A7",
+    "attention": "#0072B2",
+    "random_attention": "#56B4E9",
+    "drop": "#999999",
+    "lora": "#000000",
+    "frozen": "#E69F00",
+}
+MARKERS = dict(zip(ARMS, "osvD^XP*", strict=True))
+MOST_PANELS = 6
+INTERVAL = "95 % interval"
+
+
+@dataclass(frozen=True)
+class Point:
+    """An estimate with its interval, at a place on the horizontal axis."""
+
+    x: float
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def below_and_above(self) -> tuple[float, float]:
+        """Lengths of the error bar, as matplotlib wants them."""
+        return max(0.0, self.mean - self.low), max(0.0, self.high - self.mean)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One pair of axes: lines by arm, and levels drawn across it, by their names."""
+
+    title: str
+    lines: Mapping[str, Sequence[Point]]
+    levels: Mapping[str, float]
+
+
+def plot_arms(file: Path, panels: Mapping[str, Mapping[str, Point]], label: str) -> None:
+    """Arms below each other with their error bars, the best on top; a panel per corpus.
+
+    The order is that of the mean over the panels, so that an arm has its line through all of them.
+
+    Args:
+        file: PNG to write.
+        panels: title -> arm -> estimate, whose x is not looked at; not more than MOST_PANELS.
+        label: of the horizontal axis.
+    """
+    means: dict[str, list[float]] = {}
+    for arms in panels.values():
+        for arm, point in arms.items():
+            means.setdefault(arm, []).append(point.mean)
+    order = sorted(means, key=lambda arm: -sum(means[arm]) / len(means[arm]))
+    figure, axes = _make_axes(len(panels), (4.0, 0.36 * len(order) + 0.9), sharey=True)
+    for axis, (title, arms) in zip(axes, panels.items(), strict=True):
+        for arm, point in arms.items():
+            bars = np.array([point.below_and_above]).T
+            place = order.index(arm)
+            axis.errorbar(point.mean, place, xerr=bars, **_style(arm), linestyle="none", capsize=3)
+        axis.set_yticks(range(len(order)), order)
+        axis.set_ylim(-0.6, len(order) - 0.4)
+        axis.set_title(title, fontsize=10)
+        axis.set_xlabel(label)
+        axis.grid(True, axis="x", alpha=0.35)
+    _write(figure, file)
+
+
+def plot_lines(
+    file: Path, panels: Sequence[Panel], ticks: Mapping[float, str], label: str, value: str
+) -> None:
+    """Estimates with error bars along an axis with a place for each value, a panel per corpus.
+
+    Args:
+        file: PNG to write.
+        panels: not more than MOST_PANELS.
+        ticks: place -> what it is called, of all values.
+        label: of the horizontal axis.
+        value: of the vertical axis.
+    """
+    figure, axes = _make_axes(len(panels), (4.2, 3.2), sharey=False)
+    handles: dict[str, Any] = {}
+    for axis, panel in zip(axes, panels, strict=True):
+        for number, (arm, points) in enumerate(panel.lines.items()):
+            # Beside each other, so that error bars do not hide each other.
+            shift = 0.07 * (number - (len(panel.lines) - 1) / 2)
+            bars = np.array([point.below_and_above for point in points]).T
+            handles[arm] = axis.errorbar(
+                [point.x + shift for point in points],
+                [point.mean for point in points],
+                yerr=bars,
+                **_style(arm),
+                linewidth=1.3,
+                capsize=2,
+                elinewidth=0.9,
+            )
+        for name, level in panel.levels.items():
+            style = {"color": COLOURS[name.split(" ")[0].rstrip(",")], "linestyle": "--", "linewidth": 1.2}
+            handles[name] = axis.axhline(level, **style)
+        axis.set_xticks(list(ticks), list(ticks.values()))
+        axis.set_xlim(min(ticks) - 0.5, max(ticks) + 0.5)
+        axis.set_title(panel.title, fontsize=10)
+        axis.set_xlabel(label)
+        axis.set_ylabel(value)
+        axis.grid(True, axis="y", alpha=0.35)
+    _add_legend(figure, handles)
+    _write(figure, file)
+
+
+def plot_trade_off(file: Path, panels: Mapping[str, Mapping[str, Point]], value: str) -> None:
+    """Estimates against a cost, a point per arm.
+
+    Args:
+        file: PNG to write.
+        panels: label of the horizontal axis -> arm -> estimate, at its cost.
+        value: of the vertical axis.
+    """
+    figure, axes = _make_axes(len(panels), (5.0, 3.8), sharey=True)
+    handles: dict[str, Any] = {}
+    for axis, (label, arms) in zip(axes, panels.items(), strict=True):
+        for arm, point in arms.items():
+            bars = np.array([point.below_and_above]).T
+            handles[arm] = axis.errorbar(
+                point.x, point.mean, yerr=bars, **_style(arm), linestyle="none", capsize=3
+            )
+        axis.set_xlabel(label)
+        axis.margins(x=0.18, y=0.08)
+        axis.set_xlim(left=0)
+        axis.yaxis.set_tick_params(labelleft=True)
+        axis.grid(True, alpha=0.35)
+    axes[0].set_ylabel(value)
+    _add_legend(figure, handles)
+    _write(figure, file)
+
+
+def plot_curves(file: Path, curves: Mapping[str, Mapping[str, Mapping[str, np.ndarray]]]) -> None:
+    """Values over the epochs: a row per value, a column per corpus, a line with a band per arm.
+
+    The line is the mean over the seeds, the band reaches from the least to the greatest.
+
+    Args:
+        file: PNG to write.
+        curves: label of the vertical axis -> corpus -> arm -> (seeds, epochs).
+    """
+    columns = list(dict.fromkeys(corpus for row in curves.values() for corpus in row))
+    plt = _import_pyplot()
+    figure, axes = plt.subplots(
+        len(curves), len(columns), figsize=(3.9 * len(columns) + 0.3, 2.5 * len(curves) + 0.6),
+        sharex="col", squeeze=False, layout="constrained",
+    )  # fmt: skip
+    handles: dict[str, Any] = {}
+    for row, (label, by_corpus) in zip(axes, curves.items(), strict=True):
+        row[0].set_ylabel(label)
+        for axis, corpus in zip(row, columns, strict=True):
+            for arm, values in by_corpus.get(corpus, {}).items():
+                epochs = np.arange(1, values.shape[1] + 1)
+                (handles[arm],) = axis.plot(epochs, values.mean(0), color=COLOURS[arm], linewidth=1.3)
+                if len(values) > 1:
+                    axis.fill_between(
+                        epochs, values.min(0), values.max(0), color=COLOURS[arm], alpha=0.15, linewidth=0
+                    )
+            axis.grid(True, alpha=0.35)
+    for axis, corpus in zip(axes[0], columns, strict=True):
+        axis.set_title(corpus, fontsize=10)
+    for axis in axes[-1]:
+        axis.set_xlabel("epoch")
+    _add_legend(figure, handles)
+    _write(figure, file)
+
+
+def save_picture(figure: Any, file: Path) -> None:
+    """PNG of 256 colours, a third of the size of one with all.
+
+    The colours are the most frequent ones and, exactly, white and those of the arms: a line that others hide
+    is seen in the legend alone, and would be given the colour of another arm.
+    """
+    from PIL import Image
+
+    whole = io.BytesIO()
+    figure.savefig(whole, dpi=110, format="png")
+    with Image.open(whole) as opened:
+        picture = opened.convert("RGB")
+    kept = [tuple(bytes.fromhex(colour.removeprefix("#"))) for colour in ("#FFFFFF", *COLOURS.values())]
+    reduced = picture.quantize(colors=256 - len(kept))
+    places, colours = np.array(reduced), np.asarray(picture)
+    found = reduced.getpalette()
+    for place, colour in enumerate(kept, len(found) // 3):
+        places[(colours == colour).all(-1)] = place
+    final = Image.fromarray(places)
+    final.putpalette([*found, *(part for colour in kept for part in colour)])
+    final.save(file, format="png", optimize=True)
+
+
+def _import_pyplot() -> Any:
+    """matplotlib without a screen; takes a second."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    return plt
+
+
+def _make_axes(number: int, size: tuple[float, float], sharey: bool) -> tuple[Any, list[Any]]:
+    """A figure and ``number`` axes in rows of three at most, or two by two, each of ``size`` inches."""
+    columns = 2 if number == 4 else min(3, number)
+    rows = math.ceil(number / columns)
+    figure, axes = _import_pyplot().subplots(
+        rows, columns, figsize=(size[0] * columns, size[1] * rows + 0.5),
+        sharey=sharey, squeeze=False, layout="constrained",
+    )  # fmt: skip
+    cells = list(axes.flat)
+    for unused in cells[number:]:
+        unused.remove()
+    return figure, cells[:number]
+
+
+def _style(arm: str) -> dict[str, Any]:
+    return {"color": COLOURS[arm], "marker": MARKERS[arm], "markersize": 5.5}
+
+
+def _add_legend(figure: Any, handles: Mapping[str, Any]) -> None:
+    """One legend below all panels; arms in their own order, then the levels."""
+    names = sorted(
+        handles, key=lambda name: (name not in ARMS, list(ARMS).index(name) if name in ARMS else 0)
+    )
+    figure.legend(
+        [handles[name] for name in names], names, loc="outside lower center", ncols=min(5, len(names)),
+        fontsize=9, frameon=False,
+    )  # fmt: skip
+
+
+def _write(figure: Any, file: Path) -> None:
+    write_atomically(file, lambda temporary: save_picture(figure, temporary))
+    _import_pyplot().close(figure)

@@ -1,0 +1,216 @@
+"""A grid of training runs, from a YAML file: arms, corpora, amounts of training data, seeds."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from espnet_wsm.errors import UserError
+
+# What each arm is, as options of run.sh. An arm without layers of its own ignores num_replaced.
+ARMS = {
+    "wsm": {"mixer": "wsm"},
+    "sm": {"mixer": "sm"},
+    "local": {"mixer": "local"},
+    "attention": {"mixer": "attention"},
+    "random_attention": {"mixer": "random_attention"},
+    "drop": {"mixer": "drop"},
+    "lora": {"mixer": "lora", "trainable": "mixer"},
+    "frozen": {"mixer": "wsm", "num_replaced": 0},
+}
+WITH_WINDOW = ("wsm", "local")
+WITH_WIDTH = ("wsm", "sm", "local")
+# Frames that no utterance reaches: a window of the whole utterance, written inf.
+INFINITE = 10**6
+AXES = ("corpora", "arms", "num_replaced", "minutes", "seeds", "window", "width", "lr")
+FILE_KEYS = ("upstream", "train_config", "recipe_options", "sweep", "grids")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: what is trained, on what, and how.
+
+    Args:
+        corpus: ``RECIPE_LANG``, or ``RECIPE`` where a recipe has one language.
+        arm: a key of ``ARMS``.
+        num_replaced: k, layers from the top; 0 for ``frozen``.
+        minutes: of the training set; None for all of it.
+        seed: of the trainer.
+        window: half width in frames, INFINITE for all of them, or None for that of the configuration.
+        width: channels inside the block, or None for that of the configuration.
+        lr: learning rate; None until the sweep has chosen it, or for that of the configuration.
+        sweep: whether it serves to choose ``lr``, and is then decoded on the development set alone.
+    """
+
+    corpus: str
+    arm: str
+    num_replaced: int
+    minutes: int | None
+    seed: int
+    window: int | None = None
+    width: int | None = None
+    lr: float | None = None
+    sweep: bool = False
+
+    @property
+    def name(self) -> str:
+        """``wsm-k2-all-s0``, with what is not as configured behind it."""
+        parts = [self.arm, f"k{self.num_replaced}", f"{self.minutes}min" if self.minutes else "all"]
+        parts += [f"w{name_window(self.window)}"] if self.window is not None else []
+        parts += [f"width{self.width}"] if self.width is not None else []
+        parts += [f"lr{self.lr:g}"] if self.sweep else []
+        return "-".join([*parts, f"s{self.seed}"])
+
+    @property
+    def title(self) -> str:
+        """With the corpus before it, for people and for paths."""
+        return f"{self.corpus}/{self.name}"
+
+
+def name_window(window: int) -> str:
+    """A window as it is written in configurations and tables."""
+    return "inf" if window == INFINITE else str(window)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What a configuration of experiments asks for.
+
+    Args:
+        upstream: path of the upstream, relative to a recipe's folder.
+        train_config: ESPnet training configuration, relative to a recipe's folder.
+        recipe_options: further options of every run.sh.
+        sweep: the runs that choose the learning rate of each arm, on the development set.
+        runs: the runs that are reported.
+    """
+
+    upstream: str
+    train_config: str
+    recipe_options: dict[str, str]
+    sweep: tuple[Run, ...]
+    runs: tuple[Run, ...]
+
+
+def read_grid(path: Path) -> Grid:
+    """Read and expand a configuration; equal runs of several blocks are one.
+
+    Raises:
+        UserError: the file, the block and the key at fault, and what there is instead.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds no mapping: it needs {', '.join(FILE_KEYS)}")
+    if unknown := content.keys() - set(FILE_KEYS):
+        raise UserError(f"{path}: unknown key {min(map(str, unknown))}; there are {', '.join(FILE_KEYS)}")
+    if missing := {"upstream", "train_config", "grids"} - content.keys():
+        raise UserError(f"{path} lacks {min(missing)}")
+    if not isinstance(content["grids"], list) or not content["grids"]:
+        raise UserError(f"{path}: grids has to be a list of blocks, each with corpora and arms")
+    options = content.get("recipe_options") or {}
+    if not isinstance(options, dict):
+        raise UserError(f"{path}: recipe_options has to be a mapping of options of run.sh")
+    sweep = content.get("sweep") or {}
+    grid = Grid(
+        upstream=content["upstream"],
+        train_config=content["train_config"],
+        recipe_options={str(key): _name_option(value) for key, value in options.items()},
+        sweep=tuple(expand_block(sweep, f"{path}: sweep", sweep=True)) if sweep else (),
+        runs=tuple(
+            dict.fromkeys(
+                run
+                for number, block in enumerate(content["grids"], 1)
+                for run in expand_block(block, f"{path}: grid {number}")
+            )
+        ),
+    )
+    titles: dict[str, Run] = {}
+    for run in grid.runs:
+        if titles.setdefault(run.title, run) != run:
+            raise UserError(
+                f"{path}: {run.title} is asked for with lr {titles[run.title].lr} and {run.lr}: give one, or "
+                "sweep to choose among them"
+            )
+    return grid
+
+
+def _name_option(value: object) -> str:
+    """A value of YAML as run.sh takes it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def expand_block(block: Mapping[str, Any], place: str, sweep: bool = False) -> Iterable[Run]:
+    """All runs of a block: every combination of its lists that makes a difference.
+
+    Raises:
+        UserError: an unknown key or arm, a missing list, or a value of the wrong kind.
+    """
+    if not isinstance(block, Mapping):
+        raise UserError(f"{place} is no mapping; it needs {', '.join(AXES)}")
+    if unknown := block.keys() - set(AXES):
+        raise UserError(f"{place}: unknown key {min(map(str, unknown))}; there are {', '.join(AXES)}")
+    lists = {"num_replaced": [2], "minutes": ["all"], "seeds": [0], "window": [None], "width": [None]}
+    lists |= {"lr": [None]} | {
+        key: value if isinstance(value, list) else [value] for key, value in block.items()
+    }
+    for needed in AXES:
+        if not lists.get(needed):
+            raise UserError(f"{place} names no {needed}")
+    if sweep and None in lists["lr"]:
+        raise UserError(f"{place} has no lr to choose from: give a list, e.g. lr: [0.0005, 0.001]")
+    if odd := [arm for arm in lists["arms"] if not isinstance(arm, str) or arm not in ARMS]:
+        raise UserError(f"{place}: arm {odd[0]!r} is none of {', '.join(ARMS)}")
+    runs = []
+    for corpus, arm, k, minutes, seed, window, width, lr in product(*(lists[axis] for axis in AXES)):
+        window = INFINITE if window in ("inf", float("inf")) else window
+        for key, value, least in (
+            ("num_replaced", k, 0 if "num_replaced" in ARMS[arm] else 1),  # none replaced is the arm frozen
+            ("seeds", seed, 0),
+            ("minutes", 1 if minutes == "all" else minutes, 1),
+            ("window", 0 if window is None else window, 0),
+            ("width", 1 if width is None else width, 1),
+        ):
+            if type(value) is not int or value < least:
+                raise UserError(f"{place}: {key} {value!r} has to be a whole number of {least} or more")
+        if lr is not None and not (isinstance(lr, int | float) and 0 < lr < 1):
+            raise UserError(f"{place}: lr {lr!r} has to be a number between 0 and 1, e.g. 0.001")
+        run = Run(
+            corpus=str(corpus),
+            arm=arm,
+            num_replaced=ARMS[arm].get("num_replaced", k),
+            minutes=None if minutes == "all" else minutes,
+            seed=seed,
+            window=window if arm in WITH_WINDOW else None,
+            width=width if arm in WITH_WIDTH else None,
+            lr=lr,
+            sweep=sweep,
+        )
+        runs.append(run)
+    return dict.fromkeys(runs)
+
+
+def choose_rates(sweep: Iterable[tuple[Run, float]]) -> dict[str, float]:
+    """The learning rate of each arm with the lowest error on the development set, from runs of the sweep.
+
+    An arm that was tried several times at one rate (other seeds or corpora) is judged by the mean; of equal
+    ones the smaller rate is taken.
+    """
+    tried: dict[str, dict[float, list[float]]] = {}
+    for run, error in sweep:
+        tried.setdefault(run.arm, {}).setdefault(run.lr, []).append(error)
+    return {
+        arm: min(rates, key=lambda rate: (sum(rates[rate]) / len(rates[rate]), rate))
+        for arm, rates in tried.items()
+    }
+
+
+def with_chosen_rates(runs: Iterable[Run], chosen: Mapping[str, float]) -> list[Run]:
+    """The runs with the learning rate of their arm, where none is given and one was chosen."""
+    return [run if run.lr is not None else replace(run, lr=chosen.get(run.arm)) for run in runs]

@@ -1,0 +1,329 @@
+"""Sections of the report about error rates: summary, tables, one axis at a time, one pair in full."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from espnet_wsm.experiments.cells import (
+    CONFIGURED,
+    SIGNED,
+    join,
+    make_point,
+    name_amount,
+    name_setting,
+    name_value,
+    rank_arm,
+    show_difference,
+    show_mean,
+    show_p,
+    show_span,
+)
+from espnet_wsm.experiments.estimates import (
+    FEWEST_TO_POOL,
+    NO_DIFFERENCE,
+    REFERENCE,
+    Setting,
+    Study,
+    System,
+    combine,
+    compare,
+    examine_pair,
+    name_verdict,
+    pool,
+)
+from espnet_wsm.experiments.figures import INTERVAL, MOST_PANELS, Panel, plot_arms, plot_lines
+from espnet_wsm.experiments.grid import WITH_WIDTH
+from espnet_wsm.experiments.runner import DEV, TEST
+from espnet_wsm.experiments.sources import Sources
+from espnet_wsm.scoring.results import NONE, render_table
+from espnet_wsm.scoring.significance import Interval, SeedComparison
+
+CER = "test CER (%)"
+MAIN_FIGURE = "arms"
+OPPONENT = "attention"  # of the pair that is compared in full
+AXES = {  # field of a run -> title of its section, label in its figure
+    "num_replaced": ("Number of replaced layers", "replaced layers k, counted from the top"),
+    "minutes": ("Amount of training data", "training data"),
+    "window": ("Window", "half width of the window (frames of 20 ms)"),
+    "width": ("Width", "width of the block (channels)"),
+}
+ONE_SEED = "One seed of an arm: only the test set's noise is seen there, training again may turn the result."
+
+
+def list_summary(sources: Sources) -> Iterator[str]:
+    """The arms at the setting with the most runs, in all corpora."""
+    main = sources.study.main
+    yield "## Summary"
+    where = f" on {main[0].corpus}" if len(main) == 1 else ""
+    yield f"Test CER{where}, {name_setting(main[0])}:"
+    yield render_main(sources.study)
+    if len(main) > 1:
+        yield from _list_verdicts(sources.study)
+    panels = {
+        setting.corpus: {
+            arm: make_point(0, system.cer) for arm, system in sources.study.arms(setting).items()
+        }
+        for setting in main[:MOST_PANELS]
+    }
+    shown = "" if len(panels) == len(main) else f", {len(panels)} of {len(main)} corpora"
+    caption = f"Test CER of each arm, {name_setting(main[0])}{shown}; bars: {INTERVAL}"
+    yield sources.draw(MAIN_FIGURE, caption, plot_arms, panels, CER)
+
+
+def render_main(study: Study) -> str:
+    """One corpus: its arms with their differences. Several: arms by corpora."""
+    if len(study.main) == 1:
+        return _render_setting(study, study.main[0], with_dev=False)
+    by_corpus = {setting.corpus: study.arms(setting) for setting in study.main}
+    signs = {setting.corpus: _find_signs(study.compare_arms(setting)) for setting in study.main}
+    best = {corpus: min(s.cer.mean for s in systems.values()) for corpus, systems in by_corpus.items()}
+    rows = []
+    for arm in sorted({arm for systems in by_corpus.values() for arm in systems}, key=rank_arm):
+        cells = []
+        for corpus, systems in by_corpus.items():
+            if arm not in systems:
+                cells.append(NONE)
+                continue
+            cell = f"{systems[arm].cer.mean:.2f}"
+            cell = f"**{cell}**" if systems[arm].cer.mean == best[corpus] else cell
+            cells.append(cell + signs[corpus].get(arm, ""))
+        if NONE in cells:
+            cells += [NONE, NONE]
+        else:
+            mean = combine([systems[arm].cer for systems in by_corpus.values()])
+            cells += [f"{mean.estimate:.2f}", show_span(mean)]
+        rows.append((arm, *cells))
+    return render_table(("arm", *by_corpus, "mean", INTERVAL), rows, num_left=1)
+
+
+def _find_signs(comparisons: Mapping[str, SeedComparison]) -> dict[str, str]:
+    signs = {"A better": " <", "B better": " >"}
+    return {arm: signs.get(comparison.verdict, "") for arm, comparison in comparisons.items()}
+
+
+def _list_verdicts(study: Study) -> Iterator[str]:
+    """How often which verdict was reached, and the mean difference over the corpora."""
+    yield (
+        f"**Bold**: lowest of its corpus. >: higher than that of {REFERENCE}, <: lower; no sign: no "
+        "difference found. The interval of the mean holds for these corpora: their test sets are "
+        "independent, so half widths add as squares."
+    )
+    found: dict[str, list[SeedComparison]] = {}
+    for setting in study.main:
+        for arm, comparison in study.compare_arms(setting).items():
+            found.setdefault(arm, []).append(comparison)
+    if not found:
+        return
+    rows = []
+    for arm in sorted(found, key=rank_arm):
+        verdicts = Counter(comparison.verdict for comparison in found[arm])
+        numbers = [verdicts[name] for name in ("B better", NO_DIFFERENCE, "A better")]
+        pooled = pool([comparison.difference.estimate for comparison in found[arm]])
+        cells = [f"{pooled.mean:{SIGNED}}", NONE, NONE]
+        if pooled.low is not None:
+            interval = Interval(pooled.mean, pooled.low, pooled.high)
+            cells[1:] = [show_span(interval, SIGNED), name_verdict(interval.verdict, arm, REFERENCE)]
+        rows.append((arm, *map(str, (len(found[arm]), *numbers)), *cells))
+    header = ("arm", "corpora", f"{REFERENCE} better", NO_DIFFERENCE, "arm better", "mean difference")
+    yield render_table((*header, INTERVAL, "verdict over corpora"), rows, num_left=1)
+    yield (
+        "The mean difference takes each corpus once. Its interval is Student's, of the differences as a "
+        f"sample of corpora ({FEWEST_TO_POOL} at least): it also covers what the corpora differ in."
+    )
+
+
+def list_tables(sources: Sources) -> Iterator[str]:
+    """A table per corpus, amount of training data and k."""
+    yield "## Tables"
+    for setting in sources.study.settings():
+        yield f"### {setting.corpus}, {name_setting(setting)}"
+        yield _render_setting(sources.study, setting)
+        yield from _list_cautions(sources.study.compare_arms(setting).values())
+
+
+def _list_cautions(comparisons: Iterable[SeedComparison]) -> Iterator[str]:
+    if any(comparison.caution for comparison in comparisons):
+        yield ONE_SEED
+
+
+def _render_setting(study: Study, setting: Setting, with_dev: bool = True) -> str:
+    """A row per arm, sorted by test CER."""
+    systems, comparisons = study.arms(setting), study.compare_arms(setting)
+    rows = []
+    for arm, system in sorted(systems.items(), key=lambda item: item[1].cer.mean):
+        difference = (NONE,) * 3
+        if arm in comparisons:
+            verdict = name_verdict(comparisons[arm].verdict, arm, REFERENCE)
+            difference = (*show_difference(comparisons[arm].difference), verdict)
+        dev = (f"{system.mean('cer', DEV):.2f}",) if with_dev else ()
+        rates = [part for rate in (system.cer, system.wer) for part in (show_mean(rate), show_span(rate))]
+        trainable = f"{system.records[0].trainable:,}"
+        rows.append((arm, str(len(system.records)), *dev, *rates, trainable, *difference))
+    dev = ("dev CER",) if with_dev else ()
+    header = ("arm", "seeds", *dev, "CER", INTERVAL, "WER", INTERVAL, "trainable", f"CER - {REFERENCE}")
+    return render_table((*header, INTERVAL, "verdict"), rows, num_left=1)
+
+
+def list_axis(sources: Sources, axis: str) -> Iterator[str]:
+    """CER of all arms over k or the amount of training data: a table per corpus, and one figure."""
+    groups = sources.study.along(axis)
+    if not groups:
+        return
+    title, label = AXES[axis]
+    yield f"## {title}"
+    values = {value for arms in groups.values() for found in arms.values() for value in found}
+    unlayered = {0} if axis == "num_replaced" else set()  # frozen: a level across the figure, not a point
+    places = _place_values(values - unlayered)
+    panels = []
+    for setting, arms in groups.items():
+        rest = name_amount(setting.minutes) if axis == "num_replaced" else f"k = {setting.num_replaced}"
+        heading = f"{setting.corpus}, {rest}"
+        columns = sorted({value for found in arms.values() for value in found}, key=_rank_value)
+        yield f"### {heading}"
+        yield _render_axis(axis, columns, arms)
+        lines, levels = {}, {}
+        for arm, found in arms.items():
+            points = [
+                make_point(places[value], found[value].cer)
+                for value in sorted(found, key=_rank_value)
+                if value in places
+            ]
+            if points:
+                lines[arm] = points
+            else:
+                levels[arm] = found[0].cer.mean
+        panels.append(Panel(heading, lines, levels))
+    what = "k" if axis == "num_replaced" else "the amount of training data"
+    yield _draw_lines(sources, axis, what, panels, places, label)
+
+
+def _render_axis(
+    axis: str, columns: Sequence[int | None], arms: Mapping[str, Mapping[int | None, System]]
+) -> str:
+    rows = []
+    for arm, found in arms.items():
+        cells = (
+            f"{found[value].cer.mean:.2f} ({show_span(found[value].cer)})" if value in found else NONE
+            for value in columns
+        )
+        rows.append((arm, *cells))
+    names = (name_value(axis, value) for value in columns)
+    header = ("arm", *(f"k = {name}" if axis == "num_replaced" else name for name in names))
+    return render_table(header, rows, num_left=1)
+
+
+def list_size(sources: Sources, axis: str) -> Iterator[str]:
+    """CER over the window or the width of the blocks, with the arms that have none beside it."""
+    groups = sources.study.along(axis)
+    if not groups:
+        return
+    title, label = AXES[axis]
+    yield f"## {title}"
+    yield (
+        f"Each value against the arm {CONFIGURED}. The rates on dev are those to choose a value by: the "
+        "lowest of several test rates is too low by chance."
+    )
+    default = (sources.costs or {}).get("configured", {}).get(axis)
+    default = default if isinstance(default, int) else None  # several windows are no place on an axis
+    values = {value for arms in groups.values() for found in arms.values() for value in found}
+    places = _place_values((values | {default}) - {None})
+    panels = []
+    for setting, arms in groups.items():
+        heading = f"{setting.corpus}, {name_setting(setting)}"
+        yield f"### {heading}"
+        yield from _list_size_table(axis, arms, default)
+        lines, levels = {}, {}
+        for arm in (arm for arm in WITH_WIDTH if arm in arms):
+            found = {default if value is None else value: system for value, system in arms[arm].items()}
+            placed = sorted(found.keys() - {None}, key=_rank_value)
+            if set(arms[arm]) == {None}:  # the size was not varied, or the arm has none
+                levels[arm] = arms[arm][None].cer.mean
+                continue
+            lines[arm] = [make_point(places[value], found[value].cer) for value in placed]
+            if None in found:
+                levels[f"{arm} {CONFIGURED}"] = found[None].cer.mean
+        panels.append(Panel(heading, lines, levels))
+    yield _draw_lines(sources, axis, f"the {axis}", panels, places, label)
+
+
+def _list_size_table(
+    axis: str, arms: Mapping[str, Mapping[int | None, System]], default: int | None
+) -> Iterator[str]:
+    configured = CONFIGURED + ("" if default is None else f" ({name_value(axis, default)})")
+    rows, comparisons = [], []
+    for arm in (arm for arm in WITH_WIDTH if arm in arms):
+        found = arms[arm]
+        for value in sorted(found, key=lambda value: (value is not None, _rank_value(value))):
+            system, difference = found[value], (NONE,) * 3
+            if value is not None and None in found:
+                comparisons.append(compare(system, found[None]))
+                verdict = comparisons[-1].verdict
+                verdict = name_verdict(verdict, f"{axis} {name_value(axis, value)}", "configured")
+                difference = (*show_difference(comparisons[-1].difference), verdict)
+            name = configured if value is None else name_value(axis, value)
+            name = NONE if (arm, axis) == ("sm", "window") else name
+            dev = f"{system.mean('cer', DEV):.2f}"
+            rates = (dev, show_mean(system.cer), show_span(system.cer))
+            trainable = f"{system.records[0].trainable:,}"
+            rows.append((arm, name, str(len(system.records)), *rates, trainable, *difference))
+    header = ("arm", axis, "seeds", "dev CER", "CER", INTERVAL, "trainable", "CER - configured", INTERVAL)
+    yield render_table((*header, "verdict"), rows, num_left=2)
+    yield from _list_cautions(comparisons)
+
+
+def _draw_lines(
+    sources: Sources,
+    axis: str,
+    what: str,
+    panels: Sequence[Panel],
+    places: Mapping[int | None, int],
+    label: str,
+) -> str:
+    shown = "" if len(panels) <= MOST_PANELS else f", the first {MOST_PANELS} of {len(panels)} tables"
+    dashed = "; dashed: for comparison" if any(panel.levels for panel in panels) else ""
+    caption = f"Test CER over {what}{shown}; bars: {INTERVAL}{dashed}"
+    ticks = {place: name_value(axis, value) for value, place in places.items()}
+    return sources.draw(axis, caption, plot_lines, panels[:MOST_PANELS], ticks, label, CER)
+
+
+def _place_values(values: Iterable[int | None]) -> dict[int | None, int]:
+    """Places beside each other; all training data comes last."""
+    return {value: place for place, value in enumerate(sorted(values, key=_rank_value))}
+
+
+def _rank_value(value: int | None) -> float:
+    return float("inf") if value is None else value
+
+
+def list_pair(sources: Sources) -> Iterator[str]:
+    """Two arms on the first corpus, seed by seed, with the tests for two systems."""
+    setting = sources.study.main[0]
+    systems = sources.study.arms(setting)
+    others = [arm for arm in (OPPONENT, *systems) if arm in systems and arm != REFERENCE]
+    reference = sources.results / "references" / setting.corpus / TEST
+    if REFERENCE not in systems or not others or not reference.is_file():
+        return
+    theirs = {record.run.seed: record for record in systems[others[0]].records}
+    rows, cautions = [], []
+    for ours in systems[REFERENCE].records:
+        if ours.run.seed not in theirs:
+            continue
+        for tests in examine_pair(sources.results, theirs[ours.run.seed], ours):
+            comparison, mapsswe = tests.comparison, tests.mapsswe
+            rates = (f"{rate.estimate:.2f}" for rate in (comparison.rate_a, comparison.rate_b))
+            bootstrap = (*show_difference(comparison.difference), show_p(comparison.p))
+            segments = (str(mapsswe.segments), f"{mapsswe.z:{SIGNED}}", show_p(mapsswe.p))
+            rows.append((str(tests.seed), tests.metric.upper(), *rates, *bootstrap, *segments))
+            cautions += [text for text in (comparison.caution, mapsswe.caution) if text]
+    if not rows:
+        return
+    yield f"## {REFERENCE} and {others[0]}, seed by seed"
+    yield f"{setting.corpus}, {name_setting(setting)}; each row compares two runs on the same utterances."
+    header = ("seed", "rate", others[0], REFERENCE, "difference", INTERVAL, "bootstrap p", "segments", "z")
+    yield render_table((*header, "MAPSSWE p"), rows, num_left=2)
+    yield (
+        "Interval and p of the paired bootstrap over utterances; MAPSSWE as NIST's sc_stats. Above 0, "
+        f"{REFERENCE} makes fewer errors. Both tests see these two runs only, not their seeds. On "
+        "characters, which depend on each other far, MAPSSWE finds differences too easily."
+    )
+    if cautions:
+        yield f"Caution: {join(dict.fromkeys(cautions))}."

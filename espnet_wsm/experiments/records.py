@@ -1,0 +1,203 @@
+"""What is kept of a run: small text from which every table can be made again without training.
+
+``RESULTS/runs/CORPUS/NAME.json`` says what was run and how it went, ``NAME.tsv`` holds every hypothesis with
+its errors. ``RESULTS/references/CORPUS/SET`` holds the texts they are compared with.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from espnet_wsm.errors import UserError
+from espnet_wsm.experiments.grid import Run
+from espnet_wsm.files import write_text
+from espnet_wsm.scoring.mapsswe import align_like_sclite, count_errors
+from espnet_wsm.scoring.trn import TOKENIZERS, pair_texts
+
+TSV_HEADER = ("set", "id", "words", "word_errors", "characters", "character_errors", "hypothesis")
+EPOCH = re.compile(r"(\d+)epoch results: (.*)")
+FIGURE = re.compile(r"\b(loss|cer_ctc)=(nan|-?inf|[0-9.e+-]+)")
+TIME = re.compile(r"\btime=((?:[0-9.]+ (?:hour|minute|second)s?(?:,? and |, )?)+)")
+SECONDS = {"hour": 3600, "minute": 60, "second": 1}
+METRICS = {"wer": ("word_errors", "words"), "cer": ("character_errors", "characters")}
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Errors and reference tokens of each utterance, in the order of ``ids``, by metric."""
+
+    ids: tuple[str, ...]
+    errors: Mapping[str, np.ndarray]  # metric -> (n,)
+    tokens: Mapping[str, np.ndarray]
+
+    def rate(self, metric: str) -> float:
+        """Errors in percent of the reference tokens."""
+        return 100 * float(self.errors[metric].sum()) / float(self.tokens[metric].sum())
+
+
+@dataclass(frozen=True)
+class Record:
+    """One finished run.
+
+    Args:
+        run: what it was.
+        fingerprint: digest of everything it depends on.
+        upstream: name and digest of the upstream.
+        trainable, total: parameters.
+        seconds: of training, wall time of this machine.
+        git, date, device: where it was made.
+        curves: per epoch ``train loss``, ``valid loss``, ``valid cer_ctc``; shorter where ESPnet says less.
+        sets: counts by set, ``dev`` and ``test``; a run of a sweep has no ``test``.
+    """
+
+    run: Run
+    fingerprint: str
+    upstream: str
+    trainable: int
+    total: int
+    seconds: float
+    git: str
+    date: str
+    device: str
+    curves: Mapping[str, Sequence[float]]
+    sets: Mapping[str, Counts] = field(default_factory=dict)
+
+
+def record_path(results: Path, run: Run) -> Path:
+    """Where the record of a run is kept."""
+    return results / "runs" / run.corpus / f"{run.name}.json"
+
+
+def score_texts(reference: Path, hypothesis: Path) -> list[tuple[str, int, int, int, int, str]]:
+    """``id, words, word errors, characters, character errors, hypothesis`` of each utterance.
+
+    Errors are those of sclite's alignment.
+    """
+    rows = []
+    for pair in pair_texts(reference, hypothesis):
+        counts: list[int] = []
+        for metric in ("wer", "cer"):
+            tokens = TOKENIZERS[metric](pair)
+            steps = align_like_sclite(tokens.reference, tokens.hypothesis)
+            counts += [len(tokens.reference), count_errors(steps)]
+        rows.append((pair.id, *counts, " ".join(pair.hypothesis)))
+    return rows
+
+
+def write_record(results: Path, record: Record, rows: Mapping[str, Sequence[tuple]]) -> None:
+    """Write the hypotheses, then the record that says that they are there.
+
+    Args:
+        results: folder of all results.
+        record: its ``sets`` are not looked at.
+        rows: by set, what :func:`score_texts` gives.
+    """
+    path = record_path(results, record.run)
+    lines = ["\t".join(TSV_HEADER)]
+    for name, of_set in rows.items():
+        lines += ["\t".join(map(str, (name, *row))) for row in of_set]
+    write_text(path.with_suffix(".tsv"), lines)
+    content = asdict(record)
+    del content["sets"]
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False).split("\n"))
+
+
+def read_record(path: Path) -> Record:
+    """Read a record with its counts.
+
+    Raises:
+        UserError: it is damaged or of another version.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        run = Run(**content.pop("run"))
+        return Record(run=run, sets=_read_counts(path.with_suffix(".tsv")), **content)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(
+            f"{path} or its .tsv is damaged ({error}): remove it, and the run is made again"
+        ) from error
+
+
+def _read_counts(path: Path) -> dict[str, Counts]:
+    header, *lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
+    if tuple(header.split("\t")) != TSV_HEADER:
+        raise ValueError(f"its first line is {header!r}")
+    by_set: dict[str, list[dict[str, str]]] = {}
+    for line in lines:
+        cells = dict(zip(TSV_HEADER, line.split("\t"), strict=True))
+        by_set.setdefault(cells["set"], []).append(cells)
+    return {
+        name: Counts(
+            ids=tuple(cells["id"] for cells in rows),
+            errors={
+                m: np.array([int(cells[errors]) for cells in rows]) for m, (errors, _) in METRICS.items()
+            },
+            tokens={
+                m: np.array([int(cells[tokens]) for cells in rows]) for m, (_, tokens) in METRICS.items()
+            },
+        )
+        for name, rows in by_set.items()
+    }
+
+
+def read_records(results: Path) -> list[Record]:
+    """All records below a folder of results, sorted by corpus and name."""
+    return [read_record(path) for path in sorted(results.glob("runs/*/*.json"))]
+
+
+def read_seconds(log: Path) -> float:
+    """Wall time of all epochs in ESPnet's training log, training and validation."""
+    total: dict[str, float] = {}
+    for line in log.read_text(encoding="utf-8", errors="replace").split("\n"):
+        if match := EPOCH.search(line):
+            spans = (
+                span
+                for words in TIME.findall(match[2])
+                for span in re.findall(r"([0-9.]+) (\w+?)s?\b", words)
+            )
+            total[match[1]] = sum(float(number) * SECONDS[unit] for number, unit in spans)
+    return round(sum(total.values()), 1)
+
+
+def read_curves(log: Path) -> dict[str, list[float]]:
+    """Per epoch the figures of ESPnet's training log; of an epoch done twice the later ones count."""
+    epochs: dict[int, dict[str, float]] = {}
+    for line in log.read_text(encoding="utf-8", errors="replace").split("\n"):
+        if match := EPOCH.search(line):
+            training, _, valid = match[2].partition("[valid]")
+            figures = {f"train {name}": float(value) for name, value in FIGURE.findall(training)}
+            figures |= {f"valid {name}": float(v) for name, v in FIGURE.findall(valid.partition("[att")[0])}
+            epochs[int(match[1])] = figures
+    names = dict.fromkeys(name for figures in epochs.values() for name in figures)
+    return {
+        name: [epochs[epoch][name] for epoch in sorted(epochs) if name in epochs[epoch]] for name in names
+    }
+
+
+def keep_reference(results: Path, corpus: str, name: str, text: Path) -> None:
+    """Keep the texts of a set, once.
+
+    Raises:
+        UserError: other texts are there already: the runs would not be comparable.
+    """
+    kept, content = results / "references" / corpus / name, text.read_bytes()
+    if kept.is_file() and kept.read_bytes() != content:
+        raise UserError(
+            f"{kept} differs from {text}: the runs there were scored on other texts; remove {results} or "
+            "give another folder"
+        )
+    if not kept.is_file():
+        write_text(kept, content.decode("utf-8").removesuffix("\n").split("\n"))
+
+
+def select(records: Iterable[Record], **wanted: object) -> list[Record]:
+    """The records whose run has these values, e.g. ``corpus="asterisk_en", arm="wsm"``."""
+    return [
+        record
+        for record in records
+        if all(getattr(record.run, name) == value for name, value in wanted.items())
+    ]

@@ -1,0 +1,319 @@
+"""Sections of the report about the runs: where they were made, learning rates, cost, curves, coverage."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from espnet_wsm.data.lists import count, name_some
+from espnet_wsm.experiments.cells import (
+    join,
+    make_point,
+    name_setting,
+    name_setup,
+    name_size,
+    name_value,
+    rank_arm,
+    show_ratio,
+)
+from espnet_wsm.experiments.costs import REFERENCE as COST_REFERENCE
+from espnet_wsm.experiments.costs import Setup
+from espnet_wsm.experiments.estimates import REFERENCE, Study, combine
+from espnet_wsm.experiments.figures import INTERVAL, Point, plot_curves, plot_trade_off
+from espnet_wsm.experiments.grid import ARMS
+from espnet_wsm.experiments.records import Record
+from espnet_wsm.experiments.runner import DEV, TEST
+from espnet_wsm.experiments.sources import Sources
+from espnet_wsm.scoring.results import NONE, render_table
+from espnet_wsm.scoring.significance import Interval
+
+CURVES = {  # name in a record -> label, factor
+    "train loss": ("training loss", 1.0),
+    "valid loss": ("validation loss", 1.0),
+    "valid cer_ctc": ("validation CER (%)", 100.0),
+}
+CURVE_CORPORA = 3
+MIB, MB = 2**20, 10**6
+
+
+def list_facts(sources: Sources) -> Iterator[str]:
+    """What was run, where, on what, and how to read the tables."""
+    study = sources.study
+    records = [*study.records, *study.sweep]
+    runs = f"Runs: {len(study.records)}"
+    if sources.asked is not None:
+        runs += f" of the {len(set(sources.asked['runs']))} that the grid asks for"
+    if study.sweep:
+        runs += f", and {len(study.sweep)} to choose learning rates"
+    facts = [f"{runs}; {sum(r.seconds for r in records) / 3600:.1f} h of training, added up over the runs."]
+    upstreams = sorted({record.upstream for record in records})
+    sizes = sorted({record.total for record in study.records})
+    millions = " to ".join(dict.fromkeys(f"{size / 1e6:.2f}" for size in (sizes[0], sizes[-1])))
+    facts.append(f"Upstream (name, digest): {join(upstreams)}; whole models of {millions} M parameters.")
+    if len(upstreams) > 1:
+        facts.append("**The runs have different upstreams: they cannot be compared with each other.**")
+    dates = sorted({record.date for record in records})
+    devices, commits = (sorted({getattr(r, name) for r in records}) for name in ("device", "git"))
+    made = " to ".join(dict.fromkeys((dates[0], dates[-1])))
+    facts.append(f"Made {made} on {join(devices)}, commit {join(commits)}.")
+    if sources.costs is not None:
+        machine = sources.costs["machine"]
+        versions = join(f"{name} {number}" for name, number in sources.costs["versions"].items())
+        facts.append(f"Machine: {machine['cpu']}, {machine['cores']} cores; {versions}.")
+    if sources.num_left_out:
+        facts.append(f"{count(sources.num_left_out, 'record')} beside the grid left out.")
+    yield "\n".join(f"- {fact}" for fact in facts)
+    yield _render_tests(study)
+    yield (
+        "Rates are percentages of the reference tokens, on the test set where nothing else is said; ± is the "
+        "standard deviation over seeds. Intervals hold 95 %: of one seed, a bootstrap over utterances; of "
+        "several, one over utterances and seeds, with Student's factor for few seeds (`compare_over_seeds`). "
+        f"A difference is the CER of an arm minus that of {REFERENCE}: above 0, {REFERENCE} makes fewer "
+        "errors. There is a verdict where its interval leaves out 0."
+    )
+
+
+def _render_tests(study: Study) -> str:
+    rows = []
+    for corpus, test in study.tests.items():
+        tokens = (f"{int(test.tokens[metric].sum()):,}" for metric in ("wer", "cer"))
+        rows.append((corpus, str(len(test.ids)), *tokens, str(len(find_speakers(test.ids)))))
+    header = ("test set", "utterances", "words", "characters", "speakers, by their ids")
+    return render_table(header, rows, num_left=1)
+
+
+def find_speakers(ids: Iterable[str]) -> set[str]:
+    """What stands before the first hyphen: the speaker, in ids as this project's recipes make them."""
+    return {name.partition("-")[0] for name in ids}
+
+
+def list_sweep(sources: Sources) -> Iterator[str]:
+    """The error on dev of every learning rate that was tried, and which was chosen."""
+    tried: dict[str, dict[float, list[Record]]] = {}
+    for record in sources.study.sweep:
+        tried.setdefault(record.run.arm, {}).setdefault(record.run.lr, []).append(record)
+    if not tried:
+        return
+    rates = sorted({rate for found in tried.values() for rate in found})
+    rows = []
+    for arm in sorted(tried, key=rank_arm):
+        chosen = sources.chosen.get(arm)
+        cells = []
+        for rate in rates:
+            errors = [record.sets[DEV].rate("cer") for record in tried[arm].get(rate, ())]
+            cell = f"{sum(errors) / len(errors):.2f}" if errors else NONE
+            cells.append(f"**{cell}**" if errors and rate == chosen else cell)
+        edge = "yes" if chosen in (min(tried[arm]), max(tried[arm])) else "no"
+        numbers = (len(tried[arm]), sum(map(len, tried[arm].values())))
+        rows.append((arm, *cells, *map(str, numbers), NONE if chosen is None else edge))
+    runs = [record.run for record in sources.study.sweep]
+    corpora, seeds = (sorted({getattr(run, name) for run in runs}) for name in ("corpus", "seed"))
+    layers = sorted({run.num_replaced for run in runs if run.arm != "frozen"})
+    amounts = sorted({run.minutes for run in runs}, key=lambda minutes: -(minutes or float("inf")))
+    yield "## Learning rates"
+    yield (
+        f"CER on the development set, mean over the runs of a rate ({join(corpora)}; k = {join(layers)}; "
+        f"training data: {join(name_value('minutes', amount) for amount in amounts)}; seed {join(seeds)}). "
+        "**Bold**: chosen."
+    )
+    header = ("arm", *(f"{rate:g}" for rate in rates), "rates tried", "runs", "chosen at the edge")
+    yield render_table(header, rows, num_left=1)
+    yield " ".join(_note_sweep(sources, [sum(map(len, found.values())) for found in tried.values()]))
+
+
+def _note_sweep(sources: Sources, efforts: list[int]) -> Iterator[str]:
+    """Whether the effort was equal, whether test sets were kept out, and which rates were used."""
+    if min(efforts) == max(efforts):
+        yield f"Each arm had {count(efforts[0], 'run')}."
+    else:
+        yield f"**The arms had {min(efforts)} to {max(efforts)} runs, not the same number.**"
+    tested = [record for record in sources.study.sweep if TEST in record.sets]
+    if tested:
+        yield f"**{len(tested)} of these runs were scored on a test set, which should not be.**"
+    else:
+        yield f"None of these {count(len(sources.study.sweep), 'run')} was scored on a test set."
+    others: dict[str, set[str]] = {}
+    for record in sources.study.records:
+        rate = record.run.lr
+        if rate != sources.chosen.get(record.run.arm):
+            name = "that of the configuration" if rate is None else f"{rate:g}"
+            others.setdefault(record.run.arm, set()).add(name)
+    if others:
+        listing = (f"{arm} {join(sorted(others[arm]))}" for arm in sorted(others, key=rank_arm))
+        yield f"Reported runs with another rate than the chosen one: {'; '.join(listing)}."
+    else:
+        yield "All reported runs have the rate chosen for their arm."
+
+
+def list_costs(sources: Sources) -> Iterator[str]:
+    """Bytes, time and sizes above the cut, and CER against them."""
+    if sources.costs is None:
+        return
+    machine, batch = sources.costs["machine"], sources.costs["batch"]
+    ordered = sorted(sources.costs["rows"], key=lambda row: _rank_setup(row["setup"]))
+    rows = []
+    for row in ordered:
+        setup, ratios, step = row["setup"], row["ratios"], row["step_s"]
+        median, least, greatest = (f"{1000 * step[name]:.0f}" for name in ("median", "min", "max"))
+        rate = _find_main_rate(sources.study, setup)
+        rows.append(
+            (
+                name_setup(setup),
+                str(setup.num_replaced),
+                f"{row['trainable']:,}",
+                f"{row['saved_bytes'] / MIB:.1f}",
+                show_ratio(ratios["saved_bytes"]),
+                f"{median} [{least}-{greatest}]",
+                show_ratio(ratios["step_s"]),
+                f"{row['checkpoint_bytes'] / MB:.2f}",
+                show_ratio(ratios["checkpoint_bytes"]),
+                show_ratio(rate and rate.estimate),
+            )
+        )
+    yield "## Cost"
+    yield (
+        f"Above the cut, where the arms differ: a batch of {batch['utterances']} x {batch['seconds']:g} s of "
+        f"hidden states in float32, a CTC head of {batch['vocabulary']} tokens, {machine['cpu']}, "
+        f"{count(machine['threads'], 'thread')}. Kept: what autograd holds between forward and backward. "
+        "Step: forward, loss, backward and AdamW, median [least-greatest] of steps that the arms took in "
+        f"turns. / {COST_REFERENCE}: of pretrained attention with the same k. CER: mean of the summary's "
+        "corpora."
+    )
+    share = f"/ {COST_REFERENCE}"
+    header = ("arm", "k", "trainable", "kept MiB", share, "step ms", share, "checkpoint MB", share, "CER")
+    yield render_table(header, rows, num_left=1)
+    if any(not row["setup"].attention_dropout for row in ordered):
+        yield (
+            f"{COST_REFERENCE} without dropout: of the attention weights, for whose dropout a CPU keeps all "
+            "T x T of them. It was measured and not trained."
+        )
+    yield from _draw_trade_off(sources, ordered)
+
+
+def _rank_setup(setup: Setup) -> tuple:
+    sizes = (-1 if size is None else size for size in (setup.window, setup.width))
+    return (setup.num_replaced, rank_arm(setup.arm), *sizes, not setup.attention_dropout)
+
+
+def _find_main_rate(study: Study, setup: Setup) -> Interval | None:
+    """Mean test CER over the corpora of the summary; None where one lacks it."""
+    if not setup.attention_dropout or setup.window is not None or setup.width is not None:
+        return None
+    found = [study.arms(setting).get(setup.arm) for setting in study.main]
+    if any(system is None or system.run.num_replaced != setup.num_replaced for system in found):
+        return None
+    return combine([system.cer for system in found])
+
+
+def _draw_trade_off(sources: Sources, rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    saved: dict[str, Point] = {}
+    time: dict[str, Point] = {}
+    for row in rows:
+        rate = _find_main_rate(sources.study, row["setup"])
+        if rate is not None:
+            saved[row["setup"].arm] = make_point(row["saved_bytes"] / MIB, rate)
+            time[row["setup"].arm] = make_point(1000 * row["step_s"]["median"], rate)
+    if len(saved) < 2:
+        return
+    main = sources.study.main
+    corpora = f"on {main[0].corpus}" if len(main) == 1 else f"(mean of {len(main)} corpora)"
+    dropout = f"; {COST_REFERENCE} as it was trained, with dropout" if COST_REFERENCE in saved else ""
+    caption = f"Test CER {corpora} against cost, {name_setting(main[0])}; bars: {INTERVAL}{dropout}"
+    panels = {"kept by autograd (MiB)": saved, "training step above the cut (ms)": time}
+    yield sources.draw("trade_off", caption, plot_trade_off, panels, "test CER (%)")
+
+
+def list_curves(sources: Sources) -> Iterator[str]:
+    """Losses and CER by epoch."""
+    main = sources.study.main
+    settings = main[:CURVE_CORPORA]
+    curves: dict[str, dict[str, dict[str, np.ndarray]]] = {}
+    for name, (label, factor) in CURVES.items():
+        for setting in settings:
+            for arm, system in sources.study.arms(setting).items():
+                values = [record.curves.get(name, ()) for record in system.records]
+                if shortest := min(map(len, values)):
+                    stack = factor * np.array([one[:shortest] for one in values])
+                    curves.setdefault(label, {}).setdefault(setting.corpus, {})[arm] = stack
+    if not curves:
+        return
+    yield "## Training curves"
+    shown = f", {len(settings)} of {len(main)} corpora" if len(settings) < len(main) else ""
+    several = any(len(s.records) > 1 for setting in settings for s in sources.study.arms(setting).values())
+    band = "; mean over seeds, band from the least to the greatest" if several else "; one seed"
+    caption = f"Loss and CER by epoch, {name_setting(main[0])}{shown}{band}"
+    yield sources.draw("curves", caption, plot_curves, curves)
+
+
+def list_coverage(sources: Sources) -> Iterator[str]:
+    """Which combinations were run."""
+    product, there = count_product(sources.study)
+    yield "## What was run"
+    yield (
+        "All combinations of the corpora, arms, k, amounts of training data and seeds below, with window and "
+        f"width as configured (frozen once for all k), would be {count(product, 'run')}; {there} of them are "
+        "here. Each row is a block that was run in full."
+    )
+    header = ("training data", "k", "window", "width", "corpora", "arms", "seeds", "runs")
+    yield render_table(header, _list_blocks(sources.study), num_left=7)
+    if sources.missing:
+        yield f"Asked for by the grid and not there: {name_some(sources.missing)}."
+
+
+def count_product(study: Study) -> tuple[int, int]:
+    """Runs of all combinations with window and width as configured, and how many of them are there."""
+    runs = [record.run for system in study.systems if system.plain for record in system.records]
+    arms = {run.arm for run in runs}
+    free = {run.num_replaced for run in runs if "num_replaced" not in ARMS[run.arm]}
+    combinations = sum(1 if "num_replaced" in ARMS[arm] else len(free) for arm in arms)
+    for name in ("corpus", "minutes", "seed"):
+        combinations *= len({getattr(run, name) for run in runs})
+    return combinations, len(runs)
+
+
+def _list_blocks(study: Study) -> list[tuple[str, ...]]:
+    """The runs as blocks in which every corpus, arm, window and width was combined, largest amounts first."""
+    blocks = [
+        {
+            "minutes": system.run.minutes,
+            "num_replaced": system.run.num_replaced,
+            "window": [system.run.window],
+            "width": [system.run.width],
+            "corpus": [system.run.corpus],
+            "arm": [system.run.arm],
+            "seeds": [record.run.seed for record in system.records],
+        }
+        for system in study.systems
+    ]
+    for axis in ("arm", "corpus", "window", "width"):
+        merged: dict[str, dict[str, Any]] = {}
+        for block in blocks:
+            # As configured is no value among others: it would be lost in a list of them.
+            configured = axis in ("window", "width") and block[axis] == [None]
+            rest = repr({name: value for name, value in block.items() if name != axis} | {"_": configured})
+            if rest in merged:
+                merged[rest][axis] = merged[rest][axis] + block[axis]
+            else:
+                merged[rest] = block
+        blocks = list(merged.values())
+
+    def rank(block: Mapping[str, Any]) -> tuple:
+        amount = -(block["minutes"] or float("inf"))
+        sizes = [-1 if block[axis][0] is None else block[axis][0] for axis in ("window", "width")]
+        return (amount, sizes != [-1, -1], block["num_replaced"], *sizes, block["corpus"], block["arm"])
+
+    rows = []
+    for block in sorted(blocks, key=rank):
+        sizes = [
+            join(name_size(axis, v) for v in sorted(block[axis], key=_rank_size))
+            for axis in ("window", "width")
+        ]
+        arms = sorted(block["arm"], key=rank_arm)
+        runs = np.prod([len(block[name]) for name in ("window", "width", "corpus", "arm", "seeds")])
+        places = (name_value("minutes", block["minutes"]), str(block["num_replaced"]), *sizes)
+        rows.append((*places, *map(join, (block["corpus"], arms, block["seeds"])), str(runs)))
+    return rows
+
+
+def _rank_size(size: int | None) -> int:
+    return -1 if size is None else size

@@ -1,0 +1,285 @@
+"""Run a grid: the data once, then every training through the recipes' own stages, several at a time."""
+
+import fcntl
+import hashlib
+import json
+import os
+import shlex
+import subprocess
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from espnet_wsm.data.lists import count
+from espnet_wsm.errors import UserError
+from espnet_wsm.experiments.grid import ARMS, Grid, Run, choose_rates, with_chosen_rates
+from espnet_wsm.experiments.records import (
+    Record,
+    keep_reference,
+    read_curves,
+    read_record,
+    read_seconds,
+    record_path,
+    score_texts,
+    write_record,
+)
+from espnet_wsm.files import write_text
+
+LOCK = ".run_all.lock"
+CHOSEN = "chosen_lr.json"
+EXPERIMENTS = "grid"  # their folder in a recipe's exp/
+DEV, TEST = "dev", "test"
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A recipe and, where it has several, a language.
+
+    Args:
+        name: as in the grid.
+        recipe: the folder of its run.sh.
+        lang: empty where the recipe has one language.
+    """
+
+    name: str
+    recipe: Path
+    lang: str
+
+    def folder(self, name: str) -> Path:
+        """``data``, ``dump`` or ``exp`` of this language."""
+        return self.recipe / name / self.lang if self.lang else self.recipe / name
+
+    @property
+    def options(self) -> list[str]:
+        """What tells run.sh which corpus it is."""
+        return ["--lang", self.lang] if self.lang else []
+
+
+def find_corpus(root: Path, name: str) -> Corpus:
+    """The recipe that a corpus of the grid names: ``festvox_ru``, or ``asterisk_en`` of ``asterisk``.
+
+    Raises:
+        UserError: there is no such recipe.
+    """
+    recipe, _, lang = name.rpartition("_")
+    for folder, language in ((name, ""), (recipe, lang)):
+        if folder and (root / "egs" / folder / "asr1/run.sh").is_file():
+            return Corpus(name, root / "egs" / folder / "asr1", language)
+    there = ", ".join(sorted(path.parts[-3] for path in root.glob("egs/*/asr1/run.sh")))
+    raise UserError(
+        f"corpus {name}: there is no recipe egs/{name} or egs/{recipe or name}; there are {there}"
+    )
+
+
+@contextmanager
+def hold_lock(root: Path) -> Iterator[None]:
+    """Let one process at a time run experiments in this checkout; the system frees the lock of a dead one.
+
+    Raises:
+        UserError: another one runs.
+    """
+    with (root / LOCK).open("a+", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.seek(0)
+            holder = lock.read().strip() or "unknown"
+            raise UserError(
+                f"experiments are running in this checkout already (process {holder}): wait for their end, "
+                "or stop them; what they have done is kept"
+            ) from None
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        yield
+
+
+class Runner:
+    """Runs what a grid asks for and is not there yet.
+
+    Args:
+        root: of the checkout.
+        grid: what to run.
+        results: folder of the records.
+        cmd: launcher with Kaldi's command line, for whole runs.
+        jobs: runs at a time.
+    """
+
+    def __init__(self, root: Path, grid: Grid, results: Path, cmd: str, jobs: int) -> None:
+        self.root, self.grid, self.results, self.jobs = root, grid, results, jobs
+        program, *options = shlex.split(cmd)
+        # Runs start in the recipes' folders, where a relative path would lead elsewhere.
+        self.cmd = [os.path.abspath(program) if os.path.isfile(program) else program, *options]
+        names = dict.fromkeys(run.corpus for run in (*grid.sweep, *grid.runs))
+        self.corpora = {name: find_corpus(root, name) for name in names}
+        recipe = next(iter(self.corpora.values())).recipe
+        self.settings = (recipe / grid.train_config).read_bytes()
+        self.upstream = self._digest_upstream(recipe / grid.upstream)
+
+    @staticmethod
+    def _digest_upstream(folder: Path) -> str:
+        """Name and digest of the shipped upstream, by its own record."""
+        record = folder / "upstream.json"
+        if not record.is_file():
+            raise UserError(f"{folder} is no upstream of this project: it has no upstream.json")
+        return f"{folder.name} {hashlib.sha256(record.read_bytes()).hexdigest()[:12]}"
+
+    def run(self) -> list[Record]:
+        """Prepare the corpora, run the sweep, choose the learning rates, run the grid.
+
+        Raises:
+            UserError: a stage of the preparation failed, or runs failed (after all others have ended).
+        """
+        for corpus in self.corpora.values():
+            self.prepare(corpus)
+        swept = self.run_all(self.grid.sweep, "sweep")
+        chosen = choose_rates((record.run, record.sets[DEV].rate("cer")) for record in swept)
+        if chosen:
+            write_text(self.results / CHOSEN, json.dumps(chosen, indent=1).split("\n"))
+        return swept + self.run_all(with_chosen_rates(self.grid.runs, chosen), "runs")
+
+    def prepare(self, corpus: Corpus) -> None:
+        """Stages 1 and 2 of a corpus, with the features of every cut that the grid needs of it."""
+        wanted = [run for run in (*self.grid.sweep, *self.grid.runs) if run.corpus == corpus.name]
+        data = corpus.folder("data")
+        if not (data / "train").is_dir() or (data / ".unfinished").exists():
+            self._call(corpus, ["--stage", "1", "--stop_stage", "1"])
+        for k in sorted({run.num_replaced for run in wanted}):
+            self._call(corpus, ["--stage", "2", "--stop_stage", "2", "--num_replaced", str(k)])
+        for name in (DEV, TEST):
+            keep_reference(self.results, corpus.name, name, data / name / "text")
+
+    def _call(self, corpus: Corpus, options: Sequence[str]) -> None:
+        command = ["./run.sh", *corpus.options, *self._common_options(), *options]
+        if subprocess.run(command, cwd=corpus.recipe, check=False).returncode:
+            raise UserError(f"{corpus.name}: {shlex.join(command)} failed (see above)")
+
+    def _common_options(self) -> list[str]:
+        options = {"upstream": self.grid.upstream, "train_config": self.grid.train_config}
+        options |= {"valid_set": DEV, "test_sets": f"{DEV} {TEST}"} | self.grid.recipe_options
+        return [word for name, value in options.items() for word in (f"--{name}", value)]
+
+    def fingerprint(self, run: Run) -> str:
+        """Digest of what a run depends on: itself, configuration, upstream, data and their options."""
+        made_from = (self.corpora[run.corpus].folder("dump") / ".made_from").read_text(encoding="utf-8")
+        parts = [repr(run), self.settings.decode(), self.upstream, made_from, repr(self._common_options())]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+    def run_all(self, runs: Iterable[Run], name: str) -> list[Record]:
+        """The records of all runs, those made before and those made now.
+
+        Raises:
+            UserError: some failed; names their logs.
+        """
+        runs = list(runs)
+        done = {run: record for run in runs if (record := self._find_done(run)) is not None}
+        todo = [run for run in runs if run not in done]
+        failed: dict[Run, Exception] = {}
+        if not todo:
+            return [done[run] for run in runs]
+        with (
+            tqdm(total=len(runs), initial=len(done), desc=name, unit="run") as progress,
+            ThreadPoolExecutor(self.jobs) as pool,
+        ):
+            pending: dict[Future[Record], Run] = {pool.submit(self.run_one, run): run for run in todo}
+            try:
+                while pending:
+                    for future in wait(pending, return_when=FIRST_COMPLETED).done:
+                        run = pending.pop(future)
+                        try:
+                            done[run] = future.result()
+                            words = f"{run.title} CER {done[run].sets[DEV].rate('cer'):.1f} on dev"
+                        except UserError as error:
+                            failed[run] = error
+                            words = f"{run.title} FAILED"
+                        progress.set_postfix_str(words, refresh=False)
+                        progress.update()
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+        if failed:
+            listing = "".join(f"\n  {run.title}: {error}" for run, error in failed.items())
+            raise UserError(
+                f"{count(len(failed), 'run')} of {len(runs)} failed; the others are kept. Run this again to "
+                f"repeat these:{listing}"
+            )
+        return [done[run] for run in runs]
+
+    def _find_done(self, run: Run) -> Record | None:
+        path = record_path(self.results, run)
+        if not path.is_file():
+            return None
+        record = read_record(path)
+        return record if record.fingerprint == self.fingerprint(run) else None
+
+    def run_one(self, run: Run) -> Record:
+        """Train, decode and keep one run.
+
+        Raises:
+            UserError: a stage failed; names the log.
+        """
+        corpus = self.corpora[run.corpus]
+        tag = f"{EXPERIMENTS}/{run.name}"
+        exp = corpus.folder("exp") / f"asr_{tag}"
+        log = corpus.folder("exp") / EXPERIMENTS / "log" / f"{run.name}.log"
+        command = ["bash", "run.sh", *corpus.options, *self._common_options(), *options_of(run), "--tag", tag]
+        command += ["--stage", "3", "--stop_stage", "4", "--nj", "1", "--num_threads", "1"]
+        if run.sweep:
+            command[command.index("--test_sets") + 1] = DEV
+        launcher = [*self.cmd, "--num_threads", "1", str(log.resolve())]
+        log.parent.mkdir(parents=True, exist_ok=True)
+        finished = subprocess.run(
+            [*launcher, *command],
+            cwd=corpus.recipe,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+        if finished.returncode:
+            raise UserError(f"see {os.path.relpath(log, self.root)}")
+        return self._keep(run, corpus, exp)
+
+    def _keep(self, run: Run, corpus: Corpus, exp: Path) -> Record:
+        rows = {}
+        for name in (DEV,) if run.sweep else (DEV, TEST):
+            reference = self.results / "references" / corpus.name / name
+            rows[name] = score_texts(reference, exp / "decode_greedy" / name / "text")
+        parameters = json.loads((exp / "parameters.json").read_text(encoding="utf-8"))
+        made = json.loads((exp / "run.json").read_text(encoding="utf-8"))
+        log = exp / "train.log"
+        record = Record(
+            run=run,
+            fingerprint=self.fingerprint(run),
+            upstream=self.upstream,
+            trainable=parameters["trainable"],
+            total=parameters["total"],
+            seconds=read_seconds(log),
+            git=made["git"],
+            date=made["date"],
+            device="cpu",
+            curves=read_curves(log),
+        )
+        write_record(self.results, record, rows)
+        for checkpoint in exp.glob("*epoch.pth"):  # the averaged model is what was decoded
+            checkpoint.unlink()
+        return read_record(record_path(self.results, run))
+
+
+def options_of(run: Run) -> list[str]:
+    """A run as options of run.sh."""
+    options = ARMS[run.arm] | {"num_replaced": run.num_replaced}
+    if run.window is not None:
+        options["window"] = run.window
+    if run.minutes is not None:
+        options["train_minutes"] = run.minutes
+    arguments = [f"--seed {run.seed}"]
+    if run.lr is not None:
+        arguments.append(f"--optim_conf lr={run.lr:g}")
+    if run.width is not None:
+        arguments.append(f"--encoder_conf width={run.width}")
+    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    return [*words, "--asr_args", " ".join(arguments)]

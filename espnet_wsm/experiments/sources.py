@@ -1,0 +1,86 @@
+"""What a report is made of: the records of a folder of results, and the figures drawn from them."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from espnet_wsm.errors import UserError
+from espnet_wsm.experiments.costs import read_costs
+from espnet_wsm.experiments.estimates import Study
+from espnet_wsm.experiments.grid import Grid
+from espnet_wsm.experiments.records import read_records
+from espnet_wsm.experiments.runner import CHOSEN
+from espnet_wsm.files import write_text
+
+ASKED = "grid.json"  # what the grid asks for, so that a report can say what is missing
+FIGURES = "figures"
+
+
+class Sources:
+    """The records of a grid, and what else is kept beside them.
+
+    Args:
+        results: folder of the records.
+        link: path of the folder of figures, as the report links to them.
+
+    Raises:
+        UserError: there are no records, or something is damaged.
+    """
+
+    def __init__(self, results: Path, link: str):
+        self.results, self._link = results, link
+        self.asked = _read_mapping(results / ASKED)
+        self.chosen: dict[str, float] = _read_mapping(results / CHOSEN) or {}
+        self.costs = read_costs(results)
+        self.drawn: set[str] = set()
+        records = read_records(results)
+        wanted = None if self.asked is None else {*self.asked["sweep"], *self.asked["runs"]}
+        used = [record for record in records if wanted is None or record.run.title in wanted]
+        self.num_left_out = len(records) - len(used)
+        self.study = Study(used)
+        if not self.study.records:
+            raise UserError(f"{results} holds no record of a run to report: run the experiments first")
+
+    @property
+    def missing(self) -> list[str]:
+        """Runs that the grid asks for and that are not there."""
+        if self.asked is None:
+            return []
+        there = {record.run.title for record in (*self.study.records, *self.study.sweep)}
+        return sorted({*self.asked["runs"], *self.asked["sweep"]} - there)
+
+    def figure(self, name: str) -> Path:
+        """Where a figure is written."""
+        return self.results / FIGURES / f"{name}.png"
+
+    def draw(self, name: str, caption: str, plot: Callable[..., None], *arguments: Any) -> str:
+        """Draw a figure with a function of ``figures`` and return the Markdown that shows it."""
+        plot(self.figure(name), *arguments)
+        self.drawn.add(name)
+        return f"![{caption}]({self._link}/{name}.png)\n\n*{caption}*"
+
+
+def keep_asked(results: Path, grid: Grid) -> None:
+    """Note what the grid asks for beside the records."""
+    asked = {
+        "upstream": grid.upstream,
+        "train_config": grid.train_config,
+        "sweep": [run.title for run in grid.sweep],
+        "runs": [run.title for run in grid.runs],
+    }
+    write_text(results / ASKED, json.dumps(asked, indent=1).split("\n"))
+
+
+def _read_mapping(path: Path) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(
+            f"{path} is damaged ({error}): run the experiments, and it is written again"
+        ) from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds no mapping: run the experiments, and it is written again")
+    return content

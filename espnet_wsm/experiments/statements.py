@@ -1,0 +1,142 @@
+"""What the records show and what they do not, in sentences made of their numbers."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from espnet_wsm.data.lists import count, name_some
+from espnet_wsm.experiments.cells import join, rank_arm
+from espnet_wsm.experiments.costs import REFERENCE as COST_REFERENCE
+from espnet_wsm.experiments.costs import Setup
+from espnet_wsm.experiments.estimates import NO_DIFFERENCE, REFERENCE
+from espnet_wsm.experiments.run_sections import count_product, find_speakers
+from espnet_wsm.experiments.sources import Sources
+from espnet_wsm.scoring.significance import FEW_UNITS, SeedComparison
+
+LEVEL = 0.95
+
+
+def list_statements(sources: Sources) -> Iterator[str]:
+    """The section."""
+    kinds = (_compare_arms, _judge_seeds, _judge_tests, _judge_rates, _judge_costs, _judge_scope)
+    yield "## What is shown and what is not"
+    yield "\n".join(f"- {statement}" for kind in kinds for statement in kind(sources))
+
+
+def _compare_arms(sources: Sources) -> Iterator[str]:
+    comparisons: dict[str, list[SeedComparison]] = {}
+    for setting in sources.study.settings():
+        for arm, comparison in sources.study.compare_arms(setting).items():
+            comparisons.setdefault(arm, []).append(comparison)
+    everything = [comparison for found in comparisons.values() for comparison in found]
+    if not everything:
+        yield f"No arm was run beside {REFERENCE}: nothing is compared here."
+        return
+    total = Counter(comparison.verdict for comparison in everything)
+    sentence = (
+        f"{count(len(everything), 'comparison')} of an arm with {REFERENCE} by test CER (tables below): "
+        f"{REFERENCE} better in {total['B better']}, the other arm better in {total['A better']}, no "
+        f"difference found in {total[NO_DIFFERENCE]}."
+    )
+    if len(everything) > 1:
+        chance = (1 - LEVEL) * len(everything)
+        sentence += (
+            f" If there were no difference at all, about {chance:.1f} would show one by chance; they share "
+            "runs and test sets, so they are not independent."
+        )
+    yield sentence
+    for arm in sorted(comparisons, key=rank_arm):
+        verdicts = Counter(comparison.verdict for comparison in comparisons[arm])
+        yield (
+            f"{REFERENCE} and {arm}: {REFERENCE} better in {verdicts['B better']} of "
+            f"{len(comparisons[arm])}, {arm} better in {verdicts['A better']}, no difference found in "
+            f"{verdicts[NO_DIFFERENCE]}."
+        )
+    open_ones = [c.difference for c in everything if c.verdict == NO_DIFFERENCE]
+    if open_ones:
+        reach = max(max(abs(interval.low), abs(interval.high)) for interval in open_ones)
+        yield (
+            "No difference found does not mean that there is none: these intervals reach as far as "
+            f"{reach:.1f} points of CER."
+        )
+
+
+def _judge_seeds(sources: Sources) -> Iterator[str]:
+    numbers = Counter(len(system.records) for system in sources.study.systems)
+    of_all = f"of {count(len(sources.study.systems), 'system')} (an arm at one setting)"
+    if numbers[1]:
+        yield (
+            f"{numbers[1]} {of_all} trained from one seed: only the test set's noise is seen of them, and "
+            "training again may turn a verdict."
+        )
+    if numbers[2]:
+        yield (
+            f"{numbers[2]} {of_all} trained from two seeds, which say little of their spread: their "
+            "intervals are wide, and only large differences can be found."
+        )
+
+
+def _judge_tests(sources: Sources) -> Iterator[str]:
+    tests = sources.study.tests
+    single = [corpus for corpus, test in tests.items() if len(find_speakers(test.ids)) == 1]
+    if single:
+        yield (
+            f"One voice each, by the ids of the utterances, in {name_some(single)} ({len(single)} of "
+            f"{count(len(tests), 'test set')}): intervals say what other utterances of that voice would "
+            "give, nothing of other voices."
+        )
+    if few := [corpus for corpus, test in tests.items() if len(test.ids) < FEW_UNITS]:
+        yield f"Fewer than {FEW_UNITS} test utterances in {name_some(few)}: intervals come out too narrow."
+
+
+def _judge_rates(sources: Sources) -> Iterator[str]:
+    sweep = [record.run for record in sources.study.sweep]
+    if not sweep:
+        yield (
+            "No learning rate was searched: all arms have that of the configuration or of the grid, which "
+            "may suit one arm better than another."
+        )
+        return
+    arms = {system.run.arm for system in sources.study.systems}
+    if without := sorted(arms - {run.arm for run in sweep}, key=rank_arm):
+        yield f"No learning rate was searched for {name_some(without)}."
+    layers = sorted({run.num_replaced for run in sweep} - {0})
+    where = f"{name_some(sorted({run.corpus for run in sweep}))}{f', k = {join(layers)}' if layers else ''}"
+    yield f"Learning rates were chosen on {where}, and used unchanged everywhere else."
+
+
+def _judge_costs(sources: Sources) -> Iterator[str]:
+    if sources.costs is None:
+        return
+    k = sources.study.main[0].num_replaced
+    rows = {row["setup"]: row for row in sources.costs["rows"]}
+    ours, theirs = rows.get(Setup(REFERENCE, k)), rows.get(Setup(COST_REFERENCE, k))
+    if ours is None or theirs is None:
+        return
+    yield (
+        f"Above the cut, k = {k}, {REFERENCE} keeps {ours['ratios']['saved_bytes']:.2f} of the bytes that "
+        f"{COST_REFERENCE} keeps, and a step takes {ours['ratios']['step_s']:.2f} of its time, on this "
+        f"machine ({sources.costs['machine']['device']})."
+    )
+    if without := rows.get(Setup(COST_REFERENCE, k, attention_dropout=False)):
+        saved = ours["saved_bytes"] / without["saved_bytes"]
+        time = ours["step_s"]["median"] / without["step_s"]["median"]
+        yield (
+            f"Against {COST_REFERENCE} without the dropout of its weights, which no run here left out, these "
+            f"shares are {saved:.2f} and {time:.2f}."
+        )
+
+
+def _judge_scope(sources: Sources) -> Iterator[str]:
+    records = sources.study.records
+    if len({record.upstream for record in records}) == 1:
+        largest = max(record.total for record in records)
+        yield (
+            f"One upstream, in models of up to {largest / 1e6:.1f} M parameters: nothing here says how the "
+            "arms compare on another or larger one."
+        )
+    product, there = count_product(sources.study)
+    if there < product:
+        whole = f"{count(product, 'run')} of the full product"
+        yield f"Not all values were combined: {there} of the {whole} were run (last section)."
+    if sources.missing:
+        yield f"{count(len(sources.missing), 'run')} of the grid missing: {name_some(sources.missing)}."

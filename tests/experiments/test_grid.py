@@ -1,0 +1,181 @@
+"""Grids of experiments: what a configuration expands to, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from espnet_wsm.errors import UserError
+from espnet_wsm.experiments.grid import (
+    ARMS,
+    INFINITE,
+    Run,
+    choose_rates,
+    expand_block,
+    read_grid,
+    with_chosen_rates,
+)
+
+ROOT = Path(__file__).parents[2]
+HEAD = "upstream: up\ntrain_config: train.yaml\n"
+ONE = "grids:\n-   {corpora: [toy], arms: [wsm]}\n"
+
+
+def write(tmp_path, text) -> Path:
+    path = tmp_path / "grid.yaml"
+    path.write_text(text)
+    return path
+
+
+def names(runs) -> list[str]:
+    return [run.title for run in runs]
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "conf/experiments").glob("*.yaml")), ids=lambda path: path.name
+)
+def test_the_shipped_grids_can_be_read(path):
+    grid = read_grid(path)
+    assert grid.runs
+    assert len(set(names((*grid.sweep, *grid.runs)))) == len(grid.sweep) + len(grid.runs)
+
+
+def test_a_block_is_the_product_of_its_lists(tmp_path):
+    axes = "num_replaced: [1, 2], minutes: [5, all], seeds: [0, 1]"
+    text = f"{HEAD}grids:\n-   {{corpora: [a, b], arms: [wsm, sm], {axes}}}\n"
+    runs = read_grid(write(tmp_path, text)).runs
+    assert len(runs) == len(set(runs)) == 2**5
+    assert names(runs)[:2] == ["a/wsm-k1-5min-s0", "a/wsm-k1-5min-s1"]
+    assert names(runs)[-1] == "b/sm-k2-all-s1"
+
+
+def test_what_is_not_given_has_a_default(tmp_path):
+    (run,) = read_grid(write(tmp_path, HEAD + ONE)).runs
+    assert run == Run("toy", "wsm", num_replaced=2, minutes=None, seed=0)
+
+
+def test_equal_runs_of_several_blocks_are_one(tmp_path):
+    text = HEAD + ONE + "-   {corpora: toy, arms: [sm, wsm]}\n"
+    assert names(read_grid(write(tmp_path, text)).runs) == ["toy/wsm-k2-all-s0", "toy/sm-k2-all-s0"]
+
+
+def test_frozen_has_no_layers_and_is_run_once_for_all_k():
+    runs = expand_block({"corpora": ["toy"], "arms": ["frozen", "drop"], "num_replaced": [1, 2]}, "here")
+    assert names(runs) == ["toy/frozen-k0-all-s0", "toy/drop-k1-all-s0", "toy/drop-k2-all-s0"]
+
+
+def test_window_and_width_count_only_where_blocks_have_them():
+    block = {"corpora": ["toy"], "arms": list(ARMS), "window": [0, "inf"], "width": [64]}
+    found = {}
+    for run in expand_block(block, "here"):
+        found.setdefault(run.arm, []).append((run.window, run.width))
+    assert found.pop("wsm") == found.pop("local") == [(0, 64), (INFINITE, 64)]
+    assert found.pop("sm") == [(None, 64)]
+    assert set(map(tuple, found.values())) == {((None, None),)}
+
+
+@pytest.mark.parametrize("window", ["inf", float("inf"), INFINITE])
+def test_a_window_of_the_whole_utterance_is_called_inf(window):
+    (run,) = expand_block({"corpora": ["toy"], "arms": ["wsm"], "window": [window]}, "here")
+    assert (run.window, run.name) == (INFINITE, "wsm-k2-all-winf-s0")
+
+
+def test_names_tell_all_runs_of_a_grid_apart():
+    block = {
+        "corpora": ["toy"],
+        "arms": ["wsm"],
+        "window": [None, 5],
+        "width": [None, 64],
+        "minutes": [5, "all"],
+    }
+    runs = [*expand_block(block, "here"), *expand_block(block | {"lr": [1e-3, 2e-3]}, "here", sweep=True)]
+    assert len(set(names(runs))) == len(runs) == 8 + 16
+    assert "toy/wsm-k2-all-w5-width64-lr0.001-s0" in names(runs)
+
+
+def test_options_of_recipes_are_written_as_run_sh_takes_them(tmp_path):
+    text = HEAD + "recipe_options: {trust: true, nbpe: 50, token_type: bpe}\n" + ONE
+    options = read_grid(write(tmp_path, text)).recipe_options
+    assert options == {"trust": "true", "nbpe": "50", "token_type": "bpe"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[]", "holds no mapping"),
+        ("a: [", "is no YAML"),
+        (HEAD, "lacks grids"),
+        (HEAD + "seeds: [1]\n" + ONE, "unknown key seeds"),
+        (HEAD + "1: x\ntwo: y\n" + ONE, "unknown key 1"),
+        (HEAD + "grids: {corpora: [toy]}\n", "grids has to be a list"),
+        (HEAD + "grids: []\n", "grids has to be a list"),
+        (HEAD + "grids: [toy]\n", "grid 1 is no mapping"),
+        (HEAD + "recipe_options: fast\n" + ONE, "recipe_options has to be a mapping"),
+        (HEAD + ONE + "-   {corpora: [toy], arms: [wsm], seed: [0]}\n", "grid 2: unknown key seed"),
+        (
+            HEAD + ONE + "-   {corpora: [toy], arms: [wsm], lr: [0.001, 0.002]}\n",
+            "toy/wsm-k2-all-s0 is asked for",
+        ),
+        (HEAD + "sweep: {corpora: [toy], arms: [wsm]}\n" + ONE, "sweep has no lr"),
+        (HEAD + "sweep: {corpora: [toy], arms: [wsm], lr: [null, 0.1]}\n" + ONE, "sweep has no lr"),
+    ],
+)
+def test_a_file_at_fault_is_named(tmp_path, text, message):
+    path = write(tmp_path, text)
+    with pytest.raises(UserError, match=message) as caught:
+        read_grid(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("corpora", []),
+        ("arms", ["wsn"]),
+        ("arms", [["wsm"]]),
+        ("seeds", []),
+        ("seeds", [-1]),
+        ("seeds", [True]),
+        ("num_replaced", [0]),
+        ("num_replaced", ["2"]),
+        ("minutes", [0]),
+        ("minutes", ["five"]),
+        ("window", [[5, 10]]),
+        ("window", [2.5]),
+        ("width", [0]),
+        ("lr", ["1e-3"]),
+        ("lr", [0]),
+        ("lr", [2]),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused(key, value):
+    with pytest.raises(UserError, match=f"here.*{key.removesuffix('s')}"):
+        expand_block({"corpora": ["toy"], "arms": ["wsm"]} | {key: value}, "here")
+
+
+def sweep_run(arm, lr, corpus="toy") -> Run:
+    return Run(corpus, arm, 2, None, 0, lr=lr, sweep=True)
+
+
+def test_the_rate_with_the_lowest_mean_is_chosen():
+    tried = [
+        (sweep_run("wsm", 1e-3), 30.0),
+        (sweep_run("wsm", 1e-3, "other"), 50.0),
+        (sweep_run("wsm", 2e-3), 39.0),
+        (sweep_run("sm", 1e-3), 20.0),
+    ]
+    assert choose_rates(tried) == {"wsm": 2e-3, "sm": 1e-3}
+
+
+def test_of_equal_rates_the_smaller_is_chosen_in_any_order():
+    tried = [(sweep_run("wsm", rate), 30.0) for rate in (2e-3, 1e-3, 5e-3)]
+    assert choose_rates(tried) == choose_rates(reversed(tried)) == {"wsm": 1e-3}
+
+
+def test_a_chosen_rate_is_used_where_none_is_given():
+    runs = [
+        Run("toy", "wsm", 2, None, 0),
+        Run("toy", "sm", 2, None, 0),
+        Run("toy", "wsm", 2, None, 1, lr=5e-3),
+    ]
+    rates = [run.lr for run in with_chosen_rates(runs, {"wsm": 1e-3})]
+    assert rates == [1e-3, None, 5e-3]

@@ -1,0 +1,173 @@
+"""The runner, with a recipe whose run.sh only pretends."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from espnet_wsm.errors import UserError
+from espnet_wsm.experiments.grid import Run, read_grid
+from espnet_wsm.experiments.records import read_record, record_path
+from espnet_wsm.experiments.runner import LOCK, Runner, find_corpus, hold_lock, options_of
+
+ROOT = Path(__file__).parents[2]
+# Notes its arguments; "trains" to one error in dev and test, more of them for a larger learning rate.
+PRETENDER = """#!/usr/bin/env bash
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+echo "$*" >>calls
+while (($# > 0)); do printf -v "${1#--}" '%s' "$2"; shift 2; done
+if [[ ${stage} == 1 ]]; then
+    mkdir -p data/train data/dev data/test
+    for set in dev test; do printf 'a one two\\nb three\\n' >"data/${set}/text"; done
+elif [[ ${stage} == 2 ]]; then
+    mkdir -p dump
+    echo digest >dump/.made_from
+else
+    [[ ! -e broken_${mixer} ]] || exit 1
+    exp=exp/asr_${tag}
+    for set in ${test_sets}; do
+        mkdir -p "${exp}/decode_greedy/${set}"
+        wrong=three
+        [[ ${asr_args} != *lr=0.9* ]] || wrong=tree
+        printf 'a one\\nb %s\\n' "${wrong}" >"${exp}/decode_greedy/${set}/text"
+    done
+    echo '{"trainable": 5, "total": 9}' >"${exp}/parameters.json"
+    echo '{"git": "abc", "date": "2026-01-01"}' >"${exp}/run.json"
+    echo '1epoch results: [train] loss=2.5, time=3.5 seconds, [valid] cer_ctc=0.5, loss=2.0, time=1 second' \\
+        >"${exp}/train.log"
+    touch "${exp}/1epoch.pth" "${exp}/valid.cer_ctc.ave.pth"
+fi
+"""
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    recipe = tmp_path / "egs/toy/asr1"
+    recipe.mkdir(parents=True)
+    (recipe / "run.sh").write_text(PRETENDER)
+    (recipe / "run.sh").chmod(0o755)
+    (tmp_path / "upstream").mkdir()
+    (tmp_path / "upstream/upstream.json").write_text("{}")
+    (tmp_path / "train.yaml").write_text("max_epoch: 1\n")
+    return tmp_path
+
+
+def make_runner(root: Path, jobs: int = 2, **blocks) -> Runner:
+    content = {"upstream": "../../../upstream", "train_config": "../../../train.yaml"} | blocks
+    (root / "grid.yaml").write_text(yaml.safe_dump(content))
+    launcher = str(ROOT / "conf/cluster/local.sh")
+    return Runner(root, read_grid(root / "grid.yaml"), root / "results", launcher, jobs)
+
+
+def calls(root: Path) -> list[str]:
+    return (root / "egs/toy/asr1/calls").read_text().splitlines()
+
+
+GRIDS = [{"corpora": ["toy"], "arms": ["wsm", "attention"], "seeds": [0, 1]}]
+
+
+def test_each_run_is_trained_decoded_and_kept_once(root):
+    records = make_runner(root, grids=GRIDS).run()
+    assert [record.run.name for record in records] == [
+        "wsm-k2-all-s0", "wsm-k2-all-s1", "attention-k2-all-s0", "attention-k2-all-s1",
+    ]  # fmt: skip
+    made = calls(root)
+    assert sum("--stage 1" in call for call in made) == 1 and sum("--stage 2" in call for call in made) == 1
+    assert sum("--stage 3" in call for call in made) == 4
+    first = next(call for call in made if "grid/wsm-k2-all-s0" in call)
+    assert "--mixer wsm --num_replaced 2 --asr_args --seed 0" in first and "--test_sets dev test" in first
+    record = read_record(record_path(root / "results", records[0].run))
+    assert record.sets["test"].rate("wer") == pytest.approx(100 / 3)
+    assert record.trainable == 5 and record.seconds == 4.5 and record.git == "abc"
+    exp = root / "egs/toy/asr1/exp/asr_grid/wsm-k2-all-s0"
+    assert not (exp / "1epoch.pth").exists() and (exp / "valid.cer_ctc.ave.pth").exists()
+    make_runner(root, grids=GRIDS).run()
+    assert sum("--stage 3" in call for call in calls(root)) == 4, "all of them were there"
+
+
+def test_the_sweep_chooses_the_rate_on_dev_and_never_decodes_test(root):
+    sweep = {"corpora": ["toy"], "arms": ["wsm"], "lr": [0.001, 0.9]}
+    records = make_runner(root, sweep=sweep, grids=[{"corpora": ["toy"], "arms": ["wsm"]}]).run()
+    assert [sorted(record.sets) for record in records] == [["dev"], ["dev"], ["dev", "test"]]
+    assert json.loads((root / "results/chosen_lr.json").read_text()) == {"wsm": 0.001}
+    swept = [call for call in calls(root) if "-lr" in call]
+    assert len(swept) == 2 and all("--test_sets dev " in call for call in swept)
+    assert records[-1].run.lr == 0.001 and "lr=0.001" in calls(root)[-1]
+
+
+def test_a_failed_run_is_named_with_its_log_and_the_others_are_kept(root):
+    broken = root / "egs/toy/asr1/broken_attention"
+    broken.touch()
+    with pytest.raises(UserError, match="2 runs of 4 failed") as error:
+        make_runner(root, grids=GRIDS).run()
+    assert "egs/toy/asr1/exp/grid/log/attention-k2-all-s0.log" in str(error.value)
+    assert len(list(root.glob("results/runs/toy/wsm-*.json"))) == 2
+    broken.unlink()
+    assert len(make_runner(root, grids=GRIDS).run()) == 4
+    assert sum("grid/wsm-k2-all-s0" in call for call in calls(root)) == 1
+
+
+@pytest.mark.parametrize("changed", ["train.yaml", "upstream/upstream.json", "egs/toy/asr1/dump/.made_from"])
+def test_what_a_run_depends_on_makes_it_again(root, changed):
+    runner = make_runner(root, grids=[{"corpora": ["toy"], "arms": ["wsm"]}])
+    runner.run()
+    run = runner.grid.runs[0]
+    before = runner.fingerprint(run)
+    with (root / changed).open("a") as file:
+        file.write("# changed\n")
+    assert make_runner(root, grids=[{"corpora": ["toy"], "arms": ["wsm"]}]).fingerprint(run) != before
+
+
+def test_a_failing_preparation_stops_everything(root):
+    (root / "egs/toy/asr1/run.sh").write_text("#!/bin/sh\nexit 3\n")
+    with pytest.raises(UserError, match=r"toy: \./run\.sh .*--stage 1 .*failed"):
+        make_runner(root, grids=GRIDS).run()
+
+
+def test_results_of_other_reference_texts_are_not_mixed(root):
+    make_runner(root, grids=GRIDS).run()
+    (root / "results/references/toy/test").write_text("a another text\n")
+    with pytest.raises(UserError, match="scored on other texts"):
+        make_runner(root, grids=GRIDS).run()
+
+
+def test_two_runners_at_once_refuse_each_other(root):
+    code = (
+        "import sys, time; from pathlib import Path; from espnet_wsm.experiments.runner import hold_lock\n"
+        f"with hold_lock(Path({str(root)!r})): print('held', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(UserError, match=f"already \\(process {holder.pid}\\)"), hold_lock(root):
+            raise AssertionError("two at once")
+        holder.kill()
+    with hold_lock(root):  # the lock of a dead process is free
+        assert (root / LOCK).read_text().strip().isdigit()
+
+
+def test_a_corpus_is_a_recipe_or_a_recipe_and_its_language(root):
+    assert find_corpus(root, "toy").options == []
+    assert find_corpus(root, "toy_en").options == ["--lang", "en"]
+    assert find_corpus(root, "toy_en").folder("dump") == root / "egs/toy/asr1/dump/en"
+    with pytest.raises(UserError, match="there is no recipe egs/joy_en or egs/joy; there are toy"):
+        find_corpus(root, "joy_en")
+
+
+def test_an_upstream_without_its_record_is_refused(root):
+    (root / "upstream/upstream.json").unlink()
+    with pytest.raises(UserError, match=r"has no upstream\.json"):
+        make_runner(root, grids=GRIDS)
+
+
+def test_options_of_a_run():
+    run = Run("toy", "lora", 4, 5, 2, lr=0.001)
+    assert options_of(run) == [
+        "--mixer", "lora", "--trainable", "mixer", "--num_replaced", "4", "--train_minutes", "5",
+        "--asr_args", "--seed 2 --optim_conf lr=0.001",
+    ]  # fmt: skip
+    wide = options_of(Run("toy", "wsm", 2, None, 0, window=25, width=64))
+    assert "--window 25" in " ".join(wide) and wide[-1] == "--seed 0 --encoder_conf width=64"
