@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Stage 2: Kaldi data directories -> 16 kHz audio, tokens, length selection, the upstream, and what its frozen
-# layers make of the audio. Audio and tokens that belong to the present data and options are not made again.
+# Stage 2: Kaldi data directories -> 16 kHz audio, tokens, length selection, and what the frozen layers of the
+# upstream make of the audio. Audio and tokens that belong to the present data and options are not made again.
 # Run from a recipe's folder.
 set -euo pipefail
 # shellcheck source=egs/common/lib.sh
@@ -54,10 +54,6 @@ if [[ -e ${dump_dir}/.unfinished || $(cat "${dump_dir}"/.{made_from,settings} 2>
     make_dump
 else
     log "Stage 2: ${dump_dir} is that of ${data_dir} and of these options already"
-fi
-# The file that is written last says whether it is whole.
-if [[ " ${training[*]} " == *" upstream=${dump_dir}/upstream "* && ! -f ${dump_dir}/upstream/preprocessor_config.json ]]; then
-    python -m espnet_wsm.bin.make_random_upstream --out "${dump_dir}/upstream"
 fi
 
 # A CPU is fastest with batches that its caches hold.

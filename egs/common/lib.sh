@@ -15,7 +15,7 @@ cmd=../../../conf/cluster/local.sh # launcher with Kaldi's command line (run.pl,
 lang=                         # language, in recipes that have several
 downloads=downloads           # the corpus as it comes; fetched when the folder is not there
 data_dir=data                 # Kaldi data directories
-dump_dir=dump                 # 16 kHz audio, tokens, upstream, stored features
+dump_dir=dump                 # 16 kHz audio, tokens, stored features
 exp_dir=exp                   # experiments, one folder a tag
 tag=                          # name of the experiment; empty: made of the options that differ from the config
 train_set=train               # in data_dir
@@ -29,7 +29,7 @@ min_wav_duration=0.1          # seconds; shorter training and validation utteran
 max_wav_duration=20           # seconds; longer ones too
 cache=auto                    # store what the frozen layers make of the audio: true, false, or auto: where possible
 cache_dtype=float16           # of the stored features: float16, bfloat16 or float32
-upstream=                     # path, or S3PRL's name; empty: that of train_config, or else a small random HuBERT
+upstream=                     # path, or S3PRL's name; empty: that of train_config, or else the one that comes with the project
 upstream_config=              # settings that suit an upstream, on top of train_config: conf/upstream/NAME.yaml
 trust=false                   # true: load an upstream's file even if it runs code (old pickles)
 # -- stage 3
@@ -37,6 +37,7 @@ train_config=../../../conf/train_ctc.yaml # ESPnet training configuration
 mixer=                        # wsm, sm, local, attention, random_attention, lora or drop; empty: as in train_config
 num_replaced=                 # layers from the top whose attention is replaced; empty: as in train_config
 window=                       # half width of the local summary, frames of 20 ms; empty: as in train_config
+train_minutes=                # train on a fixed part of so many minutes, e.g. 5 or 10; empty: on all
 trainable=                    # layer, mixer or suffix; empty: as in train_config
 asr_args=                     # more arguments for asr_train, e.g. "--max_epoch 20"
 # -- stages 4 and 5
@@ -48,6 +49,7 @@ inference_model=valid.cer_ctc.ave.pth # checkpoint in the experiment's folder
 unset CDPATH # cd would print where it went
 common=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=${common%/egs/common}
+shared_options=("${common}/lib.sh") # files that declare options besides the script
 # run.sh has changed into its own folder, where $0 may no longer lead.
 script=${PWD}/${0##*/}
 [[ -f ${script} ]] || script=$0
@@ -115,7 +117,7 @@ experiment() {
         [[ ${token_type} == char ]] || name+="${nbpe}"
         name+=${mixer:+_${mixer}}${num_replaced:+_k${num_replaced}}${window:+_w${window}}${trainable:+_${trainable}}
         name+=${upstream_config:+_$(basename "${upstream_config}" .yaml)}${upstream:+_$(basename "${upstream}")}
-        name+=${speed_perturb:+_sp}
+        name+=${speed_perturb:+_sp}${train_minutes:+_${train_minutes}min}
     fi
     echo "${exp_dir}/asr_${name#asr_}"
 }
@@ -142,7 +144,7 @@ for key, value in (yaml.safe_load(open(sys.argv[1])) or {}).items():
     elif [[ " ${training[*]} " != *" upstream="* ]] && ! python -c 'import sys, yaml
 conf = yaml.safe_load(open(sys.argv[1])) or {}
 sys.exit(not (conf.get("encoder_conf") or {}).get("upstream"))' "${train_config}"; then
-        training+=(--encoder_conf "upstream=${dump_dir}/upstream")
+        training+=(--encoder_conf "upstream=../../debian_multi/ssl1/hubert_debian_multi")
     fi
     [[ ${trust} == false ]] || training+=(--encoder_conf "trust=${trust}")
     for key in mixer num_replaced window trainable; do
@@ -184,13 +186,13 @@ dump_folder() {
     echo "${dump_dir}/raw/${org}$1"
 }
 
-# folder_digest FOLDER: names and sizes of all files, contents of the lists and of the upstream. Stored features
+# folder_digest FOLDER: names and sizes of all files, contents of the lists. Stored features
 # are left out: they have digests of their own.
 folder_digest() {
     (
         cd "$1" || exit
         find . -type f ! -name '.*' ! -path './log/*' ! -path './cache/*' -printf '%P %s\n' | sort
         find . -type f \( -name text -o -name 'wav.scp' -o -name utt2spk -o -name utt2num_samples \
-            -o -name tokens.txt -o -name '*.safetensors' \) ! -path './log/*' ! -path './cache/*' -print0 | sort -z | xargs -0 -r cat
+            -o -name tokens.txt \) ! -path './log/*' ! -path './cache/*' -print0 | sort -z | xargs -0 -r cat
     ) | sha256sum | cut -c1-16
 }

@@ -6,6 +6,9 @@
 # declared_options FILE...: the names of the options declared there.
 declared_options() { sed -n -E 's/^([a-z][a-z_]*)=[^#]*# .*$/\1/p' "$@" | awk '!seen[$0]++'; }
 
+# A recipe of another kind than ASR empties shared_options.
+_declaring=("${script}" "${shared_options[@]}")
+
 _help() {
     awk 'NR > 1 && !/^#/ { exit } NR > 1 { sub(/^# ?/, ""); print }' "${script}"
     echo
@@ -13,10 +16,10 @@ _help() {
              name = substr($0, 1, RLENGTH - 1); if (seen[name]++) next
              value = substr($0, RLENGTH + 1, i - RLENGTH - 1); gsub(/ +$/, "", value)
              printf "  --%-18s %s%s\n", name, substr($0, i + 2), value == "" ? "" : " [" value "]"
-         }' "${script}" "${common}/lib.sh"
+         }' "${_declaring[@]}"
 }
 
-_known=" $(declared_options "${script}" "${common}/lib.sh" | tr '\n' ' ')"
+_known=" $(declared_options "${_declaring[@]}" | tr '\n' ' ')"
 while (($# > 0)); do
     case $1 in
     --help | -h)

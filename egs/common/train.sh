@@ -31,6 +31,8 @@ for part in train:"${train_set}" valid:"${valid_set}"; do
     folder=${dump_dir}/raw/${part#*:}
     speech=${folder}/wav.scp,speech,sound
     [[ -z ${features} ]] || speech=${features}/${part#*:}/feats.scp,speech,feature_cache
+    # ESPnet trains on the ids of the shape file.
+    [[ -z ${train_minutes} || ${part} == valid:* ]] || folder=${exp}/train_${train_minutes}min
     # Batches are made by the length of the audio, so that they are the same with stored features.
     args+=(--"${part%%:*}"_data_path_and_name_and_type "${speech}"
         --"${part%%:*}"_data_path_and_name_and_type "${folder}/text,text,text"
@@ -42,6 +44,8 @@ done
 python -m espnet_wsm.bin.record_run --dir "${exp}" --command "${ESPNET_WSM_COMMAND}" \
     --file "${train_config}" --setting "${input}" --setting "${args[*]} ${training[*]}"
 begin_stage 3 "train" "${dump_dir}" "${exp}"
+[[ -z ${train_minutes} ]] || python -m espnet_wsm.bin.subset_dump --dir "${dump_dir}/raw/${train_set}" \
+    --minutes "${train_minutes}" --out "${exp}/train_${train_minutes}min"
 watch watch_training --log "${exp}/train.log"
 launch --gpu "${ngpu}" --num_threads "${num_threads}" "${exp}/train.log" \
     python -m espnet_wsm.bin.asr_train --output_dir "${exp}" --resume true --ngpu "${ngpu}" \

@@ -1,16 +1,20 @@
 """The one place that touches ESPnet's class registries. Import it before ESPnet parses its arguments."""
 
 from espnet2.tasks.asr import encoder_choices
+from espnet2.tasks.hubert import encoder_choices as pretraining_encoder_choices
 from espnet2.train.dataset import DATA_TYPES
 
 from espnet_wsm.data.cache import FeatureReader
 from espnet_wsm.plugin.encoder import WsmS3prlEncoder
+from espnet_wsm.plugin.hubert import HubertPretrainEncoder
 
 NAME = "wsm_s3prl"
+PRETRAINING_NAME = "wsm_hubert"
 # The data type of stored features: dump/cache/CUT/train/feats.scp,speech,feature_cache
 CACHE_TYPE = "feature_cache"
 
 encoder_choices.classes[NAME] = WsmS3prlEncoder
+pretraining_encoder_choices.classes[PRETRAINING_NAME] = HubertPretrainEncoder
 DATA_TYPES[CACHE_TYPE] = {
     "func": FeatureReader,
     "kwargs": [],

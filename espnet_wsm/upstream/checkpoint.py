@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from espnet_wsm.errors import UserError
 from espnet_wsm.upstream.families import (
@@ -25,6 +26,7 @@ from espnet_wsm.upstream.fetch import (
     MARKER_FILE,
     PATH_SUFFIXES,
     RECORD_FILE,
+    advise_anew,
     default_folder,
     find_stored,
     list_names,
@@ -151,7 +153,7 @@ def _find_in_directory(directory: Path, trust: bool) -> Checkpoint:
         name = (directory / MARKER_FILE).read_text(encoding="utf-8").strip()
         raise UserError(f"{directory} is unfinished: {_fetch_command(name, directory)}")
     if (directory / RECORD_FILE).is_file():
-        return _find_fetched(directory)
+        return _find_recorded(directory)
     if (directory / "config.json").is_file():
         return _find_transformers(directory)
     if (directory / "config.yaml").is_file():
@@ -165,15 +167,29 @@ def _find_in_directory(directory: Path, trust: bool) -> Checkpoint:
     )
 
 
-def _find_fetched(directory: Path) -> Checkpoint:
-    record = read_record(directory)
-    files = tuple(directory / file for file in record["files"])
-    for file in files:
-        if not file.is_file():
-            raise UserError(f"{file} is missing: remove {directory} and fetch {record['upstream']} again")
+def _find_recorded(directory: Path) -> Checkpoint:
+    record = _check_record(directory)
     if record["upstream"] == GENERIC:
         return _find_transformers(directory)
+    files = tuple(directory / file for file in record["files"])
     return Checkpoint(record["upstream"], find_family(record["upstream"]), files)
+
+
+def _check_record(directory: Path) -> dict[str, Any]:
+    """The record of a directory, whose files are those that it describes."""
+    record = read_record(directory)
+    for name, recorded in record["sha256"].items():
+        file = directory / name
+        if not file.is_file():
+            raise UserError(f"{file} is missing: {advise_anew(directory, record)}")
+        stat = file.stat()
+        found = _digest_file(file, stat.st_size, stat.st_mtime_ns).hex()
+        if found != recorded:
+            raise UserError(
+                f"{file} is not the one that {RECORD_FILE} describes: its SHA-256 is {found[:12]}..., the "
+                f"recorded one {str(recorded)[:12]}...: {advise_anew(directory, record)}"
+            )
+    return record
 
 
 def _find_transformers(directory: Path) -> Checkpoint:
@@ -204,6 +220,8 @@ def _pair_with_config(model: Path) -> Checkpoint:
 
 
 def _find_file(path: Path, trust: bool) -> Checkpoint:
+    if (path.parent / RECORD_FILE).is_file():
+        _check_record(path.parent)
     if path.suffix == ".pth" and (path.parent / "config.yaml").is_file():
         return _pair_with_config(path)
     if (path.parent / "config.json").is_file() and any(path.match(pattern) for pattern in MODEL_FILES):

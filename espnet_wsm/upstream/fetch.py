@@ -22,6 +22,7 @@ from espnet_wsm.errors import UserError
 from espnet_wsm.files import write_atomically, write_text
 
 RECORD_FILE = "upstream.json"  # written last: a folder without it is unfinished
+EXPORTED = "exported_from"  # in the record of a folder that export_upstream has written
 MARKER_FILE = ".unfinished"  # names what is being fetched, so that nothing foreign is taken for it
 # The hubs of S3PRL that ask for all files of an upstream in one call; those of pase and roberta, for example,
 # ask twice, and the first question alone would give half an upstream.
@@ -144,21 +145,36 @@ def fetch_upstream(name: str, directory: Path, trust: bool = False) -> Path:
 
 
 def read_record(directory: Path) -> dict[str, Any]:
-    """What :func:`fetch_upstream` says in ``upstream.json``: ``upstream``, ``files``, ``sha256``, and more.
+    """What ``fetch_upstream`` or ``export_upstream`` says in ``upstream.json``.
+
+    It holds ``upstream``, ``files``, the ``sha256`` of each, and more.
 
     Raises:
-        UserError: the file is not there or was not written by it.
+        UserError: the file is not there or was not written by them.
     """
     file = directory / RECORD_FILE
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
         kinds = {"upstream": str, "files": list, "sha256": dict}
-        if record["files"] and all(isinstance(record[key], kind) for key, kind in kinds.items()):
+        if (
+            record["files"]
+            and all(isinstance(record[key], kind) for key, kind in kinds.items())
+            and set(record["files"]) == record["sha256"].keys()
+        ):
             return record
-        reason = "its values are not what fetch_upstream writes"
+        reason = "its values are not what fetch_upstream and export_upstream write"
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = f"{type(error).__name__}: {error}"
-    raise UserError(f"{file} does not describe a fetched upstream ({reason}): fetch it again to a new folder")
+    raise UserError(
+        f"{file} does not describe an upstream ({reason}): fetch or export it again to a new folder"
+    )
+
+
+def advise_anew(directory: Path, record: dict[str, Any]) -> str:
+    """How to get the files of a record anew, for messages."""
+    if EXPORTED in record:
+        return f"remove {directory} and export {record[EXPORTED]} again"
+    return f"remove {directory} and fetch {record.get('id', record['upstream'])} again"
 
 
 def _is_there(name: str, directory: Path) -> bool:

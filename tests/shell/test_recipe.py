@@ -41,7 +41,7 @@ def test_the_recipe_runs_from_the_corpus_to_the_score(finished, recipe):
     assert record["wer"]["python"]["counts"]["words"] == 10
     assert record["cer"]["python"]["counts"]["sentences"] == 2
     results = (recipe / "RESULTS.md").read_text()
-    assert "mini_an4/asr_first" in results and "random upstream" in results
+    assert "mini_an4/asr_first" in results and "hubert_debian_multi" in results
     assert "egs/mini_an4/asr1/run.sh --asr_args --max_epoch\\ 2 --tag first" in results
     assert re.search(r"\d[\d,]* / \d[\d,]*", results), "trainable/total parameters"
     assert (decoded / "score_wer" / "ref.trn").read_text().count("\n") == 2
@@ -92,7 +92,7 @@ def test_training_uses_the_features_and_not_the_upstream(finished, recipe):
     assert "feats.scp" in log and "wav.scp" not in log
     features = next(recipe.glob("dump/cache/*-k2-float16"))
     assert (features / "train/feats.scp").stat().st_size > 0 and (features / "dev/cache.json").exists()
-    for word in ("4 utterances", "192 channels", "4 to compute", "free"):
+    for word in ("4 utterances", "256 channels", "4 to compute", "free"):
         assert word in finished.stderr, "the estimate"
 
 
@@ -132,6 +132,16 @@ def test_a_recipe_without_cache_trains_from_the_waveforms(finished, recipe, shel
 
 
 @pytest.mark.recipe
+def test_training_on_a_part_of_the_set(finished, recipe, shell):
+    words = ["--stage", "3", "--stop_stage", "3", "--train_minutes", "0.1", "--asr_args", "--max_epoch 1"]
+    result = shell(["./run.sh", *words], recipe)
+    assert result.returncode == 0 and "train_0.1min: 3 of 4 utterances" in result.stdout, result.stderr
+    exp = recipe / "exp/asr_train_asr_char_0.1min"
+    assert (exp / "train_0.1min/speech_shape").read_text().count("\n") == 3
+    assert "exp/asr_train_asr_char_0.1min/train_0.1min/speech_shape" in (exp / "train.log").read_text()
+
+
+@pytest.mark.recipe
 def test_a_run_of_other_settings_is_not_resumed(finished, recipe, shell):
     result = shell(["./run.sh", "--stage", "3", "--stop_stage", "3", "--tag", "first"], recipe)
     assert result.returncode == 1 and "exp/asr_first holds a run of other settings" in result.stderr
@@ -154,14 +164,15 @@ def test_a_run_of_other_settings_is_not_resumed(finished, recipe, shell):
         (["--stage", "3", "--upstream", "fbank"], "upstream fbank is not supported: it is none of"),
         (["--stage", "3", "--upstream_config", "no.yaml"], "--upstream_config no.yaml does not exist"),
         (
-            ["--stage", "3", "--num_replaced", "5", *NO_CACHE],
-            "num_replaced is 5, but the upstream has only 4 layers",
+            ["--stage", "3", "--num_replaced", "9", *NO_CACHE],
+            "num_replaced is 9, but the upstream has only 8 layers",
         ),
         (
             ["--stage", "3", "--train_config", "conf/none.yaml"],
             "--train_config conf/none.yaml does not exist",
         ),
         (["--stage", "3", "--token_type", "bpe"], "token_list/bpe does not exist; run stage 2"),
+        (["--stage", "3", "--train_minutes", "5"], "dump/raw/train holds 0.1 minutes, not more than"),
         (["--stage", "4", "--tag", "never"], "exp/asr_never does not exist; run stage 3 first"),
         (
             ["--stage", "4", "--tag", "first", "--search", "best"],

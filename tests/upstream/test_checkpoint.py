@@ -2,6 +2,7 @@
 
 import argparse
 import functools
+import hashlib
 import json
 import os
 import pickle
@@ -324,9 +325,10 @@ def test_a_fetched_folder_keeps_its_s3prl_name(written, fetched, name):
 
 
 def write_record(folder: Path, **changes: Any) -> Path:
-    """The record of a fetched model of transformers."""
+    """The record of the files in a folder, as that of a fetched model of transformers."""
     files = sorted(file.name for file in folder.iterdir())
-    record = {"upstream": GENERIC, "id": "some/one", "revision": "c0ffee", "files": files, "sha256": {}}
+    digests = {file: hashlib.sha256((folder / file).read_bytes()).hexdigest() for file in files}
+    record = {"upstream": GENERIC, "id": "some/one", "revision": "c0ffee", "files": files, "sha256": digests}
     (folder / "upstream.json").write_text(json.dumps(record | changes))
     return folder
 
@@ -346,7 +348,41 @@ def test_a_missing_file_of_a_fetched_folder_is_named(written, fetched, tmp_path)
     assert refusal(folder) == f"{folder / 'config.yaml'} is missing: {remedy}"
     folder = write_record(copy(written("hf_wav2vec2", PRE_NORM), tmp_path / "hf"))
     (folder / "model.safetensors").unlink()
-    assert refusal(folder).startswith(f"{folder / 'model.safetensors'} is missing: remove {folder}")
+    remedy = f"remove {folder} and fetch some/one again"
+    assert refusal(folder) == f"{folder / 'model.safetensors'} is missing: {remedy}"
+
+
+@pytest.mark.parametrize("file", ["config.json", "model.safetensors", "preprocessor_config.json"])
+def test_a_file_of_another_digest_than_the_recorded_one_is_refused(written, tmp_path, file):
+    folder = write_record(copy(written("hf_hubert", PRE_NORM), tmp_path / "fetched"))
+    before = find_checkpoint(str(folder)).digest
+    recorded = read_record(folder)["sha256"][file]
+    change_byte(folder / file)
+    found = hashlib.sha256((folder / file).read_bytes()).hexdigest()
+    expected = (
+        f"{folder / file} is not the one that upstream.json describes: its SHA-256 is {found[:12]}..., "
+        f"the recorded one {recorded[:12]}...: remove {folder} and fetch some/one again"
+    )
+    assert refusal(folder) == expected
+    assert refusal(folder / "model.safetensors") == expected, "whichever way it is given"
+    change_byte(folder / file)
+    assert find_checkpoint(str(folder)).digest == before
+
+
+def test_a_configuration_of_another_model_is_refused(written, tmp_path):
+    folder = write_record(copy(written("hf_hubert", PRE_NORM), tmp_path / "fetched"))
+    copy(written("hf_hubert", POST_NORM) / "config.json", folder / "config.json")
+    assert refusal(folder).startswith(f"{folder / 'config.json'} is not the one that upstream.json describes")
+
+
+def test_a_fetched_file_that_was_cut_short_is_refused_by_its_s3prl_name_too(fetched, monkeypatch):
+    folder = copy(fetched("xls_r_300m"), Path("upstreams/xls_r_300m"))
+    file = folder / "xlsr2_300m.pt"
+    file.write_bytes(file.read_bytes()[:-100])
+    for upstream in ("xls_r_300m", folder.absolute(), file.absolute()):
+        message = refusal(upstream)
+        assert "xlsr2_300m.pt is not the one that upstream.json describes" in message
+        assert message.endswith("fetch xls_r_300m again")
 
 
 @pytest.mark.parametrize(
@@ -359,23 +395,25 @@ def test_a_missing_file_of_a_fetched_folder_is_named(written, fetched, tmp_path)
         '{"upstream": "wavlm_base"}',
         '{"upstream": "wavlm_base", "files": [], "sha256": {}}',
         '{"upstream": "wavlm_base", "files": "a.pt", "sha256": {}}',
-        '{"upstream": ["wavlm_base"], "files": ["a.pt"], "sha256": {}}',
+        '{"upstream": ["wavlm_base"], "files": ["a.pt"], "sha256": {"a.pt": "0"}}',
+        '{"upstream": "wavlm_base", "files": ["a.pt"], "sha256": {}}',
+        '{"upstream": "wavlm_base", "files": ["a.pt", "b.pt"], "sha256": {"a.pt": "0"}}',
+        '{"upstream": "wavlm_base", "files": [["a.pt"]], "sha256": {"a.pt": "0"}}',
     ],
 )
 def test_a_damaged_record_is_refused(tmp_path, record):
     (tmp_path / "upstream.json").write_text(record)
     (tmp_path / "a.pt").write_bytes(b"")
     message = refusal(tmp_path)
-    assert message.startswith(f"{tmp_path}/upstream.json does not describe a fetched upstream (")
-    assert message.endswith("): fetch it again to a new folder")
+    assert message.startswith(f"{tmp_path}/upstream.json does not describe an upstream (")
+    assert message.endswith("): fetch or export it again to a new folder")
 
 
 def test_a_fetched_upstream_that_is_not_supported_is_refused(written, tmp_path):
-    path = copy(written("wav2vec2_conformer_relpos"), tmp_path / "model.pt")
-    record = {"upstream": "wav2vec2_conformer_relpos", "files": [path.name], "sha256": {}}
-    (tmp_path / "upstream.json").write_text(json.dumps(record))
+    path = copy(written("wav2vec2_conformer_relpos"), tmp_path / "fetched/model.pt")
+    folder = write_record(path.parent, upstream="wav2vec2_conformer_relpos")
     expected = f"^upstream wav2vec2_conformer_relpos is not supported: the convolution .*{LIST}"
-    assert re.search(expected, refusal(tmp_path))
+    assert re.search(expected, refusal(folder))
 
 
 def test_a_name_finds_the_folder_to_which_it_was_fetched_in_the_working_directory(written, fetched):
@@ -704,9 +742,7 @@ def risky(request, written, tmp_path) -> Callable[..., str]:
             store_upstream(name, path)
             return name
         if way == "fetched":
-            record = {"upstream": name, "files": [file.name for file in files], "sha256": {}}
-            (files[0].parent / "upstream.json").write_text(json.dumps(record))
-            return str(files[0].parent)
+            return str(write_record(files[0].parent, upstream=name, files=[file.name for file in files]))
         return str(path)
 
     return make

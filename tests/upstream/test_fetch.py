@@ -201,7 +201,7 @@ def test_a_folder_with_something_else_is_left_alone(upstream, tmp_path):
 def test_a_description_that_cannot_be_read_is_named(upstream, tmp_path, text):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/upstream.json").write_text(text)
-    with pytest.raises(UserError, match=r"upstream\.json does not describe a fetched upstream"):
+    with pytest.raises(UserError, match=r"upstream\.json does not describe an upstream"):
         fetch_upstream("wavlm_tiny", tmp_path / "out")
 
 

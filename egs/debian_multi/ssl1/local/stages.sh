@@ -1,0 +1,95 @@
+# The stages of run.sh, which sets the options.
+# shellcheck shell=bash
+# shellcheck disable=SC2154  # options are declared in run.sh
+
+make_data() {
+    begin_stage 1 "prepare" "${sources}" "${data}"
+    python local/data.py --sources "${sources}" --downloads "${downloads}" --out "${data}"
+    for set in train valid; do
+        python -m espnet_wsm.bin.validate_data_dir "${data}/${set}"
+    done
+    finish_stage "${data}"
+}
+
+make_dump() {
+    local set speeds
+    require_finished "${data}" 1
+    begin_stage 2 "format audio, cluster MFCC" "${data}" "${dump}"
+    for set in train valid; do
+        speeds=()
+        [[ -z ${speed_perturb} || ${set} == valid ]] || speeds=(--speed_perturb "${speed_perturb}")
+        launch --num_threads 1 JOB=1:"${nj}" "${dump}/log/format_${set}.JOB.log" \
+            python -m espnet_wsm.bin.format_audio \
+            --data "${data}/${set}" --out "${dump}/raw/org/${set}" --nj "${nj}" --job JOB "${speeds[@]}"
+        python -m espnet_wsm.bin.merge_audio \
+            --data "${data}/${set}" --out "${dump}/raw/org/${set}" --nj "${nj}" "${speeds[@]}"
+        python -m espnet_wsm.bin.select_utterances --dir "${dump}/raw/org/${set}" --out "${dump}/raw/${set}" \
+            --min_seconds 0.4 --max_seconds 20 --log "${dump}/log/dropped_${set}.txt"
+    done
+    make_targets 1
+    finish_stage "${dump}" "$(folder_digest "${data}")"
+}
+
+# make_targets ITERATION ARGUMENTS...: cluster ids of all frames, and the list of them that ESPnet asks for.
+make_targets() {
+    local clusters=${num_clusters[$1 - 1]} out=${dump}/targets$1
+    launch --num_threads "${num_threads}" "${dump}/log/targets$1.log" \
+        python -m espnet_wsm.bin.make_targets --train "${dump}/raw/train" --others "${dump}/raw/valid" \
+        --out "${out}" --num_clusters "${clusters}" --seed "${seed}" "${@:2}"
+    seq 0 "$((clusters - 1))" >"${out}/tokens.txt"
+    tail -n 2 "${dump}/log/targets$1.log" >&2
+}
+
+make_second_targets() {
+    require_finished "${dump}" 2
+    require_finished "${exp}/iter1" 3
+    python -m espnet_wsm.bin.export_upstream --exp "${exp}/iter1" --out "${exp}/iter1/upstream"
+    local input out=${dump}/targets2
+    input="$(sha256sum <"${exp}/iter1/upstream/model.safetensors") $(<"${dump}/.made_from") ${layer} ${num_clusters[1]} ${seed}"
+    if [[ ! -e ${out}/.unfinished && $(cat "${out}/.made_from" 2>/dev/null) == "${input}" ]]; then
+        log "Stage 4: ${out} is that of ${exp}/iter1 already"
+        return
+    fi
+    begin_stage 4 "cluster layer ${layer}" "${exp}/iter1/upstream" "${out}"
+    make_targets 2 --upstream "${exp}/iter1/upstream" --layer "${layer}"
+    finish_stage "${out}" "${input}"
+}
+
+# pretrain ITERATION: masked prediction of the cluster ids; the second starts from the first one's weights.
+pretrain() {
+    local out=${exp}/iter$1 targets=${dump}/targets$1 input more args part
+    require_finished "${dump}" 2
+    input=$(cat "${targets}"/{train,valid}/labels | sha256sum | cut -c1-16)
+    args=(--config "${train_config}" --seed "${seed}"
+        --token_list "${targets}/tokens.txt" --num_classes "${num_clusters[$1 - 1]}")
+    for part in train valid; do
+        args+=(--"${part}"_data_path_and_name_and_type "${dump}/raw/${part}/wav.scp,speech,sound"
+            --"${part}"_data_path_and_name_and_type "${targets}/${part}/labels,text,text_int"
+            --"${part}"_shape_file "${dump}/raw/${part}/speech_shape")
+    done
+    if (($1 == 2)); then
+        part=encoder.hubert_pretrain_model.wav2vec2
+        args+=(--init_param "${exp}/iter1/valid.acc_m.ave.pth:${part}:${part}")
+    fi
+    read -r -d '' -a more <<<"${train_args}" || true
+    # The number of epochs makes no other run of it: it may go on for longer.
+    python -m espnet_wsm.bin.record_run --dir "${out}" --command "${ESPNET_WSM_COMMAND}" \
+        --file "${train_config}" --setting "${input}" --setting "${args[*]} ${more[*]}"
+    begin_stage $((2 + $1)) "pre-train" "${targets}" "${out}"
+    watch watch_training --log "${out}/train.log"
+    launch --gpu "${ngpu}" --num_threads "${num_threads}" "${out}/train.log" \
+        python -m espnet_wsm.bin.hubert_train --output_dir "${out}" --resume true --ngpu "${ngpu}" \
+        --max_epoch "${max_epoch[$1 - 1]}" "${args[@]}" "${more[@]}"
+    unwatch
+    [[ -f ${out}/valid.acc_m.ave.pth ]] || die "training left no ${out}/valid.acc_m.ave.pth; see ${out}/train.log"
+    finish_stage "${out}" "${input}"
+    log "curves of loss and masked accuracy: ${out}/images/{loss,acc_m}.png"
+}
+
+export_model() {
+    local out=${export_dir:-${exp}/upstream}
+    require_finished "${exp}/iter2" 4
+    log "Stage 5: export: ${exp}/iter2 -> ${out}"
+    python -m espnet_wsm.bin.export_upstream --exp "${exp}/iter2" --out "${out}" --earlier "${exp}/iter1" \
+        --sources "${data}/sources.json" --probe "${exp}/probe.json" --private "${private}"
+}

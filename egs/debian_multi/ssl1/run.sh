@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# debian_multi: pre-trains a small HuBERT on the voices of Debian packages, in two iterations.
+# Stages: 1 data, 2 audio and MFCC targets, 3 first iteration, 4 targets of its middle layer and second
+# iteration, 5 export. A stopped training is resumed.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+# shellcheck source=egs/common/lib.sh
+. ../../common/lib.sh
+# Those of the ASR recipes mean nothing here.
+shared_options=()
+
+stage=1                       # first stage
+stop_stage=5                  # last stage
+nj=2                          # parallel jobs for audio
+ngpu=0                        # GPUs for training
+num_threads=2                 # CPU threads of clustering and training
+cmd=../../../conf/cluster/local.sh # launcher with Kaldi's command line (run.pl, slurm.pl, queue.pl also fit)
+name=multi                    # of the model: data/NAME, dump/NAME, exp/NAME
+# Voices whose licences do not exclude each other: these alone may go into weights that are given away.
+sources="asterisk_en asterisk_es asterisk_fr asterisk_it asterisk_ru festvox_ru armelle_fr menardi_it" # voices, see local/data.py --help
+downloads=downloads           # unpacked Debian packages; fetched with apt-get when they are not there
+speed_perturb="0.9 1.0 1.1"   # copies at these speeds; empty: as recorded
+train_config=conf/train_hubert.yaml # ESPnet training configuration
+num_clusters="100 250"        # k-means clusters of the first and the second iteration
+layer=5                       # of the first model, clustered for the second, 1 = the lowest
+max_epoch="15 40"             # epochs of 100 batches, of the first and the second iteration
+seed=0                        # of clusters and training
+train_args=                   # more arguments for hubert_train
+export_dir=                   # where the model goes; empty: exp/NAME/upstream
+private=false                 # true: export a model that must not be given away, whatever the licences of its voices
+
+# shellcheck source=egs/common/parse_options.sh
+. ../../common/parse_options.sh
+read -ra num_clusters <<<"${num_clusters}"
+read -ra max_epoch <<<"${max_epoch}"
+data=data/${name} dump=dump/${name} exp=exp/${name}
+# shellcheck source=egs/debian_multi/ssl1/local/stages.sh
+. local/stages.sh
+
+((stage > 1 || stop_stage < 1)) || make_data
+((stage > 2 || stop_stage < 2)) || make_dump
+((stage > 3 || stop_stage < 3)) || pretrain 1
+((stage > 4 || stop_stage < 4)) || { make_second_targets; pretrain 2; }
+((stage > 5 || stop_stage < 5)) || export_model

@@ -1,0 +1,70 @@
+"""Turn an experiment of hubert_train into an upstream: a directory in the form of transformers.
+
+With --sources it is made ready to be given away: with a model card and the licence of its weights.
+"""
+
+import argparse
+from pathlib import Path
+
+from espnet_wsm.errors import UserError, report_user_errors
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument("--exp", type=Path, required=True, help="folder of the experiment")
+    parser.add_argument("--out", type=Path, required=True, help="directory to write")
+    parser.add_argument("--sources", type=Path, help="sources.json of the data; none: no card and no licence")
+    parser.add_argument(
+        "--earlier", type=Path, nargs="*", default=[], help="experiments that led to this one, for the card"
+    )
+    parser.add_argument("--probe", type=Path, help="JSON of probe_upstream for the card, if it is there")
+    parser.add_argument(
+        "--private",
+        choices=("true", "false"),
+        default="false",
+        help="true: a model that must not be given away, whatever the licences of its sources",
+    )
+    return parser
+
+
+@report_user_errors
+def main(argv: list[str] | None = None) -> None:
+    """Entry point."""
+    args = make_parser().parse_args(argv)
+    private = args.private == "true"
+
+    from espnet_wsm.pretraining.card import read_probe, write_card
+    from espnet_wsm.pretraining.export import MODEL, build_hubert, read_training, save_upstream
+    from espnet_wsm.pretraining.licences import read_sources, refuse_exclusive, write_licence
+    from espnet_wsm.pretraining.records import read_iteration
+    from espnet_wsm.upstream import find_checkpoint
+
+    sources = read_sources(args.sources) if args.sources else []
+    if not private:
+        refuse_exclusive(sources)
+    probe = read_probe(args.probe) if args.probe and args.probe.is_file() else None
+    encoder_conf, state = read_training(args.exp)
+    model = build_hubert(encoder_conf, state)
+    parameters = sum(p.numel() for p in model.parameters())
+    iterations = {exp.name: read_iteration(exp, MODEL) for exp in (*args.earlier, args.exp) if sources}
+
+    def describe(directory: Path) -> dict[str, str]:
+        if not sources:
+            return {}
+        digest = find_checkpoint(str(directory)).digest
+        if probe and probe["digest"] != digest:
+            raise UserError(
+                f"{args.probe} is of another upstream (digest {probe['digest'][:12]}, this one's is "
+                f"{digest[:12]}): run probe_upstream again, or remove it"
+            )
+        card = write_card(directory, parameters, sources, iterations, probe, private)
+        return {"README.md": card} | ({} if private else {"LICENSE": write_licence(sources)})
+
+    save_upstream(model, args.out, args.exp, describe)
+    print(f"{args.out}: {parameters:,} parameters")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""Compare the layers of an upstream with log-mel and with random weights, by a linear layer with CTC on each.
+
+Example, in egs/asterisk/asr1 after stage 2:
+  python -m espnet_wsm.bin.probe_upstream --upstream DIR --dump dump/en --out probe.json
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from espnet_wsm.errors import report_user_errors
+from espnet_wsm.files import write_text
+from espnet_wsm.scoring.python_scorer import Counts, score_utterances
+from espnet_wsm.scoring.trn import ASCII_SPACE, TextPair, split_characters
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--upstream", required=True, help="a checkpoint, or S3PRL's name of one that is here")
+    parser.add_argument("--dump", type=Path, required=True, help="dump folder of a recipe with char tokens")
+    parser.add_argument("--layers", type=int, nargs="+", help="0 = below the lowest (default: all)")
+    parser.add_argument("--out", type=Path, help="JSON of all numbers; a plot goes beside it, as .png")
+    parser.add_argument("--train_set", default="train", help="in DUMP/raw (default: train)")
+    parser.add_argument("--valid_set", default="dev", help="chooses rate and epoch (default: dev)")
+    parser.add_argument("--test_set", default="test", help="default: test")
+    parser.add_argument(
+        "--learning_rates",
+        type=float,
+        nargs="+",
+        default=(0.01, 0.03, 0.1),
+        help="all are tried (default: 0.01 0.03 0.1)",
+    )
+    parser.add_argument("--max_epoch", type=int, default=20, help="with each rate (default: 20)")
+    parser.add_argument("--patience", type=int, default=6, help="epochs without progress (default: 6)")
+    parser.add_argument("--seed", type=int, default=0, help="of batches and random weights (default: 0)")
+    return parser
+
+
+def measure_cer(references: Sequence[str], hypotheses: Sequence[str]) -> float:
+    """Character error rate in percent, of the characters that stage 5 of the recipes counts."""
+    words = [
+        [tuple(word for word in ASCII_SPACE.split(text) if word) for text in texts]
+        for texts in (references, hypotheses)
+    ]
+    pairs = [TextPair("", "", *sides) for sides in zip(*words, strict=True)]
+    return sum(score_utterances([split_characters(pair) for pair in pairs]), Counts()).error_rate
+
+
+@report_user_errors
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point."""
+    args = make_parser().parse_args(argv)
+
+    from espnet_wsm.pretraining.probe import ProbeSettings, format_results, plot_results, probe_upstream
+
+    settings = ProbeSettings(
+        args.train_set,
+        args.valid_set,
+        args.test_set,
+        tuple(args.learning_rates),
+        args.max_epoch,
+        args.patience,
+        args.seed,
+    )
+    record = probe_upstream(args.upstream, args.dump, measure_cer, settings, args.layers)
+    print(format_results(record))
+    if args.out:
+        write_text(args.out, [json.dumps(record, indent=2)])
+        plot_results(record, args.out.with_suffix(".png"))
+        print(f"{args.out}, {args.out.with_suffix('.png')}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""ESPnet's HuBERT pre-training encoder, made fast enough for a CPU."""
+
+import torch
+from espnet2.asr.encoder.hubert_encoder import TorchAudioHuBERTPretrainEncoder
+from torch import nn
+from torch.nn import functional
+
+from espnet_wsm.errors import UserError
+
+LOGIT_TEMPERATURE = 0.1  # as torchaudio has it, after Hsu et al., 2021, arXiv:2106.07447, equation 3
+
+
+class CosineLogits(nn.Module):
+    """Scores of frames against the embeddings of the clusters, as torchaudio's ``LogitGenerator`` gives them.
+
+    torchaudio writes every pair of a frame and a cluster out before it takes their cosine, which on a CPU is
+    most of a step. One product of matrices gives the same numbers.
+
+    Args:
+        generator: torchaudio's, whose parameters are taken over under their names.
+    """
+
+    def __init__(self, generator: nn.Module) -> None:
+        super().__init__()
+        self.final_proj = generator.final_proj
+        self.label_embeddings = generator.label_embeddings
+
+    def score(self, projected: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Frames (N, F) and their clusters (N,) -> (N, 1 + K): the true one, then all, it being -inf."""
+        frames = functional.normalize(projected.float(), dim=-1)
+        clusters = functional.normalize(self.label_embeddings.float(), dim=-1)
+        scores = frames @ clusters.T / LOGIT_TEMPERATURE  # (N, K)
+        true = labels.long()[:, None]
+        return torch.cat([scores.gather(1, true), scores.scatter(1, true, float("-inf"))], dim=1)
+
+    def forward(
+        self, x: torch.Tensor, label: torch.Tensor, mask_m: torch.Tensor, mask_u: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Outputs (B, T, D), clusters (B, T), masked and other frames (B, T) -> the scores of these.
+
+        ESPnet reports the accuracy of both, so none is left out.
+        """
+        projected = self.final_proj(x)
+        with torch.autocast(x.device.type, enabled=False):
+            return self.score(projected[mask_m], label[mask_m]), self.score(projected[mask_u], label[mask_u])
+
+
+class HubertPretrainEncoder(TorchAudioHuBERTPretrainEncoder):
+    """``torchaudio_hubert`` of ESPnet with :class:`CosineLogits`, and in bfloat16 where that is asked for.
+
+    ESPnet's trainer knows mixed precision on CUDA only. Recent CPUs multiply bfloat16 matrices several times
+    faster than float32 ones.
+
+    Args:
+        dtype: of the matrix products: float32 or bfloat16, which needs no loss scaling.
+        **kwargs: those of ``TorchAudioHuBERTPretrainEncoder``.
+
+    Raises:
+        UserError: an unknown ``dtype``, or sizes that cannot be computed in bfloat16.
+    """
+
+    def __init__(self, dtype: str = "float32", **kwargs) -> None:
+        if dtype not in ("float32", "bfloat16"):
+            raise UserError(f"dtype has to be float32 or bfloat16, got {dtype!r}")
+        super().__init__(**kwargs)
+        self.low_precision = dtype == "bfloat16"
+        model = self.hubert_pretrain_model
+        if self.low_precision:
+            _refuse_narrow_groups(model)
+        model.logit_generator = CosineLogits(model.logit_generator)
+
+    def forward(self, xs_pad: torch.Tensor, *args, **kwargs):
+        """As in ESPnet; scores are float32."""
+        with torch.autocast(xs_pad.device.type, torch.bfloat16, enabled=self.low_precision):
+            return super().forward(xs_pad, *args, **kwargs)
+
+
+def _refuse_narrow_groups(model: nn.Module) -> None:
+    """On CPUs, PyTorch 2.14.1 returns wrong numbers for half precision in groups of channels that are no
+    multiple of 16, and nothing would tell a training of them."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv1d) and module.groups > 1 and module.in_channels // module.groups % 16:
+            raise UserError(
+                f"dtype bfloat16 needs groups of a multiple of 16 channels, got {module.in_channels} channels "
+                f"in encoder_pos_conv_groups {module.groups}: choose fewer groups, or dtype float32"
+            )

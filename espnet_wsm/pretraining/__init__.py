@@ -1,0 +1,1 @@
+"""Pre-training a small HuBERT: cluster targets, export, and a probe of what came out."""

@@ -1,0 +1,218 @@
+"""The model card of a pre-trained upstream, written from the records of its training."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from espnet_wsm.data.lists import count
+from espnet_wsm.data.select import HOP
+from espnet_wsm.errors import UserError
+from espnet_wsm.pretraining.features import SAMPLE_RATE
+from espnet_wsm.pretraining.licences import LICENCES, WEIGHTS, UsedSource
+from espnet_wsm.pretraining.records import Iteration
+
+PRIVATE = """
+**Not to be given away**: it was exported for whoever has trained it, without a licence.
+"""
+LEFT_OUT = """
+- Recordings under {licences} were left out: that licence and CC-BY-SA exclude each other, and nobody could
+  be given weights made of both."""
+CARD = """\
+---
+license: {licence_id}
+language: [{languages}]
+library_name: transformers
+tags: [hubert, speech, self-supervised]
+---
+# A small HuBERT: {millions:.1f} M parameters, {hours:.1f} hours of speech in {num_languages}
+{private}
+Pre-trained with ESPnet by masked prediction of cluster ids (Hsu et al., 2021, arXiv:2106.07447).
+`espnet_wsm.bin.export_upstream` has written this page from the records of the training.
+
+## What it is for
+
+An upstream for speech recognition with little text: fine-tune it with CTC, or train a few of its layers. It
+reads 16 kHz waveforms in [-1, 1] as they are, and gives {rate} vectors of {dim} a second from each of
+{layers} layers.
+
+```
+./run.sh --upstream DIR                          # in a recipe of espnet_wsm
+transformers.AutoModel.from_pretrained("DIR")    # in Python
+```
+
+## Limits
+
+- {hours:.1f} hours of speech; HuBERT Base has seen 960.
+- {num_sources}, each with one voice or a few that read prompts or sentences: other voices, noise, other
+  channels and spontaneous speech are new to it, and so are languages other than {languages}.{left_out}
+
+## Data
+
+{data}
+
+{hours:.2f} hours in all. No utterance of a development or test set of the recipes is among them.
+
+## Training
+
+{training}
+
+## What training reached
+
+Loss in nats a masked frame, with HuBERT's penalty on the features; accuracy is the share of masked frames
+whose cluster was told right. More clusters are harder to tell: compare within an iteration.
+
+{curves}
+
+## Probe
+
+{probe}
+
+## Files
+
+{parameters:,} parameters, stored in float16.
+
+{files}
+
+## Licence
+
+{licence}"""
+FRAMES_PER_HOUR = 3600 * SAMPLE_RATE / HOP
+
+
+def read_probe(file: Path) -> dict[str, Any]:
+    """What ``probe_upstream`` has written.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    try:
+        probe = json.loads(file.read_text(encoding="utf-8"))
+        _describe_probe(probe)
+        str(probe["digest"])
+        return probe
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{file} is damaged ({error!r}): run probe_upstream again, or remove it") from error
+
+
+def write_card(
+    directory: Path,
+    parameters: int,
+    sources: Sequence[UsedSource],
+    iterations: dict[str, Iteration],
+    probe: dict[str, Any] | None,
+    private: bool,
+) -> str:
+    """The ``README.md`` of the model in ``directory``.
+
+    Args:
+        directory: holds the files of the model.
+        parameters: how many it has.
+        sources: what it was trained on.
+        iterations: by name; the last one's model it is.
+        probe: of :func:`read_probe`; None when there was none.
+        private: whether it must not be given away.
+    """
+    *_, last = iterations.values()
+    conf = last.settings["encoder_conf"]
+    languages = sorted({source.language for source in sources})
+    alien = ", ".join(name for name, licence in LICENCES.items() if not licence.fits)
+    return CARD.format(
+        licence_id="other" if private else WEIGHTS.lower(),
+        millions=parameters / 1e6,
+        hours=sum(source.minutes for source in sources) / 60,
+        languages=", ".join(languages),
+        num_languages=count(len(languages), "language"),
+        num_sources=count(len(sources), "source"),
+        private=PRIVATE if private else "",
+        rate=SAMPLE_RATE // HOP,
+        dim=conf["encoder_embed_dim"],
+        layers=conf["encoder_num_layers"],
+        left_out="" if private else LEFT_OUT.format(licences=alien),
+        data=_make_table(
+            ("source", "language", "minutes", "Debian package", "holder", "licence"),
+            [
+                (each.name, each.language, f"{each.minutes:.1f}", each.package, each.holder, each.licence)
+                for each in sources
+            ],
+        ),
+        training=_make_table(("", *iterations), _describe_training(list(iterations.values()))),
+        curves=_make_table(
+            ("", "epoch", "loss, train", "loss, valid", "accuracy, train", "accuracy, valid"),
+            [row for name, iteration in iterations.items() for row in _describe_curve(name, iteration)],
+        ),
+        probe=_describe_probe(probe),
+        parameters=parameters,
+        files=_make_table(
+            ("file", "bytes", "SHA-256"),
+            [
+                (file.name, f"{file.stat().st_size:,}", f"`{hashlib.sha256(file.read_bytes()).hexdigest()}`")
+                for file in sorted(directory.iterdir())
+            ],
+        ),
+        licence=PRIVATE.strip() if private else f"{WEIGHTS}. [LICENSE](LICENSE) has what goes with it.",
+    )
+
+
+def _describe_training(iterations: list[Iteration]) -> list[tuple[str, ...]]:
+    def rows(iteration: Iteration) -> Iterable[tuple[str, str]]:
+        settings = iteration.settings
+        conf = settings["encoder_conf"]
+        hours = {part: frames / FRAMES_PER_HOUR for part, frames in iteration.frames.items()}
+        start = ", ".join(param.partition(":")[0] for param in settings.get("init_param") or ())
+        yield "targets", f"{iteration.num_clusters} k-means clusters"
+        yield "clustered", iteration.features or "not recorded"
+        yield "started from", f"the weights of {start}" if start else "random weights"
+        yield "speech, train", f"{hours['train']:.2f} h, at speeds {iteration.speeds}"
+        yield "speech, valid", f"{hours['valid']:.2f} h"
+        yield "layers", f"{conf['encoder_num_layers']} of {conf['encoder_embed_dim']}"
+        yield "heads", str(conf["encoder_num_heads"])
+        yield "feed-forward", str(conf["encoder_ff_interm_features"])
+        yield "convolutions", " ".join(str(channels) for channels, *_ in conf["extractor_conv_layer_config"])
+        yield "masked", f"spans of {conf['mask_length']} frames, probability {conf['mask_prob']}"
+        yield "precision", conf.get("dtype", settings["train_dtype"])
+        optim = ", ".join(f"{key} {value}" for key, value in settings["optim_conf"].items())
+        schedule = ", ".join(f"{key} {value}" for key, value in settings["scheduler_conf"].items())
+        yield "optimiser", f"{settings['optim']}: {optim}"
+        yield "schedule", f"{settings['scheduler']}: {schedule}"
+        yield "batch", f"{settings['batch_type']}, batch_bins {settings['batch_bins']}"
+        yield "epochs", str(len(iteration.epochs))
+        yield "steps", str(iteration.steps)
+        yield "averaged", f"epochs {', '.join(map(str, sorted(iteration.averaged)))}"
+        yield "seed", str(settings["seed"])
+        yield "device", "; ".join(iteration.devices)
+        yield "time", f"{iteration.seconds:.0f} s ({iteration.seconds / 3600:.1f} h)"
+        yield "date", iteration.run["date"]
+        yield "git", iteration.run["git"]
+        yield "command", f"`{iteration.run['command']}`"
+
+    columns = [dict(rows(iteration)) for iteration in iterations]
+    return [(name, *(column[name] for column in columns)) for name in columns[0]]
+
+
+def _describe_curve(name: str, iteration: Iteration) -> Iterable[tuple[str, ...]]:
+    for epoch in dict.fromkeys((min(iteration.epochs), max(iteration.epochs))):
+        train, valid = iteration.epochs[epoch]["train"], iteration.epochs[epoch]["valid"]
+        losses = f"{train.loss:.3f}", f"{valid.loss:.3f}"
+        yield (name, str(epoch), *losses, f"{train.accuracy:.1%}", f"{valid.accuracy:.1%}")
+
+
+def _describe_probe(probe: dict[str, Any] | None) -> str:
+    if probe is None:
+        return "None was run."
+    rows = [_describe_probed(row) for row in probe["results"]]
+    return (
+        "Character error rate of a linear layer with CTC on frozen features, trained on "
+        f"{probe['minutes']['train']:.1f} minutes of {probe['data']} (seed {probe['seed']}). Random: the "
+        f"same architecture with random weights.\n\n{_make_table(('features', 'dev CER', 'test CER'), rows)}"
+    )
+
+
+def _describe_probed(row: dict[str, Any]) -> tuple[str, str, str]:
+    return str(row["features"]), f"{row['dev_cer']:.1f} %", f"{row['test_cer']:.1f} %"
+
+
+def _make_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)

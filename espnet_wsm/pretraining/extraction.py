@@ -1,0 +1,75 @@
+"""Features of all utterances of a dump folder, in batches of like length."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from espnet_wsm.data.audio import read_recording
+from espnet_wsm.data.dump import read_num_samples
+from espnet_wsm.data.kaldi import Utterance, read_data_dir
+from espnet_wsm.data.lists import name_some, raise_collected
+from espnet_wsm.data.select import RECEPTIVE_FIELD, count_encoder_frames
+from espnet_wsm.errors import UserError
+from espnet_wsm.pretraining.features import Extractor
+
+# Audio that the extractor gets at a time: as much as a CPU's caches hold.
+BATCH_SAMPLES = 15 * 16_000
+
+
+def count_frames(num_samples: int) -> int:
+    """Frames of an utterance; one that is shorter than a frame is filled up with zeros, as in training."""
+    return max(1, count_encoder_frames(num_samples))
+
+
+def read_dump(directory: Path) -> tuple[list[Utterance], dict[str, int]]:
+    """Utterances of a dump folder (``dump/raw/train``), and how many samples each has.
+
+    Raises:
+        UserError: its lists are broken or do not belong together.
+    """
+    utterances = read_data_dir(directory, need_text=False)
+    problems: list[str] = []
+    path = directory / "utt2num_samples"
+    num_samples = read_num_samples(path, problems)
+    if not problems and (missing := [each.id for each in utterances if each.id not in num_samples]):
+        problems.append(f"{path} lacks {name_some(missing)} of {directory / 'wav.scp'}: make the dump again")
+    raise_collected(problems, directory)
+    return utterances, num_samples
+
+
+def extract_dump(directory: Path, extract: Extractor) -> Iterator[tuple[Utterance, torch.Tensor]]:
+    """Each utterance with its features (T, ...), the shortest first; shows its progress.
+
+    Raises:
+        UserError: the audio is not that of the lists.
+    """
+    utterances, num_samples = read_dump(directory)
+    with tqdm(
+        total=len(utterances), desc=f"features {directory.name}", unit="utt", mininterval=1
+    ) as progress:
+        for batch in _make_batches(utterances, num_samples):
+            waves = [torch.from_numpy(read_recording(each.audio).samples[:, 0]) for each in batch]
+            padded = [nn.functional.pad(wave, (0, max(0, RECEPTIVE_FIELD - len(wave)))) for wave in waves]
+            for utterance, wave, frames in zip(batch, waves, extract(padded), strict=True):
+                expected = count_frames(num_samples[utterance.id])
+                if len(frames) != expected or len(wave) != num_samples[utterance.id]:
+                    raise UserError(
+                        f"{utterance.audio} (id {utterance.id}): {len(frames)} frames of {len(wave)} "
+                        f"samples, expected {expected} of {num_samples[utterance.id]}: make the dump again"
+                    )
+                yield utterance, frames
+            progress.update(len(batch))
+
+
+def _make_batches(utterances: list[Utterance], num_samples: dict[str, int]) -> Iterator[list[Utterance]]:
+    """Utterances of like length together, up to BATCH_SAMPLES with the padding."""
+    batch: list[Utterance] = []
+    for utterance in sorted(utterances, key=lambda each: (num_samples[each.id], each.id)):
+        if batch and (len(batch) + 1) * num_samples[utterance.id] > BATCH_SAMPLES:
+            yield batch
+            batch = []
+        batch.append(utterance)
+    yield batch
