@@ -223,7 +223,8 @@ class Runner:
             UserError: a stage failed; names the log.
         """
         corpus = self.corpora[run.corpus]
-        tag = f"{EXPERIMENTS}/{run.name}"
+        # A run of other settings has a folder of its own: it must not be resumed as if it were this one.
+        tag = f"{EXPERIMENTS}/{run.name}-{self.fingerprint(run)[:8]}"
         exp = corpus.folder("exp") / f"asr_{tag}"
         log = corpus.folder("exp") / EXPERIMENTS / "log" / f"{run.name}.log"
         command = ["bash", "run.sh", *corpus.options, *self._common_options(), *options_of(run), "--tag", tag]
