@@ -109,7 +109,7 @@ def save_upstream(
 
     def fill(new: Path) -> None:
         model.half().save_pretrained(new)
-        # The waveform is read as it is, as in pre-training; group norm takes care of its scale.
+        # The waveform is read as it is, as in pre-training; the lowest norm takes care of its scale.
         Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=False).save_pretrained(new)
         # safetensors writes files that nobody else may read.
         shutil.copymode(new / "config.json", new / "model.safetensors")

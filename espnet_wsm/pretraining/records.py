@@ -40,7 +40,7 @@ class Iteration:
 
     Args:
         settings: ESPnet's ``config.yaml``, ``encoder_conf`` with its defaults.
-        run: ``run.json``: ``command``, ``git``, ``date`` and others.
+        run: of ``run.json``: ``command``, ``git``, ``date``.
         devices: what it ran on, in words.
         features: what the targets were clustered from, in words; empty where that was not recorded.
         num_clusters: how many there are.
@@ -104,7 +104,7 @@ def read_iteration(exp: Path, model: str) -> Iteration:
     """
     config = exp / "config.yaml"
     settings = read_settings(config)
-    run = _read(exp / "run.json", _load_json)
+    run = _read(exp / "run.json", _load_run)
     stats = _read(exp / "checkpoint.pth", _load_stats)
     try:
         inputs = {name: Path(path) for path, name, _ in settings["train_data_path_and_name_and_type"]}
@@ -176,6 +176,11 @@ def _find_averaged(settings: dict[str, Any], stats: dict[int, Any], model: str) 
 
 def _load_json(file: Path) -> dict[str, Any]:
     return dict(json.loads(file.read_text(encoding="utf-8")))
+
+
+def _load_run(file: Path) -> dict[str, str]:
+    record = _load_json(file)
+    return {key: str(record[key]) for key in ("command", "git", "date")}
 
 
 def _load_stats(file: Path) -> dict[int, Any]:

@@ -19,7 +19,7 @@ MEASURES = ("loss", "count_m", "acc_m")
 
 @pytest.fixture
 def write_dump(tmp_path) -> Callable[..., Path]:
-    """``write_dump("train", {"a-1": 8000})``: a dump folder of noise of so many samples; speakers before ``-``."""
+    """``write_dump("train", {"anna-1": 8000})``: a dump folder of noise; speakers stand before the dash."""
 
     def write(name: str, samples: Mapping[str, int], seed: int = 0) -> Path:
         directory = tmp_path / "dump/raw" / name
