@@ -36,11 +36,18 @@ def main(argv: list[str] | None = None) -> None:
     private = args.private == "true"
 
     from espnet_wsm.pretraining.card import read_probe, write_card
-    from espnet_wsm.pretraining.export import MODEL, build_hubert, read_training, save_upstream
+    from espnet_wsm.pretraining.export import (
+        MODEL,
+        build_hubert,
+        read_training,
+        refuse_foreign,
+        save_upstream,
+    )
     from espnet_wsm.pretraining.licences import read_sources, refuse_exclusive, write_licence
     from espnet_wsm.pretraining.records import read_iteration
     from espnet_wsm.upstream import find_checkpoint
 
+    refuse_foreign(args.out)
     sources = read_sources(args.sources) if args.sources else []
     if not private:
         refuse_exclusive(sources)

@@ -2,20 +2,19 @@
 
 from pathlib import Path
 
-from espnet2.tasks.hubert import HubertTask
-
 import espnet_wsm.plugin.register  # noqa: F401  # registers the encoder
 from espnet_wsm.errors import report_user_errors
+from espnet_wsm.plugin.hubert import WsmHubertTask
 from espnet_wsm.pretraining.records import record_device
 
 
 @report_user_errors
 def main(cmd: list[str] | None = None) -> None:
     """Entry point; ``cmd`` as in ``espnet2.bin.hubert_train``. Leaves the device in ``devices.txt``."""
-    args = HubertTask.get_parser().parse_args(cmd)
+    args = WsmHubertTask.get_parser().parse_args(cmd)
     if args.output_dir is not None:
         record_device(Path(args.output_dir), args.ngpu)
-    HubertTask.main(args=args)
+    WsmHubertTask.main(args=args)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
-"""ESPnet's HuBERT pre-training encoder, made fast enough for a CPU."""
+"""ESPnet's HuBERT pre-training: an encoder fast enough for a CPU, and files that survive a kill."""
 
 import torch
 from espnet2.asr.encoder.hubert_encoder import TorchAudioHuBERTPretrainEncoder
+from espnet2.tasks.hubert import HubertTask
 from torch import nn
 from torch.nn import functional
 
 from espnet_wsm.errors import UserError
+from espnet_wsm.plugin.trainer import WsmTrainer
 
 LOGIT_TEMPERATURE = 0.1  # as torchaudio has it, after Hsu et al., 2021, arXiv:2106.07447, equation 3
 
@@ -81,6 +83,12 @@ def _refuse_narrow_groups(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, nn.Conv1d) and module.groups > 1 and module.in_channels // module.groups % 16:
             raise UserError(
-                f"dtype bfloat16 needs groups of a multiple of 16 channels, got {module.in_channels} channels "
-                f"in encoder_pos_conv_groups {module.groups}: choose fewer groups, or dtype float32"
+                f"dtype bfloat16 needs groups of a multiple of 16 channels, got {module.in_channels} "
+                f"channels in encoder_pos_conv_groups {module.groups}: choose fewer groups, or dtype float32"
             )
+
+
+class WsmHubertTask(HubertTask):
+    """ESPnet's task with a trainer that can be killed at any moment and resumed."""
+
+    trainer = WsmTrainer

@@ -80,6 +80,18 @@ def build_hubert(encoder_conf: dict[str, Any], state: dict[str, torch.Tensor]) -
     return model.eval()
 
 
+def refuse_foreign(directory: Path) -> None:
+    """Refuse a place that an export would overwrite something else in.
+
+    Raises:
+        UserError: ``directory`` is a file, or holds something else than an upstream with its record.
+    """
+    if directory.is_file() or (
+        directory.is_dir() and any(directory.iterdir()) and not (directory / RECORD_FILE).is_file()
+    ):
+        raise UserError(f"{directory} holds something else, not an exported upstream: give a new folder")
+
+
 def save_upstream(
     model: nn.Module,
     directory: Path,
@@ -97,15 +109,13 @@ def save_upstream(
         describe: given the directory with the files of the model, further texts by file name.
 
     Raises:
-        UserError: ``directory`` holds something else.
+        UserError: as :func:`refuse_foreign`.
     """
     from transformers import Wav2Vec2FeatureExtractor
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
-    if directory.exists() and not (directory / RECORD_FILE).is_file():
-        if not directory.is_dir() or any(directory.iterdir()):
-            raise UserError(f"{directory} holds something else, not an exported upstream: give a new folder")
+    refuse_foreign(directory)
 
     def fill(new: Path) -> None:
         model.half().save_pretrained(new)

@@ -1,6 +1,5 @@
 """What a pre-training has left about itself in its folder: settings, curves, time and devices."""
 
-import inspect
 import json
 import pickle
 import platform
@@ -18,6 +17,21 @@ from espnet_wsm.pretraining.targets import SUMMARY_FILE
 
 DEVICES_FILE = "devices.txt"
 ENCODERS = ("wsm_hubert", "torchaudio_hubert")
+# ESPnet's own, of what is read here of encoder_conf; asking its encoder for them takes seconds of imports.
+ENCODER_DEFAULTS = {
+    "extractor_mode": "group_norm",
+    "extractor_conv_layer_config": [[512, 10, 5], *[[512, 3, 2]] * 4, *[[512, 2, 2]] * 2],
+    "extractor_conv_bias": False,
+    "encoder_embed_dim": 768,
+    "encoder_pos_conv_kernel": 128,
+    "encoder_pos_conv_groups": 16,
+    "encoder_num_layers": 12,
+    "encoder_num_heads": 12,
+    "encoder_ff_interm_features": 3072,
+    "encoder_layer_norm_first": False,
+    "mask_prob": 0.8,
+    "mask_length": 10,
+}
 # What a damaged file, or one of another program, makes its reader raise.
 DAMAGE = (
     AttributeError, EOFError, KeyError, OSError, RuntimeError, TypeError, ValueError,
@@ -156,11 +170,7 @@ def read_settings(config: Path) -> dict[str, Any]:
     encoder = settings.get("encoder")
     if encoder not in ENCODERS:
         raise UserError(f"{config}: encoder {encoder} is not one of {', '.join(ENCODERS)}")
-    from espnet2.asr.encoder.hubert_encoder import TorchAudioHuBERTPretrainEncoder
-
-    parameters = inspect.signature(TorchAudioHuBERTPretrainEncoder).parameters
-    defaults = {name: parameter.default for name, parameter in parameters.items()}
-    return settings | {"encoder_conf": defaults | dict(settings.get("encoder_conf") or {})}
+    return settings | {"encoder_conf": ENCODER_DEFAULTS | dict(settings.get("encoder_conf") or {})}
 
 
 def _find_averaged(settings: dict[str, Any], stats: dict[int, Any], model: str) -> tuple[int, ...]:

@@ -173,7 +173,7 @@ def read_record(directory: Path) -> dict[str, Any]:
 def advise_anew(directory: Path, record: dict[str, Any]) -> str:
     """How to get the files of a record anew, for messages."""
     if EXPORTED in record:
-        return f"remove {directory} and export {record[EXPORTED]} again"
+        return f"take a whole copy of it, or remove {directory} and export {record[EXPORTED]} again"
     return f"remove {directory} and fetch {record.get('id', record['upstream'])} again"
 
 

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from espnet_wsm.bin import asr_inference_greedy, asr_train
+from espnet_wsm.bin import asr_inference_greedy, asr_train, hubert_train
+from espnet_wsm.experiments.grid import read_grid
+from espnet_wsm.experiments.runner import find_corpus
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,7 +23,7 @@ def name(file: Path) -> str:
     return str(file.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("file", find("train*.yaml"), ids=name)
+@pytest.mark.parametrize("file", [file for file in find("train*.yaml") if "ssl1" not in file.parts], ids=name)
 def test_every_training_configuration_builds_its_model(file, upstream_path, tmp_path):
     upstream = upstream_path("hf_hubert", True)
     (tmp_path / "tokens.txt").write_text("<blank>\n<unk>\n<space>\nA\n<sos/eos>\n")
@@ -36,6 +38,27 @@ def test_every_training_configuration_builds_its_model(file, upstream_path, tmp_
     asked = yaml.safe_load(file.read_text())
     assert asked["encoder_conf"].items() <= built["encoder_conf"].items()
     assert built["max_epoch"] == asked["max_epoch"] and (tmp_path / "exp" / "parameters.json").exists()
+
+
+@pytest.mark.parametrize("file", [file for file in find("train*.yaml") if "ssl1" in file.parts], ids=name)
+def test_every_pre_training_configuration_builds_its_model(file, tmp_path):
+    (tmp_path / "tokens.txt").write_text("0\n1\n2\n")
+    words = ["--config", str(file), "--dry_run", "true", "--num_classes", "3"]
+    words += ["--token_list", str(tmp_path / "tokens.txt"), "--output_dir", str(tmp_path / "exp")]
+    hubert_train.main(words)
+    built = yaml.safe_load((tmp_path / "exp" / "config.yaml").read_text())
+    asked = yaml.safe_load(file.read_text())
+    assert asked["encoder_conf"].items() <= built["encoder_conf"].items()
+
+
+@pytest.mark.parametrize("file", find("experiments/*.yaml"), ids=name)
+def test_every_grid_names_recipes_an_upstream_and_a_configuration_that_are_there(file):
+    grid = read_grid(file)
+    assert grid.runs
+    for run in (*grid.sweep, *grid.runs):
+        recipe = find_corpus(ROOT, run.corpus).recipe
+        assert (recipe / grid.upstream / "upstream.json").is_file()
+        assert (recipe / grid.train_config).is_file()
 
 
 @pytest.mark.parametrize("file", find("decode*.yaml"), ids=name)
@@ -60,7 +83,8 @@ def test_every_benchmark_configuration_is_accepted_by_the_benchmark():
 
 
 def test_no_yaml_file_is_left_unchecked():
-    kinds = ("train*", "decode*", "benchmark/*", "upstream/*")  # the last in test_upstream_configurations.py
+    # Those of upstreams are in test_upstream_configurations.py.
+    kinds = ("train*", "decode*", "benchmark/*", "experiments/*", "upstream/*")
     checked = {file for kind in kinds for file in find(f"{kind}.yaml")}
     everything = {f for f in ROOT.rglob("*.yaml") if not {".venv", "exp", "dump"} & set(f.parts)}
     assert checked and everything == checked

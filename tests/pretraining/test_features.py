@@ -17,7 +17,7 @@ from espnet_wsm.pretraining.features import (
     randomise_weights,
 )
 
-LENGTHS = [*range(RECEPTIVE_FIELD, 1400, 7), 1359, 1360, 1361, 15999, 16000, 16001, 48123]
+LENGTHS = [*range(RECEPTIVE_FIELD, 1400, 31), 1359, 1360, 1361, 15999, 16000, 16001, 48123]
 
 
 def noise(length: int, seed: int = 0) -> torch.Tensor:

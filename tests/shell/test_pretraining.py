@@ -1,0 +1,158 @@
+"""Pre-training from packages to an upstream: killed and resumed, never mixed with another run."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+import yaml
+
+RECIPE = "egs/debian_multi/ssl1"
+SMALL = {
+    "extractor_conv_layer_config": [[16, 10, 5], *[[16, 3, 2]] * 4, *[[16, 2, 2]] * 2],
+    "encoder_embed_dim": 32,
+    "encoder_num_layers": 2,
+    "encoder_ff_interm_features": 32,
+    "encoder_pos_conv_kernel": 16,
+    "encoder_pos_conv_groups": 2,
+    "final_dim": 16,
+}
+
+
+@pytest.fixture(scope="module")
+def recipe(project) -> Path:
+    """The recipe with bursts of noise in the place of two packages, and a small model to train."""
+    folder = project / RECIPE
+    rng = np.random.default_rng(0)
+    for number in range(70):
+        loudness = np.repeat(rng.uniform(0.02, 0.3, 8), 800)
+        for place, form in (
+            ("fr/vm-{}.gsm", {"format": "RAW", "subtype": "GSM610"}),
+            ("it_IT_f_Menardi/vm-{}.wav", {}),
+        ):
+            path = folder / "packages/usr/share/asterisk/sounds" / place.format(number)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(path, loudness * rng.standard_normal(6400), 8000, **form)
+    settings = yaml.safe_load((folder / "conf/train_hubert.yaml").read_text())
+    settings["encoder_conf"] |= SMALL
+    settings |= {"batch_bins": 120_000, "num_iters_per_epoch": 2, "num_workers": 0}
+    (folder / "conf/small.yaml").write_text(yaml.safe_dump(settings))
+    return folder
+
+
+WORDS = ["./run.sh", "--downloads", "packages", "--sources", "armelle_fr menardi_it", "--name", "two"]
+WORDS += ["--train_config", "conf/small.yaml", "--speed_perturb", "1.0 1.1", "--num_clusters", "4 5"]
+WORDS += ["--layer", "1", "--nj", "1"]
+
+
+@pytest.fixture(scope="module")
+def killed(recipe, environment):
+    """Stages 1 to 3, killed after the first epoch of many."""
+    process = subprocess.Popen(
+        [*WORDS, "--stop_stage", "3", "--max_epoch", "900 1"], cwd=recipe, env=environment,
+        start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 300
+    while not (recipe / "exp/two/iter1/1epoch.pth").exists():
+        if process.poll() is not None or time.monotonic() > deadline:
+            os.killpg(process.pid, signal.SIGKILL) if process.poll() is None else None
+            pytest.fail(f"nothing was trained: {process.stderr.read()}")
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    return recipe
+
+
+@pytest.mark.recipe
+def test_a_killed_training_is_not_used_and_not_mixed_with_another(killed, shell):
+    assert (killed / "exp/two/iter1/.unfinished").exists()
+    used = shell([*WORDS, "--stage", "4", "--stop_stage", "4"], killed)
+    assert used.returncode == 1 and "exp/two/iter1 is unfinished: stage 3 failed, was killed" in used.stderr
+    mixed = shell([*WORDS, "--stage", "3", "--stop_stage", "3", "--seed", "1"], killed)
+    assert mixed.returncode == 1 and "exp/two/iter1 holds a run of other settings" in mixed.stderr
+
+
+@pytest.fixture(scope="module")
+def finished(killed, shell):
+    """The same run resumed, to its end."""
+    reached = max(int(re.match(r"\d+", file.name)[0]) for file in killed.glob("exp/two/iter1/*epoch.pth"))
+    result = shell([*WORDS, "--stage", "3", "--max_epoch", f"{reached + 1} 2"], killed)
+    assert result.returncode == 0, result.stderr + (killed / "exp/two/iter1/train.log").read_text()
+    return killed, reached
+
+
+@pytest.mark.recipe
+def test_a_killed_training_goes_on_where_it_was(finished):
+    recipe, reached = finished
+    log = (recipe / "exp/two/iter1/train.log").read_text()
+    assert "The training was resumed using exp/two/iter1/checkpoint.pth" in log
+    assert re.findall(r"(\d+)/\d+epoch started", log)[0] == str(reached + 1)
+    assert not list(recipe.glob("exp/**/.unfinished")) and not list(recipe.glob("dump/**/.unfinished"))
+
+
+@pytest.mark.recipe
+def test_stages_leave_what_espnet_and_transformers_read(finished):
+    recipe, reached = finished
+    for part in ("train", "valid"):
+        labels = (recipe / f"dump/two/targets2/{part}/labels").read_text().splitlines()
+        shapes = (recipe / f"dump/two/raw/{part}/speech_shape").read_text().splitlines()
+        assert [line.split()[0] for line in labels] == [line.split()[0] for line in shapes]
+        assert {int(each) for line in labels for each in line.split()[1:]} <= set(range(5))
+    out = recipe / "exp/two/upstream"
+    model = {"config.json", "model.safetensors", "preprocessor_config.json", "upstream.json"}
+    assert {file.name for file in out.iterdir()} == model | {"README.md", "LICENSE"}
+    card = (out / "README.md").read_text()
+    assert f"| epochs | {reached + 1} | 2 |" in card and "at speeds 1.0 1.1" in card
+    assert "| clustered | MFCC with first and second differences" in card
+    assert "| layer 1 of exp/two/iter1/upstream |" in card and "| CPU " in card
+    assert "Michel Gutierrez" in (out / "LICENSE").read_text()
+    assert json.loads((out / "upstream.json").read_text())["exported_from"] == "exp/two/iter2"
+    one, two = (torch.load(recipe / f"exp/two/{name}/valid.acc_m.ave.pth") for name in ("iter1", "iter2"))
+    assert one.keys() == two.keys() and any(
+        not torch.equal(one[name], two[name]) for name in one if "layers" in name
+    )
+
+
+@pytest.mark.recipe
+def test_the_model_is_an_upstream_for_recognition(finished):
+    from espnet_wsm.plugin.encoder import WsmS3prlEncoder
+
+    recipe, _ = finished
+    for upstream, layers in (("exp/two/upstream", 2), ("exp/two/iter1/upstream", 2)):
+        encoder = WsmS3prlEncoder(1, upstream=str(recipe / upstream), num_replaced=1, width=16).eval()
+        assert len(encoder.prefix.family.encoder(encoder.prefix.expert).layers) == layers - 1
+        encoded, lengths, _ = encoder(torch.randn(2, 8000), torch.tensor([8000, 6000]))
+        assert encoded.shape == (2, 24, 32) and encoded.isfinite().all() and lengths.tolist() == [24, 18]
+
+
+def test_help_shows_the_options_of_pre_training_alone(project, shell):
+    result = shell(["./run.sh", "--help"], project / RECIPE)
+    assert result.returncode == 0
+    for option in ("--sources", "--num_clusters", "--layer", "--private", "--export_dir", "--ngpu"):
+        assert f"  {option} " in result.stdout
+    assert "--mixer" not in result.stdout and "--token_type" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--mixer", "wsm"], "unknown option --mixer; see run.sh --help"),
+        (["--stage", "6"], "--stage has to be a whole number from 1 to 5, got '6'"),
+        (["--stage", "4", "--stop_stage", "3"], "--stage 4 comes after --stop_stage 3"),
+        (["--sources", "nobody"], "--sources: 'nobody' is none of asterisk_en"),
+        (["--stage", "2", "--name", "never"], "data/never does not exist; run stage 1 first"),
+        (["--stage", "3", "--name", "never"], "dump/never does not exist; run stage 2 first"),
+        (["--stage", "4", "--name", "never"], "dump/never does not exist; run stage 2 first"),
+        (["--stage", "5", "--name", "never"], "exp/never/iter2 does not exist; run stage 4 first"),
+    ],
+)
+def test_what_cannot_work_ends_in_one_sentence(project, shell, words, message):
+    result = shell(["./run.sh", *words], project / RECIPE)
+    assert result.returncode != 0 and message in result.stderr and "Traceback" not in result.stderr
