@@ -233,11 +233,17 @@ def probe_upstream(
         "upstream": upstream,
         "digest": checkpoint.digest,
         "family": checkpoint.family.name,
-        "data": str(dump),
+        "data": _name_recipe(dump),
         "minutes": minutes,
         **asdict(settings),
         "results": [asdict(result) for result in results],
     }
+
+
+def _name_recipe(dump: Path) -> str:
+    """The place of a dump in the tree of recipes: that of its machine means nothing to others."""
+    parts = dump.resolve().parts
+    return "/".join(parts[parts.index("egs") :] if "egs" in parts else parts[-1:])
 
 
 def _probe_state(

@@ -173,6 +173,11 @@ def test_the_command_compares_features_and_leaves_table_file_and_plot(dump, tmp_
     assert out.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_data_are_named_by_their_recipe_and_not_by_the_machine(tmp_path):
+    assert probe._name_recipe(tmp_path / "egs/x/asr1/dump/en") == "egs/x/asr1/dump/en"
+    assert probe._name_recipe(tmp_path / "dump") == "dump"
+
+
 def copy_lists(dump: Path, place: Path) -> Path:
     """The dump without its audio, to be changed."""
     for file in (file for file in dump.rglob("*") if file.is_file() and "audio" not in file.parts):
