@@ -7,8 +7,7 @@ set -euo pipefail
 # shellcheck source=egs/common/parse_options.sh
 . "$(dirname "${BASH_SOURCE[0]}")/parse_options.sh"
 
-declare -A modules=([greedy]=asr_inference_greedy [beam]=asr_inference)
-[[ -n ${modules[${search}]:-} ]] || die "--search has to be greedy or beam, got ${search}"
+[[ ${search} == greedy || ${search} == beam ]] || die "--search has to be greedy or beam, got ${search}"
 exp=$(experiment)
 require_finished "${dump_dir}" 2
 require_finished "${exp}" 3
@@ -22,33 +21,41 @@ model=${exp}/${inference_model}
 out=${exp}/decode_${search}
 begin_stage 4 "decode (${search})" "${dump_dir}" "${out}"
 read -r -d '' -a more <<<"${inference_args}" || true
+dirs=() jobs=1
 for set in ${test_sets}; do
     from=$(dump_folder "${set}")
     [[ ! -e ${from}/speed_perturb ]] ||
         die "${from} was made with --speed_perturb, for training only; to decode it, run stage 2 without the option"
     dir=${out}/${set}
+    dirs+=("${dir}")
     rm -rf "${dir:?}"
-    mkdir -p "${dir}/log"
-    expected=$(wc -l <"${from}/wav.scp")
-    jobs=$((nj < expected ? nj : expected))
-    # Utterances of like length share a batch; every job gets its share of each length.
+    longest=$(wc -l <"${from}/wav.scp")
+    ((longest = longest < nj ? longest : nj, jobs = longest > jobs ? longest : jobs))
+done
+# Utterances of like length share a batch; every job gets its share of each length.
+for set in ${test_sets}; do
+    from=$(dump_folder "${set}")
     for ((job = 1; job <= jobs; job++)); do
-        mkdir -p "${dir}/log/split${jobs}/${job}"
+        split=${out}/${set}/log/split${jobs}/${job}
+        mkdir -p "${split}"
         sort -k2,2n -k1,1 "${from}/utt2num_samples" | awk -v n="${jobs}" -v j="${job}" '
             FNR == NR { path[$1] = substr($0, length($1) + 2); next }
-            (FNR - 1) % n == j - 1 { print $1, path[$1] }' \
-            "${from}/wav.scp" - >"${dir}/log/split${jobs}/${job}/wav.scp"
+            (FNR - 1) % n == j - 1 { print $1, path[$1] }' "${from}/wav.scp" - >"${split}/wav.scp"
+        [[ -s ${split}/wav.scp ]] || rm "${split}/wav.scp"
     done
-    launch --gpu "$((ngpu > 0))" --num_threads 1 JOB=1:"${jobs}" "${dir}/log/asr_inference.JOB.log" \
-        python -m "espnet_wsm.bin.${modules[${search}]}" --config "${inference_config}" \
-        --ngpu "$((ngpu > 0))" --output_dir "${dir}/log/output.JOB" \
-        --data_path_and_name_and_type "${dir}/log/split${jobs}/JOB/wav.scp,speech,sound" \
-        --asr_train_config "${exp}/config.yaml" --asr_model_file "${model}" "${more[@]}"
+done
+launch --gpu "$((ngpu > 0))" --num_threads 1 JOB=1:"${jobs}" "${out}/log/asr_inference.JOB.log" \
+    python -m espnet_wsm.bin.decode_sets --search "${search}" --nj "${jobs}" --job JOB "${dirs[@]}" \
+    -- --config "${inference_config}" --ngpu "$((ngpu > 0))" \
+    --asr_train_config "${exp}/config.yaml" --asr_model_file "${model}" "${more[@]}"
+for set in ${test_sets}; do
+    dir=${out}/${set}
     for file in text token token_int score; do
         cat "${dir}"/log/output.*/1best_recog/"${file}" | sort -k1,1 >"${dir}/${file}"
     done
+    expected=$(wc -l <"$(dump_folder "${set}")/wav.scp")
     decoded=$(wc -l <"${dir}/text")
-    ((decoded == expected)) || die "${dir}: ${decoded} of ${expected} utterances decoded; see ${dir}/log"
+    ((decoded == expected)) || die "${dir}: ${decoded} of ${expected} utterances decoded; see ${out}/log"
     log "decoded ${decoded} utterances: ${dir}/text"
 done
 finish_stage "${out}" "${input}"

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from espnet_wsm.bin import decode_sets
 from espnet_wsm.plugin.greedy import GreedyCtcDecoder
 
 
@@ -28,3 +29,12 @@ def test_repeats_merge_and_blanks_go(path, text):
     ids = torch.tensor(["-abc".index(c) for c in path], dtype=torch.long)
     hypothesis = decoder.hypothesis(ids, torch.full((len(path),), -0.5))
     assert hypothesis.text == text and hypothesis.score == -0.5 * len(path)
+
+
+def test_a_job_without_utterances_says_which_list_it_looked_for(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        decode_sets.main(
+            ["--nj", "4", "--job", "3", str(tmp_path / "dev"), str(tmp_path / "test"), "--", "--config"]
+        )
+    assert stop.value.code == 1
+    assert f"job 3 of 4 has nothing to decode: {tmp_path}/dev/log/split4/3/wav.scp" in capsys.readouterr().err

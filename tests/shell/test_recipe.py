@@ -63,9 +63,15 @@ def test_a_stock_espnet_user_finds_the_usual_files(finished, recipe):
 def test_the_later_stages_run_alone_with_either_search_and_any_number_of_jobs(finished, recipe, shell):
     greedy = recipe / "exp/asr_first/decode_greedy/test/text"
     before = greedy.read_text()
-    for nj in ("1", "4"):  # the test set has two utterances
-        one = shell(["./run.sh", "--stage", "4", "--stop_stage", "5", "--tag", "first", "--nj", nj], recipe)
+    for nj, sets in (("1", "test"), ("4", "test dev")):  # the test set has two utterances
+        words = ["--stage", "4", "--tag", "first", "--nj", nj, "--test_sets", sets]
+        one = shell(["./run.sh", *words], recipe)
         assert one.returncode == 0 and greedy.read_text() == before, one.stderr
+    both = [
+        len((recipe / "exp/asr_first/decode_greedy" / name / "text").read_text().split("\n"))
+        for name in sets.split()
+    ]
+    assert both[0] > both[1], "the last job had utterances of one set only"
     beam = ["--search", "beam", "--inference_args", "--beam_size 2"]
     two = shell(["./run.sh", "--stage", "4", "--tag", "first", *beam], recipe)
     assert two.returncode == 0, two.stderr
