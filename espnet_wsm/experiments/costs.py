@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 COSTS = "costs.json"
-METHOD = 1  # counts changes of how it is measured: with another number all is measured again
+METHOD = 2  # counts changes of how it is measured: with another number all is measured again
 REFERENCE = "attention"
 BATCH, SECONDS, TOKENS_PER_SECOND, VOCABULARY = 4, 10.0, 12, 50
 SAMPLE_RATE = 16000
@@ -135,8 +135,8 @@ def measure_costs(grid: Grid, root: Path, results: Path) -> dict[str, Any]:
     """Measure what each arm of a grid costs above the cut, unless it was measured before.
 
     One batch of 4 x 10 s of random hidden states goes through the trained part of the model: the layers above
-    the cut as the arm has them, and a CTC head of 50 tokens. The arms take turns, so that what else the
-    machine does hits all alike. Written to ``RESULTS/costs.json``.
+    the cut as the arm has them, in ``suffix_dtype``, and a CTC head of 50 tokens. The arms take turns, so
+    that what else the machine does hits all alike. Written to ``RESULTS/costs.json``.
 
     Args:
         grid: what is run.
@@ -278,8 +278,10 @@ class _Model:
         torch.manual_seed(0)
         self.modules.train()
         begin = time.perf_counter()
+        dtype = getattr(torch, self.config.suffix_dtype)
         with saved.hooks() if saved else contextlib.nullcontext():
-            encoded = self.modules["suffix"](hidden, padding_mask)
+            with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+                encoded = self.modules["suffix"](hidden, padding_mask).float()
             loss = self.modules["ctc"](encoded, lengths, targets, target_lengths)
         if saved:
             self.sizes["saved_bytes"] = saved.count()["saved_bytes"]

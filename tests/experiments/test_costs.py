@@ -75,6 +75,14 @@ def test_every_arm_can_be_measured(checkout):
     assert without["saved_bytes"] < attention["saved_bytes"]
 
 
+def test_the_layers_run_in_the_precision_of_the_training(checkout):
+    config = checkout / "conf/train.yaml"
+    low = measure(checkout, make_run("wsm", "toy"))[Setup("wsm", 2)]
+    config.write_text(config.read_text().replace("suffix_dtype: bfloat16", "suffix_dtype: float32"))
+    full = measure(checkout, make_run("wsm", "toy"))[Setup("wsm", 2)]
+    assert low["saved_bytes"] < full["saved_bytes"] and low["trainable"] == full["trainable"]
+
+
 def test_window_costs_nothing_and_width_does(checkout):
     runs = [make_run("wsm", "toy"), make_run("wsm", "toy", window=20), make_run("wsm", "toy", width=64)]
     rows = measure(checkout, *runs)
