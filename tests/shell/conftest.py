@@ -30,6 +30,24 @@ def environment() -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
+def slurm(environment, tmp_path_factory):
+    """A Slurm of one node, for as long as these tests run; commands of ``shell`` use it."""
+    for program in ("slurmctld", "slurmd", "sbatch"):
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed (Debian: apt-get install slurm-wlm)")
+    if os.geteuid() != 0:
+        pytest.skip("slurmd can be started by root alone")
+    folder = tmp_path_factory.mktemp("slurm")
+    tools = ROOT / "tools" / "slurm"
+    started = subprocess.run([tools / "start.sh", folder, "8"], capture_output=True, text=True)
+    assert started.returncode == 0, started.stderr
+    environment["SLURM_CONF"] = str(folder / "slurm.conf")
+    yield folder
+    del environment["SLURM_CONF"]
+    subprocess.run([tools / "stop.sh", folder], check=True)
+
+
+@pytest.fixture(scope="session")
 def shell(environment):
     """``shell(words, cwd)`` runs a command in that environment and captures its output."""
 

@@ -1,0 +1,138 @@
+#!/usr/bin/env bash
+# Launcher for Slurm with the command line of Kaldi's slurm.pl:
+#   slurm.sh [--config FILE] [--max_jobs_run N] [--num_threads N] [--mem SIZE] [--gpu N] [--time T] [JOB=1:N] LOG COMMAND...
+# Runs COMMAND as one Slurm job, or as one job array with the number of the task put in place of JOB in LOG and COMMAND,
+# waits for its end and reports as local.sh does. Stopping it cancels the job. Partition, account and the like come from
+# FILE, by default slurm.yaml beside this script. Logs, and the folder where it is called, have to be on a shared disk.
+set -uo pipefail
+
+# The job itself: sbatch runs a copy of this script, with the folder of the original and the modules' number before the rest.
+if [[ ${1:-} == --task ]]; then
+    # shellcheck source=conf/cluster/launcher.sh
+    . "$2/launcher.sh"
+    num_modules=$3
+    shift 3
+    for module in "${@:1:num_modules}"; do
+        module load "${module}" || exit
+    done
+    shift "${num_modules}"
+    export OMP_NUM_THREADS=${SLURM_CPUS_PER_TASK:-1}
+    job=${SLURM_ARRAY_TASK_ID:-}
+    number "$@"
+    run_one "${words[@]}"
+    [[ $(find_end "${words[0]}") == *' with status 0' ]]
+    exit
+fi
+
+here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=conf/cluster/launcher.sh
+. "${here}/launcher.sh"
+config=${here}/slurm.yaml
+
+while [[ ${1:-} == --* ]]; do
+    (($# > 1)) || die "option $1 needs a value"
+    if [[ $1 == --config ]]; then
+        config=$2
+    else
+        read_option "$1" "$2" || die "unknown option $1; see the head of $0"
+    fi
+    shift 2
+done
+if [[ ${1:-} == JOB=* ]]; then
+    read_jobs "$1"
+    shift
+fi
+(($# > 1)) || die "needs a log file and a command; see the head of $0"
+for program in sbatch squeue scancel; do
+    command -v "${program}" >/dev/null || die "${program} is not there: this is no machine of a Slurm cluster"
+done
+python=${here%/conf/cluster}/.venv/bin/python
+[[ -x ${python} ]] || python=python
+settings=$(mktemp)
+"${python}" -m espnet_wsm.bin.sbatch_options "${config}" --gpu "${gpu}" --mem "${mem}" --time "${time}" \
+    --num_threads "${num_threads}" >"${settings}" || { rm -f "${settings}"; exit 2; }
+mapfile -d '' -t options <"${settings}"
+rm -f "${settings}"
+poll_seconds=${options[0]}
+((max_jobs_run > 0)) || max_jobs_run=${options[1]}
+modules=("${options[@]:3:options[2]}")
+options=("${options[@]:3+options[2]}")
+
+# No log of an earlier call may be taken for one of this.
+for job in "${jobs[@]-}"; do
+    number "$1"
+    mkdir -p -- "$(dirname -- "${words[0]}")" || die "the folder of the log ${words[0]} cannot be made"
+    rm -f -- "${words[0]}" || die "the log ${words[0]} cannot be written"
+done
+# What Slurm itself says goes beside the first log: nothing, unless a job cannot start.
+job=${jobs[0]:-}
+number "$1"
+own=$(dirname -- "${words[0]}")/slurm
+mkdir -p -- "${own}" || die "${own} cannot be made"
+pattern=%j.out
+if ((${#jobs[@]})); then
+    pattern=%A_%a.out array=$(shorten "${jobs[@]}")
+    options+=("--array=${array//:/-}$( ((max_jobs_run == 0)) || echo "%${max_jobs_run}")")
+fi
+id=$(sbatch --parsable --job-name="$(basename -- "$1" .log)" --output="${own//%/%%}/${pattern}" "${options[@]}" \
+    "${here}/slurm.sh" --task "${here}" "${#modules[@]}" "${modules[@]}" "$@") || die "sbatch refused the job (see above)"
+id=${id%%;*} # a federation names its cluster behind it
+
+# shellcheck disable=SC2329  # called by the trap
+stop() {
+    trap - INT TERM
+    echo "${launcher}: stopped; cancelling job ${id}" >&2
+    scancel "${id}"
+    exit 143
+}
+trap stop INT TERM
+
+# wait_for SECONDS: `sleep` that a signal ends at once.
+wait_for() {
+    sleep "$1" &
+    wait $!
+}
+
+# look: set `fate` of every task from the queue; succeeds while one of them is not at its end.
+look() {
+    local listing line task alive=1
+    if ! listing=$(squeue --noheader --states=all --array --jobs="${id}" --format='%i|%T' 2>&1); then
+        # The controller forgets jobs minutes after their end.
+        [[ ${listing} != *'Invalid job id'* ]] || return 1
+        echo "${launcher}: squeue: ${listing%%$'\n'*}; asking again" >&2
+        return 0
+    fi
+    while IFS='|' read -r task line; do
+        [[ ${task} == "${id}"* ]] || continue
+        task=${task#"${id}"}
+        task=${task#_}
+        fate[${task:-0}]="ended as ${line} without a last line in its log"
+        case ${line} in
+        PENDING | CONFIGURING | RUNNING | SUSPENDED | COMPLETING | STAGE_OUT | REQUEUE* | RESIZING | SIGNALING | STOPPED | \
+            SPECIAL_EXIT | RESV_DEL_HOLD) alive=0 ;;
+        esac
+    done <<<"${listing}"
+    return "${alive}"
+}
+
+delay=0.2
+while wait_for "${delay}" && look; do
+    case ${delay} in # short jobs are not kept waiting, and the controller is not kept busy with long ones
+    0.2) delay=0.5 ;;
+    0.5) delay=1 ;;
+    *) delay=${poll_seconds} ;;
+    esac
+done
+# A shared disk may show what another machine wrote some seconds later.
+for delay in 0.2 0.5 1 3 5; do
+    missing=0
+    for job in "${jobs[@]-}"; do
+        number "$1"
+        [[ ${fate[${job:-0}]:-COMPLETED} != *COMPLETED* || -n $(find_end "${words[0]}") ]] || missing=1
+    done
+    ((missing)) || break
+    wait_for "${delay}"
+done
+find "${own}" -maxdepth 1 -name "${id}[_.]*" -empty -delete
+rmdir -- "${own}" 2>/dev/null || true
+report_failures "$@"

@@ -1,0 +1,111 @@
+"""Print what a cluster's configuration says of a job, as conf/cluster/slurm.sh reads it: words ended by NUL.
+
+Keys of the file, all optional:
+  partition, account, qos, constraint, reservation
+                  options of sbatch of these names
+  gres            what one job takes when it asks for N GPUs, with {gpu} for N (default: gpu:{gpu})
+  modules         list for `module load`, before the command
+  options         list of further words for sbatch, e.g. [--exclusive]
+  max_jobs_run    tasks of an array that run at a time, where the caller sets no limit
+  poll_seconds    between two looks at the queue (default: 5)
+  with_gpu        keys from above that take the place of the others for jobs that ask for GPUs
+
+Example:
+  python -m espnet_wsm.bin.sbatch_options conf/cluster/slurm.yaml --gpu 1
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from espnet_wsm.errors import UserError, report_user_errors
+
+NAMED = ("partition", "account", "qos", "constraint", "reservation")
+DEFAULTS: dict[str, Any] = dict.fromkeys(NAMED) | {
+    "gres": "gpu:{gpu}", "modules": [], "options": [], "max_jobs_run": 0, "poll_seconds": 5, "with_gpu": {},
+}  # fmt: skip
+
+
+def read_cluster(path: Path, with_gpu: bool) -> dict[str, Any]:
+    """A cluster's configuration, completed by its defaults.
+
+    Raises:
+        UserError: the file cannot be read, or holds an unknown key or a value of the wrong kind.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
+    settings = dict(DEFAULTS)
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds no mapping: it takes {', '.join(DEFAULTS)}")
+    for_gpu = content.get("with_gpu") or {}
+    for part in (content, for_gpu if with_gpu else {}):
+        if not isinstance(part, dict):
+            raise UserError(f"{path}: with_gpu has to be a mapping of the other keys")
+        for key, value in part.items():
+            if key not in DEFAULTS or (part is for_gpu and key == "with_gpu"):
+                raise UserError(f"{path}: unknown key {key}; there are {', '.join(DEFAULTS)}")
+            if value is not None and not _is_right(key, value):
+                raise UserError(f"{path}: {key}: {value!r} is no {_KINDS.get(key, 'text')}")
+            settings[key] = DEFAULTS[key] if value is None else value
+    return settings
+
+
+_KINDS = {
+    "modules": "list", "options": "list", "max_jobs_run": "whole number", "poll_seconds": "number of seconds",
+    "with_gpu": "mapping",
+}  # fmt: skip
+
+
+def _is_right(key: str, value: Any) -> bool:
+    kind = _KINDS.get(key)
+    if kind == "list":
+        return isinstance(value, list) and all(isinstance(word, str) for word in value)
+    if kind == "mapping":
+        return isinstance(value, dict)
+    if kind is None:
+        return isinstance(value, str)
+    return isinstance(value, int if key == "max_jobs_run" else int | float) and 0 <= value < 1e6
+
+
+def list_options(settings: dict[str, Any], gpu: int, mem: str, time: str, num_threads: int) -> list[str]:
+    """What sbatch is told of one job, besides its array, its name and its output."""
+    options = [f"--{name}={settings[name]}" for name in NAMED if settings[name]]
+    options += [f"--mem={mem}"] if mem else []
+    options += [f"--time={time}"] if time else []
+    options += [f"--cpus-per-task={num_threads}"] if num_threads else []
+    options += [f"--gres={settings['gres'].replace('{gpu}', str(gpu))}"] if gpu else []
+    return options + settings["options"]
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("config", type=Path, help="the cluster's configuration")
+    parser.add_argument("--gpu", type=int, default=0, help="GPUs of a job")
+    parser.add_argument("--mem", default="", help="memory of a job, e.g. 8G")
+    parser.add_argument("--time", default="", help="its time limit, e.g. 4:00:00")
+    parser.add_argument("--num_threads", type=int, default=0, help="its CPU cores")
+    return parser
+
+
+@report_user_errors
+def main(argv: list[str] | None = None) -> None:
+    """Entry point. Prints poll_seconds, max_jobs_run, the number of modules, these, and options of sbatch."""
+    args = make_parser().parse_args(argv)
+    settings = read_cluster(args.config, args.gpu > 0)
+    modules = settings["modules"]
+    words = [settings["poll_seconds"], settings["max_jobs_run"], len(modules), *modules]
+    words += list_options(settings, args.gpu, args.mem, args.time, args.num_threads)
+    sys.stdout.write("".join(f"{word}\0" for word in words))
+
+
+if __name__ == "__main__":
+    main()
