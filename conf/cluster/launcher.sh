@@ -60,14 +60,25 @@ number() {
     [[ -z ${job} ]] || words=("${@//JOB/${job}}")
 }
 
+# clear_logs LOG: no log of an earlier call may be taken for one of this, and no job of one may still be running.
+clear_logs() {
+    local job words
+    for job in "${jobs[@]-}"; do
+        number "$1"
+        mkdir -p -- "$(dirname -- "${words[0]}")" || die "the folder of the log ${words[0]} cannot be made"
+        [[ ! -f ${words[0]} ]] || flock --nonblock -- "${words[0]}" true ||
+            die "a job of an earlier call still writes to ${words[0]}: wait for its end, or stop it"
+        rm -f -- "${words[0]}" || die "the log ${words[0]} cannot be written"
+    done
+}
+
 # run_one LOG COMMAND...: run it with its output in the log, whose last line tells how the job ended. A job that was
-# killed has none.
+# killed has none. Until its processes have ended they hold a lock on the log.
 run_one() {
-    local log=$1 status start=${SECONDS} child
+    local log=$1 status start=${SECONDS} child lock
     shift
-    mkdir -p -- "$(dirname -- "${log}")" && printf '# %q' "$1" >"${log}" || return
-    printf ' %q' "${@:2}" >>"${log}"
-    printf '\n# started %s\n' "$(date '+%F %T')" >>"${log}"
+    exec {lock}>"${log}" && flock --nonblock "${lock}" || return
+    printf '# %s\n# started %s\n' "$(printf '%q ' "$@")" "$(date '+%F %T')" >>"${log}"
     "$@" >>"${log}" 2>&1 &
     child=$!
     trap 'kill "${child}" 2>/dev/null' TERM

@@ -31,10 +31,10 @@ stop() {
 }
 trap stop INT TERM
 
+clear_logs "$1"
 for job in "${jobs[@]-}"; do
     while (($(jobs -rp | wc -l) >= max_jobs_run)); do wait -n; done
     number "$@"
-    rm -f -- "${words[0]}"
     run_one "${words[@]}" &
 done
 wait

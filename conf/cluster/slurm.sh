@@ -58,12 +58,7 @@ poll_seconds=${options[0]}
 modules=("${options[@]:3:options[2]}")
 options=("${options[@]:3+options[2]}")
 
-# No log of an earlier call may be taken for one of this.
-for job in "${jobs[@]-}"; do
-    number "$1"
-    mkdir -p -- "$(dirname -- "${words[0]}")" || die "the folder of the log ${words[0]} cannot be made"
-    rm -f -- "${words[0]}" || die "the log ${words[0]} cannot be written"
-done
+clear_logs "$1"
 # What Slurm itself says goes beside the first log: nothing, unless a job cannot start.
 job=${jobs[0]:-}
 number "$1"

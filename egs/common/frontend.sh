@@ -50,6 +50,7 @@ make_dump() {
     finish_stage "${dump_dir}" "${input}"
 }
 
+hold "${dump_dir}"
 if [[ -e ${dump_dir}/.unfinished || $(cat "${dump_dir}"/.{made_from,settings} 2>/dev/null) != "${input}"$'\n'"${settings}" ]]; then
     make_dump
 else

@@ -154,10 +154,24 @@ sys.exit(not (conf.get("encoder_conf") or {}).get("upstream"))' "${train_config}
     training+=("${more[@]}")
 }
 
+# hold FOLDER: let no other run write there until this script and what it has launched on this machine have ended. The
+# system frees the lock of a run that was killed.
+declare -A locks=()
+hold() {
+    local lock
+    [[ -z ${locks[$1]:-} ]] || return 0
+    mkdir -p "$1"
+    [[ -w $1 ]] || die "$1 cannot be written: look at its permissions and at how its disk is mounted"
+    exec {lock}>>"$1/.lock"
+    flock --nonblock "${lock}" || die "another run writes to $1 ($(head -n 1 "$1/.lock")): wait for its end, or stop it"
+    echo "process $$ on $(uname -n) since $(date '+%F %T'): ${ESPNET_WSM_COMMAND}" >"$1/.lock"
+    locks[$1]=${lock}
+}
+
 # begin_stage NUMBER VERB INPUT OUTPUT: OUTPUT counts as unfinished from here until finish_stage.
 begin_stage() {
     log "Stage $1: $2: $3 -> $4"
-    mkdir -p "$4"
+    hold "$4"
     touch "$4/.unfinished"
 }
 

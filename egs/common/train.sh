@@ -40,6 +40,7 @@ for part in train:"${train_set}" valid:"${valid_set}"; do
 done
 ((ngpu <= 1)) || args+=(--multiprocessing_distributed true)
 
+hold "${exp}"
 # A checkpoint of other settings must not be resumed as if it were one of these.
 python -m espnet_wsm.bin.record_run --dir "${exp}" --command "${ESPNET_WSM_COMMAND}" \
     --file "${train_config}" --setting "${input}" --setting "${args[*]} ${training[*]}"

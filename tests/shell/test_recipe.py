@@ -49,6 +49,22 @@ def test_the_recipe_runs_from_the_corpus_to_the_score(finished, recipe):
 
 
 @pytest.mark.recipe
+def test_slurm_gives_what_this_machine_gives_whatever_the_number_of_jobs(
+    finished, recipe, fresh, slurm, shell
+):
+    words = [*QUICK, "--tag", "first", "--nj", "3", "--cmd", "../../../conf/cluster/slurm.sh"]
+    result = shell(["./run.sh", *words], fresh)
+    assert result.returncode == 0, result.stderr
+    lists = [path.relative_to(recipe) for path in recipe.glob("dump/raw/**/*") if path.suffix != ".scp"]
+    shards = [path.relative_to(recipe) for path in recipe.glob("dump/cache/*/*/utt2num_frames")]
+    decoded = [Path("exp/asr_first/decode_greedy/test") / name for name in ("text", "token_int")]
+    for name in (*lists, *shards, *decoded):
+        if (recipe / name).is_file() and "log" not in name.parts:
+            assert (fresh / name).read_bytes() == (recipe / name).read_bytes(), name
+    assert decoded and not list(fresh.glob("**/slurm")), "Slurm had nothing to say"
+
+
+@pytest.mark.recipe
 def test_a_stock_espnet_user_finds_the_usual_files(finished, recipe):
     for name in (
         "data/train/wav.scp", "data/train/text", "data/train/utt2spk", "data/train/spk2utt",

@@ -72,6 +72,7 @@ pretrain() {
         args+=(--init_param "${exp}/iter1/valid.acc_m.ave.pth:${part}:${part}")
     fi
     read -r -d '' -a more <<<"${train_args}" || true
+    hold "${out}"
     # The number of epochs makes no other run of it: it may go on for longer.
     python -m espnet_wsm.bin.record_run --dir "${out}" --command "${ESPNET_WSM_COMMAND}" \
         --file "${train_config}" --setting "${input}" --setting "${args[*]} ${more[*]}"
