@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from espnet_wsm.bin import asr_inference_greedy, asr_train, hubert_train
+from espnet_wsm.bin.sbatch_options import list_options, read_cluster
 from espnet_wsm.experiments.grid import read_grid
 from espnet_wsm.experiments.runner import find_corpus
 
@@ -82,9 +83,20 @@ def test_every_benchmark_configuration_is_accepted_by_the_benchmark():
     subprocess.run([sys.executable, "-c", read, *files], cwd=ROOT / "tools", check=True)
 
 
+@pytest.mark.parametrize("file", find("cluster/*.yaml"), ids=name)
+@pytest.mark.parametrize("with_gpu", [False, True])
+def test_every_cluster_configuration_is_accepted_by_the_launcher(file, with_gpu):
+    asked = yaml.safe_load(file.read_text())
+    settings = read_cluster(file, with_gpu)
+    assert asked.keys() == settings.keys()
+    assert list_options(settings, int(with_gpu), "8G", "1:00:00", 4)[-1] == (
+        "--gres=gpu:1" if with_gpu else "--cpus-per-task=4"
+    )
+
+
 def test_no_yaml_file_is_left_unchecked():
     # Those of upstreams are in test_upstream_configurations.py.
-    kinds = ("train*", "decode*", "benchmark/*", "experiments/*", "upstream/*")
+    kinds = ("train*", "decode*", "benchmark/*", "experiments/*", "upstream/*", "cluster/*")
     checked = {file for kind in kinds for file in find(f"{kind}.yaml")}
     everything = {f for f in ROOT.rglob("*.yaml") if not {".venv", "exp", "dump"} & set(f.parts)}
     assert checked and everything == checked
