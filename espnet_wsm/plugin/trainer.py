@@ -1,4 +1,4 @@
-"""ESPnet's trainer with files that survive a kill at any moment."""
+"""ESPnet's trainer with files that survive a kill at any moment, and errors that name what is at fault."""
 
 import contextlib
 import logging
@@ -11,8 +11,12 @@ from espnet2.torch_utils.safe_torch_load import safe_torch_load
 from espnet2.train.reporter import Reporter
 from espnet2.train.trainer import Trainer
 
+from espnet_wsm.data.lists import count, name_some
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import write_atomically
+
+MAX_BAD_STEPS = 10  # one after the other, whose loss is no number
+SAMPLES_PER_SECOND, FRAMES_PER_SECOND = 16_000, 50
 
 
 class WsmTrainer(Trainer):
@@ -21,6 +25,9 @@ class WsmTrainer(Trainer):
     A kill in the first leaves a checkpoint that cannot be read, a kill between the others an epoch whose
     model or links are missing, on which the averaging at the end fails. Here every file is moved into place
     when it is whole, and resuming first completes what the last epoch left undone.
+
+    It also trains on for hours when every loss is NaN, and ends with status 0; and it does not say which
+    batch was too large for the GPU. See :meth:`train_one_epoch`.
     """
 
     @classmethod
@@ -40,6 +47,75 @@ class WsmTrainer(Trainer):
                 distributed_option=distributed_option,
                 **kwargs,
             )
+
+    @classmethod
+    def train_one_epoch(cls, model: torch.nn.Module, **kwargs: Any) -> bool:
+        """As ESPnet's; steps with a loss that is no number leave the model as it was, there and here.
+
+        Raises:
+            UserError: ``MAX_BAD_STEPS`` of them came one after the other, or an epoch had no others; or the
+                GPU's memory did not suffice for a batch.
+        """
+        last = LastBatch()
+        handles = (
+            model.register_forward_pre_hook(last.note, with_kwargs=True),
+            model.register_forward_hook(last.check_loss),
+        )
+        try:
+            only_bad_steps = super().train_one_epoch(model=model, **kwargs)
+        except torch.OutOfMemoryError as error:
+            raise UserError(
+                f"the GPU's memory did not suffice for {last}: lower --batch_bins, --max_wav_duration of "
+                f"stage 2 or num_replaced ({' '.join(str(error).split())})"
+            ) from error
+        finally:
+            for handle in handles:
+                handle.remove()
+        if only_bad_steps and not kwargs["options"].no_forward_run:
+            raise UserError(f"no step of this epoch could be used, the last with {last}: {REMEDY}")
+        return only_bad_steps
+
+
+REMEDY = (
+    "the last checkpoint is untouched; look at the audio and text of these utterances, lower optim_conf.lr, "
+    "or take float32 for prefix_dtype and suffix_dtype"
+)
+
+
+class LastBatch:
+    """Follows a training: which utterances are in the batch at hand, and how many bad steps there were."""
+
+    def __init__(self) -> None:
+        self.ids: list[str] = []
+        self.seconds: list[float] = []
+        self.bad_steps = 0
+
+    def note(self, _model: torch.nn.Module, _args: Any, batch: dict[str, Any]) -> None:
+        """Before an ESPnet model's forward pass: keep the ids and lengths of its batch."""
+        rate = FRAMES_PER_SECOND if batch["speech"].dim() == 3 else SAMPLES_PER_SECOND
+        self.ids = list(batch["utt_id"])
+        self.seconds = [length / rate for length in batch["speech_lengths"].tolist()]
+
+    def check_loss(self, _model: torch.nn.Module, _args: Any, output: Any) -> None:
+        """After it: count bad steps."""
+        loss = (output["loss"] if isinstance(output, dict) else output[0]).detach()
+        if torch.isfinite(loss).all():
+            self.bad_steps = 0
+            return
+        self.bad_steps += 1
+        logging.warning("the loss is %s with %s: this step is skipped", loss.tolist(), self)
+        if self.bad_steps == MAX_BAD_STEPS:
+            raise UserError(
+                f"the loss was no number in {MAX_BAD_STEPS} steps one after the other, the last with {self}: "
+                f"{REMEDY}"
+            )
+
+    def __str__(self) -> str:
+        longest = max(range(len(self.ids)), key=self.seconds.__getitem__)
+        return (
+            f"a batch of {count(len(self.ids), 'utterance')} ({name_some(self.ids)}; longest "
+            f"{self.ids[longest]}, {self.seconds[longest]:.1f} s)"
+        )
 
 
 @contextlib.contextmanager

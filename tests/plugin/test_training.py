@@ -1,10 +1,12 @@
 """The command lines take ESPnet's arguments and train, resume and decode."""
 
 import json
+import re
 
 import pytest
 import torch
 import yaml
+from espnet2.asr.espnet_model import ESPnetASRModel
 
 from espnet_wsm.bin import asr_inference, asr_inference_greedy, asr_train
 
@@ -29,6 +31,68 @@ def test_a_resumed_training_equals_an_uninterrupted_one(training_arguments, tmp_
     asr_train.main([*training_arguments(tmp_path / "parts", max_epoch=3), "--resume", "true"])
     whole, parts = (torch.load(tmp_path / name / "3epoch.pth") for name in ("whole", "parts"))
     assert whole.keys() == parts.keys() and all(torch.equal(whole[k], parts[k]) for k in whole)
+
+
+@pytest.fixture
+def break_steps(monkeypatch):
+    """``break_steps(fault)`` lets ``fault(loss)`` make something of the loss of every training step."""
+
+    def apply(fault) -> None:
+        forward = ESPnetASRModel.forward
+
+        def broken(self, **batch):
+            loss, stats, weight = forward(self, **batch)
+            return (fault(loss) if self.training else loss), stats, weight
+
+        monkeypatch.setattr(ESPnetASRModel, "forward", broken)
+
+    return apply
+
+
+@pytest.mark.parametrize(
+    ("epochs", "told"), [(2, "no step of this epoch could be used"), (30, "in 10 steps")]
+)
+def test_losses_that_are_no_numbers_stop_the_training_and_name_the_batch(
+    training_arguments, tmp_path, capsys, break_steps, epochs, told
+):
+    exp = tmp_path / "exp"
+    asr_train.main(training_arguments(exp, max_epoch=1))
+    before = (exp / "checkpoint.pth").read_bytes()
+    break_steps(lambda loss: loss * float("nan"))
+    with pytest.raises(SystemExit) as stop:  # an epoch is two batches, or many
+        more = {"max_epoch": 2, "num_iters_per_epoch": epochs}
+        asr_train.main([*training_arguments(exp, **more), "--resume", "true"])
+    assert stop.value.code == 1
+    message = capsys.readouterr().err
+    assert told in message and re.search(r"longest u[123], 0\.[567] s", message)
+    assert "look at the audio and text of these utterances" in message
+    assert (exp / "checkpoint.pth").read_bytes() == before and not (exp / "2epoch.pth").exists()
+
+
+def test_single_bad_steps_are_skipped_and_told(training_arguments, tmp_path, break_steps, caplog):
+    steps = iter(range(10**6))
+    break_steps(lambda loss: loss * (float("inf") if next(steps) % 3 == 0 else 1.0))
+    asr_train.main(training_arguments(tmp_path / "exp", max_epoch=2, num_iters_per_epoch=15))
+    weights = torch.load(tmp_path / "exp/2epoch.pth")
+    assert all(torch.isfinite(value).all() for value in weights.values() if value.is_floating_point())
+    assert caplog.text.count("this step is skipped") == 10
+
+
+def test_a_batch_too_large_for_the_gpu_is_named_with_what_to_change(
+    training_arguments, tmp_path, capsys, break_steps
+):
+    def fault(loss):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    break_steps(fault)
+    with pytest.raises(SystemExit) as stop:
+        asr_train.main(training_arguments(tmp_path / "exp", batch_size=3))
+    assert stop.value.code == 1
+    message = capsys.readouterr().err
+    assert (
+        "did not suffice for a batch of 3 utterances (" in message
+        and "longest u3, 0.7 s): lower --batch_bins" in message
+    )
 
 
 @pytest.fixture
