@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +49,7 @@ def recipe(project) -> Path:
 
 
 WORDS = ["./run.sh", "--downloads", "packages", "--sources", "armelle_fr menardi_it", "--name", "two"]
-WORDS += ["--train_config", "conf/small.yaml", "--speed_perturb", "1.0 1.1", "--num_clusters", "4 5"]
+WORDS += ["--train_config", "conf/small.yaml", "--speed_perturb", "1.0 1.1", "--num_clusters", "4 5 6"]
 WORDS += ["--layer", "1", "--nj", "1"]
 
 
@@ -56,7 +57,7 @@ WORDS += ["--layer", "1", "--nj", "1"]
 def killed(recipe, environment):
     """Stages 1 to 3, killed after the first epoch of many."""
     process = subprocess.Popen(
-        [*WORDS, "--stop_stage", "3", "--max_epoch", "900 1"], cwd=recipe, env=environment,
+        [*WORDS, "--stop_stage", "3", "--max_epoch", "900 1 1"], cwd=recipe, env=environment,
         start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     deadline = time.monotonic() + 300
@@ -83,7 +84,7 @@ def test_a_killed_training_is_not_used_and_not_mixed_with_another(killed, shell)
 def finished(killed, shell):
     """The same run resumed, to its end."""
     reached = max(int(re.match(r"\d+", file.name)[0]) for file in killed.glob("exp/two/iter1/*epoch.pth"))
-    result = shell([*WORDS, "--stage", "3", "--max_epoch", f"{reached + 1} 2"], killed)
+    result = shell([*WORDS, "--stage", "3", "--max_epoch", f"{reached + 1} 2 1"], killed)
     assert result.returncode == 0, result.stderr + (killed / "exp/two/iter1/train.log").read_text()
     return killed, reached
 
@@ -109,15 +110,18 @@ def test_stages_leave_what_espnet_and_transformers_read(finished):
     model = {"config.json", "model.safetensors", "preprocessor_config.json", "upstream.json"}
     assert {file.name for file in out.iterdir()} == model | {"README.md", "LICENSE"}
     card = (out / "README.md").read_text()
-    assert f"| epochs | {reached + 1} | 2 |" in card and "at speeds 1.0 1.1" in card
+    assert f"| epochs | {reached + 1} | 2 | 1 |" in card and "at speeds 1.0 1.1" in card
     assert "| clustered | MFCC with first and second differences" in card
-    assert "| layer 1 of exp/two/iter1/upstream |" in card and "| CPU " in card
-    assert "Michel Gutierrez" in (out / "LICENSE").read_text()
-    assert json.loads((out / "upstream.json").read_text())["exported_from"] == "exp/two/iter2"
-    one, two = (torch.load(recipe / f"exp/two/{name}/valid.acc_m.ave.pth") for name in ("iter1", "iter2"))
-    assert one.keys() == two.keys() and any(
-        not torch.equal(one[name], two[name]) for name in one if "layers" in name
+    assert (
+        "| layer 1 of exp/two/iter1/upstream | layer 1 of exp/two/iter2/upstream |" in card
+        and "| CPU " in card
     )
+    assert "Michel Gutierrez" in (out / "LICENSE").read_text()
+    assert json.loads((out / "upstream.json").read_text())["exported_from"] == "exp/two/iter3"
+    models = [torch.load(recipe / f"exp/two/iter{number}/valid.acc_m.ave.pth") for number in (1, 2, 3)]
+    for one, two in pairwise(models):
+        assert one.keys() == two.keys()
+        assert any(not torch.equal(one[name], two[name]) for name in one if "layers" in name)
 
 
 @pytest.mark.recipe
@@ -150,7 +154,12 @@ def test_help_shows_the_options_of_pre_training_alone(project, shell):
         (["--stage", "2", "--name", "never"], "data/never does not exist; run stage 1 first"),
         (["--stage", "3", "--name", "never"], "dump/never does not exist; run stage 2 first"),
         (["--stage", "4", "--name", "never"], "dump/never does not exist; run stage 2 first"),
-        (["--stage", "5", "--name", "never"], "exp/never/iter2 does not exist; run stage 4 first"),
+        (["--stage", "5", "--name", "never"], "exp/never/iter3 does not exist; run stage 4 first"),
+        (["--stage", "5", "--num_clusters", "9"], "exp/multi/iter1 does not exist; run stage 3 first"),
+        (
+            ["--max_epoch", "3 4"],
+            "--max_epoch '3 4' has to give a number of epochs for each of --num_clusters",
+        ),
     ],
 )
 def test_what_cannot_work_ends_in_one_sentence(project, shell, words, message):

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# debian_multi: pre-trains a small HuBERT on the voices of Debian packages, in two iterations.
-# Stages: 1 data, 2 audio and MFCC targets, 3 first iteration, 4 targets of its middle layer and second
-# iteration, 5 export. A stopped training is resumed.
+# debian_multi: pre-trains a small HuBERT on the voices of Debian packages, in several iterations.
+# Stages: 1 data, 2 audio and MFCC targets, 3 first iteration, 4 the others, each on clusters of the middle layer of
+# the one before, 5 export. A stopped training is resumed.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 # shellcheck source=egs/common/lib.sh
@@ -21,9 +21,9 @@ sources="asterisk_en asterisk_es asterisk_fr asterisk_it asterisk_ru festvox_ru 
 downloads=downloads           # unpacked Debian packages; fetched with apt-get when they are not there
 speed_perturb="0.9 1.0 1.1"   # copies at these speeds; empty: as recorded
 train_config=conf/train_hubert.yaml # ESPnet training configuration
-num_clusters="100 250"        # k-means clusters of the first and the second iteration
-layer=5                       # of the first model, clustered for the second, 1 = the lowest
-max_epoch="15 40"             # epochs of 100 batches, of the first and the second iteration
+num_clusters="100 250 500"    # k-means clusters of each iteration, which says how many iterations there are
+layer=5                       # of each model, clustered for the next, 1 = the lowest
+max_epoch="11 60 100"         # epochs of 100 batches, of each iteration
 seed=0                        # of clusters and training
 train_args=                   # more arguments for hubert_train
 export_dir=                   # where the model goes; empty: exp/NAME/upstream
@@ -33,6 +33,9 @@ private=false                 # true: export a model that must not be given away
 . ../../common/parse_options.sh
 read -ra num_clusters <<<"${num_clusters}"
 read -ra max_epoch <<<"${max_epoch}"
+iterations=${#num_clusters[@]}
+((iterations > 0 && ${#max_epoch[@]} >= iterations)) ||
+    die "--max_epoch '${max_epoch[*]}' has to give a number of epochs for each of --num_clusters '${num_clusters[*]}'"
 data=data/${name} dump=dump/${name} exp=exp/${name}
 # shellcheck source=egs/debian_multi/ssl1/local/stages.sh
 . local/stages.sh
@@ -40,5 +43,5 @@ data=data/${name} dump=dump/${name} exp=exp/${name}
 ((stage > 1 || stop_stage < 1)) || make_data
 ((stage > 2 || stop_stage < 2)) || make_dump
 ((stage > 3 || stop_stage < 3)) || pretrain 1
-((stage > 4 || stop_stage < 4)) || { make_second_targets; pretrain 2; }
+((stage > 4 || stop_stage < 4)) || pretrain_further
 ((stage > 5 || stop_stage < 5)) || export_model

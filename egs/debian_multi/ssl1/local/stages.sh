@@ -40,22 +40,31 @@ make_targets() {
     tail -n 2 "${dump}/log/targets$1.log" >&2
 }
 
-make_second_targets() {
-    require_finished "${dump}" 2
-    require_finished "${exp}/iter1" 3
-    python -m espnet_wsm.bin.export_upstream --exp "${exp}/iter1" --out "${exp}/iter1/upstream"
-    local input out=${dump}/targets2
-    input="$(sha256sum <"${exp}/iter1/upstream/model.safetensors") $(<"${dump}/.made_from") ${layer} ${num_clusters[1]} ${seed}"
+# cluster_layer ITERATION: the targets of a further iteration, from the model of the one before.
+cluster_layer() {
+    local input out=${dump}/targets$1 before=${exp}/iter$(($1 - 1))
+    python -m espnet_wsm.bin.export_upstream --exp "${before}" --out "${before}/upstream"
+    input="$(sha256sum <"${before}/upstream/model.safetensors") $(<"${dump}/.made_from") ${layer} ${num_clusters[$1 - 1]} ${seed}"
     if [[ ! -e ${out}/.unfinished && $(cat "${out}/.made_from" 2>/dev/null) == "${input}" ]]; then
-        log "Stage 4: ${out} is that of ${exp}/iter1 already"
+        log "Stage 4: ${out} is that of ${before} already"
         return
     fi
-    begin_stage 4 "cluster layer ${layer}" "${exp}/iter1/upstream" "${out}"
-    make_targets 2 --upstream "${exp}/iter1/upstream" --layer "${layer}"
+    begin_stage 4 "cluster layer ${layer}" "${before}/upstream" "${out}"
+    make_targets "$1" --upstream "${before}/upstream" --layer "${layer}"
     finish_stage "${out}" "${input}"
 }
 
-# pretrain ITERATION: masked prediction of the cluster ids; the second starts from the first one's weights.
+pretrain_further() {
+    local iteration
+    require_finished "${dump}" 2
+    require_finished "${exp}/iter1" 3
+    for ((iteration = 2; iteration <= iterations; iteration++)); do
+        cluster_layer "${iteration}"
+        pretrain "${iteration}"
+    done
+}
+
+# pretrain ITERATION: masked prediction of the cluster ids; further iterations start from the weights of the one before.
 pretrain() {
     local out=${exp}/iter$1 targets=${dump}/targets$1 input more args part
     require_finished "${dump}" 2
@@ -67,16 +76,16 @@ pretrain() {
             --"${part}"_data_path_and_name_and_type "${targets}/${part}/labels,text,text_int"
             --"${part}"_shape_file "${dump}/raw/${part}/speech_shape")
     done
-    if (($1 == 2)); then
+    if (($1 > 1)); then
         part=encoder.hubert_pretrain_model.wav2vec2
-        args+=(--init_param "${exp}/iter1/valid.acc_m.ave.pth:${part}:${part}")
+        args+=(--init_param "${exp}/iter$(($1 - 1))/valid.acc_m.ave.pth:${part}:${part}")
     fi
     read -r -d '' -a more <<<"${train_args}" || true
     hold "${out}"
     # The number of epochs makes no other run of it: it may go on for longer.
     python -m espnet_wsm.bin.record_run --dir "${out}" --command "${ESPNET_WSM_COMMAND}" \
         --file "${train_config}" --setting "${input}" --setting "${args[*]} ${more[*]}"
-    begin_stage $((2 + $1)) "pre-train" "${targets}" "${out}"
+    begin_stage $(($1 == 1 ? 3 : 4)) "pre-train, iteration $1" "${targets}" "${out}"
     watch watch_training --log "${out}/train.log"
     launch --gpu "${ngpu}" --num_threads "${num_threads}" "${out}/train.log" \
         python -m espnet_wsm.bin.hubert_train --output_dir "${out}" --resume true --ngpu "${ngpu}" \
@@ -88,9 +97,10 @@ pretrain() {
 }
 
 export_model() {
-    local out=${export_dir:-${exp}/upstream}
-    require_finished "${exp}/iter2" 4
-    log "Stage 5: export: ${exp}/iter2 -> ${out}"
-    python -m espnet_wsm.bin.export_upstream --exp "${exp}/iter2" --out "${out}" --earlier "${exp}/iter1" \
+    local out=${export_dir:-${exp}/upstream} last=${exp}/iter${iterations} earlier=() iteration
+    require_finished "${last}" $((iterations == 1 ? 3 : 4))
+    for ((iteration = 1; iteration < iterations; iteration++)); do earlier+=("${exp}/iter${iteration}"); done
+    log "Stage 5: export: ${last} -> ${out}"
+    python -m espnet_wsm.bin.export_upstream --exp "${last}" --out "${out}" --earlier "${earlier[@]}" \
         --sources "${data}/sources.json" --probe "${exp}/probe.json" --private "${private}"
 }
