@@ -37,7 +37,6 @@ def main(argv: list[str] | None = None) -> None:
 
     from espnet_wsm.pretraining.card import read_probe, write_card
     from espnet_wsm.pretraining.export import (
-        MODEL,
         build_hubert,
         read_training,
         refuse_foreign,
@@ -55,7 +54,7 @@ def main(argv: list[str] | None = None) -> None:
     encoder_conf, state = read_training(args.exp)
     model = build_hubert(encoder_conf, state)
     parameters = sum(p.numel() for p in model.parameters())
-    iterations = {exp.name: read_iteration(exp, MODEL) for exp in (*args.earlier, args.exp) if sources}
+    iterations = {exp.name: read_iteration(exp) for exp in (*args.earlier, args.exp) if sources}
 
     def describe(directory: Path) -> dict[str, str]:
         if not sources:

@@ -13,7 +13,7 @@ from torch import nn
 from espnet_wsm.data.lists import replace_directory
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import write_text
-from espnet_wsm.pretraining.records import DAMAGE, read_settings
+from espnet_wsm.pretraining.records import DAMAGE, read_criterion, read_settings
 from espnet_wsm.upstream.families import GENERIC
 from espnet_wsm.upstream.fetch import EXPORTED, RECORD_FILE
 
@@ -25,20 +25,20 @@ RENAMED = (
     ("wav2vec2.encoder.transformer.", "encoder."),
     ("mask_generator.mask_embedding", "masked_spec_embed"),
 )
-MODEL = "valid.acc_m.ave.pth"  # what stages 3 and 4 of the recipe leave
 
 
-def read_training(exp: Path, model: str = MODEL) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    """``encoder_conf`` and weights of an experiment of ``hubert_train``.
+def read_training(exp: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """``encoder_conf`` and averaged weights of an experiment of ``hubert_train``.
 
     Raises:
         UserError: files are missing or damaged, or the encoder is another one.
     """
-    encoder_conf, weights = read_settings(exp / "config.yaml")["encoder_conf"], exp / model
+    settings = read_settings(exp / "config.yaml")
+    weights = exp / "{}.{}.ave.pth".format(*read_criterion(settings))
     if not weights.is_file():
         raise UserError(f"{weights} does not exist: pre-train first, or name the experiment's folder")
     try:
-        return encoder_conf, dict(torch.load(weights, map_location="cpu", weights_only=True))
+        return settings["encoder_conf"], dict(torch.load(weights, map_location="cpu", weights_only=True))
     except DAMAGE as error:
         raise UserError(f"{weights} is damaged ({error}): pre-train again") from error
 

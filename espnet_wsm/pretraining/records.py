@@ -108,8 +108,8 @@ def record_device(exp: Path, ngpu: int) -> None:
         write_text(file, [*known, device])
 
 
-def read_iteration(exp: Path, model: str) -> Iteration:
-    """Read what the training in ``exp`` has left; ``model`` is the name of its averaged checkpoint.
+def read_iteration(exp: Path) -> Iteration:
+    """Read what the training in ``exp`` has left.
 
     The data that ``config.yaml`` names are looked for in the working directory, as in training.
 
@@ -154,7 +154,7 @@ def read_iteration(exp: Path, model: str) -> Iteration:
                 }
                 for number, epoch in sorted(stats.items())
             },
-            averaged=_find_averaged(settings, stats, model),
+            averaged=_find_averaged(settings, stats),
         )
     except DAMAGE as error:
         raise _damaged(exp, error) from error
@@ -170,14 +170,23 @@ def read_settings(config: Path) -> dict[str, Any]:
     encoder = settings.get("encoder")
     if encoder not in ENCODERS:
         raise UserError(f"{config}: encoder {encoder} is not one of {', '.join(ENCODERS)}")
-    return settings | {"encoder_conf": ENCODER_DEFAULTS | dict(settings.get("encoder_conf") or {})}
+    try:
+        read_criterion(settings)
+        return settings | {"encoder_conf": ENCODER_DEFAULTS | dict(settings.get("encoder_conf") or {})}
+    except DAMAGE as error:
+        raise _damaged(config, error) from error
 
 
-def _find_averaged(settings: dict[str, Any], stats: dict[int, Any], model: str) -> tuple[int, ...]:
+def read_criterion(settings: dict[str, Any]) -> tuple[str, str]:
+    """Set and measure by which the epochs to average were chosen, as in the name of the averaged model."""
+    phase, measure, _ = settings["best_model_criterion"][0]
+    return phase, measure
+
+
+def _find_averaged(settings: dict[str, Any], stats: dict[int, Any]) -> tuple[int, ...]:
     """The epochs that ESPnet's ``average_nbest_models`` chose: the n best, or one where there are fewer."""
-    phase, measure, _ = model.split(".", 2)  # valid.acc_m.ave.pth
-    modes = {(phase, measure): mode for phase, measure, mode in settings["best_model_criterion"]}
-    sign = -1 if modes[phase, measure] == "max" else 1
+    phase, measure = read_criterion(settings)
+    sign = -1 if settings["best_model_criterion"][0][2] == "max" else 1
     best = sorted(stats, key=lambda epoch: sign * stats[epoch][phase][measure])
     kept = settings["keep_nbest_models"]
     counts = [count for count in (kept if isinstance(kept, list) else [kept]) if count <= len(best)]

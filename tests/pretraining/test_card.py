@@ -199,14 +199,14 @@ def test_records_that_are_missing_or_damaged_are_named(training, tmp_path):
         whole = file.read_bytes()
         file.unlink()
         with pytest.raises(UserError, match=rf"{file.name} does not exist: pre-train first"):
-            read_iteration(exp, "valid.acc_m.ave.pth")
+            read_iteration(exp)
         file.write_bytes(b"{")
         with pytest.raises(UserError, match=rf"{file.name} is damaged"):
-            read_iteration(exp, "valid.acc_m.ave.pth")
+            read_iteration(exp)
         file.write_bytes(whole)
     (exp / "run.json").write_text("{}")
     with pytest.raises(UserError, match=r"run\.json is damaged, or not of this recipe \(KeyError"):
-        read_iteration(exp, "valid.acc_m.ave.pth")
+        read_iteration(exp)
 
 
 @pytest.mark.parametrize(
@@ -214,9 +214,7 @@ def test_records_that_are_missing_or_damaged_are_named(training, tmp_path):
 )
 def test_the_averaged_epochs_are_those_of_espnet(training, kept, averaged):
     """Of fewer epochs than it should keep ESPnet takes the best alone."""
-    assert (
-        read_iteration(training("iter1", keep_nbest_models=kept), "valid.acc_m.ave.pth").averaged == averaged
-    )
+    assert read_iteration(training("iter1", keep_nbest_models=kept)).averaged == averaged
 
 
 def test_what_was_not_recorded_is_said_so(training, tmp_path):
@@ -225,7 +223,7 @@ def test_what_was_not_recorded_is_said_so(training, tmp_path):
     (tmp_path / "dump/raw/org/train/speed_perturb").unlink()
     summary = tmp_path / "dump/targets_iter1/targets.json"
     summary.write_text(summary.read_text().replace("features", "other"))
-    iteration = read_iteration(exp, "valid.acc_m.ave.pth")
+    iteration = read_iteration(exp)
     assert (iteration.devices, iteration.speeds, iteration.features) == (("CPU",), "1.0", "")
 
 

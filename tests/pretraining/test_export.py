@@ -13,7 +13,7 @@ from transformers import HubertModel
 
 from espnet_wsm.bin.export_upstream import main
 from espnet_wsm.errors import UserError
-from espnet_wsm.pretraining.export import MODEL, build_hubert, read_training, save_upstream
+from espnet_wsm.pretraining.export import build_hubert, read_training, save_upstream
 from espnet_wsm.pretraining.records import ENCODER_DEFAULTS
 from espnet_wsm.upstream import find_checkpoint, load_upstream
 from espnet_wsm.upstream.fetch import read_record
@@ -31,6 +31,9 @@ def run_torchaudio(exp, wave: torch.Tensor) -> list[torch.Tensor]:
     """The output of each layer of ESPnet's own model, (1, T, D)."""
     model, _ = HubertTask.build_model_from_file(exp / "config.yaml", exp / MODEL)
     return model.eval().encoder.hubert_pretrain_model.wav2vec2.extract_features(wave)[0]
+
+
+MODEL = "valid.acc_m.ave.pth"  # of the trainings here
 
 
 def test_the_model_computes_what_torchaudio_computes(training, wave, pre_norm):
@@ -173,6 +176,10 @@ def break_training(exp, how: str) -> None:
             (exp / MODEL).write_bytes((exp / MODEL).read_bytes()[:5000])
         case "a config of another program":
             (exp / "config.yaml").write_text("- 1\n")
+        case "a config without a criterion":
+            settings = yaml.safe_load((exp / "config.yaml").read_text())
+            del settings["best_model_criterion"]
+            (exp / "config.yaml").write_text(yaml.safe_dump(settings))
         case "another encoder":
             (exp / "config.yaml").write_text("encoder: conformer\nencoder_conf: {}\n")
         case "other sizes":
@@ -187,6 +194,7 @@ def break_training(exp, how: str) -> None:
         ("no model", "valid.acc_m.ave.pth does not exist: pre-train first"),
         ("half a model", "valid.acc_m.ave.pth is damaged"),
         ("a config of another program", "config.yaml is damaged, or not of this recipe"),
+        ("a config without a criterion", "config.yaml is damaged, or not of this recipe"),
         ("another encoder", "encoder conformer is not one of wsm_hubert, torchaudio_hubert"),
         ("other sizes", "the weights do not fit encoder_conf"),
     ],

@@ -118,7 +118,7 @@ def test_stages_leave_what_espnet_and_transformers_read(finished):
     )
     assert "Michel Gutierrez" in (out / "LICENSE").read_text()
     assert json.loads((out / "upstream.json").read_text())["exported_from"] == "exp/two/iter3"
-    models = [torch.load(recipe / f"exp/two/iter{number}/valid.acc_m.ave.pth") for number in (1, 2, 3)]
+    models = [torch.load(recipe / f"exp/two/iter{number}/train.total_count.ave.pth") for number in (1, 2, 3)]
     for one, two in pairwise(models):
         assert one.keys() == two.keys()
         assert any(not torch.equal(one[name], two[name]) for name in one if "layers" in name)

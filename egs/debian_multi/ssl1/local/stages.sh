@@ -54,6 +54,13 @@ cluster_layer() {
     finish_stage "${out}" "${input}"
 }
 
+# find_averaged FOLDER: print the model that the training in it has ended with.
+find_averaged() {
+    local found=("$1"/*.ave.pth)
+    [[ -f ${found[0]} ]] || die "training left no averaged model in $1; see $1/train.log"
+    echo "${found[0]}"
+}
+
 pretrain_further() {
     local iteration
     require_finished "${dump}" 2
@@ -66,7 +73,7 @@ pretrain_further() {
 
 # pretrain ITERATION: masked prediction of the cluster ids; further iterations start from the weights of the one before.
 pretrain() {
-    local out=${exp}/iter$1 targets=${dump}/targets$1 input more args part
+    local out=${exp}/iter$1 targets=${dump}/targets$1 input more args part model
     require_finished "${dump}" 2
     input=$(cat "${targets}"/{train,valid}/labels | sha256sum | cut -c1-16)
     args=(--config "${train_config}" --seed "${seed}"
@@ -78,7 +85,8 @@ pretrain() {
     done
     if (($1 > 1)); then
         part=encoder.hubert_pretrain_model.wav2vec2
-        args+=(--init_param "${exp}/iter$(($1 - 1))/valid.acc_m.ave.pth:${part}:${part}")
+        model=$(find_averaged "${exp}/iter$(($1 - 1))")
+        args+=(--init_param "${model}:${part}:${part}")
     fi
     read -r -d '' -a more <<<"${train_args}" || true
     hold "${out}"
@@ -91,7 +99,7 @@ pretrain() {
         python -m espnet_wsm.bin.hubert_train --output_dir "${out}" --resume true --ngpu "${ngpu}" \
         --max_epoch "${max_epoch[$1 - 1]}" "${args[@]}" "${more[@]}"
     unwatch
-    [[ -f ${out}/valid.acc_m.ave.pth ]] || die "training left no ${out}/valid.acc_m.ave.pth; see ${out}/train.log"
+    find_averaged "${out}" >/dev/null
     finish_stage "${out}" "${input}"
     log "curves of loss and masked accuracy: ${out}/images/{loss,acc_m}.png"
 }
