@@ -26,6 +26,24 @@ read_option() {
     [[ $1 == --mem || $1 == --time || $2 =~ ^[0-9]+$ ]] || die "not a whole number: $2"
 }
 
+# read_own_option NAME VALUE: options of one launcher, which defines this anew.
+read_own_option() { return 1; }
+
+# read_arguments WORDS...: read the options and the range of jobs; log and command stay in `rest`.
+read_arguments() {
+    while [[ ${1:-} == --* ]]; do
+        (($# > 1)) || die "option $1 needs a value"
+        read_option "$1" "$2" || read_own_option "$1" "$2" || die "unknown option $1; see the head of ${typed[0]}"
+        shift 2
+    done
+    if [[ ${1:-} == JOB=* ]]; then
+        read_jobs "$1"
+        shift
+    fi
+    (($# > 1)) || die "needs a log file and a command; see the head of ${typed[0]}"
+    rest=("$@")
+}
+
 # read_jobs WORD: set `jobs` from JOB=1:N. Besides Kaldi's form, lists are taken: JOB=2,5:7.
 read_jobs() {
     local part parts from to

@@ -7,16 +7,8 @@ set -uo pipefail
 # shellcheck source=conf/cluster/launcher.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/launcher.sh"
 
-while [[ ${1:-} == --* ]]; do
-    (($# > 1)) || die "option $1 needs a value"
-    read_option "$1" "$2" || die "unknown option $1; see the head of $0"
-    shift 2
-done
-if [[ ${1:-} == JOB=* ]]; then
-    read_jobs "$1"
-    shift
-fi
-(($# > 1)) || die "needs a log file and a command; see the head of $0"
+read_arguments "$@"
+set -- "${rest[@]}"
 ((max_jobs_run > 0)) || max_jobs_run=$(($(env -u OMP_NUM_THREADS nproc) / (num_threads > 0 ? num_threads : 1)))
 ((max_jobs_run > 0)) || max_jobs_run=1
 ((num_threads == 0)) || export OMP_NUM_THREADS=${num_threads}

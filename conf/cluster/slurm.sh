@@ -28,21 +28,11 @@ here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=conf/cluster/launcher.sh
 . "${here}/launcher.sh"
 config=${here}/slurm.yaml
+# shellcheck disable=SC2329  # called by read_arguments
+read_own_option() { [[ $1 == --config ]] && config=$2; }
 
-while [[ ${1:-} == --* ]]; do
-    (($# > 1)) || die "option $1 needs a value"
-    if [[ $1 == --config ]]; then
-        config=$2
-    else
-        read_option "$1" "$2" || die "unknown option $1; see the head of $0"
-    fi
-    shift 2
-done
-if [[ ${1:-} == JOB=* ]]; then
-    read_jobs "$1"
-    shift
-fi
-(($# > 1)) || die "needs a log file and a command; see the head of $0"
+read_arguments "$@"
+set -- "${rest[@]}"
 for program in sbatch squeue scancel; do
     command -v "${program}" >/dev/null || die "${program} is not there: this is no machine of a Slurm cluster"
 done
