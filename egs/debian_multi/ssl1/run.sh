@@ -21,9 +21,9 @@ sources="asterisk_en asterisk_es asterisk_fr asterisk_it asterisk_ru festvox_ru 
 downloads=downloads           # unpacked Debian packages; fetched with apt-get when they are not there
 speed_perturb="0.9 1.0 1.1"   # copies at these speeds; empty: as recorded
 train_config=conf/train_hubert.yaml # ESPnet training configuration
-num_clusters="100 250 500"    # k-means clusters of each iteration, which says how many iterations there are
+num_clusters="100 250"        # k-means clusters of each iteration, which says how many iterations there are
 layer=5                       # of each model, clustered for the next, 1 = the lowest
-max_epoch="11 60 100"         # epochs of 100 batches, of each iteration
+max_epoch="11 51"             # epochs of 100 batches, of each iteration
 seed=0                        # of clusters and training
 train_args=                   # more arguments for hubert_train
 export_dir=                   # where the model goes; empty: exp/NAME/upstream
