@@ -154,11 +154,11 @@ def test_help_shows_the_options_of_pre_training_alone(project, shell):
         (["--stage", "2", "--name", "never"], "data/never does not exist; run stage 1 first"),
         (["--stage", "3", "--name", "never"], "dump/never does not exist; run stage 2 first"),
         (["--stage", "4", "--name", "never"], "dump/never does not exist; run stage 2 first"),
-        (["--stage", "5", "--name", "never"], "exp/never/iter3 does not exist; run stage 4 first"),
+        (["--stage", "5", "--name", "never"], "exp/never/iter2 does not exist; run stage 4 first"),
         (["--stage", "5", "--num_clusters", "9"], "exp/multi/iter1 does not exist; run stage 3 first"),
         (
-            ["--max_epoch", "3 4"],
-            "--max_epoch '3 4' has to give a number of epochs for each of --num_clusters",
+            ["--max_epoch", "3"],
+            "--max_epoch '3' has to give a number of epochs for each of --num_clusters",
         ),
     ],
 )
