@@ -23,7 +23,7 @@ speed_perturb="0.9 1.0 1.1"   # copies at these speeds; empty: as recorded
 train_config=conf/train_hubert.yaml # ESPnet training configuration
 num_clusters="100 250"        # k-means clusters of each iteration, which says how many iterations there are
 layer=5                       # of each model, clustered for the next, 1 = the lowest
-max_epoch="11 51"             # epochs of 100 batches, of each iteration
+max_epoch="11 50"             # epochs of 100 batches, of each iteration
 seed=0                        # of clusters and training
 train_args=                   # more arguments for hubert_train
 export_dir=                   # where the model goes; empty: exp/NAME/upstream
