@@ -59,18 +59,21 @@ if ((${#jobs[@]})); then
     pattern=%A_%a.out array=$(shorten "${jobs[@]}")
     options+=("--array=${array//:/-}$( ((max_jobs_run == 0)) || echo "%${max_jobs_run}")")
 fi
-id=$(sbatch --parsable --job-name="$(basename -- "$1" .log)" --output="${own//%/%%}/${pattern}" "${options[@]}" \
-    "${here}/slurm.sh" --task "${here}" "${#modules[@]}" "${modules[@]}" "$@") || die "sbatch refused the job (see above)"
-id=${id%%;*} # a federation names its cluster behind it
-
-# shellcheck disable=SC2329  # called by the trap
+id=
+# shellcheck disable=SC2329  # called by the trap, also while sbatch is at work: then after it
 stop() {
     trap - INT TERM
-    echo "${launcher}: stopped; cancelling job ${id}" >&2
-    scancel "${id}"
+    if [[ -n ${id} ]]; then
+        echo "${launcher}: stopped; cancelling job ${id}" >&2
+        scancel "${id}"
+    fi
     exit 143
 }
 trap stop INT TERM
+
+id=$(sbatch --parsable --job-name="$(basename -- "$1" .log)" --output="${own//%/%%}/${pattern}" "${options[@]}" \
+    "${here}/slurm.sh" --task "${here}" "${#modules[@]}" "${modules[@]}" "$@") || die "sbatch refused the job (see above)"
+id=${id%%;*} # a federation names its cluster behind it
 
 # wait_for SECONDS: `sleep` that a signal ends at once.
 wait_for() {

@@ -156,10 +156,7 @@ def test_help_shows_the_options_of_pre_training_alone(project, shell):
         (["--stage", "4", "--name", "never"], "dump/never does not exist; run stage 2 first"),
         (["--stage", "5", "--name", "never"], "exp/never/iter2 does not exist; run stage 4 first"),
         (["--stage", "5", "--num_clusters", "9"], "exp/multi/iter1 does not exist; run stage 3 first"),
-        (
-            ["--max_epoch", "3"],
-            "--max_epoch '3' has to give a number of epochs for each of --num_clusters",
-        ),
+        (["--max_epoch", ""], "--num_clusters and --max_epoch need a number for each iteration"),
     ],
 )
 def test_what_cannot_work_ends_in_one_sentence(project, shell, words, message):

@@ -23,7 +23,7 @@ speed_perturb="0.9 1.0 1.1"   # copies at these speeds; empty: as recorded
 train_config=conf/train_hubert.yaml # ESPnet training configuration
 num_clusters="100 250"        # k-means clusters of each iteration, which says how many iterations there are
 layer=5                       # of each model, clustered for the next, 1 = the lowest
-max_epoch="11 50"             # epochs of 100 batches, of each iteration
+max_epoch="11 50"             # epochs of 100 batches, of each iteration; the last number counts for further ones
 seed=0                        # of clusters and training
 train_args=                   # more arguments for hubert_train
 export_dir=                   # where the model goes; empty: exp/NAME/upstream
@@ -34,8 +34,7 @@ private=false                 # true: export a model that must not be given away
 read -ra num_clusters <<<"${num_clusters}"
 read -ra max_epoch <<<"${max_epoch}"
 iterations=${#num_clusters[@]}
-((iterations > 0 && ${#max_epoch[@]} >= iterations)) ||
-    die "--max_epoch '${max_epoch[*]}' has to give a number of epochs for each of --num_clusters '${num_clusters[*]}'"
+((iterations > 0 && ${#max_epoch[@]} > 0)) || die "--num_clusters and --max_epoch need a number for each iteration"
 data=data/${name} dump=dump/${name} exp=exp/${name}
 # shellcheck source=egs/debian_multi/ssl1/local/stages.sh
 . local/stages.sh

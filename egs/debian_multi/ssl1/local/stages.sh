@@ -97,7 +97,7 @@ pretrain() {
     watch watch_training --log "${out}/train.log"
     launch --gpu "${ngpu}" --num_threads "${num_threads}" "${out}/train.log" \
         python -m espnet_wsm.bin.hubert_train --output_dir "${out}" --resume true --ngpu "${ngpu}" \
-        --max_epoch "${max_epoch[$1 - 1]}" "${args[@]}" "${more[@]}"
+        --max_epoch "${max_epoch[$1 - 1]:-${max_epoch[-1]}}" "${args[@]}" "${more[@]}"
     unwatch
     find_averaged "${out}" >/dev/null
     finish_stage "${out}" "${input}"
