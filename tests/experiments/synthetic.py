@@ -114,7 +114,7 @@ class Synthetic:
             "machine": {"device": "cpu", "cpu": "A Processor", "cores": 2, "threads": 1},
             "versions": {"torch": "2.14.1", "espnet": "202611"},
             "batch": {"utterances": 4, "seconds": 10.0, "vocabulary": 50},
-            "configured": {"window": 10, "width": 256},
+            "configured": {"window": 10, "width": 256, "suffix_dtype": "bfloat16"},
             "rows": rows,
         }
         write_text(self.results / COSTS, json.dumps(costs).split("\n"))

@@ -89,7 +89,9 @@ def test_window_costs_nothing_and_width_does(checkout):
     default, wide_window, wide = (rows[Setup("wsm", 2, *size)] for size in ((None, None), (20,), (None, 64)))
     assert wide_window["saved_bytes"] == pytest.approx(default["saved_bytes"], rel=0.02)
     assert wide["saved_bytes"] > default["saved_bytes"] and wide["trainable"] > default["trainable"]
-    assert read_costs(checkout / "results")["configured"] == {"window": 3, "width": 16}
+    assert read_costs(checkout / "results")["configured"] == {
+        "window": 3, "width": 16, "suffix_dtype": "bfloat16",
+    }  # fmt: skip
 
 
 def test_more_layers_cost_more(checkout):
