@@ -175,7 +175,8 @@ def list_costs(sources: Sources) -> Iterator[str]:
         f"Above the cut, where the arms differ: a batch of {batch['utterances']} x {batch['seconds']:g} s of "
         f"hidden states, layers in {sources.costs['configured']['suffix_dtype']}, a CTC head of "
         f"{batch['vocabulary']} tokens, {machine['cpu']}, {count(machine['threads'], 'thread')}. "
-        "Kept: what autograd holds between forward and backward. Step: forward, loss, backward and AdamW, median [least-greatest] of steps that the arms took in "
+        "Kept: what autograd holds between forward and backward. Step: forward, loss, backward "
+        "and AdamW, median [least-greatest] of steps that the arms took in "
         f"turns. / {COST_REFERENCE}: of pretrained attention with the same k. CER: mean of the summary's "
         "corpora."
     )
