@@ -21,7 +21,7 @@ model=${exp}/${inference_model}
 out=${exp}/decode_${search}
 begin_stage 4 "decode (${search})" "${dump_dir}" "${out}"
 read -r -d '' -a more <<<"${inference_args}" || true
-dirs=() jobs=1
+dirs=() largest=1
 for set in ${test_sets}; do
     from=$(dump_folder "${set}")
     [[ ! -e ${from}/speed_perturb ]] ||
@@ -29,9 +29,10 @@ for set in ${test_sets}; do
     dir=${out}/${set}
     dirs+=("${dir}")
     rm -rf "${dir:?}"
-    longest=$(wc -l <"${from}/wav.scp")
-    ((longest = longest < nj ? longest : nj, jobs = longest > jobs ? longest : jobs))
+    size=$(wc -l <"${from}/wav.scp")
+    ((size <= largest)) || largest=${size}
 done
+jobs=$((nj < largest ? nj : largest))
 # Utterances of like length share a batch; every job gets its share of each length.
 for set in ${test_sets}; do
     from=$(dump_folder "${set}")

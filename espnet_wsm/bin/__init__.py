@@ -1,1 +1,9 @@
 """Thin command lines: parse, call, report."""
+
+
+def split_arguments(argv: list[str]) -> tuple[list[str], list[str]]:
+    """The arguments before the first ``--``, and those behind it, which are another program's."""
+    if "--" not in argv:
+        return argv, []
+    place = argv.index("--")
+    return argv[:place], argv[place + 1 :]

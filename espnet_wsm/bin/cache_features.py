@@ -21,6 +21,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from espnet_wsm.bin import split_arguments
 from espnet_wsm.errors import UserError, report_user_errors
 
 if TYPE_CHECKING:
@@ -185,11 +186,8 @@ VERBS = {"plan": plan, "run": run, "merge": merge, "check": check}
 @report_user_errors
 def main(argv: list[str] | None = None) -> None:
     """Entry point."""
-    argv = sys.argv[1:] if argv is None else argv
-    training = []
-    if "--" in argv:
-        argv, training = argv[: argv.index("--")], argv[argv.index("--") + 1 :]
-    args = make_parser().parse_args(argv, argparse.Namespace(training=training))
+    own, training = split_arguments(sys.argv[1:] if argv is None else argv)
+    args = make_parser().parse_args(own, argparse.Namespace(training=training))
     VERBS[args.verb](args)
 
 

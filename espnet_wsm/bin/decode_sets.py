@@ -12,6 +12,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from espnet_wsm.bin import split_arguments
 from espnet_wsm.errors import UserError, report_user_errors
 
 SEARCHES = ("greedy", "beam")
@@ -38,11 +39,8 @@ def main(argv: list[str] | None = None) -> None:
     Raises:
         UserError: no folder holds a list of this job.
     """
-    argv = sys.argv[1:] if argv is None else argv
-    decoder_args = []
-    if "--" in argv:
-        argv, decoder_args = argv[: argv.index("--")], argv[argv.index("--") + 1 :]
-    args = make_parser().parse_args(argv)
+    own, decoder_args = split_arguments(sys.argv[1:] if argv is None else argv)
+    args = make_parser().parse_args(own)
     lists = [folder / f"log/split{args.nj}/{args.job}/wav.scp" for folder in args.folders]
     if not any(path.is_file() for path in lists):
         raise UserError(

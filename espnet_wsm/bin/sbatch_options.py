@@ -19,13 +19,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from espnet_wsm.data.settings import read_yaml
 from espnet_wsm.errors import UserError, report_user_errors
 
 NAMED = ("partition", "account", "qos", "constraint", "reservation")
 DEFAULTS: dict[str, Any] = dict.fromkeys(NAMED) | {
     "gres": "gpu:{gpu}", "modules": [], "options": [], "max_jobs_run": 0, "poll_seconds": 5, "with_gpu": {},
+}  # fmt: skip
+# Of the values that are no text.
+KINDS = {
+    "modules": "list", "options": "list", "max_jobs_run": "whole number", "poll_seconds": "number of seconds",
+    "with_gpu": "mapping",
 }  # fmt: skip
 
 
@@ -35,36 +39,23 @@ def read_cluster(path: Path, with_gpu: bool) -> dict[str, Any]:
     Raises:
         UserError: the file cannot be read, or holds an unknown key or a value of the wrong kind.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
+    content = read_yaml(path) or {}
     settings = dict(DEFAULTS)
     if not isinstance(content, dict):
         raise UserError(f"{path} holds no mapping: it takes {', '.join(DEFAULTS)}")
     for_gpu = content.get("with_gpu") or {}
     for part in (content, for_gpu if with_gpu else {}):
-        if not isinstance(part, dict):
-            raise UserError(f"{path}: with_gpu has to be a mapping of the other keys")
         for key, value in part.items():
             if key not in DEFAULTS or (part is for_gpu and key == "with_gpu"):
                 raise UserError(f"{path}: unknown key {key}; there are {', '.join(DEFAULTS)}")
             if value is not None and not _is_right(key, value):
-                raise UserError(f"{path}: {key}: {value!r} is no {_KINDS.get(key, 'text')}")
+                raise UserError(f"{path}: {key}: {value!r} is no {KINDS.get(key, 'text')}")
             settings[key] = DEFAULTS[key] if value is None else value
     return settings
 
 
-_KINDS = {
-    "modules": "list", "options": "list", "max_jobs_run": "whole number", "poll_seconds": "number of seconds",
-    "with_gpu": "mapping",
-}  # fmt: skip
-
-
 def _is_right(key: str, value: Any) -> bool:
-    kind = _KINDS.get(key)
+    kind = KINDS.get(key)
     if kind == "list":
         return isinstance(value, list) and all(isinstance(word, str) for word in value)
     if kind == "mapping":

@@ -268,6 +268,8 @@ class _Model:
         """Forward, CTC loss, backward, AdamW; returns its seconds."""
         import torch
 
+        from espnet_wsm.upstream import run_suffix
+
         generator = torch.Generator().manual_seed(0)
         frames = count_encoder_frames(round(SECONDS * SAMPLE_RATE))
         hidden = torch.randn(BATCH, frames, self.dim, generator=generator)
@@ -278,10 +280,8 @@ class _Model:
         torch.manual_seed(0)
         self.modules.train()
         begin = time.perf_counter()
-        dtype = getattr(torch, self.config.suffix_dtype)
         with saved.hooks() if saved else contextlib.nullcontext():
-            with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
-                encoded = self.modules["suffix"](hidden, padding_mask).float()
+            encoded = run_suffix(self.modules["suffix"], self.config.suffix_dtype, hidden, padding_mask)
             loss = self.modules["ctc"](encoded, lengths, targets, target_lengths)
         if saved:
             self.sizes["saved_bytes"] = saved.count()["saved_bytes"]
@@ -309,8 +309,11 @@ def _measure(
         torch.set_num_threads(threads)
     first = next(iter(models.values()))
     default = type(first.config).from_dict(dict(encoder_conf))
-    configured = {"window": default.window, "width": default.width or first.dim}
-    configured["suffix_dtype"] = default.suffix_dtype
+    configured = {
+        "window": default.window,
+        "width": default.width or first.dim,
+        "suffix_dtype": default.suffix_dtype,
+    }
     return {setup: models[setup].sizes | {"step_s": times[setup]} for setup in models}, configured
 
 

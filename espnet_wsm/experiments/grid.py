@@ -6,8 +6,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from espnet_wsm.data.settings import read_yaml
 from espnet_wsm.errors import UserError
 
 # What each arm is, as options of run.sh. An arm without layers of its own ignores num_replaced.
@@ -100,12 +99,7 @@ def read_grid(path: Path) -> Grid:
     Raises:
         UserError: the file, the block and the key at fault, and what there is instead.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise UserError(f"{path} holds no mapping: it needs {', '.join(FILE_KEYS)}")
     if unknown := content.keys() - set(FILE_KEYS):

@@ -22,6 +22,7 @@ from espnet_wsm.upstream import (
     find_checkpoint,
     load_upstream,
     prepare_suffix,
+    run_suffix,
 )
 from espnet_wsm.upstream.stored_cut import check_cut, cut_of, load_suffix
 from espnet_wsm.upstream.surgery import LayerRow, describe_part, describe_prefix, describe_suffix
@@ -124,11 +125,7 @@ class WsmS3prlEncoder(AbsEncoder):
             olens = count_frames(hidden, padding_mask).to(ilens.dtype)
         if self.specaug is not None and self.training:
             hidden, _ = self.specaug(hidden, olens)
-        if self.config.suffix_dtype == "float32":  # or what the trainer's autocast makes of it
-            encoded = self.suffix(hidden, padding_mask, on_state)
-        else:
-            with torch.autocast(hidden.device.type, getattr(torch, self.config.suffix_dtype)):
-                encoded = self.suffix(hidden, padding_mask, on_state).float()
+        encoded = run_suffix(self.suffix, self.config.suffix_dtype, hidden, padding_mask, on_state)
         if total is not None:
             total.add(encoded)
             encoded = total.total

@@ -11,12 +11,13 @@ from espnet2.torch_utils.safe_torch_load import safe_torch_load
 from espnet2.train.reporter import Reporter
 from espnet2.train.trainer import Trainer
 
+from espnet_wsm.data.cache import SAMPLE_RATE
 from espnet_wsm.data.lists import count, name_some
+from espnet_wsm.data.select import HOP
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import write_atomically
 
 MAX_BAD_STEPS = 10  # one after the other, whose loss is no number
-SAMPLES_PER_SECOND, FRAMES_PER_SECOND = 16_000, 50
 
 
 class WsmTrainer(Trainer):
@@ -71,7 +72,7 @@ class WsmTrainer(Trainer):
         finally:
             for handle in handles:
                 handle.remove()
-        if only_bad_steps and not kwargs["options"].no_forward_run:
+        if only_bad_steps:
             raise UserError(f"no step of this epoch could be used, the last with {last}: {REMEDY}")
         return only_bad_steps
 
@@ -92,9 +93,9 @@ class LastBatch:
 
     def note(self, _model: torch.nn.Module, _args: Any, batch: dict[str, Any]) -> None:
         """Before an ESPnet model's forward pass: keep the ids and lengths of its batch."""
-        rate = FRAMES_PER_SECOND if batch["speech"].dim() == 3 else SAMPLES_PER_SECOND
+        samples = HOP if batch["speech"].dim() == 3 else 1  # stored features, or waveforms
         self.ids = list(batch["utt_id"])
-        self.seconds = [length / rate for length in batch["speech_lengths"].tolist()]
+        self.seconds = [length * samples / SAMPLE_RATE for length in batch["speech_lengths"].tolist()]
 
     def check_loss(self, _model: torch.nn.Module, _args: Any, output: Any) -> None:
         """After it: count bad steps."""

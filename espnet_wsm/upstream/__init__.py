@@ -2,7 +2,14 @@
 
 from espnet_wsm.upstream.checkpoint import Checkpoint, find_checkpoint
 from espnet_wsm.upstream.config import WsmConfig
-from espnet_wsm.upstream.cut import FrozenPrefix, LayerWeights, TrainableSuffix, count_frames, cut_upstream
+from espnet_wsm.upstream.cut import (
+    FrozenPrefix,
+    LayerWeights,
+    TrainableSuffix,
+    count_frames,
+    cut_upstream,
+    run_suffix,
+)
 from espnet_wsm.upstream.load import load_upstream
 from espnet_wsm.upstream.mixers import MIXERS
 from espnet_wsm.upstream.surgery import LayerTable, prepare_suffix, replace_attention
@@ -21,4 +28,5 @@ __all__ = [
     "load_upstream",
     "prepare_suffix",
     "replace_attention",
+    "run_suffix",
 ]

@@ -211,6 +211,31 @@ class TrainableSuffix(nn.Module):
         return x if self.final_norm is None else self.final_norm(x)
 
 
+def run_suffix(
+    suffix: TrainableSuffix,
+    dtype: str,
+    hidden: Tensor,
+    padding_mask: Tensor | None,
+    on_state: Callable[[Tensor], None] | None = None,
+) -> Tensor:
+    """Call the suffix with its matrix products in ``suffix_dtype``; float32 leaves them to the trainer.
+
+    Args:
+        suffix: to be called.
+        dtype: ``suffix_dtype`` of the configuration.
+        hidden: (B, T, D) states below the cut.
+        padding_mask: (B, T), True = padded, or None when nothing is padded.
+        on_state: as in :meth:`TrainableSuffix.forward`.
+
+    Returns:
+        (B, T, D) output.
+    """
+    if dtype == "float32":
+        return suffix(hidden, padding_mask, on_state)
+    with torch.autocast(hidden.device.type, getattr(torch, dtype)):
+        return suffix(hidden, padding_mask, on_state).float()
+
+
 class LayerWeights(nn.Module):
     """A learned mean of all hidden states (SUPERB, arXiv 2105.01051), without a stack of them.
 

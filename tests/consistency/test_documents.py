@@ -36,9 +36,8 @@ def test_options_in_the_documents_exist(document):
     } | {"help"}
     for line in document.read_text(encoding="utf-8").splitlines():
         if "run.sh" in line:
-            words = re.sub(
-                r'"[^"]*"', "", line.partition("run.sh")[2]
-            )  # values, with options of others in them
+            # Without values, which may hold options of others.
+            words = re.sub(r'"[^"]*"', "", line.partition("run.sh")[2])
             used = re.findall(r"--([a-z_]+)", words)
             assert set(used) <= declared, line
 

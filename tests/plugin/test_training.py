@@ -49,18 +49,16 @@ def break_steps(monkeypatch):
     return apply
 
 
-@pytest.mark.parametrize(
-    ("epochs", "told"), [(2, "no step of this epoch could be used"), (30, "in 10 steps")]
-)
+@pytest.mark.parametrize(("steps", "told"), [(2, "no step of this epoch could be used"), (30, "in 10 steps")])
 def test_losses_that_are_no_numbers_stop_the_training_and_name_the_batch(
-    training_arguments, tmp_path, capsys, break_steps, epochs, told
+    training_arguments, tmp_path, capsys, break_steps, steps, told
 ):
     exp = tmp_path / "exp"
     asr_train.main(training_arguments(exp, max_epoch=1))
     before = (exp / "checkpoint.pth").read_bytes()
     break_steps(lambda loss: loss * float("nan"))
     with pytest.raises(SystemExit) as stop:  # an epoch is two batches, or many
-        more = {"max_epoch": 2, "num_iters_per_epoch": epochs}
+        more = {"max_epoch": 2, "num_iters_per_epoch": steps}
         asr_train.main([*training_arguments(exp, **more), "--resume", "true"])
     assert stop.value.code == 1
     message = capsys.readouterr().err

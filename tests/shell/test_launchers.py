@@ -11,10 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
+from processes import is_alive, wait_for
 
 ROOT = Path(__file__).parents[2]
 CLUSTER = ROOT / "conf" / "cluster"
-LOCAL, SLURM = CLUSTER / "local.sh", CLUSTER / "slurm.sh"
+SLURM = CLUSTER / "slurm.sh"
 KINDS = ("local", "slurm")
 
 
@@ -30,20 +31,6 @@ def launcher(request) -> Path:
 def run(launcher, shell, tmp_path):
     """``run(words)`` calls the launcher in an empty folder."""
     return lambda *words: shell([launcher, *words], tmp_path)
-
-
-def wait_for(condition, seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def test_job_is_replaced_in_log_and_command(run, tmp_path):

@@ -2,9 +2,9 @@
 
 import signal
 import subprocess
-import time
 
 import pytest
+from processes import wait_for
 
 WRITER = """
 set -euo pipefail
@@ -31,16 +31,9 @@ def write(project, environment, tmp_path):
     return start
 
 
-def wait_for(path) -> None:
-    deadline = time.monotonic() + 30
-    while not path.exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def test_a_second_run_is_refused_and_told_who_writes(write, tmp_path):
     first = write("while [[ ! -e go ]]; do sleep 0.05; done")
-    wait_for(tmp_path / "started")
+    wait_for((tmp_path / "started").exists)
     second = write("touch second")
     message = second.communicate(timeout=30)[1]
     assert second.returncode == 1 and not (tmp_path / "second").exists()
@@ -52,16 +45,14 @@ def test_a_second_run_is_refused_and_told_who_writes(write, tmp_path):
 
 def test_the_lock_of_a_killed_run_is_free_when_what_it_started_has_ended(write, tmp_path):
     first = write("(touch child; while [[ ! -e go ]]; do sleep 0.05; done) & wait")
-    wait_for(tmp_path / "child")
+    wait_for((tmp_path / "child").exists)
     first.send_signal(signal.SIGKILL)
     first.wait()
     refused = write("true")
     assert "another run writes to out" in refused.communicate(timeout=30)[1], "its child still does"
     (tmp_path / "go").touch()
-    deadline = time.monotonic() + 30
-    while (again := write("true")).wait(timeout=30):
-        assert time.monotonic() < deadline
-    assert again.returncode == 0 and not (tmp_path / "out/.unfinished").exists()
+    wait_for(lambda: write("true").wait(timeout=30) == 0)
+    assert not (tmp_path / "out/.unfinished").exists()
 
 
 def test_a_folder_that_cannot_be_written_is_named(project, shell, tmp_path):

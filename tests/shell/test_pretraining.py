@@ -1,9 +1,7 @@
 """Pre-training from packages to an upstream: killed and resumed, never mixed with another run."""
 
 import json
-import os
 import re
-import signal
 import subprocess
 import time
 from itertools import pairwise
@@ -14,6 +12,7 @@ import pytest
 import soundfile
 import torch
 import yaml
+from processes import kill_session
 
 RECIPE = "egs/debian_multi/ssl1"
 SMALL = {
@@ -63,11 +62,10 @@ def killed(recipe, environment):
     deadline = time.monotonic() + 300
     while not (recipe / "exp/two/iter1/1epoch.pth").exists():
         if process.poll() is not None or time.monotonic() > deadline:
-            os.killpg(process.pid, signal.SIGKILL) if process.poll() is None else None
+            kill_session(process) if process.poll() is None else None
             pytest.fail(f"nothing was trained: {process.stderr.read()}")
         time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    kill_session(process)
     return recipe
 
 

@@ -4,13 +4,13 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
 import yaml
+from processes import kill_session
 
 from espnet_wsm.data.cache import FeatureReader
 
@@ -243,8 +243,7 @@ def test_a_killed_stage_leaves_its_output_marked_and_a_rerun_redoes_it(fresh, sh
     deadline = time.monotonic() + 180
     while not (fresh / "dump/raw").exists() and time.monotonic() < deadline:
         time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    kill_session(process)
     assert (fresh / "dump/.unfinished").exists()
     refused = shell(["./run.sh", "--stage", "3", "--stop_stage", "3"], fresh)
     assert refused.returncode == 1 and "dump is unfinished: stage 2 failed, was killed" in refused.stderr

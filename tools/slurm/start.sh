@@ -2,7 +2,7 @@
 # Bring up a Slurm of one node on this machine, for tests: slurmctld and slurmd on the loopback interface, as root.
 #   tools/slurm/start.sh FOLDER [CORES]
 # All of it lives in FOLDER: slurm.conf, state, logs, pid files. Prints the line to evaluate for using it:
-#   eval "$(tools/slurm/start.sh /tmp/slurm)"; squeue; tools/slurm/stop.sh /tmp/slurm
+#   eval "$(tools/slurm/start.sh one_node)"; squeue; tools/slurm/stop.sh one_node
 # CORES is what the node claims to have, by default what it has; it claims a GPU too. Debian: apt-get install slurm-wlm.
 set -euo pipefail
 
@@ -64,8 +64,14 @@ SlurmdParameters=config_overrides
 NodeName=localhost NodeAddr=127.0.0.1 CPUs=${cores} RealMemory=${memory} Gres=gpu:1 State=UNKNOWN
 PartitionName=test Nodes=localhost Default=YES MaxTime=INFINITE State=UP
 END
+
+give_up() {
+    "$(dirname "$0")/stop.sh" "${folder}"
+    die "$1; see ${folder}/log"
+}
+
 slurmctld
-slurmd -N localhost || { "$(dirname "$0")/stop.sh" "${folder}"; die "slurmd did not start; see ${folder}/log/slurmd.log"; }
+slurmd -N localhost || give_up "slurmd did not start"
 for ((attempt = 0; attempt < 100; attempt++)); do
     if [[ $(sinfo --noheader --format=%T 2>/dev/null) == idle ]]; then
         echo "export SLURM_CONF=$(printf %q "${SLURM_CONF}")"
@@ -73,5 +79,4 @@ for ((attempt = 0; attempt < 100; attempt++)); do
     fi
     sleep 0.2
 done
-"$(dirname "$0")/stop.sh" "${folder}"
-die "the node was not idle after 20 s; see ${folder}/log"
+give_up "the node was not idle after 20 s"
