@@ -4,7 +4,7 @@
 
 launcher=$(basename -- "$0")
 typed=("$0" "$@") # for the report
-max_jobs_run=0 num_threads=0 mem='' gpu=0 time=''
+max_jobs_run=0 num_threads=0 mem='' gpu=0 num_nodes=1 time=''
 jobs=() # numbers of the JOB= range; none: one job without a number
 declare -A fate=() # what else than its log tells how a job ended
 
@@ -20,6 +20,7 @@ read_option() {
     --num_threads) num_threads=$2 ;;
     --mem) mem=$2 ;;
     --gpu) gpu=$2 ;;
+    --num_nodes) num_nodes=$2 ;;
     --time) time=$2 ;;
     *) return 1 ;;
     esac

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Launcher for one machine with the command line of Kaldi's run.pl:
-#   local.sh [--max_jobs_run N] [--num_threads N] [--mem SIZE] [--gpu N] [--time T] [JOB=1:N] LOG COMMAND...
+#   local.sh [--max_jobs_run N] [--num_threads N] [--mem SIZE] [--gpu N] [--num_nodes 1] [--time T] [JOB=1:N] LOG COMMAND...
 # Runs COMMAND once, or once for each JOB with that number put in place of JOB in LOG and COMMAND; at most
 # as many at a time as the machine has cores for. --mem, --gpu and --time mean nothing on one machine.
 set -uo pipefail
@@ -9,6 +9,7 @@ set -uo pipefail
 
 read_arguments "$@"
 set -- "${rest[@]}"
+((num_nodes == 1)) || die "this launcher has one machine, not ${num_nodes}: use slurm.sh"
 ((max_jobs_run > 0)) || max_jobs_run=$(($(env -u OMP_NUM_THREADS nproc) / (num_threads > 0 ? num_threads : 1)))
 ((max_jobs_run > 0)) || max_jobs_run=1
 ((num_threads == 0)) || export OMP_NUM_THREADS=${num_threads}

@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # Launcher for Slurm with the command line of Kaldi's slurm.pl:
-#   slurm.sh [--config FILE] [--max_jobs_run N] [--num_threads N] [--mem SIZE] [--gpu N] [--time T] [JOB=1:N] LOG COMMAND...
+#   slurm.sh [--config FILE] [--max_jobs_run N] [--num_threads N] [--mem SIZE] [--gpu N] [--num_nodes N] [--time T] [JOB=1:N]
+#     LOG COMMAND...
 # Runs COMMAND as one Slurm job, or as one job array with the number of the task put in place of JOB in LOG and COMMAND,
-# waits for its end and reports as local.sh does. Stopping it cancels the job. Partition, account and the like come from
-# FILE, by default slurm.yaml beside this script. Logs, and the folder where it is called, have to be on a shared disk.
+# waits for its end and reports as local.sh does. Stopping it cancels the job. A COMMAND for several nodes starts its tasks
+# there with srun. Partition, account and the like come from FILE, by default slurm.yaml beside this script. Logs, and the
+# folder where it is called, have to be on a shared disk.
 set -uo pipefail
 
 # The job itself: sbatch runs a copy of this script, with the folder of the original and the modules' number before the rest.
@@ -17,6 +19,7 @@ if [[ ${1:-} == --task ]]; then
     done
     shift "${num_modules}"
     export OMP_NUM_THREADS=${SLURM_CPUS_PER_TASK:-1}
+    export SRUN_CPUS_PER_TASK=${OMP_NUM_THREADS} # from Slurm 22.05 on srun asks for one otherwise
     job=${SLURM_ARRAY_TASK_ID:-}
     number "$@"
     run_one "${words[@]}"
@@ -40,7 +43,7 @@ python=${here%/conf/cluster}/.venv/bin/python
 [[ -x ${python} ]] || python=python
 settings=$(mktemp)
 "${python}" -m espnet_wsm.bin.sbatch_options "${config}" --gpu "${gpu}" --mem "${mem}" --time "${time}" \
-    --num_threads "${num_threads}" >"${settings}" || { rm -f "${settings}"; exit 2; }
+    --num_threads "${num_threads}" --num_nodes "${num_nodes}" >"${settings}" || { rm -f "${settings}"; exit 2; }
 mapfile -d '' -t options <"${settings}"
 rm -f "${settings}"
 poll_seconds=${options[0]}

@@ -8,7 +8,8 @@
 stage=1                       # first stage: 1 data, 2 frontend, 3 train, 4 decode, 5 score
 stop_stage=5                  # last stage
 nj=2                          # parallel jobs for audio and decoding
-ngpu=0                        # GPUs for training (decoding takes one per job when this is not 0)
+ngpu=0                        # GPUs for training, of each machine (decoding takes one per job when this is not 0)
+num_nodes=1                   # machines for training, with a launcher for Slurm
 num_threads=2                 # CPU threads of the training process
 cmd=../../../conf/cluster/local.sh # launcher with Kaldi's command line (run.pl, slurm.pl, queue.pl also fit)
 # -- where things are
@@ -98,6 +99,20 @@ launch() {
     local launcher
     read -ra launcher <<<"${cmd}"
     run_child "${launcher[@]}" "$@"
+}
+
+# set_training_processes FOLDER: how a training in FOLDER runs on --ngpu GPUs of each of --num_nodes machines: what its
+# launcher has to be asked for (`nodes`), the words before its command (`starter`) and its arguments (`processes`).
+set_training_processes() {
+    nodes=() starter=() processes=(--ngpu "${ngpu}")
+    ((ngpu <= 1 && num_nodes == 1)) || processes+=(--multiprocessing_distributed true)
+    ((num_nodes > 1)) || return 0
+    nodes=(--num_nodes "${num_nodes}")
+    starter=(srun --export=ALL --kill-on-bad-exit=1)
+    # The processes find each other through a file, which is of one call alone.
+    rm -f "$1"/.dist_init_*
+    processes+=(--dist_launcher slurm --dist_init_method "file://$(realpath "$1")/.dist_init_$$")
+    ((ngpu > 0)) || processes+=(--dist_backend gloo)
 }
 
 # watch MODULE ARGUMENTS...: show the progress of what is launched next, until `unwatch` or the end of the script.

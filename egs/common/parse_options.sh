@@ -48,4 +48,5 @@ _require_number stop_stage 1 5
 ((stage <= stop_stage)) || die "--stage ${stage} comes after --stop_stage ${stop_stage}: nothing to do"
 _require_number nj 1 10000
 _require_number ngpu 0 1000
+_require_number num_nodes 1 1000
 _require_number num_threads 1 1000

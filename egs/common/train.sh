@@ -38,7 +38,6 @@ for part in train:"${train_set}" valid:"${valid_set}"; do
         --"${part%%:*}"_data_path_and_name_and_type "${folder}/text,text,text"
         --"${part%%:*}"_shape_file "${folder}/speech_shape")
 done
-((ngpu <= 1)) || args+=(--multiprocessing_distributed true)
 
 hold "${exp}"
 # A checkpoint of other settings must not be resumed as if it were one of these.
@@ -48,8 +47,9 @@ begin_stage 3 "train" "${dump_dir}" "${exp}"
 [[ -z ${train_minutes} ]] || python -m espnet_wsm.bin.subset_dump --dir "${dump_dir}/raw/${train_set}" \
     --minutes "${train_minutes}" --out "${exp}/train_${train_minutes}min"
 watch watch_training --log "${exp}/train.log"
-launch --gpu "${ngpu}" --num_threads "${num_threads}" "${exp}/train.log" \
-    python -m espnet_wsm.bin.asr_train --output_dir "${exp}" --resume true --ngpu "${ngpu}" \
+set_training_processes "${exp}"
+launch "${nodes[@]}" --gpu "${ngpu}" --num_threads "${num_threads}" "${exp}/train.log" \
+    "${starter[@]}" python -m espnet_wsm.bin.asr_train --output_dir "${exp}" --resume true "${processes[@]}" \
     "${args[@]}" "${training[@]}"
 [[ -f ${exp}/${inference_model} ]] || die "training left no ${exp}/${inference_model}; see ${exp}/train.log"
 finish_stage "${exp}" "${input}"

@@ -65,12 +65,15 @@ def _is_right(key: str, value: Any) -> bool:
     return isinstance(value, int if key == "max_jobs_run" else int | float) and 0 <= value < 1e6
 
 
-def list_options(settings: dict[str, Any], gpu: int, mem: str, time: str, num_threads: int) -> list[str]:
+def list_options(
+    settings: dict[str, Any], gpu: int, mem: str, time: str, num_threads: int, num_nodes: int
+) -> list[str]:
     """What sbatch is told of one job, besides its array, its name and its output."""
     options = [f"--{name}={settings[name]}" for name in NAMED if settings[name]]
     options += [f"--mem={mem}"] if mem else []
     options += [f"--time={time}"] if time else []
     options += [f"--cpus-per-task={num_threads}"] if num_threads else []
+    options += [f"--nodes={num_nodes}", "--ntasks-per-node=1"] if num_nodes > 1 else []
     options += [f"--gres={settings['gres'].replace('{gpu}', str(gpu))}"] if gpu else []
     return options + settings["options"]
 
@@ -80,10 +83,11 @@ def make_parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("config", type=Path, help="the cluster's configuration")
-    parser.add_argument("--gpu", type=int, default=0, help="GPUs of a job")
+    parser.add_argument("--gpu", type=int, default=0, help="GPUs of a job on each node")
     parser.add_argument("--mem", default="", help="memory of a job, e.g. 8G")
     parser.add_argument("--time", default="", help="its time limit, e.g. 4:00:00")
-    parser.add_argument("--num_threads", type=int, default=0, help="its CPU cores")
+    parser.add_argument("--num_threads", type=int, default=0, help="its CPU cores on each node")
+    parser.add_argument("--num_nodes", type=int, default=1, help="its nodes, with one task each")
     return parser
 
 
@@ -94,7 +98,7 @@ def main(argv: list[str] | None = None) -> None:
     settings = read_cluster(args.config, args.gpu > 0)
     modules = settings["modules"]
     words = [settings["poll_seconds"], settings["max_jobs_run"], len(modules), *modules]
-    words += list_options(settings, args.gpu, args.mem, args.time, args.num_threads)
+    words += list_options(settings, args.gpu, args.mem, args.time, args.num_threads, args.num_nodes)
     sys.stdout.write("".join(f"{word}\0" for word in words))
 
 

@@ -7,9 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from espnet2.asr.espnet_model import ESPnetASRModel
+from espnet2.iterators.abs_iter_factory import AbsIterFactory
+from espnet2.tasks.abs_task import IteratorOptions
 from espnet2.tasks.asr import ASRTask
 
-from espnet_wsm.errors import UserError
+from espnet_wsm.errors import UserError, report_user_errors
 from espnet_wsm.files import write_text
 from espnet_wsm.plugin import register
 from espnet_wsm.plugin.trainer import WsmTrainer
@@ -30,6 +32,30 @@ class WsmASRTask(ASRTask):
     """
 
     trainer = WsmTrainer
+
+    @classmethod
+    def main_worker(cls, args: argparse.Namespace) -> None:
+        """As ESPnet; also one of several processes says without a traceback what the user can put right."""
+        report_user_errors(super().main_worker)(args)
+
+    @classmethod
+    def build_sequence_iter_factory(
+        cls, args: argparse.Namespace, iter_options: IteratorOptions, mode: str
+    ) -> AbsIterFactory:
+        """As ESPnet.
+
+        Raises:
+            UserError: a batch holds fewer utterances than there are processes to share it.
+        """
+        try:
+            return super().build_sequence_iter_factory(args=args, iter_options=iter_options, mode=mode)
+        except RuntimeError as error:
+            if "world_size" not in str(error):
+                raise
+            raise UserError(
+                f"a batch of the {mode} set holds fewer utterances than there are processes ({error}): raise "
+                f"batch_bins, take a larger {mode} set, or train in fewer processes"
+            ) from error
 
     @classmethod
     def build_model(cls, args: argparse.Namespace) -> ESPnetASRModel:

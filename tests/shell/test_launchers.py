@@ -188,7 +188,8 @@ def test_the_configuration_reaches_slurm(slurm, shell, tmp_path):
         "constraint: null\npoll_seconds: 0.5\noptions: [--comment=hello, --nice=5]\nmodules: [one/1, two]\n"
         "with_gpu: {gres: 'gpu:{gpu}', options: [--comment=gpu]}\n"
     )
-    tell = 'echo "gpu=$CUDA_VISIBLE_DEVICES"; scontrol -o show job "$SLURM_JOB_ID"; cat modules'
+    tell = 'echo "gpu=$CUDA_VISIBLE_DEVICES"; scontrol -o show job "$SLURM_JOB_ID"; cat modules; '
+    tell += "srun bash -c 'echo task of $SLURM_CPUS_PER_TASK cores'"
     module = 'module() { echo "loaded $2" >>modules; }; export -f module; "$@"'
     words = [SLURM, "--config", config, "--mem", "50M", "--time", "0:03:00", "--num_threads", "2"]
     for gpu, expected in (("0", "Comment=hello"), ("1", "Comment=gpu")):
@@ -203,7 +204,20 @@ def test_the_configuration_reaches_slurm(slurm, shell, tmp_path):
             and "MinMemoryNode=50M" in log
         )
         assert "loaded one/1\nloaded two\n" in log
-        assert f"gpu={'0' if gpu == '1' else ''}\n" in log
+        assert f"gpu={'0' if gpu == '1' else ''}\n" in log and "task of 2 cores" in log
+
+
+def test_several_nodes_are_asked_for_with_a_task_each(shell, tmp_path):
+    words = ["--num_nodes", "2", "--gpu", "4", "--num_threads", "8"]
+    result = shell(
+        ["python", "-m", "espnet_wsm.bin.sbatch_options", CLUSTER / "slurm.yaml", *words], tmp_path
+    )
+    options = result.stdout.split("\0")
+    assert {"--nodes=2", "--ntasks-per-node=1", "--cpus-per-task=8", "--gres=gpu:4"} <= set(options), (
+        result.stderr
+    )
+    local = shell([CLUSTER / "local.sh", "--num_nodes", "2", "x.log", "true"], tmp_path)
+    assert local.returncode == 2 and "this launcher has one machine, not 2: use slurm.sh" in local.stderr
 
 
 def test_what_slurm_refuses_is_passed_on(slurm, shell, tmp_path):

@@ -64,6 +64,44 @@ def test_slurm_gives_what_this_machine_gives_whatever_the_number_of_jobs(
     assert decoded and not list(fresh.glob("**/slurm")), "Slurm had nothing to say"
 
 
+# Debian's slurmd cannot be two nodes on one machine: these stand for a launcher and for srun on two.
+LAUNCHER = """#!/usr/bin/env bash
+[[ "$1 $2" == "--num_nodes 2" ]] || exit 2
+while [[ $1 == --* ]]; do shift 2; done
+log=$1
+shift
+"$@" >"${log}" 2>&1
+"""
+SRUN = """#!/usr/bin/env bash
+while [[ $1 == --* ]]; do shift; done
+export SLURM_STEP_NUM_NODES=2 SLURM_NTASKS=2 SLURM_STEP_NODELIST=node[1-2] SLURM_LOCALID=0
+SLURM_PROCID=1 SLURM_NODEID=1 "$@" &
+SLURM_PROCID=0 SLURM_NODEID=0 "$@" && wait $!
+"""
+
+
+@pytest.mark.recipe
+def test_two_nodes_train_together_and_one_goes_on_with_it(finished, recipe, shell, tmp_path):
+    for name, script in (("two_nodes.sh", LAUNCHER), ("srun", SRUN)):
+        (tmp_path / name).write_text(script)
+        (tmp_path / name).chmod(0o755)
+    words = ["--stage", "3", "--stop_stage", "3", "--tag", "nodes"]
+    call = f'PATH={tmp_path}:$PATH exec ./run.sh "$@" --num_nodes 2 --cmd two_nodes.sh'
+    call = ["bash", "-c", call, "bash", *words, *QUICK]
+    assert shell(call, recipe).returncode == 1
+    refused = (recipe / "exp/asr_nodes/train.log").read_text()
+    assert "error: a batch of the valid set holds fewer utterances than there are processes" in refused
+    shutil.rmtree(recipe / "exp/asr_nodes")
+    words += ["--valid_set", "train"]
+    result = shell([*call, *words], recipe)
+    log = (recipe / "exp/asr_nodes/train.log").read_text()
+    assert result.returncode == 0, result.stderr + log
+    assert re.search(r":0/2\].*1/2epoch started", log)
+    result = shell(["./run.sh", *words, *QUICK], recipe)
+    assert result.returncode == 0, result.stderr
+    assert "The training was resumed using" in (recipe / "exp/asr_nodes/train.log").read_text()
+
+
 @pytest.mark.recipe
 def test_a_stock_espnet_user_finds_the_usual_files(finished, recipe):
     for name in (

@@ -95,8 +95,11 @@ pretrain() {
         --file "${train_config}" --setting "${input}" --setting "${args[*]} ${more[*]}"
     begin_stage $(($1 == 1 ? 3 : 4)) "pre-train, iteration $1" "${targets}" "${out}"
     watch watch_training --log "${out}/train.log"
-    launch --gpu "${ngpu}" --num_threads "${num_threads}" "${out}/train.log" \
-        python -m espnet_wsm.bin.hubert_train --output_dir "${out}" --resume true --ngpu "${ngpu}" \
+    set_training_processes "${out}"
+    # A layer that is dropped leaves its parameters without gradients.
+    ((ngpu <= 1 && num_nodes == 1)) || processes+=(--unused_parameters true)
+    launch "${nodes[@]}" --gpu "${ngpu}" --num_threads "${num_threads}" "${out}/train.log" \
+        "${starter[@]}" python -m espnet_wsm.bin.hubert_train --output_dir "${out}" --resume true "${processes[@]}" \
         --max_epoch "${max_epoch[$1 - 1]:-${max_epoch[-1]}}" "${args[@]}" "${more[@]}"
     unwatch
     find_averaged "${out}" >/dev/null
