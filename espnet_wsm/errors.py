@@ -1,5 +1,6 @@
-"""The one exception that a user causes, and how a command line reports it."""
+"""The one exception that a user causes, and how a command line reports it and what a disk refuses."""
 
+import errno
 import functools
 import sys
 from collections.abc import Callable
@@ -9,8 +10,21 @@ class UserError(ValueError):
     """Something the user can put right: the message names the file and id, and says what to do."""
 
 
+REMEDIES = {
+    errno.ENOSPC: "make room on that disk, or choose a folder on another",
+    errno.EDQUOT: "make room within your quota, or choose a folder elsewhere",
+    errno.EROFS: "choose a folder that can be written",
+    errno.EACCES: "look at the permissions of the file and its folders",
+    errno.EPERM: "look at the permissions of the file and its folders",
+    errno.EIO: "the disk or its connection is failing",
+}
+
+
 def report_user_errors(main: Callable[..., None]) -> Callable[..., None]:
-    """Make ``main`` end with ``error: <sentence>`` and exit status 1 instead of a traceback."""
+    """Make ``main`` end with ``error: <sentence>`` and exit status 1 instead of a traceback.
+
+    So end :class:`UserError` and what the system says of a disk: full, read-only, not permitted.
+    """
 
     @functools.wraps(main)
     def wrapped(*args, **kwargs) -> None:
@@ -18,6 +32,12 @@ def report_user_errors(main: Callable[..., None]) -> Callable[..., None]:
             main(*args, **kwargs)
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
+            sys.exit(1)
+        except OSError as error:
+            if error.errno not in REMEDIES:
+                raise
+            place = "" if error.filename is None else f"{error.filename}: "
+            print(f"error: {place}{error.strerror}: {REMEDIES[error.errno]}", file=sys.stderr)
             sys.exit(1)
 
     return wrapped

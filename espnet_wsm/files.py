@@ -1,5 +1,6 @@
 """Files that are either whole or not there."""
 
+import errno
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -9,6 +10,10 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     """Let ``write`` fill a temporary neighbour of ``path``, then move it into place in one step.
 
     The content is on the disk before the name is: a power cut leaves the old file or the new one.
+
+    Raises:
+        OSError: the file cannot be written; its ``filename`` is the path. When the disk is full, whatever
+            ``write`` raised, it is one with ENOSPC.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name[:200]}.{os.getpid()}.tmp")
@@ -17,8 +22,20 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         os.replace(temporary, path)
+    except Exception as error:
+        if is_disk_full(temporary.parent):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        if isinstance(error, OSError) and error.filename in (None, str(temporary)):
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def is_disk_full(folder: Path) -> bool:
+    """Whether the disk of a folder has no room for even a page, or no name for another file."""
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize < 4096 or (disk.f_files > 0 and disk.f_favail == 0)
 
 
 def write_text(path: Path, lines: Iterable[str]) -> None:

@@ -25,12 +25,13 @@ def kill_session(process: subprocess.Popen) -> None:
     """SIGKILL a process that leads a session and all that it has started there, and wait for their end."""
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    wait_for(lambda: not any(_is_of(pid, process.pid) for pid in os.listdir("/proc") if pid.isdigit()))
+    wait_for(lambda: not is_session_alive(process.pid))
 
 
-def _is_of(pid: str, session: int) -> bool:
-    state, _parent, _group, own, *_ = _read_state(pid)
-    return int(own) == session and state not in "ZX"
+def is_session_alive(leader: int) -> bool:
+    """Whether a process of the session that ``leader`` has begun runs."""
+    states = (_read_state(pid) for pid in os.listdir("/proc") if pid.isdigit())
+    return any(int(session) == leader and state not in "ZX" for state, _parent, _group, session, *_ in states)
 
 
 def _read_state(pid: int | str) -> list[str]:
