@@ -6,8 +6,9 @@ hand their results to a `ShardWriter`, `merge_cache` checks the whole and closes
 before every use and `FeatureReader` gives the features to a data loader. While ``plan.json`` is there the
 cache is being made; ``cache.json`` is written last and says that it is whole.
 
-A shard carries in its header what its features depend on: the settings of the cache and a stamp of each
-audio file. So whatever a killed job has left can be judged without any other file.
+A shard carries in its header what its features depend on, the settings of the cache and a stamp of each
+audio file, and a checksum of the features of each utterance. So whatever a killed job has left can be judged
+without any other file, and what a disk has changed since is not trained on.
 """
 
 import hashlib
@@ -15,6 +16,7 @@ import json
 import os
 import re
 import shutil
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import astuple, dataclass
 from itertools import chain
@@ -131,13 +133,21 @@ def _read_shard(path: Path, order: tuple[int, int, int]) -> Shard | None:
             metadata = json.loads(shard.metadata()[METADATA])
             shapes = {id: shard.get_slice(id).get_shape() for id in shard.keys()}
         settings = Settings(metadata["key"], metadata["dtype"], metadata["dim"])
-        audio = {id: AudioStamp(*metadata["audio"][id]) for id in shapes}
+        audio = {id: AudioStamp(*metadata["audio"][id]) for id in shapes if id in metadata["crc32"]}
         frames = {id: shape[0] for id, shape in shapes.items() if shape[1:] == [settings.dim]}
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}: check its permissions") from None
     except (SafetensorError, KeyError, TypeError, ValueError):
         return None
-    return Shard(path, order, settings, frames, audio) if frames.keys() == shapes.keys() else None
+    return (
+        Shard(path, order, settings, frames, audio)
+        if frames.keys() == audio.keys() == shapes.keys()
+        else None
+    )
+
+
+def _checksum(features: torch.Tensor) -> int:
+    return zlib.crc32(features.contiguous().view(torch.uint8).numpy())
 
 
 def _scan(out: Path) -> tuple[list[Shard], list[Path]]:
@@ -403,6 +413,7 @@ class ShardWriter:
             "dtype": self._settings.dtype,
             "dim": self._settings.dim,
             "audio": {id: astuple(stamp) for id, stamp in self._audio.items()},
+            "crc32": {id: _checksum(tensor) for id, tensor in self._tensors.items()},
         }
         # Not save_file, whose files nobody but their owner may read.
         content = safetensors.torch.save(self._tensors, {METADATA: json.dumps(metadata)})
@@ -565,7 +576,8 @@ class FeatureReader(Mapping[str, np.ndarray]):
     pickled, and used on both sides of a fork. The arrays are copies that belong to the caller. Paths are
     relative to the working directory, as in every Kaldi list.
 
-    Raises UserError when ``feats.scp`` is broken or a shard cannot be read, KeyError for unknown ids.
+    Raises UserError when ``feats.scp`` is broken, when a shard cannot be read or its features are not those
+    that were written (each process looks once), KeyError for unknown ids.
     """
 
     def __init__(self, feats_scp: Path | str) -> None:
@@ -576,23 +588,33 @@ class FeatureReader(Mapping[str, np.ndarray]):
         names: dict[str, str] = {}  # one object for all the utterances of a shard
         self._paths = {id: names.setdefault(entry.value, entry.value) for id, entry in entries.items()}
         self._shards: dict[str, safe_open] = {}
+        self._unchecked: dict[str, int] = {}  # checksums
         self._process = os.getpid()
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, "_shards": {}}
+        return {**self.__dict__, "_shards": {}, "_unchecked": {}}
 
     def _open(self, path: str) -> safe_open:
         if self._process != os.getpid():
-            self._process, self._shards = os.getpid(), {}
+            self._process, self._shards, self._unchecked = os.getpid(), {}, {}
         if path not in self._shards:
-            self._shards[path] = safe_open(path, framework="pt")
+            shard = safe_open(path, framework="pt")
+            stored = json.loads(shard.metadata()[METADATA])["crc32"]
+            self._unchecked |= {id: stored[id] for id in shard.keys() if self._paths.get(id) == path}
+            self._shards[path] = shard
         return self._shards[path]
 
     def __getitem__(self, id: str) -> np.ndarray:
         path = self._paths[id]
         try:
-            return self._open(path).get_tensor(id).to(torch.float32, copy=True).numpy()
-        except (OSError, SafetensorError) as error:
+            features = self._open(path).get_tensor(id)
+            if id in self._unchecked and _checksum(features) != self._unchecked.pop(id):
+                raise UserError(
+                    f"{self._feats_scp}: the features of id {id} in {path!r} are not those that were "
+                    f"written: delete that file, look at the disk, and {REMEDY}"
+                )
+            return features.to(torch.float32, copy=True).numpy()
+        except (OSError, SafetensorError, KeyError) as error:  # KeyError: a header of another version
             raise UserError(
                 f"{self._feats_scp}: the features of id {id} cannot be read from {path!r} ({error}): {REMEDY}"
             ) from None

@@ -317,6 +317,37 @@ def test_lost_and_cut_shards_are_refused(data):
             reader[id]
 
 
+def test_features_that_a_disk_has_changed_are_refused(data):
+    make()
+    path = shard_of("c")
+    stored = FeatureReader(OUT / "feats.scp")["c"]
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    check()  # which looks at sizes alone
+    with pytest.raises(
+        UserError, match=r"features of id c in .* not those that were written: delete that file"
+    ):
+        FeatureReader(OUT / "feats.scp")["c"]
+    path.unlink()
+    make()
+    assert np.array_equal(FeatureReader(OUT / "feats.scp")["c"], stored)
+
+
+@pytest.mark.parametrize("lacks", [{}, {"crc32": {}}])
+def test_shards_without_checksums_are_those_of_another_version(data, lacks):
+    make()
+    path = shard_of("c")
+    with safetensors.safe_open(path, "pt") as shard:
+        metadata = json.loads(shard.metadata()[cache.METADATA])
+    del metadata["crc32"]
+    content = safetensors.torch.load_file(path)
+    safetensors.torch.save_file(content, path, {cache.METADATA: json.dumps(metadata | lacks)})
+    with pytest.raises(UserError, match="features of id c cannot be read"):
+        FeatureReader(OUT / "feats.scp")["c"]
+    assert f"1 shard cut short or damaged, computed anew: {path.name}" in plan().discarded
+
+
 def test_a_shard_of_other_channels_does_not_count(data):
     plan(batch_seconds=1e-6)
     compute()
