@@ -10,6 +10,6 @@ set -euo pipefail
 begin_stage 1 "prepare" "${downloads}" "${data_dir}"
 python local/data.py --downloads "${downloads}" --out "${data_dir}" ${lang:+--lang "${lang}"}
 for set in ${train_set} ${valid_set} ${test_sets}; do
-    python -m espnet_wsm.bin.validate_data_dir "${data_dir}/${set}"
+    python -m espnet_wsm.bin.validate_data_dir --allow_pipes "${allow_pipes}" "${data_dir}/${set}"
 done
 finish_stage "${data_dir}"

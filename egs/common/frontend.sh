@@ -20,20 +20,19 @@ settings="${train_set}|${valid_set}|${test_sets}|${token_type}|${nbpe}|${speed_p
 settings+="|${min_wav_duration}|${max_wav_duration}"
 
 make_dump() {
-    local set out speeds tokens
+    local set out options tokens
     begin_stage 2 "format audio, make tokens" "${data_dir}" "${dump_dir}"
     rm -rf "${dump_dir:?}"/{raw,token_list,log}
 
     # A set may be named twice, e.g. as valid_set and in test_sets.
     for set in $(printf '%s\n' ${train_set} ${valid_set} ${test_sets} | awk '!seen[$0]++'); do
-        python -m espnet_wsm.bin.validate_data_dir "${data_dir}/${set}" >/dev/null
+        python -m espnet_wsm.bin.validate_data_dir --allow_pipes "${allow_pipes}" "${data_dir}/${set}" >/dev/null
         out=$(dump_folder "${set}")
-        speeds=()
-        [[ -z ${speed_perturb} || ${set} != "${train_set}" ]] || speeds=(--speed_perturb "${speed_perturb}")
+        options=(--data "${data_dir}/${set}" --out "${out}" --nj "${nj}" --allow_pipes "${allow_pipes}")
+        [[ -z ${speed_perturb} || ${set} != "${train_set}" ]] || options+=(--speed_perturb "${speed_perturb}")
         launch --num_threads 1 JOB=1:"${nj}" "${dump_dir}/log/format_${set}.JOB.log" \
-            python -m espnet_wsm.bin.format_audio \
-            --data "${data_dir}/${set}" --out "${out}" --nj "${nj}" --job JOB "${speeds[@]}"
-        python -m espnet_wsm.bin.merge_audio --data "${data_dir}/${set}" --out "${out}" --nj "${nj}" "${speeds[@]}"
+            python -m espnet_wsm.bin.format_audio "${options[@]}" --job JOB
+        python -m espnet_wsm.bin.merge_audio "${options[@]}"
     done
 
     tokens=${dump_dir}/token_list/${token_type}

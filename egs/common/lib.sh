@@ -22,6 +22,7 @@ tag=                          # name of the experiment; empty: made of the optio
 train_set=train               # in data_dir
 valid_set=dev                 # in data_dir
 test_sets=test                # in data_dir, separated by blanks
+allow_pipes=false             # true: run the commands that wav.scp names in place of audio, 'COMMAND |'; they can do anything
 # -- stage 2
 token_type=char               # char, bpe or unigram
 nbpe=100                      # vocabulary size of bpe and unigram

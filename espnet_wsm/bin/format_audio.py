@@ -29,13 +29,18 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="FACTORS",
         help="write a copy at each of these speeds, e.g. '0.9 1.0 1.1' (default: as recorded)",
     )
+    parser.add_argument(
+        "--allow_pipes", default="false", choices=("true", "false"),
+        help="true: run the commands that wav.scp names, 'COMMAND |' (default: false)",
+    )  # fmt: skip
     return parser
 
 
 @report_user_errors
 def main(argv: list[str] | None = None) -> None:
     args = make_parser().parse_args(argv)
-    format_slice(args.data, args.out, args.fs, args.nj, args.job, args.speed_perturb)
+    allow_pipes = args.allow_pipes == "true"
+    format_slice(args.data, args.out, args.fs, args.nj, args.job, args.speed_perturb, allow_pipes)
 
 
 if __name__ == "__main__":

@@ -17,13 +17,18 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--speed_perturb", default="", metavar="FACTORS", help="as given to the jobs (default: none)"
     )
+    parser.add_argument(
+        "--allow_pipes", default="false", choices=("true", "false"),
+        help="true: as given to the jobs (default: false)",
+    )  # fmt: skip
     return parser
 
 
 @report_user_errors
 def main(argv: list[str] | None = None) -> None:
     args = make_parser().parse_args(argv)
-    print(merge_slices(args.data, args.out, args.nj, args.speed_perturb))
+    allow_pipes = args.allow_pipes == "true"
+    print(merge_slices(args.data, args.out, args.nj, args.speed_perturb, allow_pipes))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,10 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--no_text", action="store_true", help="do not require a text file (unlabelled audio)"
     )
+    parser.add_argument(
+        "--allow_pipes", default="false", choices=("true", "false"),
+        help="true: let wav.scp name commands, 'COMMAND |'; none is run here (default: false)",
+    )  # fmt: skip
     return parser
 
 
@@ -30,7 +34,7 @@ def main(argv: list[str] | None = None) -> None:
     problems = []
     for directory in args.directories:
         try:
-            print(summarise_data_dir(directory, need_text=not args.no_text))
+            print(summarise_data_dir(directory, not args.no_text, args.allow_pipes == "true"))
         except UserError as error:
             problems.append(str(error))
     raise_collected(problems, "data directories")

@@ -3,6 +3,8 @@
 import os
 import re
 import struct
+import subprocess
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,8 +42,26 @@ def find_archive_entry(audio: Path | str) -> tuple[Path, int] | None:
     return Path(match[1]), int(match[2])
 
 
+def is_pipe(audio: Path | str) -> bool:
+    """Whether ``audio`` is a command that writes audio, in Kaldi's form ``COMMAND |``."""
+    return str(audio).endswith("|")
+
+
+def refuse_pipe(audio: Path | str) -> UserError:
+    """What is said where commands are not allowed."""
+    return UserError(
+        f"audio {str(audio)!r} is a command, not a file: convert the audio first and name the result, or, "
+        "if you trust these commands, let them run (--allow_pipes true)"
+    )
+
+
 def check_audio_exists(audio: Path | str) -> None:
-    """Raise UserError when the file (or archive) behind ``audio`` is missing, not a file, or has no bytes."""
+    """Raise UserError when the file (or archive) behind ``audio`` is missing, not a file, or has no bytes.
+
+    What a command will write is not known before.
+    """
+    if is_pipe(audio):
+        return
     entry = find_archive_entry(audio)
     path, offset = entry or (Path(audio), 0)
     if not path.exists():
@@ -179,18 +199,42 @@ def _read_archive_entry(audio: str, archive: Path, offset: int) -> Recording:
     return Recording(samples.astype(np.float32), rate, "unknown")
 
 
-def read_recording(audio: Path | str) -> Recording:
-    """Decode ``audio``, a file that libsndfile knows or ``FILE.ark:OFFSET``.
+def _read_pipe(command: str) -> Recording:
+    """Decode what a shell command writes to its standard output."""
+    with tempfile.NamedTemporaryFile(suffix=".audio") as output:
+        ended = subprocess.run(
+            ["bash", "-o", "pipefail", "-c", command.removesuffix("|")],
+            stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.PIPE, check=False,
+        )  # fmt: skip
+        if ended.returncode:
+            said = ended.stderr.decode(errors="replace").strip().split("\n")[-1]
+            raise UserError(f"the command {command!r} failed with status {ended.returncode} ({said}): try it")
+        try:
+            check_audio_exists(output.name)
+            return _read_file(Path(output.name))
+        except UserError as error:
+            raise UserError(str(error).replace(output.name, f"what {command!r} writes")) from None
 
-    Raises UserError when it does not exist, is empty, is not audio, is cut short, holds no samples, or holds
-    samples that are not finite or lie far beyond full scale. A cut is noticed by the sizes in the headers
-    (wav, w64, rf64, aiff, au, sphere) or by the decoder (flac, ogg, opus); raw streams without either,
-    such as mp3 without a Xing header, cannot show it.
+
+def read_recording(audio: Path | str, allow_pipes: bool = False) -> Recording:
+    """Decode ``audio``, a file that libsndfile knows, ``FILE.ark:OFFSET``, or what ``COMMAND |`` writes.
+
+    A command runs in a shell, and only with ``allow_pipes``: it can do whatever its author wants.
+
+    Raises UserError for a command that is not allowed or fails, and when the audio does not exist, is empty,
+    is not audio, is cut short, holds no samples, or holds samples that are not finite or lie far beyond full
+    scale. A cut is noticed by the sizes in the headers (wav, w64, rf64, aiff, au, sphere) or by the decoder
+    (flac, ogg, opus); raw streams without either, such as mp3 without a Xing header, cannot show it.
     """
+    if is_pipe(audio) and not allow_pipes:
+        raise refuse_pipe(audio)
     check_audio_exists(audio)
     entry = find_archive_entry(audio)
     try:
-        recording = _read_archive_entry(str(audio), *entry) if entry else _read_file(Path(audio))
+        if is_pipe(audio):
+            recording = _read_pipe(str(audio))
+        else:
+            recording = _read_archive_entry(str(audio), *entry) if entry else _read_file(Path(audio))
     except OSError as error:
         raise UserError(f"{audio} cannot be read: {error.strerror or error}") from None
     if not len(recording.samples):

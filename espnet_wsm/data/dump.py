@@ -72,7 +72,7 @@ def parse_speeds(words: str) -> dict[str, float]:
     return speeds
 
 
-def read_copies(data: Path, speed_perturb: str = "") -> list[Copy]:
+def read_copies(data: Path, speed_perturb: str = "", allow_pipes: bool = False) -> list[Copy]:
     """The utterances of the data directory ``data`` as the dump will hold them, in byte order of their ids.
 
     Each is there once for every factor of ``speed_perturb``, ``sp0.9-`` before its id and speaker as Kaldi
@@ -81,7 +81,8 @@ def read_copies(data: Path, speed_perturb: str = "") -> list[Copy]:
     Raises UserError for a broken data directory or factors, and for a copy with the id of an utterance.
     """
     # A directory that has passed read_data_dir has one utterance per line, in this order.
-    originals = [Copy(each, line, 1.0) for line, each in enumerate(read_data_dir(data, need_text=False), 1)]
+    utterances = read_data_dir(data, need_text=False, allow_pipes=allow_pipes)
+    originals = [Copy(each, line, 1.0) for line, each in enumerate(utterances, 1)]
     speeds = parse_speeds(speed_perturb)
     if not speeds:
         return originals
@@ -129,8 +130,12 @@ def read_num_samples(path: Path, problems: list[str], may_be_empty: bool = False
     return counts
 
 
-def format_slice(data: Path, out: Path, fs: int, nj: int, job: int, speed_perturb: str = "") -> None:
+def format_slice(
+    data: Path, out: Path, fs: int, nj: int, job: int, speed_perturb: str = "", allow_pipes: bool = False
+) -> None:
     """Convert slice ``job`` (from 1) of ``nj`` of the data directory ``data`` into ``out``.
+
+    With ``allow_pipes`` the commands that ``wav.scp`` may name instead of files are run.
 
     With ``speed_perturb`` (e.g. ``"0.9 1.0 1.1"``) the dump holds a copy at each speed, see `read_copies`;
     pitch changes with tempo.
@@ -152,14 +157,14 @@ def format_slice(data: Path, out: Path, fs: int, nj: int, job: int, speed_pertur
         )
     folder = split_folder(out, nj, job)
     shutil.rmtree(folder, ignore_errors=True)  # lists of an earlier run must not pass for this one's
-    copies = read_copies(data, speed_perturb)
+    copies = read_copies(data, speed_perturb, allow_pipes)
     first, last = len(copies) * (job - 1) // nj, len(copies) * job // nj
     wav_scp, num_samples, converted, clipped = {}, {}, {}, {}
     problems: list[str] = []
     for copy in tqdm(copies[first:last], desc=f"{data.name} {job}/{nj}", unit="utt", mininterval=1.0):
         utterance = copy.utterance
         try:
-            recording = read_recording(utterance.audio)
+            recording = read_recording(utterance.audio, allow_pipes)
             # To play faster is to claim a higher sampling rate.
             samples, overshoots = quantise(convert(recording.samples, recording.rate * copy.speed, fs))
             if not len(samples):
@@ -239,7 +244,9 @@ def _summarise(
     )
 
 
-def merge_slices(data: Path, out: Path, nj: int, speed_perturb: str = "") -> DumpSummary:
+def merge_slices(
+    data: Path, out: Path, nj: int, speed_perturb: str = "", allow_pipes: bool = False
+) -> DumpSummary:
     """Join the lists of the ``nj`` slices into those of ``out``, and remove the slices.
 
     Writes ``wav.scp`` (paths as ``out`` was given), ``text`` if ``data`` has one, ``utt2spk``, ``spk2utt``
@@ -251,7 +258,7 @@ def merge_slices(data: Path, out: Path, nj: int, speed_perturb: str = "") -> Dum
     """
     if nj < 1:
         raise UserError(f"--nj {nj}: the number of jobs must be positive")
-    copies = read_copies(data, speed_perturb)
+    copies = read_copies(data, speed_perturb, allow_pipes)
     problems: list[str] = []
     owner: dict[str, int] = {}
     wav_scp, num_samples, converted, clipped, rates = {}, {}, {}, {}, {}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from espnet_wsm.data.audio import check_audio_exists
+from espnet_wsm.data.audio import check_audio_exists, is_pipe, refuse_pipe
 from espnet_wsm.data.lists import (
     Entry,
     byte_order,
@@ -23,8 +23,8 @@ from espnet_wsm.errors import UserError
 
 @dataclass(frozen=True)
 class Utterance:
-    """One line of each list. ``audio`` is a file, or ``FILE.ark:OFFSET`` in a Kaldi archive; ``text`` is
-    empty where the directory has no transcripts."""
+    """One line of each list. ``audio`` is a file, ``FILE.ark:OFFSET`` in a Kaldi archive, or, where pipes are
+    allowed, a ``COMMAND |`` that writes audio; ``text`` is empty where the directory has no transcripts."""
 
     id: str
     audio: Path | str
@@ -52,19 +52,11 @@ def _find_faults(utterance: Utterance) -> Iterable[str]:
     audio = str(utterance.audio)
     if not audio or audio != audio.strip() or "\n" in audio or "\r" in audio:
         yield f"utterance {utterance.id!r}: audio {audio!r} is empty or has white space at its ends"
-    elif fault := _find_pipe(audio):
-        yield f"utterance {utterance.id!r}: {fault}"
     for name, value in (("text", utterance.text), ("audio", audio)):
         if "\n" in value or "\r" in value:
             yield f"utterance {utterance.id!r}: the {name} holds a line break: replace it by a blank"
         if any(0xD800 <= ord(char) <= 0xDFFF for char in value):
             yield f"utterance {utterance.id!r}: the {name} cannot be written as UTF-8: {value!r}"
-
-
-def _find_pipe(audio: str) -> str | None:
-    if audio.startswith("|") or audio.endswith("|"):
-        return f"audio {audio!r} is a command, not a file: convert the audio first and name the result"
-    return None
 
 
 def write_data_dir(directory: Path, utterances: Iterable[Utterance]) -> None:
@@ -74,7 +66,7 @@ def write_data_dir(directory: Path, utterances: Iterable[Utterance]) -> None:
     directory is replaced whole. Blanks at the ends of a text are dropped, all else is kept byte for byte.
 
     Raises UserError for no utterances at all, an id given twice, ids or speakers with white space, an empty
-    text, a line break, a piped command instead of audio, or a ``directory`` that is something else.
+    text, a line break, or a ``directory`` that is something else.
     """
     directory = Path(directory)
     utterances = sorted(utterances, key=lambda utterance: utterance.id)
@@ -117,12 +109,12 @@ def _require_same_ids(lists: dict[Path, dict[str, Entry]], problems: list[str]) 
                 )
 
 
-def read_data_dir(directory: Path, need_text: bool = True) -> list[Utterance]:
+def read_data_dir(directory: Path, need_text: bool = True, allow_pipes: bool = False) -> list[Utterance]:
     """Read and check a data directory; the utterances come in byte order of their ids.
 
     ``utt2spk`` may be absent: each utterance is then its own speaker. Without ``need_text`` so may ``text``:
     every text is then empty. ``spk2utt`` follows from ``utt2spk`` and is not read. Whether the audio can be
-    decoded is not checked here.
+    decoded is not checked here; commands in its place are refused unless ``allow_pipes``.
 
     Raises UserError naming file, line, id and remedy of the first ten faults, with their number.
     """
@@ -149,8 +141,8 @@ def read_data_dir(directory: Path, need_text: bool = True) -> list[Utterance]:
             if not entry.value.strip():
                 what = {"text": "transcript", "wav.scp": "audio path", "utt2spk": "speaker"}[path.name]
                 problems.append(f"{where} has an empty {what}: fill it in or remove the id from all lists")
-            elif path.name == "wav.scp" and (fault := _find_pipe(entry.value)):
-                problems.append(f"{where}: {fault}")
+            elif path.name == "wav.scp" and not allow_pipes and is_pipe(entry.value):
+                problems.append(f"{where}: {refuse_pipe(entry.value)}")
             elif path == utt2spk and (fault := find_id_fault(entry.value)):
                 problems.append(f"{where}: speaker {entry.value!r} {fault}: rename it")
     raise_collected(problems, directory)
@@ -166,12 +158,12 @@ def read_data_dir(directory: Path, need_text: bool = True) -> list[Utterance]:
     ]
 
 
-def summarise_data_dir(directory: Path, need_text: bool = True) -> str:
+def summarise_data_dir(directory: Path, need_text: bool = True, allow_pipes: bool = False) -> str:
     """Check a data directory and the presence of its audio; one line with its counts.
 
     Raises UserError as `read_data_dir` does, and for audio that does not exist or has no bytes.
     """
-    utterances = read_data_dir(directory, need_text)
+    utterances = read_data_dir(directory, need_text, allow_pipes)
     problems = []
     for line, utterance in enumerate(utterances, start=1):  # read_data_dir allows no other lines
         try:

@@ -11,7 +11,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from espnet_wsm.bin import format_audio, merge_audio
+from espnet_wsm.bin import format_audio, merge_audio, validate_data_dir
 from espnet_wsm.data.audio import read_recording
 from espnet_wsm.data.dump import audio_file_name, parse_speeds
 from espnet_wsm.data.kaldi import Utterance, read_data_dir, write_data_dir
@@ -370,3 +370,36 @@ def test_merging_with_other_speeds_than_the_jobs_had(data, capsys):
     run(2, merge=False, more=("--speed_perturb", "0.9"))
     message = merge_fault(capsys, 2)
     assert "7 ids of data/train in no slice" in message and "7 ids in the slices but not in" in message
+
+
+PIPES = ("--allow_pipes", "true")
+
+
+def test_commands_in_place_of_audio_run_only_when_allowed(data, capsys):
+    run(1, "dump/raw/files")
+    lines = [line.split() for line in (data / "wav.scp").read_text().splitlines()]
+    (data / "wav.scp").write_text("".join(f"{id} echo ran >&2; cat '{path}' |\n" for id, path in lines))
+    assert "is a command, not a file: convert the audio first" in fault_of(capsys, run, 1)
+    assert "7 problems" in fault_of(capsys, validate_data_dir.main, [str(data)])
+    validate_data_dir.main([*PIPES, str(data)])
+    assert "ran" not in capsys.readouterr().err
+    run(2, more=PIPES)
+    for file in sorted(Path("dump/raw/files/audio").iterdir()):
+        assert (Path("dump/raw/train/audio") / file.name).read_bytes() == file.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("echo no such thing >&2; false |", "failed with status 1 (no such thing): try it"),
+        ("false | cat a.wav |", "failed with status 1"),
+        ("true |", "what 'true |' writes is empty (0 bytes)"),
+        ("echo text |", "what 'echo text |' writes is not audio that can be read"),
+        ("head -c 600 a.wav |", "what 'head -c 600 a.wav |' writes is truncated or damaged"),
+    ],
+)
+def test_a_command_without_audio_is_named(data, capsys, command, message):
+    lines = (data / "wav.scp").read_text().splitlines()
+    (data / "wav.scp").write_text("\n".join([*lines[:-1], f"{lines[-1].split()[0]} {command}"]) + "\n")
+    fault = fault_of(capsys, lambda: run(1, more=PIPES))
+    assert "wav.scp:7: id é: " in fault and message in fault
