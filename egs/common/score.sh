@@ -15,10 +15,20 @@ require_finished "${out}" 4
 require_made_from "${out}" "$(folder_digest "${dump_dir}")" "${dump_dir}" 4
 
 log "Stage 5: score: ${out} -> ${out}/*/score_{wer,cer}, RESULTS.md"
+# A job a set, whose arguments stand in a file.
+number=0
 for set in ${test_sets}; do
     from=$(dump_folder "${set}")
-    python -m espnet_wsm.bin.score --ref "${from}/text" --hyp "${out}/${set}/text" \
-        --utt2spk "${from}/utt2spk" --set_name "${set}" --out "${out}/${set}"
+    number=$((number + 1))
+    printf '%s\0' --ref "${from}/text" --hyp "${out}/${set}/text" --utt2spk "${from}/utt2spk" \
+        --set_name "${set}" --out "${out}/${set}" >"${out}/log/score.${number}.arguments"
+done
+# shellcheck disable=SC2016  # for the shell of the job
+launch --num_threads 1 --max_jobs_run "${nj}" JOB=1:"${number}" "${out}/log/score.JOB.log" \
+    bash -c 'mapfile -d "" -t arguments <"$0"; python -m espnet_wsm.bin.score "${arguments[@]}"' \
+    "${out}/log/score.JOB.arguments"
+for ((job = 1; job <= number; job++)); do
+    grep -v '^# ' "${out}/log/score.${job}.log"
 done
 
 # All experiments of the recipe that have been scored, whatever the language.
