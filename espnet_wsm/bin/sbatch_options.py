@@ -66,7 +66,7 @@ def _is_right(key: str, value: Any) -> bool:
 
 
 def list_options(
-    settings: dict[str, Any], gpu: int, mem: str, time: str, num_threads: int, num_nodes: int
+    settings: dict[str, Any], gpu: int, mem: str, time: str, num_threads: int, num_nodes: int = 1
 ) -> list[str]:
     """What sbatch is told of one job, besides its array, its name and its output."""
     options = [f"--{name}={settings[name]}" for name in NAMED if settings[name]]
