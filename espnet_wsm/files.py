@@ -23,7 +23,7 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
             os.fsync(written.fileno())
         os.replace(temporary, path)
     except Exception as error:
-        if is_disk_full(temporary.parent):
+        if _is_disk_full(temporary.parent):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
         if isinstance(error, OSError) and error.filename in (None, str(temporary)):
             error.filename = str(path)
@@ -32,7 +32,7 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def is_disk_full(folder: Path) -> bool:
+def _is_disk_full(folder: Path) -> bool:
     """Whether the disk of a folder has no room for even a page, or no name for another file."""
     disk = os.statvfs(folder)
     return disk.f_bavail * disk.f_frsize < 4096 or (disk.f_files > 0 and disk.f_favail == 0)

@@ -58,6 +58,15 @@ def project(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def copy_recipe(project) -> Callable[[str], Path]:
+    """``copy_recipe(name)`` gives mini_an4 before its first stage, as egs/NAME/asr1."""
+    made = shutil.ignore_patterns("data", "dump", "exp", "RESULTS.md")
+    return lambda name: shutil.copytree(
+        project / "egs/mini_an4/asr1", project / "egs" / name / "asr1", ignore=made
+    )
+
+
+@pytest.fixture(scope="session")
 def environment() -> dict[str, str]:
     """That of these tests, with their Python in front."""
     variables = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}

@@ -56,12 +56,7 @@ def refuse_pipe(audio: Path | str) -> UserError:
 
 
 def check_audio_exists(audio: Path | str) -> None:
-    """Raise UserError when the file (or archive) behind ``audio`` is missing, not a file, or has no bytes.
-
-    What a command will write is not known before.
-    """
-    if is_pipe(audio):
-        return
+    """Raise UserError when the file (or archive) behind ``audio`` is missing, not a file, or has no bytes."""
     entry = find_archive_entry(audio)
     path, offset = entry or (Path(audio), 0)
     if not path.exists():
@@ -226,14 +221,15 @@ def read_recording(audio: Path | str, allow_pipes: bool = False) -> Recording:
     scale. A cut is noticed by the sizes in the headers (wav, w64, rf64, aiff, au, sphere) or by the decoder
     (flac, ogg, opus); raw streams without either, such as mp3 without a Xing header, cannot show it.
     """
-    if is_pipe(audio) and not allow_pipes:
+    if not is_pipe(audio):
+        check_audio_exists(audio)
+    elif not allow_pipes:
         raise refuse_pipe(audio)
-    check_audio_exists(audio)
-    entry = find_archive_entry(audio)
     try:
         if is_pipe(audio):
             recording = _read_pipe(str(audio))
         else:
+            entry = find_archive_entry(audio)
             recording = _read_archive_entry(str(audio), *entry) if entry else _read_file(Path(audio))
     except OSError as error:
         raise UserError(f"{audio} cannot be read: {error.strerror or error}") from None

@@ -147,7 +147,7 @@ def _read_shard(path: Path, order: tuple[int, int, int]) -> Shard | None:
 
 
 def _checksum(features: torch.Tensor) -> int:
-    return zlib.crc32(features.contiguous().view(torch.uint8).numpy())
+    return zlib.crc32(features.view(torch.uint8).numpy())
 
 
 def _scan(out: Path) -> tuple[list[Shard], list[Path]]:
@@ -608,11 +608,12 @@ class FeatureReader(Mapping[str, np.ndarray]):
         path = self._paths[id]
         try:
             features = self._open(path).get_tensor(id)
-            if id in self._unchecked and _checksum(features) != self._unchecked.pop(id):
+            if id in self._unchecked and _checksum(features) != self._unchecked[id]:
                 raise UserError(
                     f"{self._feats_scp}: the features of id {id} in {path!r} are not those that were "
                     f"written: delete that file, look at the disk, and {REMEDY}"
                 )
+            self._unchecked.pop(id, None)
             return features.to(torch.float32, copy=True).numpy()
         except (OSError, SafetensorError, KeyError) as error:  # KeyError: a header of another version
             raise UserError(

@@ -325,10 +325,12 @@ def test_features_that_a_disk_has_changed_are_refused(data):
     content[-1] ^= 1
     path.write_bytes(content)
     check()  # which looks at sizes alone
-    with pytest.raises(
-        UserError, match=r"features of id c in .* not those that were written: delete that file"
-    ):
-        FeatureReader(OUT / "feats.scp")["c"]
+    reader = FeatureReader(OUT / "feats.scp")
+    for _ in range(2):
+        with pytest.raises(
+            UserError, match=r"features of id c in .* not those that were written: delete that file"
+        ):
+            reader["c"]
     path.unlink()
     make()
     assert np.array_equal(FeatureReader(OUT / "feats.scp")["c"], stored)

@@ -2,28 +2,25 @@
 
 import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-RECIPE = "egs/mini_an4/asr1"
 QUICK = ["--asr_args", "--max_epoch 1"]
 
 
 @pytest.fixture(scope="module")
-def recipe(project, shell, tmp_path_factory) -> Path:
+def recipe(copy_recipe, shell) -> Path:
     """A recipe folder with the first two stages done."""
-    folder = project / "egs" / "disks" / "asr1"
-    shutil.copytree(project / RECIPE, folder, ignore=shutil.ignore_patterns("data", "dump", "exp"))
+    folder = copy_recipe("disks")
     result = shell(["./run.sh", "--stop_stage", "2"], folder)
     assert result.returncode == 0, result.stderr
     return folder
 
 
 @pytest.fixture
-def mount(tmp_path):
+def mount():
     """``mount(folder, *options)``; unmounted afterwards."""
     mounted: list[Path] = []
 

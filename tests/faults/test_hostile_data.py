@@ -99,24 +99,13 @@ def test_hostile_data_is_formatted_and_scored_as_it_is(tmp_path, monkeypatch, gi
 
 
 @pytest.mark.recipe
-def test_hostile_data_passes_the_stages(project, shell, tmp_path):
-    recipe = project / "egs" / "ho st;ile" / "asr1"
-    shutil.copytree(
-        project / "egs/mini_an4/asr1", recipe, ignore=shutil.ignore_patterns("data", "dump", "exp")
-    )
+def test_hostile_data_passes_the_stages(copy_recipe, project, shell):
+    recipe = copy_recipe("ho st;ile")
     texts = {id: f"{WORDS[number]} AB" for number, id in enumerate(IDS)}
     for name in ("train", "dev", "test"):
         make_data(recipe / "da ta" / name, recipe / "$(audio)", texts)
-    words = [
-        "--data_dir",
-        "da ta",
-        "--dump_dir",
-        f"du mp;{CANARY}",
-        "--exp_dir",
-        "ex p",
-        "--tag",
-        "$(touch canary)",
-    ]
+    words = ["--data_dir", "da ta", "--dump_dir", f"du mp;{CANARY}"]
+    words += ["--exp_dir", "ex p", "--tag", "$(touch canary)"]
     result = shell(["./run.sh", "--stage", "2", *words, "--asr_args", "--max_epoch 1"], recipe)
     assert result.returncode == 0, result.stderr
     decoded = read_list(recipe / "ex p/asr_$(touch canary)/decode_greedy/test/text", problems := [])

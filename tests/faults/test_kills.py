@@ -15,7 +15,6 @@ import safetensors.torch
 import torch
 from processes import is_session_alive, kill_session, wait_for
 
-RECIPE = "egs/mini_an4/asr1"
 STAGES = {1: "data", 2: "frontend", 3: "train", 4: "decode", 5: "score"}
 KILLS = int(os.environ.get("KILLS", "20"))
 SEED = int(os.environ.get("KILLS_SEED", "0"))
@@ -51,13 +50,9 @@ def differ(one: object, other: object) -> bool:
 
 
 @pytest.fixture(scope="module")
-def recipe(project) -> Path:
+def recipe(copy_recipe) -> Path:
     """A recipe folder of its own."""
-    folder = project / "egs" / "kills" / "asr1"
-    shutil.copytree(
-        project / RECIPE, folder, ignore=shutil.ignore_patterns("data", "dump", "exp", "RESULTS.md")
-    )
-    return folder
+    return copy_recipe("kills")
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from processes import kill_session
+from processes import kill_session, wait_for
 
 from espnet_wsm.data.cache import FeatureReader
 
@@ -249,11 +249,9 @@ def test_what_cannot_work_ends_in_one_sentence(finished, recipe, shell, words, m
 
 
 @pytest.fixture
-def fresh(project, shell, tmp_path) -> Path:
+def fresh(copy_recipe, shell, tmp_path) -> Path:
     """A recipe folder of its own with finished data, in the project's tree."""
-    folder = project / "egs" / tmp_path.name / "asr1"
-    made = shutil.ignore_patterns("dump", "exp", "RESULTS.md")
-    shutil.copytree(project / RECIPE, folder, ignore=made)
+    folder = copy_recipe(tmp_path.name)
     assert shell(["./run.sh", "--stop_stage", "1"], folder).returncode == 0
     return folder
 
@@ -278,9 +276,7 @@ def test_a_killed_stage_leaves_its_output_marked_and_a_rerun_redoes_it(fresh, sh
         words, cwd=fresh, env=environment, start_new_session=True, stderr=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
     )  # fmt: skip
-    deadline = time.monotonic() + 180
-    while not (fresh / "dump/raw").exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
+    wait_for((fresh / "dump/raw").exists, seconds=180)
     kill_session(process)
     assert (fresh / "dump/.unfinished").exists()
     refused = shell(["./run.sh", "--stage", "3", "--stop_stage", "3"], fresh)
@@ -382,18 +378,12 @@ def test_stopping_a_run_stops_everything_it_started(finished, recipe, environmen
     process = subprocess.Popen(
         words, cwd=recipe, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
     )
-    deadline = time.monotonic() + 180
-    log = recipe / "exp/asr_to_be_stopped/train.log"
-    while not log.exists() and time.monotonic() < deadline:
-        time.sleep(0.1)
+    wait_for((recipe / "exp/asr_to_be_stopped/train.log").exists, seconds=180)
     time.sleep(1.0)
     assert len(processes_naming("asr_to_be_stopped")) >= 2, "training and the progress bar"
     process.terminate()
     assert process.wait(timeout=30) == 143
-    deadline = time.monotonic() + 20
-    while processes_naming("asr_to_be_stopped") and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert not processes_naming("asr_to_be_stopped")
+    wait_for(lambda: not processes_naming("asr_to_be_stopped"), seconds=20)
     assert (recipe / "exp/asr_to_be_stopped/.unfinished").exists()
 
 
