@@ -14,10 +14,7 @@ Example:
 """
 
 import argparse
-import contextlib
-import io
 import sys
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,12 +63,10 @@ def find_config(training: list[str], cache: str):
     if cache == "false":
         return None
 
-    # What ESPnet and S3PRL say when they are imported would drown the estimate.
-    with warnings.catch_warnings(action="ignore"), contextlib.redirect_stderr(io.StringIO()):
-        from espnet_wsm.plugin.task import WsmASRTask, find_reason_against_cache
-        from espnet_wsm.upstream import WsmConfig
+    from espnet_wsm.plugin.arguments import find_reason_against_cache, read_arguments
+    from espnet_wsm.upstream import WsmConfig
 
-    args = WsmASRTask.get_parser().parse_args(training)
+    args = read_arguments(training)
     reason = find_reason_against_cache(args)
     if reason and cache == "true":
         raise UserError(f"--cache true, but {reason}: use --cache false")

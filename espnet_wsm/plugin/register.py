@@ -5,10 +5,10 @@ from espnet2.tasks.hubert import encoder_choices as pretraining_encoder_choices
 from espnet2.train.dataset import DATA_TYPES
 
 from espnet_wsm.data.cache import FeatureReader
+from espnet_wsm.plugin.arguments import NAME
 from espnet_wsm.plugin.encoder import WsmS3prlEncoder
 from espnet_wsm.plugin.hubert import HubertPretrainEncoder
 
-NAME = "wsm_s3prl"
 PRETRAINING_NAME = "wsm_hubert"
 # The data type of stored features: dump/cache/CUT/train/feats.scp,speech,feature_cache
 CACHE_TYPE = "feature_cache"

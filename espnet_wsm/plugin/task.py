@@ -14,6 +14,7 @@ from espnet2.tasks.asr import ASRTask
 from espnet_wsm.errors import UserError, report_user_errors
 from espnet_wsm.files import write_text
 from espnet_wsm.plugin import register
+from espnet_wsm.plugin.arguments import find_reason_against_cache
 from espnet_wsm.plugin.trainer import WsmTrainer
 from espnet_wsm.upstream import WsmConfig
 from espnet_wsm.upstream.checkpoint import locate
@@ -77,25 +78,6 @@ class WsmASRTask(ASRTask):
         if args.output_dir is not None:
             _write_parameters(Path(args.output_dir), model, args.encoder_conf)
         return model
-
-
-def find_reason_against_cache(args: argparse.Namespace) -> str | None:
-    """Why a training with these arguments cannot use stored features, None when it can."""
-    if args.encoder != register.NAME:
-        return f"encoder {args.encoder} has no frozen part that could be stored"
-    config = WsmConfig.from_dict(args.encoder_conf)
-    if not config.exact_padding:
-        return "exact_padding: false lets the hidden states of an utterance depend on its batch"
-    if config.features != "last":
-        return f"features {config.features} needs all states, and a cache holds those below the cut"
-    for name in ("rir_scp", "noise_scp", "speech_volume_normalize"):
-        if getattr(args, name) is not None:
-            return f"{name} changes the waveform"
-    if "data_aug_effects" in args.preprocessor_conf:
-        return "data_aug_effects of preprocessor_conf changes the waveform"
-    if args.preprocessor != "default":
-        return f"preprocessor {args.preprocessor} may change the waveform"
-    return None
 
 
 def _find_cache(args: argparse.Namespace) -> str | None:

@@ -1,0 +1,68 @@
+"""Those arguments of a training that decide about stored features, read without ESPnet.
+
+Its import takes seconds.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from espnet2.utils.nested_dict_action import NestedDictAction
+from espnet2.utils.types import float_or_none, str_or_none
+
+from espnet_wsm.data.settings import read_yaml
+from espnet_wsm.errors import UserError
+from espnet_wsm.upstream.config import WsmConfig
+
+# The name of the encoder in a training configuration.
+NAME = "wsm_s3prl"
+
+
+def read_arguments(training: Sequence[str]) -> argparse.Namespace:
+    """The arguments of a training that :func:`find_reason_against_cache` looks at.
+
+    They are read as ESPnet reads them: a configuration gives defaults, options come on top. Whatever else it
+    would refuse is left for it to refuse.
+
+    Args:
+        training: as of ``asr_train``.
+
+    Raises:
+        UserError: the configuration cannot be read, or is no mapping.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config", type=Path)
+    parser.add_argument("--encoder", type=str_or_none, default="rnn")
+    parser.add_argument("--preprocessor", type=str_or_none, default="default")
+    parser.add_argument("--speech_volume_normalize", type=float_or_none)
+    for name in ("--rir_scp", "--noise_scp"):
+        parser.add_argument(name, type=str_or_none)
+    for name in ("--encoder_conf", "--preprocessor_conf"):
+        parser.add_argument(name, action=NestedDictAction, default={})
+    args, _ = parser.parse_known_args(training)
+    if args.config is None:
+        return args
+    content = read_yaml(args.config)
+    if not isinstance(content, dict):
+        raise UserError(f"{args.config} holds no mapping of ESPnet's options")
+    parser.set_defaults(**{name: content[name] for name in content.keys() & vars(args).keys() - {"config"}})
+    return parser.parse_known_args(training)[0]
+
+
+def find_reason_against_cache(args: argparse.Namespace) -> str | None:
+    """Why a training with these arguments cannot use stored features, None when it can."""
+    if args.encoder != NAME:
+        return f"encoder {args.encoder} has no frozen part that could be stored"
+    config = WsmConfig.from_dict(args.encoder_conf)
+    if not config.exact_padding:
+        return "exact_padding: false lets the hidden states of an utterance depend on its batch"
+    if config.features != "last":
+        return f"features {config.features} needs all states, and a cache holds those below the cut"
+    for name in ("rir_scp", "noise_scp", "speech_volume_normalize"):
+        if getattr(args, name) is not None:
+            return f"{name} changes the waveform"
+    if "data_aug_effects" in args.preprocessor_conf:
+        return "data_aug_effects of preprocessor_conf changes the waveform"
+    if args.preprocessor != "default":
+        return f"preprocessor {args.preprocessor} may change the waveform"
+    return None
