@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -74,7 +75,7 @@ class FamilyContract(ABC):
     and the layers above the cut, and what an attention module takes and returns.
 
     Args:
-        name: shown in reports and errors.
+        name: shown in reports and errors; where S3PRL loads the family, that of its folder there.
         upstreams: S3PRL names that are checkpoints of this family, shell patterns allowed.
         loader: S3PRL's name for loading a checkpoint of one's own.
         variants: the architectures that the tests cover on small models in their real on-disk form.
@@ -101,6 +102,14 @@ class FamilyContract(ABC):
     @abstractmethod
     def load(self, files: tuple[Path, ...]) -> nn.Module:
         """S3PRL's expert with the weights of a checkpoint."""
+
+    def load_expert(self, checkpoint: Path) -> nn.Module:
+        """S3PRL's expert by :attr:`loader`.
+
+        ``s3prl.hub`` would import all upstreams, and ESPnet with them, which takes seconds.
+        """
+        hubconf = import_module(f"s3prl.upstream.{self.name}.hubconf")
+        return getattr(hubconf, self.loader)(ckpt=str(checkpoint))
 
     def check_expert(self, expert: nn.Module) -> None:  # noqa: B027  most have nothing to check
         """Raise UserError when the loaded upstream is of a kind that the contract does not cover."""
@@ -222,10 +231,8 @@ class FileFamily(FamilyContract):
 
     def load(self, files: tuple[Path, ...]) -> nn.Module:
         """S3PRL's expert; the file's keys and sizes have to fit exactly."""
-        from s3prl import hub
-
         (file,) = files
-        return getattr(hub, self.loader)(ckpt=str(file))
+        return self.load_expert(file)
 
 
 def refuse_missing(family: FamilyContract, place: Path, missing: list[str]) -> None:

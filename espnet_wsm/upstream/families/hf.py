@@ -80,12 +80,11 @@ class HfFamily(FamilyContract):
             )
         if self.loader == GENERIC:
             return HfExpert(directory)
-        from s3prl import hub
         from transformers import Wav2Vec2FeatureExtractor
 
         # Raises where the file is damaged: S3PRL would then take another model's, too.
         Wav2Vec2FeatureExtractor.from_pretrained(directory, local_files_only=True)
-        return getattr(hub, self.loader)(ckpt=str(directory))
+        return self.load_expert(directory)
 
     def check_expert(self, expert: nn.Module) -> None:
         if getattr(expert.model, "adapter", None) is not None:
