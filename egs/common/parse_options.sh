@@ -31,6 +31,9 @@ while (($# > 0)); do
         _name=${1#--}
         [[ ${_known} == *" ${_name} "* ]] || die "unknown option $1; see ${script##*/} --help"
         (($# > 1)) || die "option $1 needs a value"
+        # Kaldi's lists, where paths and names end up, have a line for each entry.
+        [[ ${_name} == *_args || ${_name} == test_sets || $2 != *$'\n'* ]] ||
+            die "option $1: its value holds a line break: $(printf '%q' "$2")"
         printf -v "${_name}" '%s' "$2"
         shift 2
         ;;

@@ -221,6 +221,9 @@ def _unpack(archive: Path, folder: Path) -> tuple[Path, Path]:
         raise UserError(f"{archive} was packed without {' and '.join(missing)}: pack it again with them")
     # ESPnet records absolute paths of files from elsewhere, and the archive formats drop the leading slash.
     config, checkpoint = (folder / packed[key].lstrip("/") for key in ("asr_train_config", "asr_model_file"))
+    for path in (config, checkpoint):
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise UserError(f"{archive} names files outside of itself; do not use an archive of that origin")
     return config, checkpoint
 
 

@@ -1,6 +1,9 @@
 """Ids, texts and names of files and folders are data: they pass every stage as they are, and run nothing."""
 
+import io
 import shutil
+import tarfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +12,11 @@ import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import espnet_wsm
 from espnet_wsm.bin import format_audio, make_tokens, merge_audio, score, select_utterances, validate_data_dir
 from espnet_wsm.data.kaldi import Utterance, read_data_dir, write_data_dir
 from espnet_wsm.data.lists import read_list
+from espnet_wsm.errors import UserError
 
 CHARACTERS = "ab-_'\"`$();|&<>*?[]{}\\#!~%,:/.=é@^+"
 CANARY = "touch canary"
@@ -58,7 +63,9 @@ def make_data(folder: Path, audio: Path, texts: dict[str, str]) -> None:
 
 ids = st.text(CHARACTERS, min_size=1, max_size=12) | st.sampled_from(IDS)
 texts = st.lists(
-    st.text("AB" + CHARACTERS, min_size=1, max_size=8) | st.sampled_from(WORDS), min_size=1, max_size=3
+    st.text("AB" + CHARACTERS, min_size=1, max_size=8) | st.sampled_from(WORDS),
+    min_size=1,
+    max_size=3,
 )
 
 
@@ -111,3 +118,58 @@ def test_hostile_data_passes_the_stages(copy_recipe, project, shell):
     decoded = read_list(recipe / "ex p/asr_$(touch canary)/decode_greedy/test/text", problems := [])
     assert decoded.keys() == texts.keys() and not [each for each in problems if "empty" not in each]
     assert not list(project.rglob("canary"))
+
+
+META = "files: {asr_model_file: %s}\nyaml_files: {asr_train_config: %s}\n"
+INSIDE = META % ("model.pth", "config.yaml")
+
+
+def write_archive(path: Path, members: dict[str, str], links: dict[str, str]) -> None:
+    """An archive with these files, and in a tar links before them."""
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in members.items():
+                archive.writestr(name, content)
+        return
+    with tarfile.open(path, "w") as archive:
+        for name, target in links.items():
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = tarfile.SYMTYPE, target
+            archive.addfile(member)
+        for name, content in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content.encode()))
+
+
+@pytest.mark.parametrize("form", ["zip", "tar"])
+@pytest.mark.parametrize(
+    ("members", "links"),
+    [
+        ({"meta.yaml": INSIDE, "../evil": "x"}, {}),
+        ({"meta.yaml": INSIDE, "a/../../../evil": "x"}, {}),
+        ({"meta.yaml": INSIDE, "{outside}/evil": "x"}, {}),
+        ({"meta.yaml": INSIDE, "door/evil": "x"}, {"door": "{outside}"}),
+        ({"meta.yaml": META % ("model.pth", "../../outside/config.yaml")}, {}),
+        ({"meta.yaml": META % ("../../outside/config.yaml", "config.yaml"), "config.yaml": "a: 1"}, {}),
+        ({"meta.yaml": META % ("model.pth", "door/config.yaml")}, {"door": "{outside}"}),
+    ],
+)
+def test_an_archive_reaches_nothing_outside(tmp_path, monkeypatch, form, members, links):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "config.yaml").write_text("encoder: wsm_s3prl\nencoder_conf: {upstream: read}\n")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
+    place = {"outside": str(outside)}
+    archive = tmp_path / f"model.{form}"
+    write_archive(
+        archive,
+        {name.format(**place): content for name, content in members.items()},
+        {name: target.format(**place) for name, target in links.items()},
+    )
+    with pytest.raises(UserError, match=r"model\.(zip|tar) ") as refused:
+        espnet_wsm.load(archive)
+    assert "upstream read" not in str(refused.value), "the configuration outside was read"
+    assert not list(tmp_path.rglob("evil*"))

@@ -34,6 +34,7 @@ def test_help_works_from_anywhere(project, shell, start):
         (["--stage", "3", "--stop_stage", "2"], "error: --stage 3 comes after --stop_stage 2: nothing to do"),
         (["--nj", "0"], "error: --nj has to be a whole number from 1"),
         (["--nj", "a[$(touch pwned)]"], "error: --nj has to be a whole number"),
+        (["--data_dir", "da\nta"], "error: option --data_dir: its value holds a line break: $'da\\nta'"),
         (["--ngpu", "-1"], "error: --ngpu has to be a whole number from 0"),
     ],
 )
