@@ -21,32 +21,19 @@ model=${exp}/${inference_model}
 out=${exp}/decode_${search}
 begin_stage 4 "decode (${search})" "${dump_dir}" "${out}"
 read -r -d '' -a more <<<"${inference_args}" || true
-dirs=() largest=1
+folders=() largest=1
 for set in ${test_sets}; do
     from=$(dump_folder "${set}")
     [[ ! -e ${from}/speed_perturb ]] ||
         die "${from} was made with --speed_perturb, for training only; to decode it, run stage 2 without the option"
-    dir=${out}/${set}
-    dirs+=("${dir}")
-    rm -rf "${dir:?}"
+    folders+=("${from}")
+    rm -rf "${out:?}/${set}"
     size=$(wc -l <"${from}/wav.scp")
     ((size <= largest)) || largest=${size}
 done
 jobs=$((nj < largest ? nj : largest))
-# Utterances of like length share a batch; every job gets its share of each length.
-for set in ${test_sets}; do
-    from=$(dump_folder "${set}")
-    for ((job = 1; job <= jobs; job++)); do
-        split=${out}/${set}/log/split${jobs}/${job}
-        mkdir -p "${split}"
-        sort -k2,2n -k1,1 "${from}/utt2num_samples" | awk -v n="${jobs}" -v j="${job}" '
-            FNR == NR { path[$1] = substr($0, length($1) + 2); next }
-            (FNR - 1) % n == j - 1 { print $1, path[$1] }' "${from}/wav.scp" - >"${split}/wav.scp"
-        [[ -s ${split}/wav.scp ]] || rm "${split}/wav.scp"
-    done
-done
 launch --gpu "$((ngpu > 0))" --num_threads 1 JOB=1:"${jobs}" "${out}/log/asr_inference.JOB.log" \
-    python -m espnet_wsm.bin.decode_sets --search "${search}" --nj "${jobs}" --job JOB "${dirs[@]}" \
+    python -m espnet_wsm.bin.decode_sets --search "${search}" --nj "${jobs}" --job JOB --out "${out}" "${folders[@]}" \
     -- --config "${inference_config}" --ngpu "$((ngpu > 0))" \
     --asr_train_config "${exp}/config.yaml" --asr_model_file "${model}" "${more[@]}"
 for set in ${test_sets}; do

@@ -1,10 +1,12 @@
 """Decode one job's share of several sets in one process.
 
-Importing ESPnet takes longer than decoding a small set. Each FOLDER holds log/splitN/JOB/wav.scp (none where
-the set has fewer utterances than there are jobs); its output is log/output.JOB.
+Importing ESPnet takes longer than decoding a small set. Jobs take whole batches of utterances of like length,
+so that the numbers do not depend on --nj; with fewer batches than jobs some do nothing. The output of a set
+is in OUT/SET/log/output.JOB.
 
 Example:
-  python -m espnet_wsm.bin.decode_sets --search greedy --nj 4 --job 1 exp/asr/decode_greedy/{dev,test} \\
+  python -m espnet_wsm.bin.decode_sets --search greedy --nj 4 --job 1 --out exp/asr/decode_greedy \\
+    dump/raw/org/dev dump/raw/test \\
     -- --asr_train_config exp/asr/config.yaml --asr_model_file exp/asr/valid.cer_ctc.ave.pth
 """
 
@@ -12,8 +14,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from espnet_wsm.bin import split_arguments
+from espnet_wsm.bin import asr_inference_greedy, split_arguments
+from espnet_wsm.data.dump import take_batches
 from espnet_wsm.errors import UserError, report_user_errors
+from espnet_wsm.files import write_text
 
 SEARCHES = ("greedy", "beam")
 
@@ -26,9 +30,10 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--search", choices=SEARCHES, default="greedy", help="asr_inference_greedy or asr_inference"
     )
-    parser.add_argument("--nj", type=int, default=1, help="jobs that the sets were split for")
-    parser.add_argument("--job", type=int, default=1, help="number of this job")
-    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="exp/TAG/decode_SEARCH/SET")
+    parser.add_argument("--nj", type=int, default=1, help="number of jobs")
+    parser.add_argument("--job", type=int, default=1, help="which one, from 1")
+    parser.add_argument("--out", type=Path, required=True, help="exp/TAG/decode_SEARCH")
+    parser.add_argument("sets", nargs="+", type=Path, metavar="SET", help="folder in dump/raw")
     return parser
 
 
@@ -37,25 +42,36 @@ def main(argv: list[str] | None = None) -> None:
     """Entry point.
 
     Raises:
-        UserError: no folder holds a list of this job.
+        UserError: there is no such job, or a list of a set is faulty.
     """
     own, decoder_args = split_arguments(sys.argv[1:] if argv is None else argv)
     args = make_parser().parse_args(own)
-    lists = [folder / f"log/split{args.nj}/{args.job}/wav.scp" for folder in args.folders]
-    if not any(path.is_file() for path in lists):
+    if not 1 <= args.job <= args.nj:
         raise UserError(
-            f"job {args.job} of {args.nj} has nothing to decode: {lists[0]} does not exist; run stage 4"
+            f"--job {args.job} of --nj {args.nj}: the job must lie between 1 and the number of jobs"
         )
+    shares = {}
+    for folder in args.sets:
+        out = args.out / folder.name / "log"
+        arguments = [*decoder_args, "--output_dir", str(out / f"output.{args.job}")]
+        arguments += ["--data_path_and_name_and_type", f"{out}/wav.{args.job}.scp,speech,sound"]
+        # ESPnet's beam search takes one utterance at a time.
+        greedy = args.search == "greedy"
+        size = asr_inference_greedy.get_parser().parse_args(arguments).batch_size if greedy else 1
+        if share := take_batches(folder, size, args.nj, args.job):
+            write_text(out / f"wav.{args.job}.scp", [f"{id} {audio}" for id, audio in share.items()])
+            shares[folder] = arguments
+    if not shares:
+        print("nothing to decode: there are fewer batches than jobs", file=sys.stderr)
+        return
 
     if args.search == "greedy":
-        from espnet_wsm.bin.asr_inference_greedy import main as decode
+        decode = asr_inference_greedy.main
     else:
         from espnet_wsm.bin.asr_inference import main as decode
-    for folder, path in zip(args.folders, lists, strict=True):
-        if path.is_file():
-            print(f"{folder.name}: {path}", file=sys.stderr, flush=True)
-            output = ["--output_dir", str(folder / f"log/output.{args.job}")]
-            decode([*decoder_args, *output, "--data_path_and_name_and_type", f"{path},speech,sound"])
+    for folder, arguments in shares.items():
+        print(f"{folder.name}: {folder}", file=sys.stderr, flush=True)
+        decode(arguments)
 
 
 if __name__ == "__main__":

@@ -130,6 +130,28 @@ def read_num_samples(path: Path, problems: list[str], may_be_empty: bool = False
     return counts
 
 
+def take_batches(directory: Path, size: int, nj: int, job: int) -> dict[str, str]:
+    """``{id: audio}`` of every ``nj``-th batch of ``size`` utterances of like length, in their order.
+
+    The batches depend on the set alone: what a job computes for an utterance does not depend on ``nj``.
+
+    Raises:
+        UserError: a list is faulty, or the lists differ in their ids.
+    """
+    problems: list[str] = []
+    audio = read_list(directory / "wav.scp", problems)
+    num_samples = read_num_samples(directory / "utt2num_samples", problems)
+    if not problems and audio.keys() != num_samples.keys():
+        differing = name_some(sorted(audio.keys() ^ num_samples.keys(), key=byte_order))
+        problems.append(
+            f"{directory}/utt2num_samples: not the ids of wav.scp: {differing}: run stage 2 again"
+        )
+    raise_collected(problems, directory)
+    ids = sorted(audio, key=lambda id: (num_samples[id], byte_order(id)))
+    batches = [ids[start : start + size] for start in range(0, len(ids), size)]
+    return {id: audio[id].value for batch in batches[job - 1 :: nj] for id in batch}
+
+
 def format_slice(
     data: Path, out: Path, fs: int, nj: int, job: int, speed_perturb: str = "", allow_pipes: bool = False
 ) -> None:

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from espnet_wsm.bin import decode_sets
+from espnet_wsm.data.dump import take_batches
 from espnet_wsm.plugin.greedy import GreedyCtcDecoder
 
 
@@ -31,10 +32,42 @@ def test_repeats_merge_and_blanks_go(path, text):
     assert hypothesis.text == text and hypothesis.score == -0.5 * len(path)
 
 
-def test_a_job_without_utterances_says_which_list_it_looked_for(tmp_path, capsys):
+@pytest.fixture
+def dump(tmp_path):
+    """A set of five utterances; longer ones come first in the lists."""
+    dump = tmp_path / "dump"
+    dump.mkdir()
+    (dump / "wav.scp").write_text("".join(f"u{i} a/{i}.flac\n" for i in range(5)))
+    (dump / "utt2num_samples").write_text("".join(f"u{i} {160 * (9 - i)}\n" for i in range(5)))
+    return dump
+
+
+@pytest.mark.parametrize("nj", [1, 2, 3, 4])
+def test_jobs_share_batches_that_do_not_depend_on_their_number(dump, nj):
+    shares = [list(take_batches(dump, 2, nj, job).items()) for job in range(1, nj + 1)]
+    batches = [share[start : start + 2] for share in shares for start in range(0, len(share), 2)]
+    expected = [["u4", "u3"], ["u2", "u1"], ["u0"]]
+    assert sorted(batches) == sorted([(id, f"a/{id[1]}.flac") for id in batch] for batch in expected)
+
+
+DECODER = ["--asr_train_config", "config.yaml", "--asr_model_file", "x.pth"]
+
+
+def test_a_job_without_a_batch_does_nothing(dump, tmp_path, capsys):
+    out = tmp_path / "out"
+    words = ["--nj", "2", "--job", "2", "--out", str(out), str(dump), "--", *DECODER]
+    decode_sets.main(words)  # 16 utterances make a batch
+    assert "nothing to decode" in capsys.readouterr().err and not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("job", "lines", "message"),
+    [("3", 5, "--job 3 of --nj 2: the job must"), ("1", 4, "utt2num_samples: not the ids of wav.scp: u4")],
+)
+def test_a_job_that_cannot_be_is_refused(dump, tmp_path, capsys, job, lines, message):
+    path = dump / "utt2num_samples"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:lines]))
+    words = ["--nj", "2", "--job", job, "--out", str(tmp_path / "out"), str(dump), "--", *DECODER]
     with pytest.raises(SystemExit) as stop:
-        decode_sets.main(
-            ["--nj", "4", "--job", "3", str(tmp_path / "dev"), str(tmp_path / "test"), "--", "--config"]
-        )
-    assert stop.value.code == 1
-    assert f"job 3 of 4 has nothing to decode: {tmp_path}/dev/log/split4/3/wav.scp" in capsys.readouterr().err
+        decode_sets.main(words)
+    assert stop.value.code == 1 and message in capsys.readouterr().err
