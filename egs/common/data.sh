@@ -9,7 +9,10 @@ set -euo pipefail
 
 begin_stage 1 "prepare" "${downloads}" "${data_dir}"
 python local/data.py --downloads "${downloads}" --out "${data_dir}" ${lang:+--lang "${lang}"}
-for set in ${train_set} ${valid_set} ${test_sets}; do
-    python -m espnet_wsm.bin.validate_data_dir --allow_pipes "${allow_pipes}" "${data_dir}/${set}"
+others=()
+for set in $(printf '%s\n' ${valid_set} ${test_sets} | awk -v train="${train_set}" '$0 != train && !seen[$0]++'); do
+    others+=("${data_dir}/${set}")
 done
+python -m espnet_wsm.bin.validate_data_dir --allow_pipes "${allow_pipes}" --min_seconds "${min_wav_duration}" \
+    --max_seconds "${max_wav_duration}" --train "${data_dir}/${train_set}" "${others[@]}"
 finish_stage "${data_dir}"

@@ -26,7 +26,7 @@ make_dump() {
 
     # A set may be named twice, e.g. as valid_set and in test_sets.
     for set in $(printf '%s\n' ${train_set} ${valid_set} ${test_sets} | awk '!seen[$0]++'); do
-        python -m espnet_wsm.bin.validate_data_dir --allow_pipes "${allow_pipes}" "${data_dir}/${set}" >/dev/null
+        python -m espnet_wsm.bin.validate_data_dir --no_audio --allow_pipes "${allow_pipes}" "${data_dir}/${set}" >/dev/null
         out=$(dump_folder "${set}")
         options=(--data "${data_dir}/${set}" --out "${out}" --nj "${nj}" --allow_pipes "${allow_pipes}")
         [[ -z ${speed_perturb} || ${set} != "${train_set}" ]] || options+=(--speed_perturb "${speed_perturb}")

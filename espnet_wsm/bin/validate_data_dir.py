@@ -1,43 +1,85 @@
-"""Check Kaldi data directories: the lists, and that the audio they name is there.
+"""Find everything that is wrong with Kaldi data directories, and what is suspicious, before a training does.
 
-Prints one line per directory, or everything that is wrong, each with file, line, id and what to do.
+Lists: encoding, line ends, order under LC_ALL=C, ids given twice or missing, empty transcripts. Audio: files
+that are missing, empty, cut short or no audio; durations; transcripts that do not fit them. With --train:
+audio, speakers and texts that another set shares with training, and characters that training has not. Prints
+a line for each directory; faults are named with file, line, id and what to do, and end in an error; warnings
+do not.
+
+Example:
+  python -m espnet_wsm.bin.validate_data_dir --train data/train data/dev data/test
 """
 
 import argparse
+import sys
 from pathlib import Path
 
-from espnet_wsm.data.kaldi import summarise_data_dir
 from espnet_wsm.data.lists import raise_collected
-from espnet_wsm.errors import UserError, report_user_errors
+from espnet_wsm.data.validation import compare_with_training, shorten, survey_data_dir
+from espnet_wsm.errors import report_user_errors
+
+MOST_SHOWN = 100  # faults
 
 
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("directories", metavar="DIR", nargs="*", type=Path, help="e.g. data/dev")
     parser.add_argument(
-        "directories", metavar="DIR", nargs="+", type=Path, help="data directory, e.g. data/train"
+        "--train", metavar="DIR", type=Path, help="the training set, with which others compare"
     )
     parser.add_argument(
         "--no_text", action="store_true", help="do not require a text file (unlabelled audio)"
     )
     parser.add_argument(
+        "--no_audio", action="store_true", help="do not open the audio, only see that it is there"
+    )
+    parser.add_argument(
         "--allow_pipes", default="false", choices=("true", "false"),
         help="true: let wav.scp name commands, 'COMMAND |'; none is run here (default: false)",
     )  # fmt: skip
+    parser.add_argument(
+        "--min_seconds", type=float, default=0.1, help="warn of shorter ones (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--max_seconds", type=float, default=20, help="warn of longer ones (default: %(default)s)"
+    )
     return parser
 
 
 @report_user_errors
 def main(argv: list[str] | None = None) -> None:
-    args = make_parser().parse_args(argv)
-    problems = []
-    for directory in args.directories:
-        try:
-            print(summarise_data_dir(directory, not args.no_text, args.allow_pipes == "true"))
-        except UserError as error:
-            problems.append(str(error))
-    raise_collected(problems, "data directories")
+    """Entry point.
+
+    Raises:
+        UserError: with everything that is wrong.
+    """
+    parser = make_parser()
+    args = parser.parse_args(argv)
+    directories = [*([args.train] if args.train else []), *args.directories]
+    if not directories:
+        parser.error("name at least one directory")
+    surveys = [
+        survey_data_dir(
+            directory,
+            need_text=not args.no_text,
+            allow_pipes=args.allow_pipes == "true",
+            open_audio=not args.no_audio,
+            min_seconds=args.min_seconds,
+            max_seconds=args.max_seconds,
+        )
+        for directory in directories
+    ]
+    if args.train:
+        compare_with_training(surveys[0], surveys[1:])
+    for survey in surveys:
+        for warning in shorten(survey.warnings):
+            print(f"warning: {warning}", file=sys.stderr)
+    errors = [error for survey in surveys for error in survey.errors]
+    raise_collected(shorten(errors), "data directories", MOST_SHOWN)
+    for survey in surveys:
+        print(survey)
 
 
 if __name__ == "__main__":

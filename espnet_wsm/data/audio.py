@@ -34,6 +34,20 @@ class Recording:
     subtype: str
 
 
+@dataclass(frozen=True)
+class Header:
+    """Samples of each channel, their rate in Hz, and the number of channels."""
+
+    num_samples: int
+    rate: int
+    channels: int
+
+    @property
+    def seconds(self) -> float:
+        """Duration."""
+        return self.num_samples / self.rate
+
+
 def find_archive_entry(audio: Path | str) -> tuple[Path, int] | None:
     """(archive, byte offset) of a Kaldi ``FILE.ark:OFFSET``, None for a plain file."""
     match = re.fullmatch(r"(.+):(\d+)", str(audio))
@@ -134,8 +148,8 @@ def _find_sphere_cut(path: Path) -> str | None:
     return None
 
 
-def _open_file(path: Path) -> soundfile.SoundFile:
-    """Open a file whose header shows no fault."""
+def _check_header(path: Path) -> soundfile._SoundFileInfo:
+    """What the header of a file says, which shows no fault."""
     name = os.fsencode(path)  # soundfile itself cannot encode a name that is not UTF-8
     try:
         info = soundfile.info(name, verbose=True)
@@ -147,7 +161,13 @@ def _open_file(path: Path) -> soundfile.SoundFile:
         raise _truncated(path, cut)
     if info.frames >= UNKNOWN_LENGTH:
         raise _undecodable(path, "its header does not say how long it is, as when written into a pipe")
-    return soundfile.SoundFile(name)
+    return info
+
+
+def _open_file(path: Path) -> soundfile.SoundFile:
+    """Open a file whose header shows no fault."""
+    _check_header(path)
+    return soundfile.SoundFile(os.fsencode(path))
 
 
 def _read_blocks(path: Path, file: soundfile.SoundFile, size: int) -> Iterator[np.ndarray]:
@@ -237,6 +257,26 @@ def read_recording(audio: Path | str, allow_pipes: bool = False) -> Recording:
         raise UserError(f"{audio} has zero samples: leave the utterance out")
     _check_samples(audio, recording.samples)
     return recording
+
+
+def read_header(audio: Path | str) -> Header:
+    """How long ``audio`` is, by the header of a file; an entry of an archive is decoded.
+
+    Raises UserError for what :func:`read_recording` can tell of the header, and for a command.
+    """
+    if is_pipe(audio):
+        raise refuse_pipe(audio)
+    check_audio_exists(audio)
+    if find_archive_entry(audio):
+        recording = read_recording(audio)
+        return Header(len(recording.samples), recording.rate, recording.samples.shape[1])
+    try:
+        info = _check_header(Path(audio))
+    except OSError as error:
+        raise UserError(f"{audio} cannot be read: {error.strerror or error}") from None
+    if not info.frames:
+        raise UserError(f"{audio} has zero samples: leave the utterance out")
+    return Header(info.frames, info.samplerate, info.channels)
 
 
 def _check_samples(audio: Path | str, samples: np.ndarray) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from espnet_wsm.data.audio import check_audio_exists, is_pipe, refuse_pipe
+from espnet_wsm.data.audio import is_pipe, refuse_pipe
 from espnet_wsm.data.lists import (
     Entry,
     byte_order,
@@ -109,18 +109,21 @@ def _require_same_ids(lists: dict[Path, dict[str, Entry]], problems: list[str]) 
                 )
 
 
-def read_data_dir(directory: Path, need_text: bool = True, allow_pipes: bool = False) -> list[Utterance]:
-    """Read and check a data directory; the utterances come in byte order of their ids.
+def inspect_data_dir(
+    directory: Path, need_text: bool = True, allow_pipes: bool = False
+) -> tuple[list[Utterance], list[str]]:
+    """The utterances that all lists of a data directory have whole, and all faults of the lists.
 
     ``utt2spk`` may be absent: each utterance is then its own speaker. Without ``need_text`` so may ``text``:
-    every text is then empty. ``spk2utt`` follows from ``utt2spk`` and is not read. Whether the audio can be
-    decoded is not checked here; commands in its place are refused unless ``allow_pipes``.
+    every text is then empty. ``spk2utt`` follows from ``utt2spk`` and is not read. The audio is not looked
+    at; commands in its place are a fault unless ``allow_pipes``.
 
-    Raises UserError naming file, line, id and remedy of the first ten faults, with their number.
+    Returns:
+        utterances in byte order of their ids, and for each fault file, line, id and remedy.
     """
     directory = Path(directory)
     if not directory.is_dir():
-        raise UserError(f"{directory} is not a directory: prepare the data first")
+        return [], [f"{directory} is not a directory: prepare the data first"]
     problems: list[str] = []
     if (directory / "segments").exists():
         problems.append(
@@ -135,45 +138,42 @@ def read_data_dir(directory: Path, need_text: bool = True, allow_pipes: bool = F
         lists[utt2spk] = read_list(utt2spk, problems)
     if all(lists.values()):  # a missing or empty list is one fault, not one per id
         _require_same_ids(lists, problems)
+    faulty = set()
     for path, entries in lists.items():
         for utterance, entry in entries.items():
-            where = f"{path}:{entry.line}: id {utterance}"
-            if not entry.value.strip():
-                what = {"text": "transcript", "wav.scp": "audio path", "utt2spk": "speaker"}[path.name]
-                problems.append(f"{where} has an empty {what}: fill it in or remove the id from all lists")
-            elif path.name == "wav.scp" and not allow_pipes and is_pipe(entry.value):
-                problems.append(f"{where}: {refuse_pipe(entry.value)}")
-            elif path == utt2spk and (fault := find_id_fault(entry.value)):
-                problems.append(f"{where}: speaker {entry.value!r} {fault}: rename it")
-    raise_collected(problems, directory)
-    audio = lists[directory / "wav.scp"]
-    return [
+            if fault := _find_value_fault(path.name, entry.value, allow_pipes):
+                problems.append(f"{path}:{entry.line}: id {utterance}{fault}")
+                faulty.add(utterance)
+    shared = set.intersection(*(set(entries) for entries in lists.values())) - faulty
+    utterances = [
         Utterance(
             id=utterance,
-            audio=entry.value,
+            audio=lists[directory / "wav.scp"][utterance].value,
             text=lists[text][utterance].value if text in lists else "",
             speaker=lists[utt2spk][utterance].value if utt2spk in lists else utterance,
         )
-        for utterance, entry in audio.items()
+        for utterance in sorted(shared, key=byte_order)
     ]
+    return utterances, problems
 
 
-def summarise_data_dir(directory: Path, need_text: bool = True, allow_pipes: bool = False) -> str:
-    """Check a data directory and the presence of its audio; one line with its counts.
+def _find_value_fault(name: str, value: str, allow_pipes: bool) -> str | None:
+    """What is wrong with what follows an id in the list ``name``, as the end of a sentence."""
+    if not value.strip():
+        what = {"text": "transcript", "wav.scp": "audio path", "utt2spk": "speaker"}[name]
+        return f" has an empty {what}: fill it in or remove the id from all lists"
+    if name == "wav.scp" and not allow_pipes and is_pipe(value):
+        return f": {refuse_pipe(value)}"
+    if name == "utt2spk" and (fault := find_id_fault(value)):
+        return f": speaker {value!r} {fault}: rename it"
+    return None
 
-    Raises UserError as `read_data_dir` does, and for audio that does not exist or has no bytes.
+
+def read_data_dir(directory: Path, need_text: bool = True, allow_pipes: bool = False) -> list[Utterance]:
+    """The utterances of a data directory without faults, see :func:`inspect_data_dir`.
+
+    Raises UserError naming file, line, id and remedy of the first ten faults, with their number.
     """
-    utterances = read_data_dir(directory, need_text, allow_pipes)
-    problems = []
-    for line, utterance in enumerate(utterances, start=1):  # read_data_dir allows no other lines
-        if is_pipe(utterance.audio):  # which read_data_dir has allowed
-            continue
-        try:
-            check_audio_exists(utterance.audio)
-        except UserError as error:
-            problems.append(f"{directory / 'wav.scp'}:{line}: id {utterance.id}: {error}")
+    utterances, problems = inspect_data_dir(directory, need_text, allow_pipes)
     raise_collected(problems, directory)
-    speakers = len({utterance.speaker for utterance in utterances})
-    characters = sum(len(utterance.text) for utterance in utterances)
-    counts = ((len(utterances), "utterance"), (speakers, "speaker"), (characters, "character"))
-    return f"{directory}: " + ", ".join(count(number, noun) for number, noun in counts)
+    return utterances

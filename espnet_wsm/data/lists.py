@@ -14,15 +14,15 @@ SHOWN = 10  # faults, or ids of one fault, that a message spells out before it o
 UNFIT_FOR_IDS = re.compile(r"[\s\x00-\x1f\x7f\ud800-\udfff]")
 
 
-def raise_collected(problems: list[str], where: Path | str) -> None:
-    """Raise one UserError that shows the first ten ``problems`` and counts the rest; none: return."""
+def raise_collected(problems: list[str], where: Path | str, shown: int = SHOWN) -> None:
+    """Raise one UserError that shows the first ``shown`` problems and counts the rest; none: return."""
     if not problems:
         return
     if len(problems) == 1:
         raise UserError(problems[0])
-    lines = [f"{where}: {len(problems)} problems", *(f"  {problem}" for problem in problems[:SHOWN])]
-    if len(problems) > SHOWN:
-        lines.append(f"  ... and {len(problems) - SHOWN} more")
+    lines = [f"{where}: {len(problems)} problems", *(f"  {problem}" for problem in problems[:shown])]
+    if len(problems) > shown:
+        lines.append(f"  ... and {len(problems) - shown} more")
     raise UserError("\n".join(lines))
 
 

@@ -225,10 +225,10 @@ def test_validate_prints_a_line_per_directory(data, capsys, monkeypatch):
     monkeypatch.chdir(data.parent)
     for name in ("a.wav", "b.wav"):
         Path(name).write_bytes(b"x")
-    validate_data_dir.main(["train", "train"])
+    validate_data_dir.main(["--no_audio", "train", "train"])
     assert capsys.readouterr().out == "train: 2 utterances, 1 speaker, 12 characters\n" * 2
     (data / "text").unlink()
-    validate_data_dir.main(["train", "--no_text"])
+    validate_data_dir.main(["train", "--no_audio", "--no_text"])
     assert capsys.readouterr().out == "train: 2 utterances, 1 speaker, 0 characters\n"
 
 
@@ -239,7 +239,7 @@ def test_validate_reports_missing_and_empty_audio_of_every_directory(data, capsy
         validate_data_dir.main(["train", "test"])
     assert caught.value.code == 1
     error = capsys.readouterr().err
-    assert error.startswith("error: data directories: 2 problems\n")
+    assert error.startswith("error: data directories: 3 problems\n")
     assert "train/wav.scp:1: id a: a.wav does not exist: correct the path" in error
     assert "train/wav.scp:2: id b: b.wav is empty (0 bytes)" in error
     assert "test is not a directory" in error
