@@ -141,7 +141,7 @@ def inspect_data_dir(
     faulty = set()
     for path, entries in lists.items():
         for utterance, entry in entries.items():
-            if fault := _find_value_fault(path.name, entry.value, allow_pipes):
+            if fault := find_value_fault(path.name, entry.value, allow_pipes):
                 problems.append(f"{path}:{entry.line}: id {utterance}{fault}")
                 faulty.add(utterance)
     shared = set.intersection(*(set(entries) for entries in lists.values())) - faulty
@@ -157,7 +157,7 @@ def inspect_data_dir(
     return utterances, problems
 
 
-def _find_value_fault(name: str, value: str, allow_pipes: bool) -> str | None:
+def find_value_fault(name: str, value: str, allow_pipes: bool) -> str | None:
     """What is wrong with what follows an id in the list ``name``, as the end of a sentence."""
     if not value.strip():
         what = {"text": "transcript", "wav.scp": "audio path", "utt2spk": "speaker"}[name]

@@ -53,12 +53,14 @@ class Survey:
     Args:
         directory: of the lists.
         measured: the utterances without a fault.
+        unreadable: of those whose audio cannot be opened, why.
         errors: what has to be put right, each with file, line, id and remedy.
         warnings: what should be looked at.
     """
 
     directory: Path
     measured: list[Measured] = field(default_factory=list)
+    unreadable: dict[str, str] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -107,6 +109,7 @@ def survey_data_dir(
         except UserError as error:
             line = lines[utterance.id].line
             survey.errors.append(f"{directory / 'wav.scp'}:{line}: id {utterance.id}: {error}")
+            survey.unreadable[utterance.id] = str(error)
     survey.warnings += [
         *_check_speaker_lists(directory),
         *_check_same_audio(survey),

@@ -1,0 +1,41 @@
+"""Write a new data directory with what is sound in another, sorted, and a log of what was dropped and why.
+
+The counterpart of validate_data_dir; the old directory stays as it is. OUT/fix.log has what was found and
+dropped.
+
+Example:
+  python -m espnet_wsm.bin.fix_data_dir data/train_raw data/train
+"""
+
+import argparse
+from pathlib import Path
+
+from espnet_wsm.data.repair import repair_data_dir
+from espnet_wsm.errors import report_user_errors
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("source", metavar="DIR", type=Path, help="data directory as it is")
+    parser.add_argument("out", metavar="OUT", type=Path, help="the new one; replaced when it is there")
+    parser.add_argument(
+        "--no_audio", action="store_true", help="do not open the audio, only see that it is there"
+    )
+    parser.add_argument(
+        "--allow_pipes", default="false", choices=("true", "false"),
+        help="true: keep commands in wav.scp, 'COMMAND |'; none is run here (default: false)",
+    )  # fmt: skip
+    return parser
+
+
+@report_user_errors
+def main(argv: list[str] | None = None) -> None:
+    """Entry point."""
+    args = make_parser().parse_args(argv)
+    print(repair_data_dir(args.source, args.out, args.allow_pipes == "true", not args.no_audio))
+
+
+if __name__ == "__main__":
+    main()

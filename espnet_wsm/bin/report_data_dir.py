@@ -1,0 +1,44 @@
+"""Print and plot what data directories hold: hours, speakers, durations, speaking rates, characters.
+
+The first directory is the training set, with which the characters of the others are compared. OUT gets the
+table (README.md), all characters with their numbers (characters.tsv), and a figure (data.png).
+
+Example:
+  python -m espnet_wsm.bin.report_data_dir --out data/report data/train data/dev data/test
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from espnet_wsm.data.lists import raise_collected
+from espnet_wsm.data.overview import write_overview
+from espnet_wsm.data.validation import shorten, survey_data_dir
+from espnet_wsm.errors import report_user_errors
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("directories", metavar="DIR", nargs="+", type=Path, help="data directory")
+    parser.add_argument("--out", type=Path, required=True, help="folder for table and figure")
+    return parser
+
+
+@report_user_errors
+def main(argv: list[str] | None = None) -> None:
+    """Entry point.
+
+    Raises:
+        UserError: a directory has faults.
+    """
+    args = make_parser().parse_args(argv)
+    surveys = [survey_data_dir(directory, allow_pipes=True) for directory in args.directories]
+    raise_collected(shorten(error for survey in surveys for error in survey.errors), "data directories")
+    print("\n".join(line for line in write_overview(surveys, args.out) if line.startswith("|")))
+    print(f"written to {args.out}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
