@@ -6,7 +6,7 @@ import struct
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import kaldiio
@@ -20,6 +20,7 @@ from espnet_wsm.errors import UserError
 STREAMING_SIZE = 0x7FFFF000
 # Integer audio lies within ±1; float audio far beyond was written on another scale, e.g. that of int16.
 LARGEST_PEAK = 2.0
+LARGEST_OVERSHOOT = 0.5  # seconds by which a part may end behind its recording
 LONGEST_OGG_PAGE = 27 + 255 + 255 * 255  # bytes: header, sizes of the segments, segments
 UNKNOWN_LENGTH = 2**62  # libsndfile says 2**63 - 1 frames for a flac without a length, and cannot read it
 
@@ -170,22 +171,49 @@ def _open_file(path: Path) -> soundfile.SoundFile:
     return soundfile.SoundFile(os.fsencode(path))
 
 
-def _read_blocks(path: Path, file: soundfile.SoundFile, size: int) -> Iterator[np.ndarray]:
-    """(size, channels) float32 blocks of an open file, the last one shorter."""
-    done = 0
+def _read_blocks(
+    path: Path, file: soundfile.SoundFile, size: int, frames: int | None = None
+) -> Iterator[np.ndarray]:
+    """(size, channels) float32 blocks of the next ``frames`` of an open file, the last one shorter."""
+    done, frames = 0, file.frames if frames is None else frames
     try:
-        for block in file.blocks(size, dtype="float32", always_2d=True):
+        for block in file.blocks(size, frames=frames, dtype="float32", always_2d=True):
             done += len(block)
             yield block
     except soundfile.LibsndfileError as error:
         raise _truncated(path, str(error).rstrip(".")) from None
-    if done < file.frames:
-        raise _truncated(path, f"{done} of {file.frames} frames can be decoded")
+    if done < frames:
+        raise _truncated(path, f"{done} of {frames} frames can be decoded")
 
 
-def _read_file(path: Path) -> Recording:
+def find_part(
+    audio: Path | str, num_samples: int, rate: int, start: float, end: float | None
+) -> tuple[int, int]:
+    """(first, behind the last) sample of a part of audio, given in seconds; ``end`` None = all that is left.
+
+    An end up to half a second behind that of the audio is taken for it, as Kaldi's extract-segments does.
+
+    Raises UserError when the part begins or ends behind the audio.
+    """
+    seconds = num_samples / rate
+    if start >= seconds or (end is not None and end > seconds + LARGEST_OVERSHOOT):
+        until = "its end" if end is None else f"{end:g} s"
+        raise UserError(
+            f"the part from {start:g} s to {until} goes beyond {audio}, of {seconds:.2f} s: correct the "
+            "times, or name the right recording"
+        )
+    first = round(start * rate)
+    return first, num_samples if end is None else max(first, min(num_samples, round(end * rate)))
+
+
+def _read_file(path: Path, start: float = 0.0, end: float | None = None) -> Recording:
     with _open_file(path) as file:
-        blocks = list(_read_blocks(path, file, max(file.frames, 1)))
+        if not file.frames:
+            return Recording(np.zeros((0, file.channels), np.float32), file.samplerate, file.subtype)
+        first, behind = find_part(path, file.frames, file.samplerate, start, end)
+        if first:
+            file.seek(first)
+        blocks = list(_read_blocks(path, file, max(behind - first, 1), behind - first))
         samples = blocks[0] if blocks else np.zeros((0, file.channels), np.float32)
         return Recording(samples, file.samplerate, file.subtype)
 
@@ -231,26 +259,34 @@ def _read_pipe(command: str) -> Recording:
             raise UserError(str(error).replace(output.name, f"what {command!r} writes")) from None
 
 
-def read_recording(audio: Path | str, allow_pipes: bool = False) -> Recording:
+def read_recording(
+    audio: Path | str, allow_pipes: bool = False, start: float = 0.0, end: float | None = None
+) -> Recording:
     """Decode ``audio``, a file that libsndfile knows, ``FILE.ark:OFFSET``, or what ``COMMAND |`` writes.
+
+    Of a file only the part from ``start`` to ``end`` (seconds, None = to the end) is read.
 
     A command runs in a shell, and only with ``allow_pipes``: it can do whatever its author wants.
 
     Raises UserError for a command that is not allowed or fails, and when the audio does not exist, is empty,
-    is not audio, is cut short, holds no samples, or holds samples that are not finite or lie far beyond full
-    scale. A cut is noticed by the sizes in the headers (wav, w64, rf64, aiff, au, sphere) or by the decoder
-    (flac, ogg, opus); raw streams without either, such as mp3 without a Xing header, cannot show it.
+    is not audio, is cut short, is shorter than the part, holds no samples, or holds samples that are not
+    finite or lie far beyond full scale. A cut is noticed by the sizes in the headers (wav, w64, rf64, aiff,
+    au, sphere) or by the decoder (flac, ogg, opus); raw streams without either, such as mp3 without a Xing
+    header, cannot show it.
     """
     if not is_pipe(audio):
         check_audio_exists(audio)
     elif not allow_pipes:
         raise refuse_pipe(audio)
     try:
-        if is_pipe(audio):
-            recording = _read_pipe(str(audio))
+        entry = None if is_pipe(audio) else find_archive_entry(audio)
+        if is_pipe(audio) or entry:
+            recording = _read_archive_entry(str(audio), *entry) if entry else _read_pipe(str(audio))
+            if len(recording.samples):
+                first, behind = find_part(audio, len(recording.samples), recording.rate, start, end)
+                recording = replace(recording, samples=recording.samples[first:behind])
         else:
-            entry = find_archive_entry(audio)
-            recording = _read_archive_entry(str(audio), *entry) if entry else _read_file(Path(audio))
+            recording = _read_file(Path(audio), start, end)
     except OSError as error:
         raise UserError(f"{audio} cannot be read: {error.strerror or error}") from None
     if not len(recording.samples):

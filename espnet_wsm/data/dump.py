@@ -17,7 +17,7 @@ import soundfile
 from tqdm import tqdm
 
 from espnet_wsm.data.audio import convert, quantise, read_recording, write_flac
-from espnet_wsm.data.kaldi import Utterance, read_data_dir, write_speakers
+from espnet_wsm.data.kaldi import Utterance, find_audio_list, read_data_dir, write_speakers
 from espnet_wsm.data.lists import byte_order, count, name_some, raise_collected, read_list, write_list
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import write_atomically, write_text
@@ -186,13 +186,13 @@ def format_slice(
     for copy in tqdm(copies[first:last], desc=f"{data.name} {job}/{nj}", unit="utt", mininterval=1.0):
         utterance = copy.utterance
         try:
-            recording = read_recording(utterance.audio, allow_pipes)
+            recording = read_recording(utterance.audio, allow_pipes, utterance.start, utterance.end)
             # To play faster is to claim a higher sampling rate.
             samples, overshoots = quantise(convert(recording.samples, recording.rate * copy.speed, fs))
             if not len(samples):
                 raise UserError(f"{utterance.audio} is too short: nothing is left at {fs} Hz")
         except UserError as error:
-            problems.append(f"{data / 'wav.scp'}:{copy.line}: id {utterance.id}: {error}")
+            problems.append(f"{find_audio_list(data)}:{copy.line}: id {utterance.id}: {error}")
             continue
         path = out / "audio" / audio_file_name(utterance.id)
         write_atomically(path, lambda temporary, samples=samples: write_flac(temporary, samples, fs))

@@ -1,5 +1,10 @@
-"""Kaldi data directories (``wav.scp``, ``text``, ``utt2spk``, ``spk2utt``): read strictly, written whole."""
+"""Kaldi data directories: read strictly, written whole.
 
+``wav.scp``, ``text``, ``utt2spk``, ``spk2utt``, and ``segments`` where utterances are parts of recordings.
+"""
+
+import math
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,13 +28,29 @@ from espnet_wsm.errors import UserError
 
 @dataclass(frozen=True)
 class Utterance:
-    """One line of each list. ``audio`` is a file, ``FILE.ark:OFFSET`` in a Kaldi archive, or, where pipes are
-    allowed, a ``COMMAND |`` that writes audio; ``text`` is empty where the directory has no transcripts."""
+    """One line of each list.
+
+    Args:
+        id: of the utterance.
+        audio: a file, ``FILE.ark:OFFSET`` in a Kaldi archive, or, where pipes are allowed, a ``COMMAND |``
+            that writes audio.
+        text: empty where the directory has no transcripts.
+        speaker: the utterance's own id where there is no ``utt2spk``.
+        start: where in the audio it begins, in seconds.
+        end: where it ends; None = with the audio.
+    """
 
     id: str
     audio: Path | str
     text: str
     speaker: str
+    start: float = 0.0
+    end: float | None = None
+
+    @property
+    def is_part(self) -> bool:
+        """Whether the audio holds more than this utterance."""
+        return self.start > 0 or self.end is not None
 
 
 def write_speakers(directory: Path, speakers: dict[str, str]) -> None:
@@ -52,6 +73,11 @@ def _find_faults(utterance: Utterance) -> Iterable[str]:
     audio = str(utterance.audio)
     if not audio or audio != audio.strip() or "\n" in audio or "\r" in audio:
         yield f"utterance {utterance.id!r}: audio {audio!r} is empty or has white space at its ends"
+    end = math.inf if utterance.end is None else utterance.end
+    shorter = round(end, 3) <= round(utterance.start, 3) if end < math.inf else utterance.end is not None
+    if not 0 <= utterance.start < math.inf or shorter:
+        times = f"from {utterance.start} to {utterance.end} s"
+        yield f"utterance {utterance.id!r}: {times} is no part of a recording: correct the times"
     for name, value in (("text", utterance.text), ("audio", audio)):
         if "\n" in value or "\r" in value:
             yield f"utterance {utterance.id!r}: the {name} holds a line break: replace it by a blank"
@@ -62,11 +88,14 @@ def _find_faults(utterance: Utterance) -> Iterable[str]:
 def write_data_dir(directory: Path, utterances: Iterable[Utterance]) -> None:
     """Write ``wav.scp``, ``text``, ``utt2spk`` and ``spk2utt``, sorted as ``LC_ALL=C sort`` does.
 
+    Where an utterance is a part of its audio there is ``segments`` too, and ``wav.scp`` has recordings, with
+    ids made of their file names; times are written to the millisecond.
+
     The lists are written into a temporary sibling that then takes the place of ``directory``; an old data
     directory is replaced whole. Blanks at the ends of a text are dropped, all else is kept byte for byte.
 
     Raises UserError for no utterances at all, an id given twice, ids or speakers with white space, an empty
-    text, a line break, or a ``directory`` that is something else.
+    text, a line break, times that are none, or a ``directory`` that is something else.
     """
     directory = Path(directory)
     utterances = sorted(utterances, key=lambda utterance: utterance.id)
@@ -85,27 +114,131 @@ def write_data_dir(directory: Path, utterances: Iterable[Utterance]) -> None:
     raise_collected(problems, directory)
 
     def fill(new: Path) -> None:
-        write_list(new / "wav.scp", {utterance.id: utterance.audio for utterance in utterances})
+        if any(utterance.is_part for utterance in utterances):
+            recordings = _name_recordings(str(utterance.audio) for utterance in utterances)
+            write_list(new / "wav.scp", {id: audio for audio, id in recordings.items()})
+            write_list(
+                new / "segments",
+                {each.id: _format_segment(recordings[str(each.audio)], each) for each in utterances},
+            )
+        else:
+            write_list(new / "wav.scp", {utterance.id: utterance.audio for utterance in utterances})
         write_list(new / "text", {utterance.id: utterance.text.strip(" \t") for utterance in utterances})
         write_speakers(new, {utterance.id: utterance.speaker for utterance in utterances})
 
     replace_directory(directory, fill)
 
 
-def _require_same_ids(lists: dict[Path, dict[str, Entry]], problems: list[str]) -> None:
-    """Report the ids that ``wav.scp`` (the first of ``lists``) and another list do not share."""
-    (wav_scp, audio), *others = lists.items()
-    for path, entries in others:
+def _name_recordings(audio: Iterable[str]) -> dict[str, str]:
+    """An id for each audio, of its file name, with a number where names or what is left of them are equal."""
+    ids: dict[str, str] = {}
+    taken: set[str] = set()
+    for path in sorted(set(audio), key=byte_order):
+        stem = re.sub(r"[^\w.=+-]+", "_", Path(path).stem) or "recording"
+        id, number = stem, 1
+        while id in taken:
+            number += 1
+            id = f"{stem}-{number}"
+        taken.add(id)
+        ids[path] = id
+    return ids
+
+
+def _format_segment(recording: str, utterance: Utterance) -> str:
+    """What follows an utterance's id in ``segments``; Kaldi writes the end of the recording as -1."""
+    end = -1 if utterance.end is None else f"{utterance.end:.3f}"
+    return f"{recording} {utterance.start:.3f} {end}"
+
+
+@dataclass(frozen=True)
+class DataLists:
+    """The lists of a data directory, with whatever faults they have.
+
+    Args:
+        directory: of them.
+        entries: by name, the one that says where utterances have their audio first: ``segments``, or
+            ``wav.scp`` where utterances are whole files.
+        recordings: ``wav.scp`` where there is ``segments``.
+    """
+
+    directory: Path
+    entries: dict[str, dict[str, Entry]]
+    recordings: dict[str, Entry]
+
+    @property
+    def audio_list(self) -> str:
+        """``segments`` or ``wav.scp``."""
+        return next(iter(self.entries))
+
+    def find_fault(self, name: str, id: str, allow_pipes: bool) -> str | None:
+        """What is wrong with a line of the list ``name``; the end of a sentence that begins with its id."""
+        value = self.entries[name][id].value
+        if not value.strip():
+            what = {
+                "text": "transcript",
+                "wav.scp": "audio path",
+                "utt2spk": "speaker",
+                "segments": "segment",
+            }
+            return f" has an empty {what[name]}: fill it in or remove the id from all lists"
+        if name == "segments":
+            try:
+                recording, start, end = value.split()
+                times = float(start), float(end)
+            except ValueError:
+                return f" has {value!r} where RECORDING START END are due: write seconds, -1 for the end"
+            if recording not in self.recordings:
+                return f" is a part of {recording}, which wav.scp does not have: add it, or remove the id"
+            if not (0 <= times[0] < math.inf and (times[0] < times[1] < math.inf or times[1] == -1)):
+                return f" goes from {start} to {end} s: it has to end after it begins"
+            value = self.recordings[recording].value
+            if not value:
+                return f" is a part of {recording}, whose audio path is empty: fill it in"
+        if name == self.audio_list and not allow_pipes and is_pipe(value):
+            return f": {refuse_pipe(value)}"
+        if name == "utt2spk" and (fault := find_id_fault(value)):
+            return f": speaker {value!r} {fault}: rename it"
+        return None
+
+    def make_utterance(self, id: str) -> Utterance:
+        """An utterance that all lists have without a fault."""
+        audio, start, end = self.entries[self.audio_list][id].value, 0.0, None
+        if self.audio_list == "segments":
+            recording, *times = audio.split()
+            audio, start = self.recordings[recording].value, float(times[0])
+            end = None if float(times[1]) == -1 else float(times[1])
+        text, speaker = (self.entries.get(name, {}).get(id) for name in ("text", "utt2spk"))
+        return Utterance(id, audio, text.value if text else "", speaker.value if speaker else id, start, end)
+
+
+def read_lists(directory: Path, need_text: bool, problems: list[str]) -> DataLists:
+    """The lists of a data directory; their faults are appended to ``problems``."""
+    names = ["wav.scp", *(name for name in ("text", "utt2spk") if (directory / name).exists())]
+    if need_text and "text" not in names:
+        names.insert(1, "text")
+    entries, recordings = {}, {}
+    if (directory / "segments").exists():
+        recordings = read_list(directory / "wav.scp", problems)
+        names[0] = "segments"
+    for name in names:
+        entries[name] = read_list(directory / name, problems)
+    return DataLists(directory, entries, recordings)
+
+
+def _require_same_ids(lists: DataLists, problems: list[str]) -> None:
+    """Report the ids that the list of the audio and another list do not share."""
+    audio = lists.entries[lists.audio_list]
+    for name, entries in lists.entries.items():
         for have, lack, only in (
-            (wav_scp, path, audio.keys() - entries.keys()),
-            (path, wav_scp, entries.keys() - audio.keys()),
+            (lists.audio_list, name, audio.keys() - entries.keys()),
+            (name, lists.audio_list, entries.keys() - audio.keys()),
         ):
             if only:
                 ids = sorted(only, key=byte_order)
-                line = lists[have][ids[0]].line
+                line = lists.entries[have][ids[0]].line
                 problems.append(
-                    f"{have}:{line}: {count(len(only), 'id')} without a line in {lack}: {name_some(ids)}: "
-                    "add the missing lines or remove the others"
+                    f"{lists.directory / have}:{line}: {count(len(only), 'id')} without a line in "
+                    f"{lists.directory / lack}: {name_some(ids)}: add the missing lines or remove the others"
                 )
 
 
@@ -125,48 +258,23 @@ def inspect_data_dir(
     if not directory.is_dir():
         return [], [f"{directory} is not a directory: prepare the data first"]
     problems: list[str] = []
-    if (directory / "segments").exists():
-        problems.append(
-            f"{directory / 'segments'}: segments are not supported: "
-            "cut the audio into one file per utterance first"
-        )
-    lists = {directory / "wav.scp": read_list(directory / "wav.scp", problems)}
-    text, utt2spk = directory / "text", directory / "utt2spk"
-    if need_text or text.exists():
-        lists[text] = read_list(text, problems)
-    if utt2spk.exists():
-        lists[utt2spk] = read_list(utt2spk, problems)
-    if all(lists.values()):  # a missing or empty list is one fault, not one per id
+    lists = read_lists(directory, need_text, problems)
+    if all(lists.entries.values()):  # a missing or empty list is one fault, not one per id
         _require_same_ids(lists, problems)
     faulty = set()
-    for path, entries in lists.items():
-        for utterance, entry in entries.items():
-            if fault := find_value_fault(path.name, entry.value, allow_pipes):
-                problems.append(f"{path}:{entry.line}: id {utterance}{fault}")
-                faulty.add(utterance)
-    shared = set.intersection(*(set(entries) for entries in lists.values())) - faulty
-    utterances = [
-        Utterance(
-            id=utterance,
-            audio=lists[directory / "wav.scp"][utterance].value,
-            text=lists[text][utterance].value if text in lists else "",
-            speaker=lists[utt2spk][utterance].value if utt2spk in lists else utterance,
-        )
-        for utterance in sorted(shared, key=byte_order)
-    ]
-    return utterances, problems
+    for name, entries in lists.entries.items():
+        for id, entry in entries.items():
+            if fault := lists.find_fault(name, id, allow_pipes):
+                problems.append(f"{directory / name}:{entry.line}: id {id}{fault}")
+                faulty.add(id)
+    shared = set.intersection(*(set(entries) for entries in lists.entries.values())) - faulty
+    return [lists.make_utterance(id) for id in sorted(shared, key=byte_order)], problems
 
 
-def find_value_fault(name: str, value: str, allow_pipes: bool) -> str | None:
-    """What is wrong with what follows an id in the list ``name``, as the end of a sentence."""
-    if not value.strip():
-        what = {"text": "transcript", "wav.scp": "audio path", "utt2spk": "speaker"}[name]
-        return f" has an empty {what}: fill it in or remove the id from all lists"
-    if name == "wav.scp" and not allow_pipes and is_pipe(value):
-        return f": {refuse_pipe(value)}"
-    if name == "utt2spk" and (fault := find_id_fault(value)):
-        return f": speaker {value!r} {fault}: rename it"
-    return None
+def find_audio_list(directory: Path) -> Path:
+    """The list whose lines say where the utterances of a data directory have their audio."""
+    segments = directory / "segments"
+    return segments if segments.exists() else directory / "wav.scp"
 
 
 def read_data_dir(directory: Path, need_text: bool = True, allow_pipes: bool = False) -> list[Utterance]:

@@ -1,17 +1,15 @@
 """A data directory without what is wrong with it, and a log of what was dropped and why."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from espnet_wsm.data.kaldi import find_value_fault, write_data_dir
-from espnet_wsm.data.lists import Entry, byte_order, count, find_id_fault, read_list
+from espnet_wsm.data.kaldi import DataLists, read_lists, write_data_dir
+from espnet_wsm.data.lists import byte_order, count, find_id_fault
 from espnet_wsm.data.validation import survey_data_dir
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import write_text
 
 LOG = "fix.log"
-LISTS = ("wav.scp", "text", "utt2spk")
 UNDECODABLE = "\ufffd"  # what read_list has in the place of bytes that are not UTF-8
 
 
@@ -51,9 +49,9 @@ def repair_data_dir(source: Path, out: Path, allow_pipes: bool = False, open_aud
     if out.resolve() == source.resolve():
         raise UserError(f"{out} is the directory to be fixed: name a new one, so that nothing is lost")
     survey = survey_data_dir(source, allow_pipes=allow_pipes, open_audio=open_audio)
-    lists = {name: read_list(source / name, []) for name in LISTS if (source / name).exists()}
+    lists = read_lists(source, True, [])
     dropped = {}
-    for id in sorted(set().union(*lists.values()), key=byte_order):
+    for id in sorted(set().union(*lists.entries.values()), key=byte_order):
         reason = _find_reason(id, lists, allow_pipes) or survey.unreadable.get(id)
         if reason:
             dropped[id] = reason
@@ -66,16 +64,15 @@ def repair_data_dir(source: Path, out: Path, allow_pipes: bool = False, open_aud
     return Repair(out, len(sound), len(dropped), len(survey.errors))
 
 
-def _find_reason(id: str, lists: Mapping[str, Mapping[str, Entry]], allow_pipes: bool) -> str | None:
+def _find_reason(id: str, lists: DataLists, allow_pipes: bool) -> str | None:
     """What in the lists speaks against an utterance."""
     if fault := find_id_fault(id):
         return f"its id {fault}"
-    if lacking := [name for name, entries in lists.items() if id not in entries]:
+    if lacking := [name for name, entries in lists.entries.items() if id not in entries]:
         return f"not in {' and '.join(lacking)}"
-    for name, entries in lists.items():
-        value = entries[id].value
-        if UNDECODABLE in value:
+    for name, entries in lists.entries.items():
+        if UNDECODABLE in entries[id].value:
             return f"its line in {name} is not UTF-8"
-        if fault := find_value_fault(name, value, allow_pipes):
+        if fault := lists.find_fault(name, id, allow_pipes):
             return f"{name}{fault}"
     return None

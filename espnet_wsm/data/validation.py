@@ -5,14 +5,14 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 
 from tqdm import tqdm
 
-from espnet_wsm.data.audio import Header, check_audio_exists, is_pipe, read_header
-from espnet_wsm.data.kaldi import Utterance, inspect_data_dir
+from espnet_wsm.data.audio import Header, check_audio_exists, find_part, is_pipe, read_header
+from espnet_wsm.data.kaldi import Utterance, find_audio_list, inspect_data_dir
 from espnet_wsm.data.lists import SHOWN, byte_order, count, name_some, read_list
 from espnet_wsm.errors import UserError
 
@@ -64,6 +64,11 @@ class Survey:
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
+    @property
+    def audio_list(self) -> Path:
+        """``segments`` or ``wav.scp``."""
+        return find_audio_list(self.directory)
+
     def __str__(self) -> str:
         speakers = len({each.utterance.speaker for each in self.measured})
         characters = sum(len(each.utterance.text) for each in self.measured)
@@ -84,7 +89,7 @@ def survey_data_dir(
     """Look at all lists of a data directory and at all audio they name.
 
     Args:
-        directory: with ``wav.scp``, ``text``, ``utt2spk``.
+        directory: with ``wav.scp``, ``text``, ``utt2spk`` and perhaps ``segments``.
         need_text: whether a missing ``text`` is a fault.
         allow_pipes: whether commands in the place of audio are none; they are not run.
         open_audio: whether to read the headers, or only to see that the files are there.
@@ -94,7 +99,8 @@ def survey_data_dir(
     directory = Path(directory)
     utterances, errors = inspect_data_dir(directory, need_text, allow_pipes)
     survey = Survey(directory, errors=errors)
-    lines = read_list(directory / "wav.scp", []) if utterances else {}
+    lines = read_list(survey.audio_list, []) if utterances else {}
+    headers: dict[str, Header] = {}  # a recording of many utterances is opened once
     progress = tqdm(utterances, desc=str(directory), unit="utt", disable=None, mininterval=1, leave=False)
     for utterance in progress:
         try:
@@ -102,13 +108,16 @@ def survey_data_dir(
             if is_pipe(utterance.audio):
                 pass
             elif open_audio:
-                header = read_header(utterance.audio)
+                audio = str(utterance.audio)
+                headers[audio] = whole = headers.get(audio) or read_header(audio)
+                part = find_part(audio, whole.num_samples, whole.rate, utterance.start, utterance.end)
+                header = replace(whole, num_samples=part[1] - part[0])
             else:
                 check_audio_exists(utterance.audio)
             survey.measured.append(Measured(utterance, header))
         except UserError as error:
             line = lines[utterance.id].line
-            survey.errors.append(f"{directory / 'wav.scp'}:{line}: id {utterance.id}: {error}")
+            survey.errors.append(f"{survey.audio_list}:{line}: id {utterance.id}: {error}")
             survey.unreadable[utterance.id] = str(error)
     survey.warnings += [
         *_check_speaker_lists(directory),
@@ -149,11 +158,11 @@ def _check_speaker_lists(directory: Path) -> Iterable[str]:
 def _check_same_audio(survey: Survey) -> Iterable[str]:
     ids = defaultdict(list)
     for each in survey.measured:
-        ids[str(each.utterance.audio)].append(each.utterance.id)
-    for audio, same in ids.items():
+        utterance = each.utterance
+        ids[str(utterance.audio), utterance.start, utterance.end].append(utterance.id)
+    for (audio, *_), same in ids.items():
         if len(same) > 1:
-            path = survey.directory / "wav.scp"
-            yield f"{path}: {audio} is the audio of {name_some(same)}: see which of them it is"
+            yield f"{survey.audio_list}: {audio} is the audio of {name_some(same)}: see which of them it is"
 
 
 def _check_rates(survey: Survey) -> Iterable[str]:
@@ -171,7 +180,7 @@ def _check_durations(survey: Survey, shortest: float, longest: float) -> Iterabl
         if odd:
             names = name_some(f"{each.utterance.id} ({each.seconds:.2f} s)" for each in odd)
             yield (
-                f"{survey.directory / 'wav.scp'}: {count(len(odd), 'utterance')} {what}, which training "
+                f"{survey.audio_list}: {count(len(odd), 'utterance')} {what}, which training "
                 f"leaves out: {names}: cut or join them, or set --min_wav_duration and --max_wav_duration"
             )
 
@@ -210,19 +219,22 @@ def compare_with_training(train: Survey, others: Sequence[Survey]) -> None:
     The same audio on both sides is an error; the same speakers or texts, and characters that no training
     could have taught, are warnings.
     """
-    audio = {str(each.utterance.audio): each.utterance.id for each in train.measured}
+    audio = defaultdict(list)
+    for each in train.measured:
+        audio[str(each.utterance.audio)].append(each.utterance)
     speakers = {each.utterance.speaker for each in train.measured}
     texts = {_fold(each.utterance.text) for each in train.measured}
     characters = {char for each in train.measured for char in each.utterance.text}
     for survey in others:
         name, ids = survey.directory, [each.utterance for each in survey.measured]
-        lines = read_list(name / "wav.scp", []) if ids else {}
-        survey.errors += [
-            f"{name / 'wav.scp'}:{lines[each.id].line}: id {each.id}: {each.audio} is also the training "
-            f"utterance {audio[str(each.audio)]}: take it out of one of the sets"
-            for each in ids
-            if str(each.audio) in audio
-        ]
+        lines = read_list(survey.audio_list, []) if ids else {}
+        for each in ids:
+            same = [other.id for other in audio.get(str(each.audio), ()) if _overlap(each, other)]
+            if same:
+                survey.errors.append(
+                    f"{survey.audio_list}:{lines[each.id].line}: id {each.id}: {each.audio} is also the "
+                    f"training utterance {name_some(same)}: take it out of one of the sets"
+                )
         own = {each.speaker for each in ids if each.speaker != each.id}
         if shared := sorted(own & speakers, key=byte_order):
             survey.warnings.append(
@@ -247,6 +259,12 @@ def compare_with_training(train: Survey, others: Sequence[Survey]) -> None:
                 f"{name / 'text'}: {count(len(unseen), 'character')} that {train.directory} does not have: "
                 f"{shown}: always wrong; normalise the text, or move utterances with them to training"
             )
+
+
+def _overlap(one: Utterance, other: Utterance) -> bool:
+    """Whether two parts of the same audio have something in common."""
+    ends = [math.inf if each.end is None else each.end for each in (one, other)]
+    return one.start < ends[1] and other.start < ends[0]
 
 
 def _fold(text: str) -> str:

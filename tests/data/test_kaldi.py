@@ -179,7 +179,13 @@ def test_without_utt2spk_each_utterance_is_its_speaker(data):
         ("utt2spk", b"a s\nb\n", r"utt2spk:2: id b has an empty speaker"),
         ("wav.scp", b"a a.wav\nb\n", r"wav\.scp:2: id b has an empty audio path"),
         ("wav.scp", b"a a.wav\nb cat b.wav |\n", r"wav\.scp:2: id b: audio 'cat b\.wav \|' is a command"),
-        ("segments", b"a rec 0 1\n", r"segments: segments are not supported: cut the audio"),
+        ("segments", b"a rec 0 1\nb b 0 1\n", r"segments:1: id a is a part of rec, which wav\.scp does not"),
+        ("segments", b"a a 0 1\nb b 1 1.0\n", r"segments:2: id b goes from 1 to 1\.0 s: it has to end after"),
+        ("segments", b"a a 0 1\nb b -1 1.0\n", r"segments:2: id b goes from -1 to 1\.0 s"),
+        ("segments", b"a a 0 1\nb b 1 nan\n", r"segments:2: id b goes from 1 to nan s"),
+        ("segments", b"a a 0 1\nb b 1 2 3\n", r"segments:2: id b has 'b 1 2 3' where RECORDING START END"),
+        ("segments", b"a a 0 1\nb b one 2\n", r"segments:2: id b has 'b one 2' where RECORDING START END"),
+        ("segments", b"a a 0 1\n", r"text:2: 1 id without a line in .*segments: b: add"),
     ],
 )
 def test_every_fault_names_file_line_id_and_remedy(data, name, content, message):
