@@ -8,7 +8,8 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/parse_options.sh"
 
 begin_stage 1 "prepare" "${downloads}" "${data_dir}"
-python local/data.py --downloads "${downloads}" --out "${data_dir}" ${lang:+--lang "${lang}"}
+read -r -d '' -a more <<<"${data_args}" || true
+python local/data.py --downloads "${downloads}" --out "${data_dir}" ${lang:+--lang "${lang}"} "${more[@]}"
 others=()
 for set in $(printf '%s\n' ${valid_set} ${test_sets} | awk -v train="${train_set}" '$0 != train && !seen[$0]++'); do
     others+=("${data_dir}/${set}")

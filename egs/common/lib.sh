@@ -15,6 +15,7 @@ cmd=../../../conf/cluster/local.sh # launcher with Kaldi's command line (run.pl,
 # -- where things are
 lang=                         # language, in recipes that have several
 downloads=downloads           # the corpus as it comes; fetched when the folder is not there
+data_args=                    # more arguments for local/data.py
 data_dir=data                 # Kaldi data directories
 dump_dir=dump                 # 16 kHz audio, tokens, stored features
 exp_dir=exp                   # experiments, one folder a tag

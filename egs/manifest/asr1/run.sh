@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# manifest: a corpus of your own: a table (CSV, TSV, JSON lines), a folder with one, or Kaldi directories.
+# Stages 1 data, 2 frontend, 3 train, 4 decode, 5 score.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+# shellcheck source=egs/common/lib.sh
+. ../../common/lib.sh
+
+downloads=                       # table, folder with metadata.csv or .jsonl, or folder with Kaldi directories
+train_config=../../../conf/train_ctc.yaml # ESPnet training configuration
+
+# shellcheck source=egs/common/parse_options.sh
+. ../../common/parse_options.sh
+[[ -n ${downloads} || ${stage} != 1 ]] || die "--downloads: name your table or folder; see README.md"
+run_stages

@@ -1,0 +1,369 @@
+"""Corpora as people have them: a table (CSV, TSV, JSON lines), a folder with one, or Kaldi directories.
+
+A table has a row for each utterance, with columns by any of the usual names:
+
+  path       audio file, relative to the table      path, file_name, audio, audio_filepath, wav, file
+  text       transcript                             text, transcription, transcript, sentence
+  speaker    optional                               speaker, speaker_id, client_id, spk
+  split      optional: train, dev, test             split, set, subset, partition
+  start      optional, seconds                      start, begin, offset
+  end        optional, seconds                      end, stop (or start + duration)
+  id         optional                               id, utt_id, utterance_id
+"""
+
+import csv
+import json
+import math
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from espnet_wsm.data.audio import find_archive_entry, is_pipe
+from espnet_wsm.data.kaldi import Utterance, read_data_dir, write_data_dir
+from espnet_wsm.data.lists import count, name_some, raise_collected
+from espnet_wsm.data.splits import SPLITS, split_by_digest
+from espnet_wsm.errors import UserError
+from espnet_wsm.files import write_text
+
+COLUMNS = {
+    "path": ("path", "file_name", "audio", "audio_filepath", "wav", "file"),
+    "text": ("text", "transcription", "transcript", "sentence"),
+    "speaker": ("speaker", "speaker_id", "client_id", "spk"),
+    "split": ("split", "set", "subset", "partition"),
+    "start": ("start", "begin", "offset"),
+    "end": ("end", "stop"),
+    "duration": ("duration",),
+    "id": ("id", "utt_id", "utterance_id"),
+}
+NEEDED = ("path", "text")
+SPLIT_NAMES = {
+    "train": "train", "training": "train",
+    "dev": "dev", "valid": "dev", "validation": "dev", "val": "dev", "development": "dev",
+    "test": "test", "testing": "test", "eval": "test", "evaluation": "test",
+}  # fmt: skip
+TABLES = (".csv", ".tsv", ".jsonl", ".json")
+METADATA = ("metadata.csv", "metadata.tsv", "metadata.jsonl")
+SUFFIXES = ("", ".wav", ".flac", ".mp3", ".ogg", ".opus")  # some tables leave them out
+FEWEST_SPEAKERS = 5  # to split by speaker
+LARGEST_SHARE_MISSING = 0.1  # of audio files; more than that is a mistake in the paths
+
+
+@dataclass(frozen=True)
+class Row:
+    """An utterance of a table, not yet checked; ``place`` is where it stands, for messages."""
+
+    place: str
+    folder: Path
+    path: str
+    text: str
+    speaker: str
+    split: str
+    start: float
+    end: float | None
+    id: str
+
+
+@dataclass
+class Prepared:
+    """What became of a corpus: utterances by split, rows left out and why, and how it was split."""
+
+    splits: dict[str, list[Utterance]]
+    dropped: list[tuple[str, str]]
+    how: str
+
+
+def read_corpus(source: Path, columns: Mapping[str, str] | None = None) -> Prepared:
+    """Read a table, a folder with tables (Hugging Face's audiofolder), or Kaldi directories.
+
+    Where the corpus names no splits, test and dev get a tenth each: by speaker when there are five or more,
+    else by text, so that no text is on two sides.
+
+    Args:
+        source: file or folder.
+        columns: names of columns that are none of the usual ones, e.g. ``{"text": "Satz"}``.
+
+    Raises:
+        UserError: what cannot be read or understood, with file, line and remedy.
+    """
+    source = Path(source)
+    if not source.exists():
+        raise UserError(f"{source} does not exist: name a table, or a folder with one or with wav.scp")
+    if source.is_file():
+        return _prepare_rows(_read_table(source, columns or {}, ""))
+    kaldi = {folder: _name_split(folder.name) for folder in _find_folders(source, ("wav.scp",))}
+    if kaldi:
+        return _prepare_kaldi(kaldi)
+    rows = []
+    for folder in _find_folders(source, METADATA):
+        table = next(folder / name for name in METADATA if (folder / name).is_file())
+        rows += _read_table(table, columns or {}, _name_split(folder.name) or "")
+    if not rows:
+        raise UserError(f"{source} holds neither {', '.join(METADATA)} nor wav.scp, nor do its folders")
+    return _prepare_rows(rows)
+
+
+def _find_folders(source: Path, names: Iterable[str]) -> list[Path]:
+    """``source`` or those folders in it that hold a file of one of the names."""
+    folders = [source, *sorted(path for path in source.iterdir() if path.is_dir())]
+    found = [folder for folder in folders if any((folder / name).is_file() for name in names)]
+    return found[:1] if found[:1] == [source] else found
+
+
+def _name_split(name: str) -> str | None:
+    return SPLIT_NAMES.get(name.strip().lower())
+
+
+def _read_table(table: Path, columns: Mapping[str, str], split: str) -> list[Row]:
+    """The rows of a table; ``split`` where the table has no such column."""
+    suffix = table.suffix.lower()
+    if suffix not in TABLES:
+        raise UserError(f"{table} is none of {', '.join(TABLES)}: convert it to one of them")
+    read = _read_json_lines if suffix in (".jsonl", ".json") else _read_delimited
+    try:
+        records = list(read(table))
+    except UnicodeDecodeError as error:
+        raise UserError(f"{table}: not UTF-8 ({error}): convert it, e.g. with iconv") from error
+    except OSError as error:
+        raise UserError(f"{table} cannot be read: {error.strerror}") from error
+    if not records:
+        raise UserError(f"{table} has no rows")
+    there = {str(name).strip() for _, record in records for name in record if name is not None}
+    chosen = _choose_columns(table, there, columns)
+    rows, problems = [], []
+    for line, record in records:
+        values = {
+            key: str(record[name]).strip()
+            for key, name in chosen.items()
+            if record.get(name) is not None and str(record[name]).strip()
+        }
+        place = f"{table}:{line}"
+        try:
+            start = float(values.get("start", 0))
+            end = float(values["end"]) if "end" in values else None
+            if end is None and "start" in values and "duration" in values:
+                end = start + float(values["duration"])
+        except ValueError as error:
+            problems.append(f"{place}: start, end or duration is no number of seconds ({error}): correct it")
+            continue
+        if not 0 <= start < (math.inf if end is None else end):
+            problems.append(
+                f"{place}: from {start:g} to {end} s is no part of a recording: correct the times"
+            )
+            continue
+        own = values.get("split", split)
+        if own and _name_split(own) is None:
+            problems.append(f"{place}: split {own!r} is none of {', '.join(SPLIT_NAMES)}: rename it")
+        text = " ".join(values.get("text", "").split())
+        rows.append(
+            Row(
+                place, table.parent, values.get("path", ""), text, values.get("speaker", ""),
+                _name_split(own) or "", start, end, values.get("id", ""),
+            )
+        )  # fmt: skip
+    raise_collected(problems, table)
+    return rows
+
+
+def _read_delimited(table: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """(line, row) of a CSV with whatever delimiter its header has, or of a TSV, in which quotes are text."""
+    csv.field_size_limit(2**31 - 1)
+    with table.open(encoding="utf-8-sig", newline="") as file:
+        header = file.readline()
+        file.seek(0)
+        if table.suffix.lower() == ".tsv":
+            reader = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+        else:
+            delimiter = max(",;|\t", key=header.count)
+            reader = csv.DictReader(file, delimiter=delimiter)
+        try:
+            for record in reader:
+                yield reader.line_num, record
+        except csv.Error as error:
+            raise UserError(f"{table}:{reader.line_num}: no row of a table ({error}): correct it") from error
+
+
+def _read_json_lines(table: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    with table.open(encoding="utf-8-sig") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                record = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise UserError(f"{table}:{number}: no JSON ({error}): write one object a line") from error
+            if not isinstance(record, dict):
+                raise UserError(f"{table}:{number}: no JSON object: write one a line")
+            yield number, record
+
+
+def _choose_columns(table: Path, there: set[str], given: Mapping[str, str]) -> dict[str, str]:
+    """The column of each kind: the one given, else the first of the usual names, in whatever case."""
+    if unknown := given.keys() - COLUMNS.keys():
+        raise UserError(f"--columns {min(unknown)}: there are {', '.join(COLUMNS)}")
+    if missing := set(given.values()) - there:
+        raise UserError(
+            f"--columns: {table} has no column {min(missing)!r}; it has {', '.join(sorted(there))}"
+        )
+    by_case = {name.lower(): name for name in sorted(there)}
+    chosen = dict(given)
+    for kind, names in COLUMNS.items():
+        found = [by_case[name] for name in names if name in by_case]
+        if kind not in chosen and found:
+            chosen[kind] = found[0]
+    for kind in NEEDED:
+        if kind not in chosen:
+            raise UserError(
+                f"{table} has no column for {kind} ({', '.join(COLUMNS[kind])}): say which it is, e.g. "
+                f"--columns '{kind}=NAME'; it has {', '.join(sorted(there))}"
+            )
+    return chosen
+
+
+def _find_audio(row: Row) -> Path | None:
+    for suffix in SUFFIXES:
+        path = row.folder / (row.path + suffix)
+        if path.is_file():
+            return path
+    return None
+
+
+def _prepare_rows(rows: list[Row]) -> Prepared:
+    dropped, kept, missing = [], [], []
+    for row in rows:
+        audio = _find_audio(row) if row.path else None
+        if not row.path:
+            dropped.append((row.place, "no path"))
+        elif not row.text:
+            dropped.append((row.place, "no text"))
+        elif audio is None:
+            missing.append(row)
+            dropped.append((row.place, "no audio file"))
+        else:
+            kept.append((row, audio))
+    if len(missing) > LARGEST_SHARE_MISSING * len(rows):
+        first = missing[0]
+        raise UserError(
+            f"{first.place}: {first.folder / first.path} is no file, and {len(missing)} of "
+            f"{count(len(rows), 'row')} are like this: paths count from the folder of the table"
+        )
+    ids = _name_utterances(kept)
+    utterances = []
+    for id, (row, audio) in zip(ids, kept, strict=True):
+        speaker = _clean_id(row.speaker) if row.speaker else id
+        utterances.append((Utterance(id, audio, row.text, speaker, row.start, row.end), row.split))
+    return _divide(utterances, dropped)
+
+
+def _clean_id(name: str) -> str:
+    return re.sub(r"[^\w.=+@-]+", "_", name)
+
+
+def _name_utterances(kept: list[tuple[Row, Path]]) -> list[str]:
+    """The id of the table, else ``SPEAKER-FILE``, with the path instead of the name where names are equal."""
+
+    def name(row: Row, file: str) -> str:
+        parts = [_clean_id(row.speaker)] if row.speaker else []
+        parts.append(_clean_id(file))
+        if row.start or row.end is not None:  # as Kaldi does, in hundredths of a second
+            parts.append(f"{round(100 * row.start):07}")
+        return "-".join(parts)
+
+    if all(row.id for row, _ in kept):
+        return [_clean_id(row.id) for row, _ in kept]
+    short = [name(row, audio.stem) for row, audio in kept]
+    if len(set(short)) == len(short):
+        return short
+    return [name(row, str(Path(row.path).with_suffix("")).replace("/", ".")) for row, _ in kept]
+
+
+def _divide(utterances: list[tuple[Utterance, str]], dropped: list[tuple[str, str]]) -> Prepared:
+    """Fill the splits; those that the corpus does not have are taken from the training set."""
+    splits = {name: [each for each, split in utterances if split == name] for name in SPLITS}
+    rest = splits["train"] + [each for each, split in utterances if not split]
+    wanted = [name for name in ("test", "dev") if not splits[name]]
+    if not wanted:
+        splits["train"] = rest
+        return Prepared(splits, dropped, "as the corpus says")
+    speakers = {each.speaker for each in rest}
+    by_speaker = len(speakers) >= FEWEST_SPEAKERS and len(speakers) < len(rest)
+    key = (lambda each: each.speaker) if by_speaker else (lambda each: _fold(each.text))
+    home = split_by_digest(key(each) for each in rest)
+    for name in wanted:  # of a few keys a tenth may be none
+        free = [each for each, split in home.items() if split not in wanted]
+        if name not in home.values() and len(free) > 1:
+            home[free[0]] = name
+    splits["train"] = []
+    for each in rest:
+        name = home[key(each)]
+        splits[name if name in wanted else "train"].append(each)
+    how = f"{' and '.join(wanted)} taken from the rest by {'speaker' if by_speaker else 'text'}"
+    if lacking := [name for name in SPLITS if not splits[name]]:
+        raise UserError(
+            f"{count(len(utterances), 'utterance')} with {count(len(speakers), 'speaker')} are too few to "
+            f"make {' and '.join(lacking)} of: name the splits in a column 'split'"
+        )
+    return Prepared(splits, dropped, how)
+
+
+def _fold(text: str) -> str:
+    return unicodedata.normalize("NFC", text).casefold()
+
+
+def _prepare_kaldi(folders: Mapping[Path, str | None]) -> Prepared:
+    """Kaldi directories: named train, dev, test, or one that is to be split."""
+    if len(folders) > 1 and (odd := [folder for folder, split in folders.items() if split is None]):
+        raise UserError(
+            f"{name_some(map(str, odd))}: name Kaldi directories train, dev and test, or give one alone"
+        )
+    utterances = []
+    for folder, split in folders.items():
+        for each in read_data_dir(folder, allow_pipes=True):
+            audio = each.audio
+            # Kaldi's paths count from a recipe's folder, which need not be this one.
+            if not (is_pipe(audio) or find_archive_entry(audio) or Path(audio).exists()):
+                beside = [place / audio for place in (folder, *folder.parents) if (place / audio).is_file()]
+                audio = beside[0] if beside else audio
+            utterances.append((replace(each, audio=audio), split or ""))
+    return _divide(utterances, [])
+
+
+def write_corpus(prepared: Prepared, out: Path) -> list[str]:
+    """Write ``out/{train,dev,test}`` and ``out/dropped.txt``; gives what they hold, a line each.
+
+    Raises:
+        UserError: an id is there twice, or cannot stand in a list.
+    """
+    homes = defaultdict(list)
+    for name, utterances in prepared.splits.items():
+        for each in utterances:
+            homes[each.id].append(name)
+    if twice := [id for id, names in homes.items() if len(names) > 1]:
+        raise UserError(f"{count(len(twice), 'id')} given twice: {name_some(twice)}: ids must differ")
+    for name, utterances in prepared.splits.items():
+        write_data_dir(out / name, utterances)
+    write_text(out / "dropped.txt", (f"{place} {reason}" for place, reason in prepared.dropped))
+    lines = [f"{name}: {count(len(utterances), 'utterance')}" for name, utterances in prepared.splits.items()]
+    reasons = Counter(reason for _, reason in prepared.dropped).most_common()
+    summary = ", ".join(f"{number} {reason}" for reason, number in reasons)
+    if summary:
+        lines.append(f"left out: {summary}, see {out / 'dropped.txt'}")
+    return [*lines, f"splits: {prepared.how}"]
+
+
+def parse_columns(words: str) -> dict[str, str]:
+    """``"text=Satz,path=Datei"`` -> ``{"text": "Satz", "path": "Datei"}``.
+
+    Raises:
+        UserError: a part is not ``KIND=NAME``.
+    """
+    columns = {}
+    for part in filter(None, words.split(",")):
+        kind, equals, name = part.partition("=")
+        if not (kind and equals and name):
+            raise UserError(f"--columns {words!r}: {part!r} is not KIND=NAME, e.g. text=Satz")
+        columns[kind.strip()] = name.strip()
+    return columns
