@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# CORPUS: a corpus of my own.
+# Stages 1 data, 2 frontend, 3 train, 4 decode, 5 score.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+# shellcheck source=egs/common/lib.sh
+. ../../common/lib.sh
+
+# shellcheck disable=SC2034  # used by the stages
+downloads=sample              # table, folder with metadata.csv or .jsonl, or folder with Kaldi directories
+train_config=../../../conf/train_ctc.yaml # ESPnet training configuration
+
+# shellcheck source=egs/common/parse_options.sh
+. ../../common/parse_options.sh
+run_stages
