@@ -1,28 +1,11 @@
 #!/usr/bin/env python3
-"""Kaldi data directories of this corpus. What read_corpus cannot read is read here instead."""
+"""Kaldi data directories of this corpus, from whatever --downloads is.
 
-import argparse
-from collections.abc import Sequence
-from pathlib import Path
+A corpus that prepare_corpus does not know is read here instead: take --downloads and --out, and write
+OUT/train, OUT/dev and OUT/test with espnet_wsm.data.kaldi.write_data_dir.
+"""
 
-from espnet_wsm.data.manifest import COLUMNS, parse_columns, read_corpus, write_corpus
-from espnet_wsm.errors import report_user_errors
-
-
-@report_user_errors
-def main(argv: Sequence[str] | None = None) -> None:
-    """Write OUT/{train,dev,test}."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--downloads", type=Path, required=True, help="table or folder")
-    parser.add_argument("--out", type=Path, default=Path("data"), help="folder to write (default: data)")
-    parser.add_argument(
-        "--columns", default="", metavar="KIND=NAME,...",
-        help=f"columns of other names, e.g. 'text=Satz,path=Datei'; kinds: {', '.join(COLUMNS)}",
-    )  # fmt: skip
-    args = parser.parse_args(argv)
-    prepared = read_corpus(args.downloads, parse_columns(args.columns))
-    print("\n".join(write_corpus(prepared, args.out)))
-
+from espnet_wsm.bin.prepare_corpus import main
 
 if __name__ == "__main__":
     main()

@@ -1,6 +1,5 @@
 """Corpora as people have them: tables of all kinds with their oddities, folders, Kaldi directories."""
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -8,12 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from espnet_wsm.bin import prepare_corpus
 from espnet_wsm.data.kaldi import Utterance, read_data_dir, write_data_dir
-
-SCRIPT = Path(__file__).parents[2] / "egs" / "manifest" / "asr1" / "local" / "data.py"
-spec = importlib.util.spec_from_file_location("manifest_data", SCRIPT)
-data = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(data)
 
 SPLITS = ("train", "dev", "test")
 
@@ -32,10 +27,10 @@ def clips(tmp_path, monkeypatch) -> list[str]:
 
 @pytest.fixture
 def prepare(capsys):
-    """``prepare(words...)`` runs local/data.py; gives the utterances by split, and what it printed."""
+    """``prepare(words...)`` prepares a corpus; gives the utterances by split, and what it printed."""
 
     def run(*words: str) -> tuple[dict[str, list[Utterance]], str]:
-        data.main([*words, "--out", "data"])
+        prepare_corpus.main([*words, "--out", "data"])
         return {name: read_data_dir(Path("data") / name) for name in SPLITS}, capsys.readouterr().out
 
     return run
@@ -43,11 +38,11 @@ def prepare(capsys):
 
 @pytest.fixture
 def fault(capsys):
-    """``fault(words...)`` runs local/data.py, which has to fail; gives its error."""
+    """``fault(words...)`` prepares a corpus, which has to fail; gives its error."""
 
     def run(*words: str) -> str:
         with pytest.raises(SystemExit) as stop:
-            data.main([*words, "--out", "data"])
+            prepare_corpus.main([*words, "--out", "data"])
         assert stop.value.code == 1
         return capsys.readouterr().err
 
