@@ -135,11 +135,8 @@ def _read_table(table: Path, columns: Mapping[str, str], split: str) -> list[Row
     chosen = _choose_columns(table, there, columns)
     rows, problems = [], []
     for line, record in records:
-        values = {
-            key: str(record[name]).strip()
-            for key, name in chosen.items()
-            if record.get(name) is not None and str(record[name]).strip()
-        }
+        values = {key: _read_value(record.get(name)) for key, name in chosen.items()}
+        values = {key: value for key, value in values.items() if value}
         place = f"{table}:{line}"
         try:
             start = float(values.get("start", 0))
@@ -168,6 +165,13 @@ def _read_table(table: Path, columns: Mapping[str, str], split: str) -> list[Row
     return rows
 
 
+def _read_value(value: object) -> str:
+    """A value as text; of the objects that Hugging Face's datasets have for audio, the path."""
+    if isinstance(value, Mapping):
+        value = value.get("path")
+    return "" if value is None else str(value).strip()
+
+
 def _read_delimited(table: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """(line, row) of a CSV with whatever delimiter its header has, or of a TSV, in which quotes are text."""
     csv.field_size_limit(2**31 - 1)
@@ -178,12 +182,22 @@ def _read_delimited(table: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
             reader = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
         else:
             delimiter = max(",;|\t", key=header.count)
-            reader = csv.DictReader(file, delimiter=delimiter)
+            reader = csv.DictReader(file, delimiter=delimiter, strict=True)
         try:
+            twice = [name for name, number in Counter(reader.fieldnames or ()).items() if number > 1]
+            if twice:
+                raise UserError(f"{table}:1: the column {twice[0]!r} is there twice: rename one")
             for record in reader:
+                if None in record:
+                    raise UserError(
+                        f"{table}:{reader.line_num}: the row has more fields than the header: put texts with "
+                        "the delimiter in them into quotes"
+                    )
                 yield reader.line_num, record
         except csv.Error as error:
-            raise UserError(f"{table}:{reader.line_num}: no row of a table ({error}): correct it") from error
+            raise UserError(
+                f"{table}:{reader.line_num}: no row of a table ({error}): look at its quotes"
+            ) from error
 
 
 def _read_json_lines(table: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -249,6 +263,10 @@ def _prepare_rows(rows: list[Row]) -> Prepared:
         raise UserError(
             f"{first.place}: {first.folder / first.path} is no file, and {len(missing)} of "
             f"{count(len(rows), 'row')} are like this: paths count from the folder of the table"
+        )
+    if not kept:
+        raise UserError(
+            f"{dropped[0][0]}: {dropped[0][1]}, and so it is with all rows: see which columns it has"
         )
     ids = _name_utterances(kept)
     utterances = []

@@ -69,7 +69,12 @@ def test_a_table_without_splits_is_split_by_text(clips, prepare):
 
 def test_with_five_speakers_it_is_split_by_speaker(clips, prepare):
     rows = [
-        {"audio_filepath": name, "text": "same words", "speaker": f"spk {number % 10}", "lang": None}
+        {
+            "audio": {"path": name, "bytes": None},
+            "text": "same words",
+            "speaker": f"spk {number % 10}",
+            "lang": None,
+        }
         for number, name in enumerate(clips)
     ]
     Path("corpus/my.jsonl").write_text("\n".join(map(json.dumps, rows)))
@@ -197,6 +202,18 @@ def test_columns_of_any_name(clips, prepare, fault):
         ("my.csv", b"path,text,split\nclips/clip 00.wav,a,gold\n", "my.csv:2: split 'gold' is none of train"),
         ("my.csv", b"path,text,start\nclips/clip 00.wav,a,1:20\n", "my.csv:2: start, end or duration is no"),
         ("my.csv", b"path,text,start,end\nclips/clip 00.wav,a,2,1\n", "my.csv:2: from 2 to 1.0 s is no part"),
+        ("my.csv", b"path,text\nclips/clip 00.wav\n", "my.csv:2: no text, and so it is with all rows"),
+        (
+            "my.csv",
+            b"path,text\nclips/clip 00.wav,a, b\n",
+            "my.csv:2: the row has more fields than the header",
+        ),
+        (
+            "my.csv",
+            b'path,text\nclips/clip 00.wav,"a\nclips/clip 01.wav,b\n',
+            "no row of a table (unexpected end of data)",
+        ),
+        ("my.csv", b"path,text,text\nclips/clip 00.wav,a,b\n", "my.csv:1: the column 'text' is there twice"),
         ("my.csv", b"path,text\nclips/clip 00.wav,a\n", "1 utterance with 1 speaker are too few to make"),
         (
             "my.csv",
