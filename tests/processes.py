@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 
@@ -29,9 +29,25 @@ def kill_session(process: subprocess.Popen) -> None:
 
 
 def is_session_alive(leader: int) -> bool:
-    """Whether a process of the session that ``leader`` has begun runs."""
-    states = (_read_state(pid) for pid in os.listdir("/proc") if pid.isdigit())
-    return any(int(session) == leader and state not in "ZX" for state, _parent, _group, session, *_ in states)
+    """Whether a process of the session that ``leader`` has begun runs, or has not let go of its files yet.
+
+    The first thread of a killed process may have ended while others still hold what it had open, locks too.
+    """
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        state, _parent, _group, session, *_ = _read_state(pid)
+        if int(session) == leader and (state not in "ZX" or any(_are_threads_alive(pid))):
+            return True
+    return False
+
+
+def _are_threads_alive(pid: str) -> Iterator[bool]:
+    """For each thread of a process, whether it runs."""
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return
+    for thread in threads:
+        yield _read_state(f"{pid}/task/{thread}")[0] not in "ZX"
 
 
 def _read_state(pid: int | str) -> list[str]:
