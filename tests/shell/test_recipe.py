@@ -392,7 +392,7 @@ def read_tree(folder: Path, but: set[str]) -> dict[str, bytes]:
 @pytest.mark.recipe
 def test_the_number_of_jobs_changes_no_byte_of_any_stage(fresh, shell, monkeypatch):
     monkeypatch.chdir(fresh)
-    words = [*QUICK, "--tag", "jobs", "--test_sets", "dev test train", "--inference_args", "--batch_size 1"]
+    words = [*QUICK, "--tag", "jobs", "--test_sets", "dev test", "--inference_args", "--batch_size 1"]
     dumps, features, decoded = [], [], []
     for nj in ("1", "4"):
         for step in ("--stage 2 --stop_stage 2", "--stage 3" if nj == "1" else "--stage 4"):
@@ -407,7 +407,7 @@ def test_the_number_of_jobs_changes_no_byte_of_any_stage(fresh, shell, monkeypat
     assert dumps[0] == dumps[1] and len(dumps[0]) > 20
     assert features[0] == features[1] and len(features[0]) == 4
     assert decoded[0] == decoded[1]
-    assert {"dev/text", "test/token_int", "train/score", "RESULTS.md"} < decoded[0].keys()
+    assert {"dev/text", "test/token_int", "test/score", "RESULTS.md"} < decoded[0].keys()
 
 
 @pytest.mark.recipe
