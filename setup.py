@@ -41,6 +41,8 @@ REQUIREMENTS = [
     # LoRA on the kept attention, a control. mixers.py reads get_delta_weight of its layers, whose attributes
     # may change before 1.0; the cap goes up when tests/upstream pass.
     "peft>=0.21,<0.22",
+    # Grapheme clusters and Unicode scripts, which the standard library does not know.
+    "regex>=2026.11",
     # Progress bars.
     "tqdm>=4.70",
 ]

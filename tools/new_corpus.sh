@@ -48,7 +48,7 @@ if [[ -n ${manifest} ]]; then
     rm -r "${partial}/asr1/sample"
     sed -i '/^sample\/ holds/,$d' "${partial}/asr1/README.md"
 fi
-sed -i -e "s/CORPUS/${name}/" -e "s/LANGUAGE/${lang}/" "${partial}/asr1/README.md"
+sed -i -e "s/CORPUS/${name}/" -e "s/LANGUAGE/${lang}/" "${partial}"/asr1/{README.md,conf/text.yaml}
 DOWNLOADS=${downloads} awk 'sub(/^downloads=sample */, "") { $0 = "downloads=" ENVIRON["DOWNLOADS"] " " $0 } 1' \
     "${root}/egs/TEMPLATE/asr1/run.sh" |
     sed "s/CORPUS: a corpus of my own/${name}: speech in ${lang}/" >"${partial}/asr1/run.sh"
@@ -60,5 +60,5 @@ made egs/${name}/asr1. Next:
   ./run.sh --stop_stage 2               # the data, and what is wrong with it
   ./run.sh --asr_args "--max_epoch 1"   # every stage once
   ./run.sh                              # the experiment
-Then write its README.md.
+How transcripts are spelt is in conf/text.yaml. Then write its README.md.
 END

@@ -15,9 +15,10 @@ fi
 [[ -z ${speed_perturb} || " ${valid_set} ${test_sets} " != *" ${train_set} "* ]] ||
     die "--speed_perturb is for training only, but ${train_set} is also a validation or test set: train on another set"
 set_training_arguments
+set_text_options
 input=$(folder_digest "${data_dir}")
 settings="${train_set}|${valid_set}|${test_sets}|${token_type}|${nbpe}|${speed_perturb}"
-settings+="|${min_wav_duration}|${max_wav_duration}"
+settings+="|${min_wav_duration}|${max_wav_duration}|$([[ -z ${text_config} ]] || sha256sum <"${text_config}" | cut -c1-16)"
 
 make_dump() {
     local set out options tokens
@@ -32,7 +33,7 @@ make_dump() {
         [[ -z ${speed_perturb} || ${set} != "${train_set}" ]] || options+=(--speed_perturb "${speed_perturb}")
         launch --num_threads 1 JOB=1:"${nj}" "${dump_dir}/log/format_${set}.JOB.log" \
             python -m espnet_wsm.bin.format_audio "${options[@]}" --job JOB
-        python -m espnet_wsm.bin.merge_audio "${options[@]}"
+        python -m espnet_wsm.bin.merge_audio "${options[@]}" "${text_options[@]}"
     done
 
     tokens=${dump_dir}/token_list/${token_type}

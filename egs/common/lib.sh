@@ -25,6 +25,7 @@ valid_set=dev                 # in data_dir
 test_sets=test                # in data_dir, separated by blanks
 allow_pipes=false             # true: run the commands that wav.scp names in place of audio, 'COMMAND |'; they can do anything
 # -- stage 2
+text_config=                  # how transcripts are spelt; empty: by the recipe's conf/text.yaml, or Unicode NFC alone
 token_type=char               # char, bpe or unigram
 nbpe=100                      # vocabulary size of bpe and unigram
 speed_perturb=                # train on copies at these speeds, e.g. "0.9 1.0 1.1"; empty: as recorded
@@ -115,6 +116,13 @@ set_training_processes() {
     rm -f "$1"/.dist_init_*
     processes+=(--dist_launcher slurm --dist_init_method "file://$(realpath "$1")/.dist_init_$$")
     ((ngpu > 0)) || processes+=(--dist_backend gloo)
+}
+
+# set_text_options: the words that tell a command of --text_config, in the array `text_options`.
+set_text_options() {
+    [[ -n ${text_config} || ! -f conf/text.yaml ]] || text_config=conf/text.yaml
+    [[ -z ${text_config} || -f ${text_config} ]] || die "--text_config ${text_config} does not exist"
+    text_options=(${text_config:+--text_config "${text_config}"})
 }
 
 # watch MODULE ARGUMENTS...: show the progress of what is launched next, until `unwatch` or the end of the script.

@@ -20,9 +20,9 @@ from espnet_wsm.scoring.mapsswe import (
 from espnet_wsm.scoring.results import render_table
 from espnet_wsm.scoring.sc_stats import ScStats, run_sc_stats
 from espnet_wsm.scoring.significance import Interval, PairedComparison, Resampling, compare_paired
-from espnet_wsm.scoring.trn import TOKENIZERS, TextPair, pair_texts
+from espnet_wsm.scoring.trn import TOKENIZERS, TextPair, find_reason_against_words, pair_texts
 
-METRICS = {"word": "wer", "char": "cer"}  # --unit -> key of TOKENIZERS
+METRICS = {"word": "wer", "char": "cer", "grapheme": "gcer"}  # --unit -> key of TOKENIZERS
 ONE_RUN = "one training run of each system: the verdict holds for these two models, another seed may turn it"
 
 
@@ -42,7 +42,10 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--name_a", default="A", help="name of system A in the tables (default: A)")
     parser.add_argument("--name_b", default="B", help="name of system B in the tables (default: B)")
     parser.add_argument(
-        "--unit", choices=METRICS, default="word", help="word for WER, char for CER (default: word)"
+        "--unit",
+        choices=METRICS,
+        default="word",
+        help="word for WER, char for CER by code point, grapheme for CER by grapheme cluster (default: word)",
     )
     parser.add_argument("--replicates", type=int, default=10_000, help="resampled test sets (default: 10000)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the resampling (default: 0)")
@@ -113,9 +116,10 @@ def _read_pairs(args: argparse.Namespace) -> list[list[TextPair]]:
     if args.by == "speaker" and args.utt2spk is None:
         raise UserError("--by speaker needs --utt2spk: name the test set's utt2spk, or resample by utterance")
     tokenize = TOKENIZERS[METRICS[args.unit]]
-    systems = [
-        [tokenize(p) for p in pair_texts(args.ref, hyp, args.utt2spk)] for hyp in (args.hyp_a, args.hyp_b)
-    ]
+    texts = [pair_texts(args.ref, hyp, args.utt2spk) for hyp in (args.hyp_a, args.hyp_b)]
+    if args.unit == "word" and (reason := find_reason_against_words(texts[0])):
+        raise UserError(f"--unit word: {args.ref}: {reason}: give --unit char or grapheme")
+    systems = [[tokenize(pair) for pair in pairs] for pairs in texts]
     if len(systems[0]) < 2:
         raise UserError(f"{args.ref} has one utterance, {systems[0][0].id}: an interval needs 2 or more")
     if args.by == "speaker" and len({pair.speaker for pair in systems[0]}) < 2:

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from espnet_wsm.data.dump import merge_slices
+from espnet_wsm.data.text import TEXT_CONFIG_HELP, read_text_rules
 from espnet_wsm.errors import report_user_errors
 
 
@@ -21,6 +22,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--allow_pipes", default="false", choices=("true", "false"),
         help="true: as given to the jobs (default: false)",
     )  # fmt: skip
+    parser.add_argument("--text_config", type=Path, help=TEXT_CONFIG_HELP)
     return parser
 
 
@@ -28,7 +30,8 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     args = make_parser().parse_args(argv)
     allow_pipes = args.allow_pipes == "true"
-    print(merge_slices(args.data, args.out, args.nj, args.speed_perturb, allow_pipes))
+    rules = read_text_rules(args.text_config)
+    print(merge_slices(args.data, args.out, args.nj, args.speed_perturb, allow_pipes, rules))
 
 
 if __name__ == "__main__":

@@ -1,14 +1,20 @@
-"""Score one decoded set: WER and CER by sclite and by jiwer, into trn files, score.json and examples.md."""
+"""Score one decoded set by sclite and by jiwer, into trn files, score.json and examples.md.
+
+WER, refused for scripts without blanks between words; CER by code point (cer) and by grapheme cluster (gcer),
+with the blanks and without them (_nospace).
+"""
 
 import argparse
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from espnet_wsm.errors import UserError, report_user_errors
 from espnet_wsm.files import write_text
-from espnet_wsm.scoring.python_scorer import score_with_jiwer
+from espnet_wsm.scoring.python_scorer import ScorerResult, score_with_jiwer
 from espnet_wsm.scoring.results import (
+    SCORERS,
     Scores,
     find_disagreements,
     render_examples,
@@ -16,11 +22,13 @@ from espnet_wsm.scoring.results import (
     write_score,
 )
 from espnet_wsm.scoring.sclite import run_sclite
-from espnet_wsm.scoring.trn import TOKENIZERS, pair_texts, write_trns
+from espnet_wsm.scoring.trn import TOKENIZERS, find_reason_against_words, pair_texts, write_trns
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--ref", type=Path, required=True, help="reference text, Kaldi's `id word word ...`")
     parser.add_argument("--hyp", type=Path, required=True, help="decoded text, the same ids")
     parser.add_argument(
@@ -54,6 +62,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     scores: Scores = {}
     for metric, tokenize in TOKENIZERS.items():
         directory = args.out / f"score_{metric}"
+        shutil.rmtree(directory, ignore_errors=True)
+        if metric == "wer" and (reason := find_reason_against_words(pairs)):
+            scores[metric] = {name: ScorerResult(None, None, reason) for name in SCORERS}
+            continue
         tokens = [tokenize(pair) for pair in pairs]
         write_trns(directory, tokens)
         sclite = run_sclite(tokens, directory / "result.txt", args.sclite_timeout)

@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 from espnet_wsm.data.lists import raise_collected
+from espnet_wsm.data.text import TEXT_CONFIG_HELP, read_text_rules
 from espnet_wsm.data.validation import compare_with_training, shorten, survey_data_dir
 from espnet_wsm.errors import report_user_errors
 
@@ -45,6 +46,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--max_seconds", type=float, default=20, help="warn of longer ones (default: %(default)s)"
     )
+    parser.add_argument("--text_config", type=Path, help=TEXT_CONFIG_HELP)
     return parser
 
 
@@ -60,6 +62,7 @@ def main(argv: list[str] | None = None) -> None:
     directories = [*([args.train] if args.train else []), *args.directories]
     if not directories:
         parser.error("name at least one directory")
+    rules = read_text_rules(args.text_config)
     surveys = [
         survey_data_dir(
             directory,
@@ -68,6 +71,7 @@ def main(argv: list[str] | None = None) -> None:
             open_audio=not args.no_audio,
             min_seconds=args.min_seconds,
             max_seconds=args.max_seconds,
+            rules=rules,
         )
         for directory in directories
     ]

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from espnet_wsm.data.audio import convert, quantise, read_recording, write_flac
 from espnet_wsm.data.kaldi import Utterance, find_audio_list, read_data_dir, write_speakers
 from espnet_wsm.data.lists import byte_order, count, name_some, raise_collected, read_list, write_list
+from espnet_wsm.data.text import EMPTIED, TextRules
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import write_atomically, write_text
 
@@ -267,16 +268,22 @@ def _summarise(
 
 
 def merge_slices(
-    data: Path, out: Path, nj: int, speed_perturb: str = "", allow_pipes: bool = False
+    data: Path,
+    out: Path,
+    nj: int,
+    speed_perturb: str = "",
+    allow_pipes: bool = False,
+    rules: TextRules | None = None,
 ) -> DumpSummary:
     """Join the lists of the ``nj`` slices into those of ``out``, and remove the slices.
 
     Writes ``wav.scp`` (paths as ``out`` was given), ``text`` if ``data`` has one, ``utt2spk``, ``spk2utt``
     and ``utt2num_samples``; and, given factors, ``speed_perturb`` with these, so that nothing decodes copies.
+    Texts are spelt by ``rules``.
 
     Raises UserError when a slice is missing, an utterance of ``data`` (each of its copies, given the
-    ``speed_perturb`` of the jobs) is not there exactly once, its audio is gone, or the slices differ in
-    their sampling rate.
+    ``speed_perturb`` of the jobs) is not there exactly once, its audio is gone, the slices differ in their
+    sampling rate, or the rules leave nothing of a text.
     """
     if nj < 1:
         raise UserError(f"--nj {nj}: the number of jobs must be positive")
@@ -323,12 +330,12 @@ def merge_slices(
         problems.append(
             f"the jobs wrote different sampling rates ({sorted(set(rates.values()))} Hz): run all jobs again"
         )
+    spelt = [replace(c.utterance, text=(rules or TextRules()).apply(c.utterance.text)) for c in copies]
+    for copy, utterance in zip(copies, spelt, strict=True):
+        if copy.utterance.text and not utterance.text:
+            problems.append(f"{data / 'text'}: id {utterance.id}{EMPTIED}")
     raise_collected(problems, out)
-    write_dump_lists(
-        out,
-        [replace(copy.utterance, audio=wav_scp[copy.utterance.id]) for copy in copies],
-        num_samples,
-    )
+    write_dump_lists(out, [replace(each, audio=wav_scp[each.id]) for each in spelt], num_samples)
     if speed_perturb:
         write_text(out / "speed_perturb", [speed_perturb])
     else:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from espnet_wsm.data.kaldi import DataLists, read_lists, write_data_dir
 from espnet_wsm.data.lists import byte_order, count, find_id_fault
+from espnet_wsm.data.text import TextRules
 from espnet_wsm.data.validation import survey_data_dir
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import write_text
@@ -29,18 +30,26 @@ class Repair:
         )
 
 
-def repair_data_dir(source: Path, out: Path, allow_pipes: bool = False, open_audio: bool = True) -> Repair:
+def repair_data_dir(
+    source: Path,
+    out: Path,
+    allow_pipes: bool = False,
+    open_audio: bool = True,
+    rules: TextRules | None = None,
+) -> Repair:
     """Write to ``out`` what is sound in ``source``, sorted, and ``fix.log``: what was found and dropped.
 
     Byte order marks, carriage returns and empty lines go; of an id given twice the first line stays.
     Utterances go that a list lacks, that have no transcript, whose id, transcript or speaker cannot stand in
-    a list, or whose audio cannot be opened.
+    a list, of whose transcript ``rules`` leave nothing, or whose audio cannot be opened. Transcripts stay as
+    they are written.
 
     Args:
         source: the directory as it is; nothing in it is changed.
         out: another directory, replaced when it is one of data.
         allow_pipes: whether commands in the place of audio stay.
         open_audio: whether to read the headers of the audio, or only to see that it is there.
+        rules: how stage 2 will spell the transcripts.
 
     Raises:
         UserError: ``out`` is ``source`` or no data directory, or nothing in ``source`` is sound.
@@ -48,14 +57,15 @@ def repair_data_dir(source: Path, out: Path, allow_pipes: bool = False, open_aud
     source, out = Path(source), Path(out)
     if out.resolve() == source.resolve():
         raise UserError(f"{out} is the directory to be fixed: name a new one, so that nothing is lost")
-    survey = survey_data_dir(source, allow_pipes=allow_pipes, open_audio=open_audio)
+    survey = survey_data_dir(source, allow_pipes=allow_pipes, open_audio=open_audio, rules=rules)
     lists = read_lists(source, True, [])
     dropped = {}
     for id in sorted(set().union(*lists.entries.values()), key=byte_order):
-        reason = _find_reason(id, lists, allow_pipes) or survey.unreadable.get(id)
+        reason = _find_reason(id, lists, allow_pipes) or survey.unusable.get(id)
         if reason:
             dropped[id] = reason
-    sound = [each.utterance for each in survey.measured if each.utterance.id not in dropped]
+    ids = (each.utterance.id for each in survey.measured)
+    sound = [lists.make_utterance(id) for id in ids if id not in dropped]
     if not sound:
         raise UserError(f"{source}: no utterance is sound; look at what validate_data_dir says of it")
     write_data_dir(out, sound)

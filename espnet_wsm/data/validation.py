@@ -14,6 +14,7 @@ from tqdm import tqdm
 from espnet_wsm.data.audio import Header, check_audio_exists, find_part, is_pipe, read_header
 from espnet_wsm.data.kaldi import Utterance, find_audio_list, inspect_data_dir
 from espnet_wsm.data.lists import SHOWN, byte_order, count, name_some, read_list
+from espnet_wsm.data.text import EMPTIED, TextRules
 from espnet_wsm.errors import UserError
 
 # Characters a second are compared with the median of their set, in multiples of its robust deviation, and are
@@ -53,14 +54,14 @@ class Survey:
     Args:
         directory: of the lists.
         measured: the utterances without a fault.
-        unreadable: of those whose audio cannot be opened, why.
+        unusable: of those whose audio cannot be opened, or of whose transcript nothing is left, why.
         errors: what has to be put right, each with file, line, id and remedy.
         warnings: what should be looked at.
     """
 
     directory: Path
     measured: list[Measured] = field(default_factory=list)
-    unreadable: dict[str, str] = field(default_factory=dict)
+    unusable: dict[str, str] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -85,6 +86,7 @@ def survey_data_dir(
     open_audio: bool = True,
     min_seconds: float = 0.1,
     max_seconds: float = 20.0,
+    rules: TextRules | None = None,
 ) -> Survey:
     """Look at all lists of a data directory and at all audio they name.
 
@@ -95,10 +97,12 @@ def survey_data_dir(
         open_audio: whether to read the headers, or only to see that the files are there.
         min_seconds: utterances shorter than this are left out of training.
         max_seconds: as are longer ones.
+        rules: how stage 2 will spell the transcripts, which are surveyed like that.
     """
     directory = Path(directory)
     utterances, errors = inspect_data_dir(directory, need_text, allow_pipes)
     survey = Survey(directory, errors=errors)
+    utterances = _spell(survey, utterances, rules or TextRules())
     lines = read_list(survey.audio_list, []) if utterances else {}
     headers: dict[str, Header] = {}  # a recording of many utterances is opened once
     progress = tqdm(utterances, desc=str(directory), unit="utt", disable=None, mininterval=1, leave=False)
@@ -118,7 +122,7 @@ def survey_data_dir(
         except UserError as error:
             line = lines[utterance.id].line
             survey.errors.append(f"{survey.audio_list}:{line}: id {utterance.id}: {error}")
-            survey.unreadable[utterance.id] = str(error)
+            survey.unusable[utterance.id] = str(error)
     survey.warnings += [
         *_check_speaker_lists(directory),
         *_check_same_audio(survey),
@@ -127,6 +131,18 @@ def survey_data_dir(
         *_check_speaking_rate(survey),
     ]
     return survey
+
+
+def _spell(survey: Survey, utterances: Iterable[Utterance], rules: TextRules) -> list[Utterance]:
+    """The utterances with their transcripts as stage 2 will have them, without those that then have none."""
+    path = survey.directory / "text"
+    spelt = [replace(each, text=rules.apply(each.text)) for each in utterances if each.text]
+    empty = [each.id for each in spelt if not each.text]
+    lines = read_list(path, []) if empty else {}
+    for id in empty:
+        survey.errors.append(f"{path}:{lines[id].line}: id {id}{EMPTIED}")
+        survey.unusable[id] = f"nothing is left of its transcript {lines[id].value!r}"
+    return [each for each in spelt if each.text] + [each for each in utterances if not each.text]
 
 
 def shorten(messages: Iterable[str]) -> list[str]:

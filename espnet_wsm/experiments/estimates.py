@@ -11,7 +11,7 @@ import numpy as np
 
 from espnet_wsm.errors import UserError
 from espnet_wsm.experiments.grid import ARMS, Run
-from espnet_wsm.experiments.records import TSV_HEADER, Counts, Record, record_path
+from espnet_wsm.experiments.records import METRICS, TSV_HEADER, Counts, Record, record_path
 from espnet_wsm.experiments.runner import TEST
 from espnet_wsm.scoring.mapsswe import (
     MatchedPairs,
@@ -302,7 +302,8 @@ def examine_pair(results: Path, first: Record, second: Record) -> list[PairTests
     texts = read_kaldi_text(reference)
     sides = [read_hypotheses(results, record.run, TEST) for record in (first, second)]
     found = []
-    for metric, tokenize in TOKENIZERS.items():
+    for metric in METRICS:
+        tokenize = TOKENIZERS[metric]
         steps: list[list[str]] = []
         for record, hypotheses in zip((first, second), sides, strict=True):
             if hypotheses.keys() != texts.keys():

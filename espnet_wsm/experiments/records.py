@@ -80,7 +80,7 @@ def score_texts(reference: Path, hypothesis: Path) -> list[tuple[str, int, int, 
     rows = []
     for pair in pair_texts(reference, hypothesis):
         counts: list[int] = []
-        for metric in ("wer", "cer"):
+        for metric in METRICS:
             tokens = TOKENIZERS[metric](pair)
             steps = align_like_sclite(tokens.reference, tokens.hypothesis)
             counts += [len(tokens.reference), count_errors(steps)]

@@ -4,13 +4,16 @@ from collections import Counter
 from collections.abc import Iterator
 
 from espnet_wsm.data.lists import count, name_some
+from espnet_wsm.data.text import find_unspaced_script
 from espnet_wsm.experiments.cells import join, rank_arm
 from espnet_wsm.experiments.costs import REFERENCE as COST_REFERENCE
 from espnet_wsm.experiments.costs import Setup
 from espnet_wsm.experiments.estimates import NO_DIFFERENCE, REFERENCE
 from espnet_wsm.experiments.run_sections import count_product, find_speakers
+from espnet_wsm.experiments.runner import TEST
 from espnet_wsm.experiments.sources import Sources
 from espnet_wsm.scoring.significance import FEW_UNITS, SeedComparison
+from espnet_wsm.scoring.trn import read_kaldi_text
 
 LEVEL = 0.95
 
@@ -86,6 +89,11 @@ def _judge_tests(sources: Sources) -> Iterator[str]:
         )
     if few := [corpus for corpus, test in tests.items() if len(test.ids) < FEW_UNITS]:
         yield f"Fewer than {FEW_UNITS} test utterances in {name_some(few)}: intervals come out too narrow."
+    for corpus in tests:
+        path = sources.results / "references" / corpus / TEST
+        texts = read_kaldi_text(path).values() if path.is_file() else ()
+        if script := find_unspaced_script(" ".join(words) for words in texts):
+            yield f"{corpus}: {script} is written without blanks between words: its WER counts phrases."
 
 
 def _judge_rates(sources: Sources) -> Iterator[str]:

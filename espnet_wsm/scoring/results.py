@@ -19,6 +19,12 @@ from espnet_wsm.scoring.trn import TOKENIZERS, TextPair
 SCORERS = ("sclite", "python")
 TRAIN, SCORE = "3 (train)", "5 (score)"  # the stages that write what is collected here
 COUNT_COLUMNS = ("Snt", "Wrd", "Corr", "Sub", "Del", "Ins", "Err", "S.Err")
+CHARACTER_METRICS = {
+    "cer": "CER, code points",
+    "cer_nospace": "without spaces",
+    "gcer": "GCER, graphemes",
+    "gcer_nospace": "without spaces",
+}
 NONE = "–"
 NOT_AVAILABLE = "n/a"
 BY_PYTHON = "†"  # marks a figure that stands in for sclite's
@@ -103,9 +109,16 @@ def format_counts(counts: Counts) -> tuple[str, ...]:
 
 
 def render_summary(set_name: str, scores: Scores) -> str:
-    """The scores of one set as an aligned table, a line per metric and scorer."""
-    rows = []
+    """The scores of one set as an aligned table, a line per metric and scorer.
+
+    A metric is left out that is equal to an earlier one in every count, as those by grapheme are wherever
+    each is one code point.
+    """
+    rows, shown = [], []
     for metric, results in scores.items():
+        if results in shown:
+            continue
+        shown.append(results)
         for scorer, result in results.items():
             missing = (NOT_AVAILABLE,) * len(COUNT_COLUMNS)
             rows.append(
@@ -115,14 +128,16 @@ def render_summary(set_name: str, scores: Scores) -> str:
 
 
 def find_disagreements(set_name: str, scores: Scores) -> Iterator[str]:
-    """A sentence per metric that sclite did not score, or whose total of errors the two scorers differ in.
+    """A sentence per metric that is refused, that Python scored alone, or in whose total the scorers differ.
 
     Their splits into substitutions, deletions and insertions may differ: sclite aligns with costs 4, 3, 3 and
     jiwer with 1, 1, 1, which also makes sclite's total the larger one where they differ.
     """
     for metric, results in scores.items():
         sclite, python = results["sclite"], results["python"]
-        if sclite.counts is None:
+        if python.counts is None:
+            yield f"{set_name} {metric}: refused: {python.reason}"
+        elif sclite.counts is None:
             yield f"{set_name} {metric}: scored by Python alone: {sclite.reason}"
         elif sclite.counts.errors != python.counts.errors:
             yield (
@@ -244,7 +259,9 @@ def render_results(title: str, note: str | None, experiments: Sequence[Experimen
     parts += [note] if note else []
     parts.append(_render_versions(results))
     parts += render_rate_tables(experiments)
-    if reasons := sorted({result.reason for _, result in results if result.reason}):
+    if refused := sorted({result.reason for name, result in results if name == "python" and result.reason}):
+        parts.append(f"WER is {NOT_AVAILABLE} where it is refused: {'; '.join(refused)}.")
+    if reasons := sorted({result.reason for _, result in results if result.reason} - set(refused)):
         parts.append(
             f"{BY_PYTHON} counted by the Python scorer (jiwer), not by sclite: {'; '.join(reasons)}."
         )
@@ -276,9 +293,9 @@ def _render_versions(results: Iterable[tuple[str, ScorerResult]]) -> str:
 
 
 def render_rate_tables(experiments: Sequence[Experiment]) -> Iterator[str]:
-    """Heading and table of each metric, a row per experiment and set."""
+    """Headings and tables of WER, CER and other counts of characters, a row per experiment and set."""
     header = ("experiment", "set", "k", "mixer", "window", *COUNT_COLUMNS, "Err (Python)")
-    for metric in TOKENIZERS:
+    for metric in ("wer", "cer"):
         rows = []
         for experiment in experiments:
             values = dict(experiment.encoder)
@@ -290,10 +307,28 @@ def render_rate_tables(experiments: Sequence[Experiment]) -> Iterator[str]:
                 rows.append((*names, *encoder, *_format_rates(score.scores[metric])))
         yield f"## {metric.upper()}"
         yield render_table(header, rows, num_left=5)
+    yield "## Characters counted otherwise"
+    yield render_table(("experiment", "set", *CHARACTER_METRICS.values()), _list_characters(experiments), 2)
+
+
+def _list_characters(experiments: Sequence[Experiment]) -> Iterator[tuple[str, ...]]:
+    """Err of every metric of characters, a row per experiment and set."""
+    err = COUNT_COLUMNS.index("Err")
+    for experiment in experiments:
+        for score in experiment.sets:
+            cells = []
+            for metric in CHARACTER_METRICS:
+                results = score.scores[metric]
+                counts = results["sclite"].counts or results["python"].counts
+                mark = "" if results["sclite"].counts else f" {BY_PYTHON}"
+                cells.append(f"{format_counts(counts)[err]}{mark}")
+            yield (_format_cell(experiment.name), _format_cell(score.label), *cells)
 
 
 def _format_rates(results: dict[str, ScorerResult]) -> tuple[str, ...]:
     """COUNT_COLUMNS by sclite, then Python's Err. Without sclite Err is n/a and the rest Python's, marked."""
+    if results["python"].counts is None:
+        return (NOT_AVAILABLE,) * (len(COUNT_COLUMNS) + 1)
     python = format_counts(results["python"].counts)
     err = COUNT_COLUMNS.index("Err")
     if results["sclite"].counts:

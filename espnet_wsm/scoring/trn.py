@@ -7,6 +7,7 @@ from pathlib import Path
 
 from espnet_wsm.data import tokens
 from espnet_wsm.data.lists import byte_order, name_some, raise_collected
+from espnet_wsm.data.text import find_unspaced_script, split_graphemes
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import write_text
 
@@ -99,13 +100,41 @@ def pair_texts(reference: Path, hypothesis: Path, utt2spk: Path | None = None) -
 
 def split_characters(pair: TextPair) -> TextPair:
     """The tokens of the character error rate: ESPnet's ``char`` tokens, ``<space>`` between words."""
-    sides = (tokens.split_characters(" ".join(words)) for words in (pair.reference, pair.hypothesis))
-    reference, hypothesis = map(tuple, sides)
+    return _split_sides(pair, tokens.split_characters)
+
+
+def _split_graphemes(text: str) -> list[str]:
+    return [tokens.SPACE if cluster == " " else cluster for cluster in split_graphemes(text)]
+
+
+def _split_sides(pair: TextPair, split: Callable[[str], Iterable[str]]) -> TextPair:
+    """Both sides, joined by blanks, cut into tokens."""
+    reference, hypothesis = (tuple(split(" ".join(words))) for words in (pair.reference, pair.hypothesis))
     return replace(pair, reference=reference, hypothesis=hypothesis)
 
 
-# Metric -> how the words of a pair become its tokens.
-TOKENIZERS: dict[str, Callable[[TextPair], TextPair]] = {"wer": lambda pair: pair, "cer": split_characters}
+def _without_spaces(split: Callable[[str], Iterable[str]]) -> Callable[[TextPair], TextPair]:
+    return lambda pair: _split_sides(pair, lambda text: split(text.replace(" ", "")))
+
+
+# Metric -> how the words of a pair become its tokens. A character is a code point, as in ESPnet; a grapheme
+# is what a reader takes for one, with its vowel signs and tone marks.
+TOKENIZERS: dict[str, Callable[[TextPair], TextPair]] = {
+    "wer": lambda pair: pair,
+    "cer": split_characters,
+    "cer_nospace": _without_spaces(tokens.split_characters),
+    "gcer": lambda pair: _split_sides(pair, _split_graphemes),
+    "gcer_nospace": _without_spaces(_split_graphemes),
+}
+
+
+def find_reason_against_words(pairs: Iterable[TextPair]) -> str | None:
+    """Why a word error rate would mean nothing for these references, None where it means something."""
+    script = find_unspaced_script(" ".join(pair.reference) for pair in pairs)
+    return script and (
+        f"{script} is written without blanks between words, so that a WER would count phrases: use the "
+        "character error rates, CER by code point or GCER by grapheme"
+    )
 
 
 def write_trns(directory: Path, pairs: Iterable[TextPair]) -> None:

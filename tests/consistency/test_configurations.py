@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import yaml
 
 from espnet_wsm.bin import asr_inference_greedy, asr_train, hubert_train
 from espnet_wsm.bin.sbatch_options import list_options, read_cluster
+from espnet_wsm.data.text import TextRules, read_text_rules
 from espnet_wsm.experiments.grid import read_grid
 from espnet_wsm.experiments.runner import find_corpus
 
@@ -94,9 +96,15 @@ def test_every_cluster_configuration_is_accepted_by_the_launcher(file, with_gpu)
     )
 
 
+@pytest.mark.parametrize("file", find("text.yaml"), ids=name)
+def test_every_text_configuration_is_accepted(file):
+    read_text_rules(file)
+    assert set(yaml.safe_load(file.read_text())) <= {each.name for each in fields(TextRules)}
+
+
 def test_no_yaml_file_is_left_unchecked():
     # Those of upstreams are in test_upstream_configurations.py.
-    kinds = ("train*", "decode*", "benchmark/*", "experiments/*", "upstream/*", "cluster/*")
+    kinds = ("train*", "decode*", "benchmark/*", "experiments/*", "upstream/*", "cluster/*", "text")
     checked = {file for kind in kinds for file in find(f"{kind}.yaml")}
     everything = {f for f in ROOT.rglob("*.yaml") if not {".venv", "exp", "dump"} & set(f.parts)}
     assert checked and everything == checked

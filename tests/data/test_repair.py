@@ -72,6 +72,15 @@ def test_what_is_sound_stays_and_the_log_names_the_rest(data, capsys):
     assert "kept 3 of 3 utterances; 0 faults found" in capsys.readouterr().out
 
 
+def test_transcripts_of_which_the_configuration_leaves_nothing_go_and_the_others_stay_as_written(data):
+    edit(data / "text", b"u2 word 2\n", b"u2 ...!\n")
+    Path("text.yaml").write_text("case: upper\npunctuation: remove\n")
+    fix_data_dir.main([str(data), "fixed", "--text_config", "text.yaml"])
+    texts = {each.id: each.text for each in read_data_dir(Path("fixed"))}
+    assert "u2" not in texts and texts["u3"] == "word 3"
+    assert "dropped: u2: nothing is left of its transcript '...!'" in Path("fixed/fix.log").read_text()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

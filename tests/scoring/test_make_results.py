@@ -8,6 +8,7 @@ import pytest
 from espnet_wsm.bin.make_results import main
 from espnet_wsm.scoring.python_scorer import Counts, ScorerResult
 from espnet_wsm.scoring.results import name_experiment, write_score
+from espnet_wsm.scoring.trn import TOKENIZERS
 
 SCLITE = ScorerResult(Counts(3, 1000, 900, 50, 40, 26, 2), "2.10 (SCTK 1.3)")
 PYTHON = ScorerResult(Counts(3, 1000, 901, 52, 47, 15, 2), "4.0.0")
@@ -19,7 +20,7 @@ def write_set(directory: Path, name: str, sclite: ScorerResult = SCLITE) -> None
     write_score(
         directory / "score.json",
         name,
-        {metric: {"sclite": sclite, "python": PYTHON} for metric in ("wer", "cer")},
+        {metric: {"sclite": sclite, "python": PYTHON} for metric in TOKENIZERS},
     )
     (directory / "examples.md").write_text(f"| id | ref | hyp |\n| - | - | - |\n| {name}1 | a | **b** |\n")
 
@@ -60,14 +61,15 @@ def get_cells(text: str, start: str) -> list[list[str]]:
 def test_no_window_is_shown_for_a_mixer_without_one(tmp_path, experiment, mixer):
     config = experiment / "config.yaml"
     config.write_text(config.read_text().replace("mixer: wsm", f"mixer: {mixer}"))
-    wer, _cer, _run = get_cells(render(tmp_path, experiment), "mini/k2")
+    wer, _cer, _characters, _run = get_cells(render(tmp_path, experiment), "mini/k2")
     assert wer[4] == "–" and wer[3].replace("\\", "") == mixer
 
 
 def test_scores_and_provenance_are_rendered(tmp_path, experiment, capsys):
     text = render(tmp_path, "--note", "A note.", experiment)
-    wer, cer, run = get_cells(text, "mini/k2")
+    wer, cer, characters, run = get_cells(text, "mini/k2")
     assert wer == cer
+    assert characters == ["mini/k2", "test", *["11.6"] * 4]
     assert wer == "mini/k2;test;2;wsm;5, 20;3;1000;90.0;5.0;4.0;2.6;11.6;66.7;11.4".split(";")
     assert run[1:5] == [
         "hf_hubert_custom (upstream)",
@@ -83,7 +85,23 @@ def test_scores_and_provenance_are_rendered(tmp_path, experiment, capsys):
     assert "### mini/k2, test\n\n| id | ref | hyp |" in text and "| test1 | a | **b** |" in text
     assert "/somewhere" not in text and "never trained" not in text and "†" not in text
     printed = capsys.readouterr().out
-    assert printed.startswith("## WER\n\n| experiment ") and get_cells(printed, "mini/k2") == [wer, cer]
+    assert printed.startswith("## WER\n\n| experiment ") and get_cells(printed, "mini/k2") == [
+        wer,
+        cer,
+        characters,
+    ]
+
+
+def test_a_refused_word_error_rate_is_not_available_and_says_why(tmp_path, experiment):
+    refused = ScorerResult(None, None, "Thai has no blanks")
+    scores = {metric: {"sclite": SCLITE, "python": PYTHON} for metric in TOKENIZERS}
+    scores["wer"] = {"sclite": refused, "python": refused}
+    write_score(experiment / "decode/test/score.json", "test", scores)
+    text = render(tmp_path, experiment)
+    wer, cer, *_ = get_cells(text, "mini/k2")
+    assert set(wer[5:]) == {"n/a"} and cer[5:7] == ["3", "1000"]
+    assert text.count("Thai has no blanks") == 1
+    assert "WER is n/a where it is refused: Thai has no blanks." in text
 
 
 def test_without_sclite_the_split_is_pythons_and_marked(tmp_path):
@@ -122,13 +140,13 @@ def test_rows_are_sorted_and_bytes_do_not_depend_on_the_order(tmp_path):
 
 
 def test_label_names_an_experiment(tmp_path, experiment):
-    assert len(get_cells(render(tmp_path, f"two layers={experiment}"), "two layers")) == 3
+    assert len(get_cells(render(tmp_path, f"two layers={experiment}"), "two layers")) == 4
 
 
 def test_directory_with_an_equals_sign_needs_no_label(tmp_path):
     directory = write_experiment(tmp_path / "num_replaced=2")
     write_set(directory / "decode/test", "test")
-    assert len(get_cells(render(tmp_path, directory), "num_replaced=2")) == 3
+    assert len(get_cells(render(tmp_path, directory), "num_replaced=2")) == 4
 
 
 def test_name_comes_from_the_recipe_where_there_is_one(tmp_path, monkeypatch):
@@ -170,7 +188,7 @@ def test_missing_file_names_the_stage_to_run(tmp_path, experiment, capsys, name,
         ("config.yaml", "encoder: conformer", "config.yaml has no entry encoder_conf"),
         (
             "decode/test/score.json",
-            '{"set": "test", "wer": {}, "cer": {}}',
+            '{"set": "test", "wer": {}, "cer": {}, "cer_nospace": {}, "gcer": {}, "gcer_nospace": {}}',
             "score.json is not a score record",
         ),
         ("decode/test/score.json", '{"set": "test", "wer": []}', "score.json has no entry cer"),

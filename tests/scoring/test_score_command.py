@@ -8,7 +8,7 @@ from espnet_wsm.bin.score import main
 from espnet_wsm.scoring import sclite
 from espnet_wsm.scoring.python_scorer import Counts, ScorerResult
 from espnet_wsm.scoring.results import find_disagreements, read_score, render_examples
-from espnet_wsm.scoring.trn import TextPair
+from espnet_wsm.scoring.trn import TOKENIZERS, TextPair
 
 REFERENCE = ["u1 the cat | sat", "u2 a {b c", "u3 hello"]
 HYPOTHESIS = ["u1 the bat | sat on", "u2 a {b", "u3"]
@@ -37,10 +37,14 @@ def test_both_scorers_are_recorded_and_printed(score, capsys):
         assert scores["cer"][name].counts.words == len("the cat | sat" + "a {b c" + "hello")
         assert scores["wer"][name].reason is None and scores["wer"][name].version
     printed = capsys.readouterr()
-    assert "| test | wer    | sclite |   3 |   8 | 62.5 | 12.5 | 25.0 | 12.5 | 50.0 | 100.0 |" in printed.out
+    assert (
+        "| test | wer         | sclite |   3 |   8 | 62.5 | 12.5 | 25.0 | 12.5 | 50.0 | 100.0 |"
+        in printed.out
+    )
     assert len({len(line) for line in printed.out.splitlines()}) == 1, "columns are aligned"
     assert "warning" not in printed.err
-    for metric in ("wer", "cer"):
+    assert "gcer" not in printed.out, "each grapheme is one code point"
+    for metric in TOKENIZERS:
         assert {p.name for p in (out / f"score_{metric}").iterdir()} == {"ref.trn", "hyp.trn", "result.txt"}
     assert (out / "score_wer/ref.trn").read_text().splitlines()[1] == "a {b c\t(u2-u2)"
     assert (out / "score_cer/hyp.trn").read_text().splitlines()[1] == "a <space> { b\t(u2-u2)"
@@ -57,6 +61,35 @@ def test_without_sclite_python_scores_and_the_reason_is_shown(score, capsys, mon
     assert "warning: dev wer: scored by Python alone: sclite not found" in capsys.readouterr().err
 
 
+# Hindi, with 6 errors of its 15 code points: a vowel sign is a character there, and part of one to readers.
+HINDI = ["u1 नमस्ते दुनिया"], ["u1 नमसते दुनयाँ"]
+
+
+@pytest.mark.sclite
+def test_characters_are_counted_by_code_point_and_by_grapheme_with_spaces_and_without(score, capsys):
+    _, scores = read_score(score(*HINDI) / "score.json")
+    found = {}
+    for metric in ("cer", "cer_nospace", "gcer", "gcer_nospace"):
+        counts = scores[metric]["sclite"].counts
+        assert counts.errors == scores[metric]["python"].counts.errors
+        found[metric] = (counts.errors, counts.words)
+    # Left out ्, ि; put in ँ. By grapheme स्ते -> स ते, नि -> न, या -> याँ.
+    assert found == {"cer": (3, 13), "cer_nospace": (3, 12), "gcer": (4, 7), "gcer_nospace": (4, 6)}
+    assert "| test | gcer_nospace | sclite |" in capsys.readouterr().out
+
+
+def test_words_are_refused_where_no_blanks_stand_between_them(score, capsys):
+    out = score(["u1 สวัสดีครับ ผมชื่อ", "u2 โอเค"], ["u1 สวัสดีครับผม ชื่อ", "u2 โอเค"])
+    printed = capsys.readouterr()
+    assert "warning: test wer: refused: Thai is written without blanks between words" in printed.err
+    assert "CER by code point or GCER by grapheme" in printed.err and " n/a |" in printed.out
+    _, scores = read_score(out / "score.json")
+    assert all(result.counts is None for result in scores["wer"].values())
+    assert scores["cer"]["python"].counts.errors == 2
+    assert scores["cer_nospace"]["python"].counts.errors == 0
+    assert not (out / "score_wer").exists()
+
+
 @pytest.mark.sclite
 def test_speakers_reach_sclite(score, tmp_path):
     (tmp_path / "utt2spk").write_text("u1 anna\nu2 anna\nu3 boris\n")
@@ -70,7 +103,7 @@ def test_same_input_writes_the_same_bytes(score):
         return {path: path.read_bytes() for path in out.rglob("*.*")}
 
     first = read_all(score())
-    assert len(first) == 8 and read_all(score()) == first
+    assert len(first) == 17 and read_all(score()) == first
 
 
 def test_failed_run_leaves_no_record_of_an_earlier_one(score, capsys):

@@ -50,14 +50,18 @@ def test_a_table_takes_the_place_of_the_sample(checkout, shell, tmp_path):
         soundfile.write(
             tmp_path / f"{number}.wav", 0.1 * np.random.default_rng(0).standard_normal(8000), 8000
         )
-        rows.append(f"{number}.wav,mhoro {number}")
+        rows.append(f'{number}.wav,"Mhoro, {number}!"')
     table.write_text("\n".join(rows))
     words = ["tools/new_corpus.sh", "--manifest", table, "mine", "--lang", "pt-BR"]
     made = shell(words, checkout)
     assert made.returncode == 0, made.stderr
     folder = checkout / "egs/mine/asr1"
     result = shell(["./run.sh", "--stop_stage", "1"], folder)
-    assert result.returncode == 0 and "data/train: 2 utterances" in result.stdout, result.stderr
+    # Without punctuation, which the sets would not have in common.
+    assert result.returncode == 0 and "data/train: 2 utterances, 2 speakers, 14" in result.stdout, (
+        result.stderr
+    )
+    assert 'language: "pt-BR"' in (folder / "conf/text.yaml").read_text()
     assert not (folder / "sample").exists() and "AN4" not in (folder / "README.md").read_text()
     assert "mine: speech in pt-BR." in (folder / "run.sh").read_text()
     assert not list((checkout / "egs").glob(".*"))

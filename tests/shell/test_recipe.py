@@ -248,6 +248,25 @@ def fresh(copy_recipe, shell, tmp_path) -> Path:
 
 
 @pytest.mark.recipe
+def test_transcripts_are_spelt_by_the_configuration(fresh, shell):
+    words = ["./run.sh", "--stage", "2", "--stop_stage", "2", *NO_CACHE]
+    assert shell([*words, "--text_config", "none.yaml"], fresh).returncode == 1
+    spelt = fresh / "dump/raw/test/text"
+    (fresh / "mine.yaml").write_text("case: lower\n")
+    result = shell([*words, "--text_config", "mine.yaml"], fresh)
+    assert result.returncode == 0, result.stderr
+    written = (fresh / "data/test/text").read_text()
+    lower = [f"{id} {words.lower()}" for id, words in (line.split(" ", 1) for line in written.splitlines())]
+    assert spelt.read_text().splitlines() == lower and spelt.read_text() != written
+    assert "a" in (fresh / "dump/token_list/char/tokens.txt").read_text().split()
+    (fresh / "mine.yaml").write_text("case: keep\n")
+    assert shell([*words, "--text_config", "mine.yaml"], fresh).returncode == 0
+    assert spelt.read_text() == written
+    (fresh / "conf/text.yaml").write_text("case: Upper\n")
+    assert "error: conf/text.yaml: case: 'Upper' is none of" in shell(words, fresh).stderr
+
+
+@pytest.mark.recipe
 def test_a_stage_refuses_missing_and_stale_input(fresh, shell):
     train = ["./run.sh", "--stage", "3", "--stop_stage", "3"]
     assert "dump does not exist; run stage 2 first" in shell(train, fresh).stderr

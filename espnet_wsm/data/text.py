@@ -1,0 +1,171 @@
+"""Transcripts in one spelling, by ``--text_config``, and scripts that have rules of their own.
+
+A configuration has any of these keys; without one, or with none of them, only what is always done is done.
+
+  case         keep (default), lower or upper
+  language     tr or az: i and its capital İ, ı and its capital I, when the case changes
+  punctuation  keep (default) or remove: whatever Unicode calls punctuation or a symbol becomes a blank
+  keep         signs that stay inside a word all the same (default: the apostrophe, also written ’)
+  digits       keep (default), ascii: those of any script as 0 to 9, or remove
+  strip        a list of marks to take out: harakat, tatweel, niqqud
+
+Always: Unicode NFC, single blanks, none at the ends, no characters that only direct how a line is shown.
+Combining marks (vowel signs, tones) stay; only ``strip`` takes those away that it names.
+"""
+
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import regex
+
+from espnet_wsm.data.settings import read_yaml
+from espnet_wsm.errors import UserError
+
+TEXT_CONFIG_HELP = "YAML file that says how transcripts are spelt (default: Unicode NFC and single blanks)"
+EMPTIED = (
+    ": the text configuration leaves nothing of its transcript: remove the utterance, as fix_data_dir "
+    "--text_config does"
+)
+CASES = ("keep", "lower", "upper")
+PUNCTUATION = ("keep", "remove")
+DIGITS = ("keep", "ascii", "remove")
+APOSTROPHE, TYPOGRAPHIC = "'", "\N{RIGHT SINGLE QUOTATION MARK}"
+# Soft hyphen, zero-width space and no-break space, word joiner, directions of writing. The joiner and the
+# non-joiner are not among them: Persian and the scripts of India spell with them.
+INVISIBLE = dict.fromkeys(
+    map(ord, "\u00ad\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff")
+)
+# Marks that a language can be written without, by the names its writers give them.
+MARKS = {
+    "harakat": [*range(0x064B, 0x0653), 0x0670],
+    "tatweel": [0x0640],
+    "niqqud": [*range(0x05B0, 0x05BE), 0x05BF, 0x05C1, 0x05C2, 0x05C7],
+}
+# Languages that have both i and ı: before Python's own rule, which knows one of them.
+DOTTED = {
+    "lower": {ord("I"): "ı", ord("İ"): "i"},
+    "upper": {ord("i"): "İ", ord("ı"): "I"},
+}
+DOTTED_LANGUAGES = ("tr", "az")
+# Scripts without blanks between words, by the names of Unicode.
+UNSPACED = ("Han", "Hiragana", "Katakana", "Thai", "Lao", "Khmer", "Myanmar", "Tibetan", "Javanese")
+_UNSPACED = {name: regex.compile(rf"\p{{Script={name}}}") for name in UNSPACED}
+_ANY_UNSPACED = regex.compile("[" + "".join(rf"\p{{Script={name}}}" for name in UNSPACED) + "]")
+_GRAPHEME = regex.compile(r"\X")
+
+
+@dataclass(frozen=True)
+class TextRules:
+    """How transcripts are spelt; the keys are those of the configuration above.
+
+    Raises:
+        UserError: a value that there is not.
+    """
+
+    case: str = "keep"
+    language: str = ""
+    punctuation: str = "keep"
+    keep: str = APOSTROPHE
+    digits: str = "keep"
+    strip: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, choices in (("case", CASES), ("punctuation", PUNCTUATION), ("digits", DIGITS)):
+            if getattr(self, name) not in choices:
+                raise UserError(f"{name}: {getattr(self, name)!r} is none of {', '.join(choices)}")
+        for name in ("language", "keep"):
+            if not isinstance(getattr(self, name), str):
+                raise UserError(f"{name}: {getattr(self, name)!r} is no text: put it into quotes")
+        if unknown := [name for name in self.strip if name not in MARKS]:
+            raise UserError(f"strip: {unknown[0]!r} is none of {', '.join(MARKS)}")
+        if odd := [sign for sign in self.keep if not _is_sign(sign)]:
+            raise UserError(f"keep: {odd[0]!r} is no sign that punctuation: remove would take away")
+
+    def apply(self, text: str) -> str:
+        """``text`` in this spelling; empty when nothing is left of it."""
+        text = unicodedata.normalize("NFC", text).translate(INVISIBLE)
+        for name in self.strip:
+            text = text.translate(dict.fromkeys(MARKS[name]))
+        if self.case != "keep":
+            if self.language.lower().split("-")[0] in DOTTED_LANGUAGES:
+                text = text.translate(DOTTED[self.case])
+            text = text.lower() if self.case == "lower" else text.upper()
+        if self.digits == "ascii":
+            text = "".join(str(unicodedata.decimal(char, char)) for char in text)
+        elif self.digits == "remove":
+            text = "".join(" " if unicodedata.category(char)[0] == "N" else char for char in text)
+        if self.punctuation == "remove":
+            text = self._remove_signs(text)
+        return unicodedata.normalize("NFC", " ".join(text.split()))
+
+    def _remove_signs(self, text: str) -> str:
+        """Signs become blanks, or nothing between letters of a script without blanks."""
+        if APOSTROPHE in self.keep:
+            text = text.replace(TYPOGRAPHIC, APOSTROPHE)
+        kept: list[str] = []
+        for index, char in enumerate(text):
+            if not _is_sign(char):
+                kept.append(char)
+            elif char in self.keep and _is_inside_word(text, index):
+                kept.append(char)
+            else:
+                following = next((c for c in text[index + 1 :] if not _is_sign(c)), " ")
+                between = (kept[-1] if kept else " ") + following
+                kept += [] if len(_ANY_UNSPACED.findall(between)) == 2 else [" "]
+        return "".join(kept)
+
+
+def _is_sign(char: str) -> bool:
+    """Whether Unicode calls a character punctuation or a symbol."""
+    return unicodedata.category(char)[0] in "PS"
+
+
+def _is_inside_word(text: str, index: int) -> bool:
+    around = text[max(index - 1, 0) : index] + text[index + 1 : index + 2]
+    return len(around) == 2 and all(unicodedata.category(char)[0] in "LMN" for char in around)
+
+
+def read_text_rules(path: Path | None) -> TextRules:
+    """The rules of a configuration; those that always hold when there is none.
+
+    Raises:
+        UserError: the file cannot be read, or the key and value at fault.
+    """
+    content: Any = {} if path is None else read_yaml(path) or {}
+    if not isinstance(content, Mapping):
+        raise UserError(f"{path} holds no mapping: write e.g. `case: lower`")
+    known = [each.name for each in fields(TextRules)]
+    if unknown := content.keys() - set(known):
+        raise UserError(f"{path}: unknown key {min(map(str, unknown))}; there are {', '.join(known)}")
+    marks = content.get("strip") or ()
+    if isinstance(marks, str) or not isinstance(marks, Iterable):
+        raise UserError(f"{path}: strip: {marks!r} is no list: write e.g. [harakat]")
+    try:
+        return TextRules(**{**content, "strip": tuple(marks)})
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def split_graphemes(text: str) -> list[str]:
+    """What a reader takes for one character each: Unicode's extended grapheme clusters."""
+    return _GRAPHEME.findall(text)
+
+
+def find_unspaced_script(texts: Iterable[str]) -> str | None:
+    """The script without blanks between words that most letters of ``texts`` are of, None when there is none.
+
+    Several such scripts of one text, e.g. Japanese ones, are joined by ``and``.
+    """
+    found: Counter[str] = Counter()
+    letters = 0
+    for text in texts:
+        letters += sum(char.isalpha() for char in text)
+        for name, script in _UNSPACED.items():
+            found[name] += sum(char.isalpha() for char in script.findall(text))
+    if 2 * found.total() <= letters or not letters:
+        return None
+    return " and ".join(sorted(name for name, number in found.items() if number))
