@@ -6,7 +6,7 @@ With --sources it is made ready to be given away: with a model card and the lice
 import argparse
 from pathlib import Path
 
-from espnet_wsm.errors import UserError, report_user_errors
+from espnet_wsm.errors import report_user_errors
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -19,7 +19,6 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--earlier", type=Path, nargs="*", default=[], help="experiments that led to this one, for the card"
     )
-    parser.add_argument("--probe", type=Path, help="JSON of probe_upstream for the card, if it is there")
     parser.add_argument(
         "--private",
         choices=("true", "false"),
@@ -35,7 +34,7 @@ def main(argv: list[str] | None = None) -> None:
     args = make_parser().parse_args(argv)
     private = args.private == "true"
 
-    from espnet_wsm.pretraining.card import read_probe, write_card
+    from espnet_wsm.pretraining.card import write_card
     from espnet_wsm.pretraining.export import (
         build_hubert,
         read_training,
@@ -44,13 +43,11 @@ def main(argv: list[str] | None = None) -> None:
     )
     from espnet_wsm.pretraining.licences import read_sources, refuse_exclusive, write_licence
     from espnet_wsm.pretraining.records import read_iteration
-    from espnet_wsm.upstream import find_checkpoint
 
     refuse_foreign(args.out)
     sources = read_sources(args.sources) if args.sources else []
     if not private:
         refuse_exclusive(sources)
-    probe = read_probe(args.probe) if args.probe and args.probe.is_file() else None
     encoder_conf, state = read_training(args.exp)
     model = build_hubert(encoder_conf, state)
     parameters = sum(p.numel() for p in model.parameters())
@@ -59,13 +56,7 @@ def main(argv: list[str] | None = None) -> None:
     def describe(directory: Path) -> dict[str, str]:
         if not sources:
             return {}
-        digest = find_checkpoint(str(directory)).digest
-        if probe and probe["digest"] != digest:
-            raise UserError(
-                f"{args.probe} is of another upstream (digest {probe['digest'][:12]}, this one's is "
-                f"{digest[:12]}): run probe_upstream again, or remove it"
-            )
-        card = write_card(directory, parameters, sources, iterations, probe, private)
+        card = write_card(directory, parameters, sources, iterations, private)
         return {"README.md": card} | ({} if private else {"LICENSE": write_licence(sources)})
 
     save_upstream(model, args.out, args.exp, describe)

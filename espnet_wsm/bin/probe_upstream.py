@@ -23,6 +23,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--dump", type=Path, required=True, help="dump folder of a recipe with char tokens")
     parser.add_argument("--layers", type=int, nargs="+", help="0 = below the lowest (default: all)")
     parser.add_argument("--out", type=Path, help="JSON of all numbers; a plot goes beside it, as .png")
+    parser.add_argument(
+        "--card", action="store_true", help="also write the table into the model card of an exported UPSTREAM"
+    )
     parser.add_argument("--train_set", default="train", help="in DUMP/raw (default: train)")
     parser.add_argument("--valid_set", default="dev", help="chooses rate and epoch (default: dev)")
     parser.add_argument("--test_set", default="test", help="default: test")
@@ -33,7 +36,7 @@ def make_parser() -> argparse.ArgumentParser:
         default=(0.01, 0.03, 0.1),
         help="all are tried (default: 0.01 0.03 0.1)",
     )
-    parser.add_argument("--max_epoch", type=int, default=20, help="with each rate (default: 20)")
+    parser.add_argument("--max_epoch", type=int, default=100, help="with each rate (default: 100)")
     parser.add_argument("--patience", type=int, default=6, help="epochs without progress (default: 6)")
     parser.add_argument("--seed", type=int, default=0, help="of batches and random weights (default: 0)")
     return parser
@@ -54,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Entry point."""
     args = make_parser().parse_args(argv)
 
+    from espnet_wsm.pretraining.card import find_card, put_probe
     from espnet_wsm.pretraining.probe import ProbeSettings, format_results, plot_results, probe_upstream
 
     settings = ProbeSettings(
@@ -65,12 +69,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         args.patience,
         args.seed,
     )
+    if args.card:
+        find_card(Path(args.upstream))
     record = probe_upstream(args.upstream, args.dump, measure_cer, settings, args.layers)
     print(format_results(record))
     if args.out:
         write_text(args.out, [json.dumps(record, indent=2)])
         plot_results(record, args.out.with_suffix(".png"))
         print(f"{args.out}, {args.out.with_suffix('.png')}")
+    if args.card:
+        put_probe(Path(args.upstream), record)
 
 
 if __name__ == "__main__":

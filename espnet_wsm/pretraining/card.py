@@ -1,7 +1,7 @@
 """The model card of a pre-trained upstream, written from the records of its training."""
 
 import hashlib
-import json
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from espnet_wsm.data.lists import count
 from espnet_wsm.data.select import HOP
 from espnet_wsm.errors import UserError
+from espnet_wsm.files import write_text
 from espnet_wsm.pretraining.features import SAMPLE_RATE
 from espnet_wsm.pretraining.licences import LICENCES, WEIGHTS, UsedSource
 from espnet_wsm.pretraining.records import Iteration
@@ -67,7 +68,7 @@ whose cluster was told right. More clusters are harder to tell: compare within a
 
 ## Probe
 
-{probe}
+None was run.
 
 ## Files
 
@@ -78,22 +79,28 @@ whose cluster was told right. More clusters are harder to tell: compare within a
 ## Licence
 
 {licence}"""
+PROBE = re.compile(r"^## Probe\n.*?(?=^## )", re.DOTALL | re.MULTILINE)
 FRAMES_PER_HOUR = 3600 * SAMPLE_RATE / HOP
 
 
-def read_probe(file: Path) -> dict[str, Any]:
-    """What ``probe_upstream`` has written.
+def find_card(directory: Path) -> Path:
+    """The card of an exported model.
 
     Raises:
-        UserError: the file is damaged.
+        UserError: there is none, or it has no place for a probe.
     """
-    try:
-        probe = json.loads(file.read_text(encoding="utf-8"))
-        _describe_probe(probe)
-        str(probe["digest"])
-        return probe
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{file} is damaged ({error!r}): run probe_upstream again, or remove it") from error
+    card = Path(directory) / "README.md"
+    if not card.is_file() or not PROBE.search(card.read_text(encoding="utf-8")):
+        raise UserError(f"{card} is no model card with a section Probe: export the model with --sources")
+    return card
+
+
+def put_probe(directory: Path, probe: dict[str, Any]) -> None:
+    """Write what ``probe_upstream`` has measured into the card of the model in ``directory``."""
+    card = find_card(directory)
+    section = f"## Probe\n\n{_describe_probe(probe)}\n\n"
+    text = PROBE.sub(lambda _: section, card.read_text(encoding="utf-8"), count=1)
+    write_text(card, text.removesuffix("\n").split("\n"))
 
 
 def write_card(
@@ -101,17 +108,15 @@ def write_card(
     parameters: int,
     sources: Sequence[UsedSource],
     iterations: dict[str, Iteration],
-    probe: dict[str, Any] | None,
     private: bool,
 ) -> str:
-    """The ``README.md`` of the model in ``directory``.
+    """The ``README.md`` of the model in ``directory``, not yet probed.
 
     Args:
         directory: holds the files of the model.
         parameters: how many it has.
         sources: what it was trained on.
         iterations: by name; the last one's model it is.
-        probe: of :func:`read_probe`; None when there was none.
         private: whether it must not be given away.
     """
     *_, last = iterations.values()
@@ -142,7 +147,6 @@ def write_card(
             ("", "epoch", "loss, train", "loss, valid", "accuracy, train", "accuracy, valid"),
             [row for name, iteration in iterations.items() for row in _describe_curve(name, iteration)],
         ),
-        probe=_describe_probe(probe),
         parameters=parameters,
         files=_make_table(
             ("file", "bytes", "SHA-256"),
@@ -198,14 +202,13 @@ def _describe_curve(name: str, iteration: Iteration) -> Iterable[tuple[str, ...]
         yield (name, str(epoch), *losses, f"{train.accuracy:.1%}", f"{valid.accuracy:.1%}")
 
 
-def _describe_probe(probe: dict[str, Any] | None) -> str:
-    if probe is None:
-        return "None was run."
+def _describe_probe(probe: dict[str, Any]) -> str:
     rows = [_describe_probed(row) for row in probe["results"]]
     return (
         "Character error rate of a linear layer with CTC on frozen features, trained on "
-        f"{probe['minutes']['train']:.1f} minutes of {probe['data']} (seed {probe['seed']}). Random: the "
-        f"same architecture with random weights.\n\n{_make_table(('features', 'dev CER', 'test CER'), rows)}"
+        f"{probe['minutes']['train']:.1f} minutes of {probe['data']} for up to "
+        f"{probe['max_epoch']} epochs (seed {probe['seed']}; learning rate and epoch chosen on dev). Random: "
+        f"the same architecture with random weights.\n\n{_make_table(('features', 'dev CER', 'test CER'), rows)}"
     )
 
 

@@ -51,7 +51,7 @@ class ProbeSettings:
     valid_set: str = "dev"
     test_set: str = "test"
     learning_rates: tuple[float, ...] = (0.01, 0.03, 0.1)
-    max_epoch: int = 20
+    max_epoch: int = 100
     patience: int = 6
     seed: int = 0
 
@@ -351,7 +351,7 @@ def plot_results(record: dict[str, Any], file: Path) -> None:
             axes.axhline(row["test_cer"], color="grey", linestyle=":", label=row["features"])
     axes.set_xlabel("layer (0: below the lowest)")
     axes.set_ylabel("CER of test, %")
-    axes.set_title(f"{record['upstream']} on {record['data']}")
+    axes.set_title(f"{Path(record['upstream']).name}\non {record['data']}", fontsize="medium")
     axes.legend()
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=120)

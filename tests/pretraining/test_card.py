@@ -10,7 +10,7 @@ import yaml
 
 from espnet_wsm.bin.export_upstream import main
 from espnet_wsm.errors import UserError
-from espnet_wsm.pretraining import records
+from espnet_wsm.pretraining.card import find_card, put_probe
 from espnet_wsm.pretraining.licences import (
     LICENCES,
     NOTICES,
@@ -18,7 +18,6 @@ from espnet_wsm.pretraining.licences import (
     refuse_exclusive,
     write_licence,
 )
-from espnet_wsm.pretraining.records import describe_device, read_iteration, record_device
 from espnet_wsm.upstream import find_checkpoint
 
 RECIPE = Path(__file__).parents[2] / "egs/debian_multi/ssl1"
@@ -166,78 +165,37 @@ def test_a_licence_or_a_notice_that_nobody_has_entered_is_refused(write_sources)
         read_sources(file)
 
 
-def write_probe(file: Path, digest: str) -> None:
-    row = {"features": "layer 2", "kind": "upstream", "layer": 2, "dev_cer": 51.26, "test_cer": 49.0}
-    file.write_text(
-        json.dumps(
-            {"digest": digest, "data": "dump/en", "minutes": {"train": 16.74}, "seed": 0, "results": [row]}
-        )
-    )
+PROBED = {
+    "data": "egs/x/asr1/dump/en",
+    "minutes": {"train": 16.74},
+    "seed": 0,
+    "max_epoch": 100,
+    "results": [
+        {"features": "layer 2", "kind": "upstream", "layer": 2, "dev_cer": 51.26, "test_cer": 49.0},
+        {"features": "a|b", "kind": "random", "layer": 2, "dev_cer": 80.0, "test_cer": 81.04},
+    ],
+}
 
 
-def test_the_card_shows_the_probe_of_this_model_and_of_no_other(export, tmp_path, capsys):
-    probe = tmp_path / "probe.json"
-    out = export("--probe", str(probe))
-    assert "None was run." in (out / "README.md").read_text()
-    write_probe(probe, find_checkpoint(str(out)).digest)
-    card = (export("--probe", str(probe)) / "README.md").read_text()
-    assert "| layer 2 | 51.3 % | 49.0 % |" in card and "16.7 minutes of dump/en" in card
-    write_probe(probe, "0" * 32)
-    with pytest.raises(SystemExit, match="1"):
-        export("--probe", str(probe))
-    assert "probe.json is of another upstream (digest 000000000000" in capsys.readouterr().err
-    assert (out / "README.md").read_text() == card
-    probe.write_text("{}")
-    with pytest.raises(SystemExit, match="1"):
-        export("--probe", str(probe))
-    assert "probe.json is damaged (KeyError" in capsys.readouterr().err
+def test_a_probe_takes_its_place_in_the_card_and_nothing_else_changes(export):
+    out = export()
+    before = (out / "README.md").read_text()
+    digest = find_checkpoint(str(out)).digest
+    assert "## Probe\n\nNone was run.\n\n## Files" in before
+    for _ in range(2):  # a second one takes the place of the first
+        put_probe(out, PROBED)
+        card = (out / "README.md").read_text()
+        section = card.split("## Probe\n\n")[1].split("\n\n## Files")[0]
+        assert card.replace(section, "None was run.") == before
+    assert section.endswith("| layer 2 | 51.3 % | 49.0 % |\n| a\\|b | 80.0 % | 81.0 % |")
+    assert "16.7 minutes of egs/x/asr1/dump/en for up to 100 epochs (seed 0;" in section
+    assert find_checkpoint(str(out)).digest == digest
 
 
-def test_records_that_are_missing_or_damaged_are_named(training, tmp_path):
-    exp = training("iter1")
-    for file in (exp / "run.json", exp / "checkpoint.pth", tmp_path / "dump/targets_iter1/targets.json"):
-        whole = file.read_bytes()
-        file.unlink()
-        with pytest.raises(UserError, match=rf"{file.name} does not exist: pre-train first"):
-            read_iteration(exp)
-        file.write_bytes(b"{")
-        with pytest.raises(UserError, match=rf"{file.name} is damaged"):
-            read_iteration(exp)
-        file.write_bytes(whole)
-    (exp / "run.json").write_text("{}")
-    with pytest.raises(UserError, match=r"run\.json is damaged, or not of this recipe \(KeyError"):
-        read_iteration(exp)
-
-
-@pytest.mark.parametrize(
-    ("kept", "averaged"), [(1, (2,)), (2, (2, 3)), (3, (2, 3, 1)), (5, (2,)), ([1, 2, 9], (2, 3))]
-)
-def test_the_averaged_epochs_are_those_of_espnet(training, kept, averaged):
-    """Of fewer epochs than it should keep ESPnet takes the best alone."""
-    assert read_iteration(training("iter1", keep_nbest_models=kept)).averaged == averaged
-
-
-def test_what_was_not_recorded_is_said_so(training, tmp_path):
-    exp = training("iter1")
-    (exp / "devices.txt").unlink()
-    (tmp_path / "dump/raw/org/train/speed_perturb").unlink()
-    summary = tmp_path / "dump/targets_iter1/targets.json"
-    summary.write_text(summary.read_text().replace("features", "other"))
-    iteration = read_iteration(exp)
-    assert (iteration.devices, iteration.speeds, iteration.features) == (("CPU",), "1.0", "")
-
-
-def test_devices_are_recorded_once_each(tmp_path, monkeypatch):
-    record_device(tmp_path, 0)
-    record_device(tmp_path, 0)
-    first = (tmp_path / "devices.txt").read_text()
-    assert first.startswith("CPU ") and first.count("\n") == 1 and "threads, torch " in first
-    monkeypatch.setattr(records, "describe_device", lambda ngpu: f"{ngpu} x abacus")
-    record_device(tmp_path, 2)
-    assert (tmp_path / "devices.txt").read_text() == f"{first}2 x abacus\n"
-
-
-def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    with pytest.raises(UserError, match="--ngpu 1, but torch finds no GPU"):
-        describe_device(1)
+def test_what_is_no_card_is_left_alone(tmp_path):
+    with pytest.raises(UserError, match=r"README\.md is no model card"):
+        find_card(tmp_path)
+    (tmp_path / "README.md").write_text("# My notes\n")
+    with pytest.raises(UserError, match="export the model with --sources"):
+        put_probe(tmp_path, PROBED)
+    assert (tmp_path / "README.md").read_text() == "# My notes\n"

@@ -170,6 +170,9 @@ def test_the_command_compares_features_and_leaves_table_file_and_plot(dump, tmp_
         and "log-mel 80     | " in printed
         and "random layer 3 | " in printed
     )
+    with pytest.raises(SystemExit, match="1"):
+        main([str(word) for word in (*words, "--card")])
+    assert "README.md is no model card" in capsys.readouterr().err, "before anything is measured"
     assert out.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
 
 

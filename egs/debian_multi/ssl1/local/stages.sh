@@ -113,5 +113,5 @@ export_model() {
     for ((iteration = 1; iteration < iterations; iteration++)); do earlier+=("${exp}/iter${iteration}"); done
     log "Stage 5: export: ${last} -> ${out}"
     python -m espnet_wsm.bin.export_upstream --exp "${last}" --out "${out}" --earlier "${earlier[@]}" \
-        --sources "${data}/sources.json" --probe "${exp}/probe.json" --private "${private}"
+        --sources "${data}/sources.json" --private "${private}"
 }
