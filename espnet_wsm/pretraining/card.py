@@ -204,11 +204,12 @@ def _describe_curve(name: str, iteration: Iteration) -> Iterable[tuple[str, ...]
 
 def _describe_probe(probe: dict[str, Any]) -> str:
     rows = [_describe_probed(row) for row in probe["results"]]
+    table = _make_table(("features", "dev CER", "test CER"), rows)
     return (
         "Character error rate of a linear layer with CTC on frozen features, trained on "
-        f"{probe['minutes']['train']:.1f} minutes of {probe['data']} for up to "
-        f"{probe['max_epoch']} epochs (seed {probe['seed']}; learning rate and epoch chosen on dev). Random: "
-        f"the same architecture with random weights.\n\n{_make_table(('features', 'dev CER', 'test CER'), rows)}"
+        f"{probe['minutes']['train']:.1f} minutes of {probe['data']} for up to {probe['max_epoch']} epochs "
+        f"(seed {probe['seed']}; learning rate and epoch chosen on dev). Random: the same architecture with "
+        f"random weights.\n\n{table}"
     )
 
 
