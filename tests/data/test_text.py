@@ -63,7 +63,7 @@ def test_marks_are_kept_and_nothing_changes_twice(written):
 
 def test_without_configuration_only_composition_blanks_and_directions_change():
     assert read_text_rules(None) == TextRules()
-    written = " \u200fE\u0301a,\u00a0 „B”\tso\u00adft\ufeff 12 ک\u200cه\u200d!"
+    written = " \u200f\x07E\u0301a,\u00a0 „B”\tso\u00adft\ufeff 12 ک\u200cه\u200d!"
     assert TextRules().apply(written) == "Éa, „B” soft 12 ک\u200cه\u200d!"
 
 
