@@ -9,8 +9,9 @@ A configuration has any of these keys; without one, or with none of them, only w
   digits       keep (default), ascii: those of any script as 0 to 9, or remove
   strip        a list of marks to take out: harakat, tatweel, niqqud
 
-Always: Unicode NFC, single blanks, none at the ends, no control characters and none that only direct how a line is shown.
-Combining marks (vowel signs, tones) stay; only ``strip`` takes those away that it names.
+Always: Unicode NFC, single blanks, none at the ends, no control characters, no invisible ones that only
+direct how a line is shown. Combining marks (vowel signs, tones) stay; only ``strip`` takes those away that it
+names.
 """
 
 import unicodedata
@@ -34,8 +35,9 @@ CASES = ("keep", "lower", "upper")
 PUNCTUATION = ("keep", "remove")
 DIGITS = ("keep", "ascii", "remove")
 APOSTROPHE, TYPOGRAPHIC = "'", "\N{RIGHT SINGLE QUOTATION MARK}"
-# Control characters but for white space, soft hyphen, zero-width space and no-break space, word joiner, directions
-# of writing. The joiner and the non-joiner are not among them: Persian and the scripts of India spell with them.
+# Control characters but for white space, soft hyphen, zero-width space and no-break space, word joiner,
+# directions of writing. The joiner and the non-joiner are not among them: Persian and the scripts of India
+# spell with them.
 _CONTROL = (code for code in (*range(0x20), *range(0x7F, 0xA0)) if not chr(code).isspace())
 INVISIBLE = dict.fromkeys(_CONTROL) | dict.fromkeys(
     map(ord, "\u00ad\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff")
