@@ -135,6 +135,7 @@ experiment() {
         name+=${mixer:+_${mixer}}${num_replaced:+_k${num_replaced}}${window:+_w${window}}${trainable:+_${trainable}}
         name+=${upstream_config:+_$(basename "${upstream_config}" .yaml)}${upstream:+_$(basename "${upstream}")}
         name+=${speed_perturb:+_sp}${train_minutes:+_${train_minutes}min}
+        [[ ${train_set} == train ]] || name+="_${train_set}"
     fi
     echo "${exp_dir}/asr_${name#asr_}"
 }
