@@ -27,6 +27,7 @@ allow_pipes=false             # true: run the commands that wav.scp names in pla
 # -- stage 2
 token_type=char               # char, bpe or unigram
 nbpe=100                      # vocabulary size of bpe and unigram
+nlsyms_txt=                   # file of symbols, a line each, that are one token and do not count in scores, e.g. [eng]
 speed_perturb=                # train on copies at these speeds, e.g. "0.9 1.0 1.1"; empty: as recorded
 min_wav_duration=0.1          # seconds; shorter training and validation utterances are dropped
 max_wav_duration=20           # seconds; longer ones too
