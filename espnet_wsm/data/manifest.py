@@ -253,9 +253,7 @@ def _choose_columns(table: Path, there: set[str], given: Mapping[str, str]) -> d
     if unknown := given.keys() - COLUMNS.keys():
         raise UserError(f"--columns {min(unknown)}: there are {', '.join(COLUMNS)}")
     if missing := set(given.values()) - there:
-        raise UserError(
-            f"--columns: {table} has no column {min(missing)!r}; it has {', '.join(sorted(there))}"
-        )
+        raise UserError(f"{table} has no column {min(missing)!r}; it has {', '.join(sorted(there))}")
     by_case = {name.lower(): name for name in sorted(there)}
     chosen = dict(given)
     for kind, names in COLUMNS.items():
@@ -295,6 +293,8 @@ def prepare_sets(sets: Mapping[str, Sequence[Row]], remedy: str) -> Prepared:
     Raises:
         UserError: so it is, or nothing of a set can be used.
     """
+    if empty := [name for name, rows in sets.items() if not rows]:
+        raise UserError(f"nothing is left of {empty[0]}: {remedy}")
     found = {name: _find_usable(rows, remedy) for name, rows in sets.items()}
     utterances = iter(_make_utterances([each for kept, _ in found.values() for each in kept]))
     splits = {name: list(itertools.islice(utterances, len(kept))) for name, (kept, _) in found.items()}
