@@ -28,6 +28,7 @@ allow_pipes=false             # true: run the commands that wav.scp names in pla
 text_config=                  # how transcripts are spelt; empty: by the recipe's conf/text.yaml, or Unicode NFC alone
 token_type=char               # char, bpe or unigram
 nbpe=100                      # vocabulary size of bpe and unigram
+nlsyms_txt=                   # file of symbols, a line each, that are one token and do not count in scores, e.g. [eng]
 speed_perturb=                # train on copies at these speeds, e.g. "0.9 1.0 1.1"; empty: as recorded
 min_wav_duration=0.1          # seconds; shorter training and validation utterances are dropped
 max_wav_duration=20           # seconds; longer ones too
@@ -143,6 +144,7 @@ experiment() {
         name+=${mixer:+_${mixer}}${num_replaced:+_k${num_replaced}}${window:+_w${window}}${trainable:+_${trainable}}
         name+=${upstream_config:+_$(basename "${upstream_config}" .yaml)}${upstream:+_$(basename "${upstream}")}
         name+=${speed_perturb:+_sp}${train_minutes:+_${train_minutes}min}
+        [[ ${train_set} == train ]] || name+="_${train_set}"
     fi
     echo "${exp_dir}/asr_${name#asr_}"
 }

@@ -16,12 +16,15 @@ require_made_from "${out}" "$(folder_digest "${dump_dir}")" "${dump_dir}" 4
 
 log "Stage 5: score: ${out} -> ${out}/*/score_{wer,cer}, RESULTS.md"
 # A job a set, whose arguments stand in a file.
+symbols=()
+[[ ! -e ${dump_dir}/token_list/${token_type}/nlsyms.txt ]] ||
+    symbols=(--non_linguistic_symbols "${dump_dir}/token_list/${token_type}/nlsyms.txt")
 number=0
 for set in ${test_sets}; do
     from=$(dump_folder "${set}")
     number=$((number + 1))
     printf '%s\0' --ref "${from}/text" --hyp "${out}/${set}/text" --utt2spk "${from}/utt2spk" \
-        --set_name "${set}" --out "${out}/${set}" >"${out}/log/score.${number}.arguments"
+        --set_name "${set}" --out "${out}/${set}" "${symbols[@]}" >"${out}/log/score.${number}.arguments"
 done
 # shellcheck disable=SC2016  # for the shell of the job
 launch --num_threads 1 --max_jobs_run "${nj}" JOB=1:"${number}" "${out}/log/score.JOB.log" \

@@ -27,6 +27,7 @@ if [[ ${token_type} == char ]]; then
 else
     args+=(--token_type bpe --bpemodel "${tokens}/bpe.model")
 fi
+[[ ! -e ${tokens}/nlsyms.txt ]] || args+=(--non_linguistic_symbols "${tokens}/nlsyms.txt")
 for part in train:"${train_set}" valid:"${valid_set}"; do
     folder=${dump_dir}/raw/${part#*:}
     speech=${folder}/wav.scp,speech,sound

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from espnet_wsm.data.lists import count
+from espnet_wsm.data.tokens import read_symbols
 from espnet_wsm.errors import UserError, report_user_errors
 from espnet_wsm.files import write_text
 from espnet_wsm.scoring.mapsswe import (
@@ -32,6 +33,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--hyp_a", type=Path, required=True, help="text decoded by system A, the same ids")
     parser.add_argument("--hyp_b", type=Path, required=True, help="text decoded by system B, the same ids")
     parser.add_argument("--utt2spk", type=Path, help="`id speaker`, for --by speaker")
+    parser.add_argument(
+        "--non_linguistic_symbols", type=Path, metavar="FILE", help="symbols that do not count, a line each"
+    )
     parser.add_argument(
         "--by",
         choices=("utterance", "speaker"),
@@ -116,7 +120,8 @@ def _read_pairs(args: argparse.Namespace) -> list[list[TextPair]]:
     if args.by == "speaker" and args.utt2spk is None:
         raise UserError("--by speaker needs --utt2spk: name the test set's utt2spk, or resample by utterance")
     tokenize = TOKENIZERS[METRICS[args.unit]]
-    texts = [pair_texts(args.ref, hyp, args.utt2spk) for hyp in (args.hyp_a, args.hyp_b)]
+    symbols = read_symbols(args.non_linguistic_symbols) if args.non_linguistic_symbols else ()
+    texts = [pair_texts(args.ref, hyp, args.utt2spk, symbols) for hyp in (args.hyp_a, args.hyp_b)]
     if args.unit == "word" and (reason := find_reason_against_words(texts[0])):
         raise UserError(f"--unit word: {args.ref}: {reason}: give --unit char or grapheme")
     systems = [[tokenize(pair) for pair in pairs] for pairs in texts]

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from espnet_wsm.data.tokens import TOKEN_TYPES, make_token_list
+from espnet_wsm.data.tokens import TOKEN_TYPES, make_token_list, read_symbols
 from espnet_wsm.errors import report_user_errors
 
 
@@ -14,6 +14,12 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--nbpe", type=int, default=100, help="length of the list for bpe and unigram (default: 100)"
     )
+    parser.add_argument(
+        "--non_linguistic_symbols",
+        type=Path,
+        metavar="FILE",
+        help="symbols that are one token each, a line each",
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder to write, e.g. dump/token_list/char")
     return parser
 
@@ -21,7 +27,8 @@ def make_parser() -> argparse.ArgumentParser:
 @report_user_errors
 def main(argv: list[str] | None = None) -> None:
     args = make_parser().parse_args(argv)
-    tokens = make_token_list(args.text, args.out, args.token_type, args.nbpe)
+    symbols = read_symbols(args.non_linguistic_symbols) if args.non_linguistic_symbols else ()
+    tokens = make_token_list(args.text, args.out, args.token_type, args.nbpe, symbols)
     print(f"{args.out / 'tokens.txt'}: {len(tokens)} {args.token_type} tokens")
 
 

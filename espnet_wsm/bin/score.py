@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from espnet_wsm.data.tokens import read_symbols
 from espnet_wsm.errors import UserError, report_user_errors
 from espnet_wsm.files import write_text
 from espnet_wsm.scoring.python_scorer import ScorerResult, score_with_jiwer
@@ -34,6 +35,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--utt2spk", type=Path, help="`id speaker` for sclite's table (default: one per utterance)"
     )
+    parser.add_argument(
+        "--non_linguistic_symbols", type=Path, metavar="FILE", help="symbols that do not count, a line each"
+    )
     parser.add_argument("--out", type=Path, required=True, help="directory, e.g. exp/X/decode/test")
     parser.add_argument("--set_name", help="name of the set in tables (default: the last part of --out)")
     parser.add_argument(
@@ -57,7 +61,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError(f"--out {args.out} is a file: name a directory")
     record = args.out / "score.json"
     record.unlink(missing_ok=True)  # whatever happens below, an old record must not pass for this run's
-    pairs = pair_texts(args.ref, args.hyp, args.utt2spk)
+    symbols = read_symbols(args.non_linguistic_symbols) if args.non_linguistic_symbols else ()
+    pairs = pair_texts(args.ref, args.hyp, args.utt2spk, symbols)
     set_name = args.set_name or args.out.resolve().name
     scores: Scores = {}
     for metric, tokenize in TOKENIZERS.items():

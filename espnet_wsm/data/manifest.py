@@ -12,12 +12,13 @@ A table has a row for each utterance, with columns by any of the usual names:
 """
 
 import csv
+import itertools
 import json
 import math
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -50,21 +51,34 @@ METADATA = ("metadata.csv", "metadata.tsv", "metadata.jsonl")
 SUFFIXES = ("", ".wav", ".flac", ".mp3", ".ogg", ".opus")  # some tables leave them out
 FEWEST_SPEAKERS = 5  # to split by speaker
 LARGEST_SHARE_MISSING = 0.1  # of audio files; more than that is a mistake in the paths
+SMALLEST_HEADER = 44  # bytes, of a WAV file: there is no speech in a file that is not longer
 
 
 @dataclass(frozen=True)
 class Row:
-    """An utterance of a table, not yet checked; ``place`` is where it stands, for messages."""
+    """An utterance as its corpus lists it, not yet checked.
+
+    Args:
+        place: where it stands, ``FILE:LINE``, for messages and ``dropped.txt``.
+        folder: from which ``path`` counts.
+        path: of the audio; its suffix may be left out.
+        text: transcript.
+        speaker: empty: unknown.
+        split: train, dev or test; empty: the corpus does not say.
+        start: of the utterance in the audio, in seconds.
+        end: of it; None = with the audio.
+        id: empty: made of speaker and path.
+    """
 
     place: str
     folder: Path
     path: str
     text: str
-    speaker: str
-    split: str
-    start: float
-    end: float | None
-    id: str
+    speaker: str = ""
+    split: str = ""
+    start: float = 0.0
+    end: float | None = None
+    id: str = ""
 
 
 @dataclass
@@ -93,14 +107,14 @@ def read_corpus(source: Path, columns: Mapping[str, str] | None = None) -> Prepa
     if not source.exists():
         raise UserError(f"{source} does not exist: name a table, or a folder with one or with wav.scp")
     if source.is_file():
-        return _prepare_rows(_read_table(source, columns or {}, ""))
+        return _prepare_rows(read_table(source, columns))
     kaldi = {folder: _name_split(folder.name) for folder in _find_folders(source, ("wav.scp",))}
     if kaldi:
         return _prepare_kaldi(kaldi)
     rows = []
     for folder in _find_folders(source, METADATA):
         table = next(folder / name for name in METADATA if (folder / name).is_file())
-        rows += _read_table(table, columns or {}, _name_split(folder.name) or "")
+        rows += read_table(table, columns, _name_split(folder.name) or "")
     if not rows:
         raise UserError(f"{source} holds neither {', '.join(METADATA)} nor wav.scp, nor do its folders")
     return _prepare_rows(rows)
@@ -117,14 +131,33 @@ def _name_split(name: str) -> str | None:
     return SPLIT_NAMES.get(name.strip().lower())
 
 
-def _read_table(table: Path, columns: Mapping[str, str], split: str) -> list[Row]:
-    """The rows of a table; ``split`` where the table has no such column."""
+def read_table(
+    table: Path,
+    columns: Mapping[str, str] | None = None,
+    split: str = "",
+    folder: Path | None = None,
+    header: Sequence[str] | None = None,
+) -> list[Row]:
+    """The rows of a table, with the columns that the head of this file names.
+
+    Args:
+        table: file.
+        columns: names of columns that are none of the usual ones, e.g. ``{"text": "Satz"}``.
+        split: of the rows, where the table has no such column.
+        folder: from which paths count; None: that of the table.
+        header: names of the columns of a CSV or TSV whose first line is a row already.
+
+    Raises:
+        UserError: what cannot be read or understood, with file, line and remedy.
+    """
     suffix = table.suffix.lower()
     if suffix not in TABLES:
         raise UserError(f"{table} is none of {', '.join(TABLES)}: convert it to one of them")
-    read = _read_json_lines if suffix in (".jsonl", ".json") else _read_delimited
     try:
-        records = list(read(table))
+        if suffix in (".jsonl", ".json"):
+            records = list(_read_json_lines(table))
+        else:
+            records = list(_read_delimited(table, header))
     except UnicodeDecodeError as error:
         raise UserError(f"{table}: not UTF-8 ({error}): convert it, e.g. with iconv") from error
     except OSError as error:
@@ -132,7 +165,7 @@ def _read_table(table: Path, columns: Mapping[str, str], split: str) -> list[Row
     if not records:
         raise UserError(f"{table} has no rows")
     there = {str(name).strip() for _, record in records for name in record if name is not None}
-    chosen = _choose_columns(table, there, columns)
+    chosen = _choose_columns(table, there, columns or {})
     rows, problems = [], []
     for line, record in records:
         values = {key: _read_value(record.get(name)) for key, name in chosen.items()}
@@ -157,7 +190,7 @@ def _read_table(table: Path, columns: Mapping[str, str], split: str) -> list[Row
         text = " ".join(values.get("text", "").split())
         rows.append(
             Row(
-                place, table.parent, values.get("path", ""), text, values.get("speaker", ""),
+                place, folder or table.parent, values.get("path", ""), text, values.get("speaker", ""),
                 _name_split(own) or "", start, end, values.get("id", ""),
             )
         )  # fmt: skip
@@ -172,17 +205,17 @@ def _read_value(value: object) -> str:
     return "" if value is None else str(value).strip()
 
 
-def _read_delimited(table: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _read_delimited(table: Path, names: Sequence[str] | None) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """(line, row) of a CSV with whatever delimiter its header has, or of a TSV, in which quotes are text."""
     csv.field_size_limit(2**31 - 1)
     with table.open(encoding="utf-8-sig", newline="") as file:
         header = file.readline()
         file.seek(0)
         if table.suffix.lower() == ".tsv":
-            reader = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+            reader = csv.DictReader(file, names, delimiter="\t", quoting=csv.QUOTE_NONE)
         else:
             delimiter = max(",;|\t", key=header.count)
-            reader = csv.DictReader(file, delimiter=delimiter, strict=True)
+            reader = csv.DictReader(file, names, delimiter=delimiter, strict=True)
         try:
             twice = [name for name, number in Counter(reader.fieldnames or ()).items() if number > 1]
             if twice:
@@ -190,8 +223,9 @@ def _read_delimited(table: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
             for record in reader:
                 if None in record:
                     raise UserError(
-                        f"{table}:{reader.line_num}: the row has more fields than the header: put texts with "
-                        "the delimiter in them into quotes"
+                        f"{table}:{reader.line_num}: the row has more fields than the "
+                        f"{'header' if names is None else f'{len(names)} that are due'}: "
+                        "put texts with the delimiter in them into quotes"
                     )
                 yield reader.line_num, record
         except csv.Error as error:
@@ -219,9 +253,7 @@ def _choose_columns(table: Path, there: set[str], given: Mapping[str, str]) -> d
     if unknown := given.keys() - COLUMNS.keys():
         raise UserError(f"--columns {min(unknown)}: there are {', '.join(COLUMNS)}")
     if missing := set(given.values()) - there:
-        raise UserError(
-            f"--columns: {table} has no column {min(missing)!r}; it has {', '.join(sorted(there))}"
-        )
+        raise UserError(f"{table} has no column {min(missing)!r}; it has {', '.join(sorted(there))}")
     by_case = {name.lower(): name for name in sorted(there)}
     chosen = dict(given)
     for kind, names in COLUMNS.items():
@@ -246,6 +278,32 @@ def _find_audio(row: Row) -> Path | None:
 
 
 def _prepare_rows(rows: list[Row]) -> Prepared:
+    kept, dropped = _find_usable(rows, "paths count from the folder of the table")
+    utterances = _make_utterances(kept)
+    return _divide([(each, row.split) for each, (row, _) in zip(utterances, kept, strict=True)], dropped)
+
+
+def prepare_sets(sets: Mapping[str, Sequence[Row]], remedy: str) -> Prepared:
+    """A corpus that says itself what its sets are. What one set has, another may have too.
+
+    Args:
+        sets: rows by the name of the set.
+        remedy: what to do when more than a tenth of the audio files of a set are missing.
+
+    Raises:
+        UserError: so it is, or nothing of a set can be used.
+    """
+    if empty := [name for name, rows in sets.items() if not rows]:
+        raise UserError(f"nothing is left of {empty[0]}: {remedy}")
+    found = {name: _find_usable(rows, remedy) for name, rows in sets.items()}
+    utterances = iter(_make_utterances([each for kept, _ in found.values() for each in kept]))
+    splits = {name: list(itertools.islice(utterances, len(kept))) for name, (kept, _) in found.items()}
+    dropped = dict.fromkeys(each for _, reasons in found.values() for each in reasons)
+    return Prepared(splits, list(dropped), "as the corpus says")
+
+
+def _find_usable(rows: Sequence[Row], remedy: str) -> tuple[list[tuple[Row, Path]], list[tuple[str, str]]]:
+    """The rows that can be used, with their audio; of the others the place and the reason."""
     dropped, kept, missing = [], [], []
     for row in rows:
         audio = _find_audio(row) if row.path else None
@@ -256,24 +314,28 @@ def _prepare_rows(rows: list[Row]) -> Prepared:
         elif audio is None:
             missing.append(row)
             dropped.append((row.place, "no audio file"))
+        elif audio.stat().st_size <= SMALLEST_HEADER:
+            dropped.append((row.place, "empty audio file"))
         else:
             kept.append((row, audio))
     if len(missing) > LARGEST_SHARE_MISSING * len(rows):
         first = missing[0]
         raise UserError(
             f"{first.place}: {first.folder / first.path} is no file, and {len(missing)} of "
-            f"{count(len(rows), 'row')} are like this: paths count from the folder of the table"
+            f"{count(len(rows), 'row')} are like this: {remedy}"
         )
     if not kept:
         raise UserError(
             f"{dropped[0][0]}: {dropped[0][1]}, and so it is with all rows: see which columns it has"
         )
-    ids = _name_utterances(kept)
-    utterances = []
-    for id, (row, audio) in zip(ids, kept, strict=True):
-        speaker = _clean_id(row.speaker) if row.speaker else id
-        utterances.append((Utterance(id, audio, row.text, speaker, row.start, row.end), row.split))
-    return _divide(utterances, dropped)
+    return kept, dropped
+
+
+def _make_utterances(kept: list[tuple[Row, Path]]) -> list[Utterance]:
+    return [
+        Utterance(id, audio, row.text, _clean_id(row.speaker) if row.speaker else id, row.start, row.end)
+        for id, (row, audio) in zip(_name_utterances(kept), kept, strict=True)
+    ]
 
 
 def _clean_id(name: str) -> str:
@@ -293,7 +355,7 @@ def _name_utterances(kept: list[tuple[Row, Path]]) -> list[str]:
     if all(row.id for row, _ in kept):
         return [_clean_id(row.id) for row, _ in kept]
     short = [name(row, audio.stem) for row, audio in kept]
-    if len(set(short)) == len(short):
+    if len(set(short)) == len({(audio, row.start, row.end) for row, audio in kept}):
         return short
     return [name(row, str(Path(row.path).with_suffix("")).replace("/", ".")) for row, _ in kept]
 
@@ -350,16 +412,15 @@ def _prepare_kaldi(folders: Mapping[Path, str | None]) -> Prepared:
 
 
 def write_corpus(prepared: Prepared, out: Path) -> list[str]:
-    """Write ``out/{train,dev,test}`` and ``out/dropped.txt``; gives what they hold, a line each.
+    """Write a directory for each set and ``out/dropped.txt``; gives what they hold, a line each.
 
     Raises:
         UserError: an id is there twice, or cannot stand in a list.
     """
-    homes = defaultdict(list)
-    for name, utterances in prepared.splits.items():
-        for each in utterances:
-            homes[each.id].append(name)
-    if twice := [id for id, names in homes.items() if len(names) > 1]:
+    parts = defaultdict(set)
+    for each in itertools.chain.from_iterable(prepared.splits.values()):
+        parts[each.id].add((str(each.audio), each.start, each.end))
+    if twice := [id for id, audio in parts.items() if len(audio) > 1]:
         raise UserError(f"{count(len(twice), 'id')} given twice: {name_some(twice)}: ids must differ")
     for name, utterances in prepared.splits.items():
         write_data_dir(out / name, utterances)

@@ -3,23 +3,46 @@
 import io
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 import sentencepiece
 
-from espnet_wsm.data.lists import raise_collected, read_list
+from espnet_wsm.data.lists import find_id_fault, raise_collected, read_list
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import write_atomically, write_text
 
 BLANK, UNKNOWN, SPACE, START_END = "<blank>", "<unk>", "<space>", "<sos/eos>"
 # <unk>, <s> and </s> come first in every sentencepiece vocabulary; ESPnet's own symbols take their place.
 META_PIECES = 3
+SYMBOLS = "nlsyms.txt"  # beside tokens.txt, where there are any
 
 
-def split_characters(text: str) -> list[str]:
-    """ESPnet's ``char`` tokens of ``text``: code points, the blank written as ``<space>``."""
-    return [SPACE if char == " " else char for char in text]
+def read_symbols(path: Path) -> list[str]:
+    """ESPnet's non-linguistic symbols, such as ``[eng]``, a line each; the longest first, as they are tried.
+
+    Raises:
+        UserError: the file cannot be read; a symbol holds white space.
+    """
+    try:
+        symbols = {line.rstrip() for line in path.read_text(encoding="utf-8").split("\n")} - {""}
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read ({error}): write a symbol a line in UTF-8") from None
+    raise_collected(
+        [f"{path}: symbol {each!r} {fault}" for each in sorted(symbols) if (fault := find_id_fault(each))],
+        path,
+    )
+    return sorted(sorted(symbols), key=len, reverse=True)
+
+
+def split_characters(text: str, symbols: Sequence[str] = ()) -> list[str]:
+    """ESPnet's ``char`` tokens of ``text``: code points, the blank written as ``<space>``.
+
+    A symbol is one token; those that begin others come after them.
+    """
+    parts = re.findall("|".join([*map(re.escape, symbols), "."]), text, re.DOTALL) if symbols else text
+    return [SPACE if part == " " else part for part in parts]
 
 
 def _find_reserved(text: str, token_type: str) -> str | None:
@@ -47,11 +70,11 @@ def _read_texts(path: Path, token_type: str) -> list[str]:
     return [entry.value for entry in entries.values()]
 
 
-def _make_characters(texts: list[str], nbpe: int, out: Path) -> list[str]:
+def _make_characters(texts: list[str], nbpe: int, out: Path, symbols: Sequence[str]) -> list[str]:
     """Characters, the most frequent first; equally frequent ones as they first occur, as in ESPnet."""
     for name in ("bpe.model", "bpe.vocab"):
         (out / name).unlink(missing_ok=True)
-    counts = Counter(char for text in texts for char in split_characters(text))
+    counts = Counter(char for text in texts for char in split_characters(text, symbols))
     return [char for char, _ in counts.most_common()]
 
 
@@ -69,7 +92,9 @@ def _explain_size(error: RuntimeError, nbpe: int) -> UserError:
     return UserError(f"sentencepiece cannot make {nbpe} pieces from this text: {message.strip()}")
 
 
-def _make_pieces(texts: list[str], nbpe: int, out: Path, model_type: str) -> list[str]:
+def _make_pieces(
+    texts: list[str], nbpe: int, out: Path, symbols: Sequence[str], model_type: str
+) -> list[str]:
     """Train sentencepiece with its default (nmt_nfkc) normalisation; write ``bpe.model`` and ``bpe.vocab``.
 
     One thread and all sentences in their order: the same text gives the same bytes.
@@ -84,6 +109,7 @@ def _make_pieces(texts: list[str], nbpe: int, out: Path, model_type: str) -> lis
             model_type=model_type,
             vocab_size=nbpe,
             character_coverage=1.0,
+            user_defined_symbols=list(symbols),
             shuffle_input_sentence=False,
             num_threads=1,
             # Longer sentences (in bytes) would be left out silently.
@@ -100,31 +126,37 @@ def _make_pieces(texts: list[str], nbpe: int, out: Path, model_type: str) -> lis
     return pieces[META_PIECES:]
 
 
-# type -> (texts, nbpe, out) -> tokens between <unk> and <sos/eos>
-TOKEN_TYPES: dict[str, Callable[[list[str], int, Path], list[str]]] = {
+# type -> (texts, nbpe, out, symbols) -> tokens between <unk> and <sos/eos>
+TOKEN_TYPES: dict[str, Callable[[list[str], int, Path, Sequence[str]], list[str]]] = {
     "char": _make_characters,
-    "bpe": lambda texts, nbpe, out: _make_pieces(texts, nbpe, out, "bpe"),
-    "unigram": lambda texts, nbpe, out: _make_pieces(texts, nbpe, out, "unigram"),
+    "bpe": partial(_make_pieces, model_type="bpe"),
+    "unigram": partial(_make_pieces, model_type="unigram"),
 }
 
 
-def make_token_list(text: Path, out: Path, token_type: str, nbpe: int) -> list[str]:
+def make_token_list(
+    text: Path, out: Path, token_type: str, nbpe: int, symbols: Sequence[str] = ()
+) -> list[str]:
     """Make the tokens of the transcripts ``text`` (``id words`` lines) and write them to ``out/tokens.txt``.
 
     ``token_type`` is ``char``, ``bpe`` or ``unigram``; the latter two also write ``bpe.model`` and
     ``bpe.vocab``. ``nbpe`` is the length of the list for them: ``<blank>``, ``<unk>`` and ``<sos/eos>``
     stand where sentencepiece has its three meta pieces. ESPnet calls both of them ``bpe``.
+    ``symbols`` (of `read_symbols`) are one token each, and are written to ``out/nlsyms.txt``.
 
     Raises UserError for faults of the text, characters that cannot be tokens, and a size that the text does
     not allow, with the one that it does.
     """
     if token_type not in TOKEN_TYPES:
         raise UserError(f"--token_type {token_type} is unknown: use one of {', '.join(TOKEN_TYPES)}")
-    tokens = TOKEN_TYPES[token_type](_read_texts(text, token_type), nbpe, out)
+    tokens = TOKEN_TYPES[token_type](_read_texts(text, token_type), nbpe, out, symbols)
     tokens = [BLANK, UNKNOWN, *tokens, START_END]
     broken = [f"piece {token!r} holds white space" for token in tokens if token != token.strip()]
     broken += [f"piece {token!r} occurs twice" for token, count in Counter(tokens).items() if count > 1]
     raise_collected([f"{text}: {fault}, which ESPnet refuses: change the text" for fault in broken], text)
+    (out / SYMBOLS).unlink(missing_ok=True)
+    if symbols:
+        write_text(out / SYMBOLS, symbols)
     write_text(out / "tokens.txt", tokens)
     return tokens
 
@@ -145,7 +177,8 @@ class Tokenizer:
         if token_type is not None and token_type not in TOKEN_TYPES:
             raise UserError(f"--token_type {token_type} is unknown: use one of {', '.join(TOKEN_TYPES)}")
         if token_type == "char" or (token_type is None and not model.exists()):
-            self.tokenize: Callable[[str], list[str]] = split_characters
+            symbols = read_symbols(directory / SYMBOLS) if (directory / SYMBOLS).exists() else ()
+            self.tokenize: Callable[[str], list[str]] = partial(split_characters, symbols=symbols)
             return
         if not model.exists():
             raise UserError(f"{model} does not exist: make the tokens with --token_type {token_type}")

@@ -1,7 +1,7 @@
 """Pair reference and hypothesis by utterance id, and write them as ESPnet's ``ref.trn`` and ``hyp.trn``."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -58,8 +58,17 @@ def read_kaldi_text(path: Path) -> dict[str, tuple[str, ...]]:
     return texts
 
 
-def pair_texts(reference: Path, hypothesis: Path, utt2spk: Path | None = None) -> list[TextPair]:
+def _remove_symbols(words: Sequence[str], symbols: Sequence[str]) -> tuple[str, ...]:
+    text = re.sub("|".join(map(re.escape, symbols)), "", " ".join(words))
+    return tuple(word for word in text.split(" ") if word)
+
+
+def pair_texts(
+    reference: Path, hypothesis: Path, utt2spk: Path | None = None, symbols: Sequence[str] = ()
+) -> list[TextPair]:
     """Pair two Kaldi texts by id, sorted by id as ``LC_ALL=C sort`` does.
+
+    ``symbols`` (non-linguistic, see `espnet_wsm.data.tokens.read_symbols`) are taken out of both sides.
 
     Without ``utt2spk`` every utterance is its own speaker, Kaldi's convention. An empty hypothesis is kept:
     it counts as deletions. Ids that only ``utt2spk`` knows are ignored.
@@ -69,6 +78,9 @@ def pair_texts(reference: Path, hypothesis: Path, utt2spk: Path | None = None) -
             the other lacks; a reference whose id has no speaker, or not exactly one.
     """
     references, hypotheses = read_kaldi_text(reference), read_kaldi_text(hypothesis)
+    if symbols:
+        for texts in (references, hypotheses):
+            texts.update({key: _remove_symbols(words, symbols) for key, words in texts.items()})
     if not references:
         raise UserError(f"{reference} is empty: it needs one line per utterance")
     problems = []

@@ -120,6 +120,41 @@ def test_the_type_is_found_by_the_files(text, capsys):
     assert Tokenizer(bpe, "char").tokenize("a b") == ["a", "<space>", "b"]
 
 
+@pytest.fixture
+def symbols(tmp_path) -> Path:
+    """One that begins another, a blank line, and one that no text has."""
+    path = tmp_path / "languages"
+    path.write_text("[org]\n\n[org]x\n[swe]\n[nob]\n")
+    return path
+
+
+@pytest.mark.parametrize("token_type", ["char", "bpe"])
+def test_a_symbol_is_one_token(tmp_path, symbols, token_type):
+    text = tmp_path / "text"
+    text.write_text("".join(f"u{i} [swe] {sentence} [org]xa[\n" for i, sentence in enumerate(SENTENCES)))
+    words = ["--text", str(text), "--token_type", token_type, "--nbpe", "60", "--out", str(tmp_path / "out")]
+    make_tokens.main([*words, "--non_linguistic_symbols", str(symbols)])
+    tokens = (tmp_path / "out/tokens.txt").read_text().splitlines()
+    assert "[swe]" in tokens and "[org]x" in tokens
+    tokenizer = Tokenizer(tmp_path / "out", token_type)
+    assert "[swe]" in tokenizer.tokenize("[swe] a") and "[org]x" in tokenizer.tokenize("b[org]x")
+    if token_type == "char":
+        espnet = build_tokenizer("char", non_linguistic_symbols=tmp_path / "out/nlsyms.txt")
+        for line in ("[swe] the cat [org]x[", "[org] [nob]a[nob", ""):
+            assert tokenizer.tokenize(line) == espnet.text2tokens(line)
+    make_tokens.main(words)
+    assert not (tmp_path / "out/nlsyms.txt").exists()
+
+
+def test_symbols_that_are_none_are_named(text, tmp_path, capsys):
+    words = ["--text", str(text), "--out", str(tmp_path / "out"), "--non_linguistic_symbols"]
+    (tmp_path / "bad").write_text("[a b]\n")
+    for file, message in (("bad", "symbol '[a b]' holds white space"), ("none", "none cannot be read")):
+        with pytest.raises(SystemExit, match="1"):
+            make_tokens.main([*words, str(tmp_path / file)])
+        assert message in capsys.readouterr().err
+
+
 def test_characters_made_over_pieces_leave_no_model(text):
     out = make(text, "bpe", 45)
     make_tokens.main(["--text", str(text), "--token_type", "char", "--out", str(out)])

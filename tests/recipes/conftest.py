@@ -1,9 +1,66 @@
-"""No test of a recipe fetches anything."""
+"""No test of a recipe fetches anything; miniature corpora are spoken by espeak-ng."""
+
+import importlib.util
+import io
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
 
 import pytest
+import soundfile
+import soxr
 from fake_apt import FakeApt, install_fake_apt
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
 def apt(monkeypatch) -> FakeApt:
     return install_fake_apt(monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def load_data() -> Callable[[str], ModuleType]:
+    """``load_data(name)`` gives egs/NAME/asr1/local/data.py."""
+
+    def load(name: str) -> ModuleType:
+        script = ROOT / "egs" / name / "asr1" / "local" / "data.py"
+        spec = importlib.util.spec_from_file_location(f"{name}_data", script)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def speak() -> Callable[..., None]:
+    """``speak(path, text, voice)`` writes speech, mono, in the format that the suffix of ``path`` names."""
+    if shutil.which("espeak-ng") is None:
+        pytest.skip("espeak-ng is not installed (Debian: apt-get install espeak-ng)")
+
+    def write(path: Path, text: str, voice: str, rate: int = 16000, pitch: int = 50) -> None:
+        command = ["espeak-ng", "-v", voice, "-p", str(pitch), "--stdout", text]
+        spoken = subprocess.run(command, capture_output=True, check=True).stdout
+        samples, spoken_rate = soundfile.read(io.BytesIO(spoken))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, soxr.resample(samples, spoken_rate, rate), rate)
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def score_recipe(project, shell) -> Callable[..., Path]:
+    """``score_recipe(name, words...)`` runs all stages with little training; gives its folder."""
+
+    def run(name: str, *words: object) -> Path:
+        folder = project / "egs" / name / "asr1"
+        quick = ["--nj", "1", "--cache", "false", "--asr_args", "--max_epoch 1 --num_iters_per_epoch 3"]
+        result = shell(["./run.sh", *quick, *words], folder)
+        print(result.stdout, result.stderr, sep="\n")
+        assert result.returncode == 0
+        return folder
+
+    return run

@@ -68,6 +68,13 @@ def test_speakers_come_from_utt2spk(write_texts, tmp_path):
     assert [pair.speaker for pair in pair_texts(*texts, utt2spk)] == ["anna", "boris"]
 
 
+def test_symbols_are_taken_out_of_both_sides(write_texts):
+    texts = write_texts(["u1 [swe] a b", "u2 b[x]c"], ["u1 [nor]a [swe] [sw]", "u2 [swe]"])
+    pairs = pair_texts(*texts, symbols=["[swe]", "[nor]"])
+    assert [pair.reference for pair in pairs] == [("a", "b"), ("b[x]c",)]
+    assert [pair.hypothesis for pair in pairs] == [("a", "[sw]"), ()]
+
+
 @pytest.mark.parametrize("lines", ["u1 anna\n", "u1 anna\nu2\n", "u1 anna\nu2 b c\n"])
 def test_utterance_without_one_speaker_is_named(write_texts, tmp_path, lines):
     texts = write_texts(["u1 a", "u2 b"], ["u1 a", "u2 b"])
