@@ -119,11 +119,12 @@ set_training_processes() {
     ((ngpu > 0)) || processes+=(--dist_backend gloo)
 }
 
-# set_text_options: the words that tell a command of --text_config, in the array `text_options`.
+# set_text_options: the words that tell a command how transcripts are spelt, in the array `text_options`.
 set_text_options() {
     [[ -n ${text_config} || ! -f conf/text.yaml ]] || text_config=conf/text.yaml
     [[ -z ${text_config} || -f ${text_config} ]] || die "--text_config ${text_config} does not exist"
-    text_options=(${text_config:+--text_config "${text_config}"})
+    text_options=(${text_config:+--text_config "${text_config}"} ${lang:+--lang "${lang}"}
+        ${nlsyms_txt:+--non_linguistic_symbols "${nlsyms_txt}"})
 }
 
 # watch MODULE ARGUMENTS...: show the progress of what is launched next, until `unwatch` or the end of the script.

@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 
 from espnet_wsm.data.repair import repair_data_dir
-from espnet_wsm.data.text import TEXT_CONFIG_HELP, read_text_rules
+from espnet_wsm.data.text import add_text_arguments, read_text_arguments
 from espnet_wsm.errors import report_user_errors
 
 
@@ -28,7 +28,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--allow_pipes", default="false", choices=("true", "false"),
         help="true: keep commands in wav.scp, 'COMMAND |'; none is run here (default: false)",
     )  # fmt: skip
-    parser.add_argument("--text_config", type=Path, help=TEXT_CONFIG_HELP)
+    add_text_arguments(parser)
     return parser
 
 
@@ -36,7 +36,7 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     """Entry point."""
     args = make_parser().parse_args(argv)
-    rules = read_text_rules(args.text_config)
+    rules = read_text_arguments(args)
     print(repair_data_dir(args.source, args.out, args.allow_pipes == "true", not args.no_audio, rules))
 
 

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from espnet_wsm.data.dump import merge_slices
-from espnet_wsm.data.text import TEXT_CONFIG_HELP, read_text_rules
+from espnet_wsm.data.text import add_text_arguments, read_text_arguments
 from espnet_wsm.errors import report_user_errors
 
 
@@ -22,7 +22,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--allow_pipes", default="false", choices=("true", "false"),
         help="true: as given to the jobs (default: false)",
     )  # fmt: skip
-    parser.add_argument("--text_config", type=Path, help=TEXT_CONFIG_HELP)
+    add_text_arguments(parser)
     return parser
 
 
@@ -30,7 +30,7 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     args = make_parser().parse_args(argv)
     allow_pipes = args.allow_pipes == "true"
-    rules = read_text_rules(args.text_config)
+    rules = read_text_arguments(args)
     print(merge_slices(args.data, args.out, args.nj, args.speed_perturb, allow_pipes, rules))
 
 

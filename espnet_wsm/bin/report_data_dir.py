@@ -13,7 +13,7 @@ from pathlib import Path
 
 from espnet_wsm.data.lists import raise_collected
 from espnet_wsm.data.overview import write_overview
-from espnet_wsm.data.text import TEXT_CONFIG_HELP, read_text_rules
+from espnet_wsm.data.text import add_text_arguments, read_text_arguments
 from espnet_wsm.data.validation import shorten, survey_data_dir
 from espnet_wsm.errors import report_user_errors
 
@@ -24,7 +24,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("directories", metavar="DIR", nargs="+", type=Path, help="data directory")
     parser.add_argument("--out", type=Path, required=True, help="folder for table and figure")
-    parser.add_argument("--text_config", type=Path, help=TEXT_CONFIG_HELP)
+    add_text_arguments(parser)
     return parser
 
 
@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> None:
         UserError: a directory has faults.
     """
     args = make_parser().parse_args(argv)
-    rules = read_text_rules(args.text_config)
+    rules = read_text_arguments(args)
     surveys = [survey_data_dir(each, allow_pipes=True, rules=rules) for each in args.directories]
     raise_collected(shorten(error for survey in surveys for error in survey.errors), "data directories")
     print("\n".join(line for line in write_overview(surveys, args.out) if line.startswith("|")))

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 from espnet_wsm.data.lists import raise_collected
-from espnet_wsm.data.text import TEXT_CONFIG_HELP, read_text_rules
+from espnet_wsm.data.text import add_text_arguments, read_text_arguments
 from espnet_wsm.data.validation import compare_with_training, shorten, survey_data_dir
 from espnet_wsm.errors import report_user_errors
 
@@ -46,7 +46,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--max_seconds", type=float, default=20, help="warn of longer ones (default: %(default)s)"
     )
-    parser.add_argument("--text_config", type=Path, help=TEXT_CONFIG_HELP)
+    add_text_arguments(parser)
     return parser
 
 
@@ -62,7 +62,7 @@ def main(argv: list[str] | None = None) -> None:
     directories = [*([args.train] if args.train else []), *args.directories]
     if not directories:
         parser.error("name at least one directory")
-    rules = read_text_rules(args.text_config)
+    rules = read_text_arguments(args)
     surveys = [
         survey_data_dir(
             directory,

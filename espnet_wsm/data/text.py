@@ -1,6 +1,7 @@
 """Transcripts in one spelling, by ``--text_config``, and scripts that have rules of their own.
 
 A configuration has any of these keys; without one, or with none of them, only what is always done is done.
+The language is that of --lang where the configuration names none.
 
   case         keep (default), lower or upper
   language     tr or az: i and its capital İ, ı and its capital I, when the case changes
@@ -14,19 +15,21 @@ direct how a line is shown. Combining marks (vowel signs, tones) stay; only ``st
 names.
 """
 
+import argparse
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import regex
 
 from espnet_wsm.data.settings import read_yaml
+from espnet_wsm.data.tokens import read_symbols
 from espnet_wsm.errors import UserError
 
-TEXT_CONFIG_HELP = "YAML file that says how transcripts are spelt (default: Unicode NFC and single blanks)"
 EMPTIED = (
     ": the text configuration leaves nothing of its transcript: remove the utterance, as fix_data_dir "
     "--text_config does"
@@ -53,7 +56,7 @@ DOTTED = {
     "lower": {ord("I"): "ı", ord("İ"): "i"},
     "upper": {ord("i"): "İ", ord("ı"): "I"},
 }
-DOTTED_LANGUAGES = ("tr", "az")
+DOTTED_LANGUAGES = ("tr", "tur", "az", "aze", "azj")
 # Scripts without blanks between words, by the names of Unicode.
 UNSPACED = ("Han", "Hiragana", "Katakana", "Thai", "Lao", "Khmer", "Myanmar", "Tibetan", "Javanese")
 _UNSPACED = {name: regex.compile(rf"\p{{Script={name}}}") for name in UNSPACED}
@@ -65,6 +68,9 @@ _GRAPHEME = regex.compile(r"\X")
 class TextRules:
     """How transcripts are spelt; the keys are those of the configuration above.
 
+    Args:
+        symbols: what stays as it is, e.g. ``[eng]``; not in the configuration.
+
     Raises:
         UserError: a value that there is not.
     """
@@ -75,6 +81,7 @@ class TextRules:
     keep: str = APOSTROPHE
     digits: str = "keep"
     strip: tuple[str, ...] = ()
+    symbols: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, choices in (("case", CASES), ("punctuation", PUNCTUATION), ("digits", DIGITS)):
@@ -89,12 +96,22 @@ class TextRules:
             raise UserError(f"keep: {odd[0]!r} is no sign that punctuation: remove would take away")
 
     def apply(self, text: str) -> str:
-        """``text`` in this spelling; empty when nothing is left of it."""
+        """``text`` in this spelling; empty when nothing but symbols is left of it."""
+        parts = [text]
+        if self.symbols:
+            parts = re.split(f"({'|'.join(map(re.escape, self.symbols))})", text)
+        parts[::2] = (self._spell(part) for part in parts[::2])
+        if not any(part.strip() for part in parts[::2]):
+            return ""
+        return " ".join("".join(parts).split())
+
+    def _spell(self, text: str) -> str:
+        """Text without symbols, its blanks not yet joined."""
         text = unicodedata.normalize("NFC", text).translate(INVISIBLE)
         for name in self.strip:
             text = text.translate(dict.fromkeys(MARKS[name]))
         if self.case != "keep":
-            if self.language.lower().split("-")[0] in DOTTED_LANGUAGES:
+            if re.split("[-_]", self.language.lower())[0] in DOTTED_LANGUAGES:
                 text = text.translate(DOTTED[self.case])
             text = text.lower() if self.case == "lower" else text.upper()
         if self.digits == "ascii":
@@ -103,7 +120,7 @@ class TextRules:
             text = "".join(" " if unicodedata.category(char)[0] == "N" else char for char in text)
         if self.punctuation == "remove":
             text = self._remove_signs(text)
-        return unicodedata.normalize("NFC", " ".join(text.split()))
+        return unicodedata.normalize("NFC", text)
 
     def _remove_signs(self, text: str) -> str:
         """Signs become blanks, or nothing between letters of a script without blanks."""
@@ -132,6 +149,30 @@ def _is_inside_word(text: str, index: int) -> bool:
     return len(around) == 2 and all(unicodedata.category(char)[0] in "LMN" for char in around)
 
 
+def add_text_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of :func:`read_text_arguments`."""
+    parser.add_argument(
+        "--text_config",
+        type=Path,
+        help="YAML file that says how transcripts are spelt (default: Unicode NFC and single blanks)",
+    )
+    parser.add_argument("--lang", default="", help="of the text, where --text_config names none")
+    parser.add_argument(
+        "--non_linguistic_symbols", type=Path, metavar="FILE", help="symbols to leave alone, a line each"
+    )
+
+
+def read_text_arguments(args: argparse.Namespace) -> TextRules:
+    """The rules that arguments of a command ask for.
+
+    Raises:
+        UserError: as :func:`read_text_rules` and `espnet_wsm.data.tokens.read_symbols`.
+    """
+    rules = read_text_rules(args.text_config)
+    symbols = read_symbols(args.non_linguistic_symbols) if args.non_linguistic_symbols else ()
+    return replace(rules, language=rules.language or args.lang, symbols=tuple(symbols))
+
+
 def read_text_rules(path: Path | None) -> TextRules:
     """The rules of a configuration; those that always hold when there is none.
 
@@ -141,7 +182,7 @@ def read_text_rules(path: Path | None) -> TextRules:
     content: Any = {} if path is None else read_yaml(path) or {}
     if not isinstance(content, Mapping):
         raise UserError(f"{path} holds no mapping: write e.g. `case: lower`")
-    known = [each.name for each in fields(TextRules)]
+    known = [each.name for each in fields(TextRules) if each.name != "symbols"]
     if unknown := content.keys() - set(known):
         raise UserError(f"{path}: unknown key {min(map(str, unknown))}; there are {', '.join(known)}")
     marks = content.get("strip") or ()

@@ -1,10 +1,18 @@
 """Transcripts of eleven languages in one spelling, and what a character is in them."""
 
+import argparse
 import unicodedata
 
 import pytest
 
-from espnet_wsm.data.text import TextRules, find_unspaced_script, read_text_rules, split_graphemes
+from espnet_wsm.data.text import (
+    TextRules,
+    add_text_arguments,
+    find_unspaced_script,
+    read_text_arguments,
+    read_text_rules,
+    split_graphemes,
+)
 from espnet_wsm.errors import UserError
 
 PLAIN = TextRules(case="lower", punctuation="remove", digits="ascii")
@@ -102,6 +110,28 @@ def test_signs_stay_inside_words_alone():
         "Tis rock n roll col·lega don't l 5 3"
     )
     assert TextRules(punctuation="remove", keep="").apply("don’t") == "don t"
+
+
+def test_symbols_stay_as_they_are():
+    rules = TextRules(case="upper", punctuation="remove", symbols=("[tur]", "<noise>"))
+    assert rules.apply("[tur] olsun, (<noise>) bu<noise>da!  [x]") == "[tur] OLSUN <noise> BU<noise>DA X"
+    assert rules.apply("[tur] ...") == "", "no words"
+    assert rules.apply("[tur]") == ""
+
+
+def test_the_language_is_that_of_the_configuration_or_else_of_the_option(tmp_path):
+    (tmp_path / "text.yaml").write_text("case: lower\n")
+    (tmp_path / "symbols").write_text("[a]\n[ab]\n")
+    parser = argparse.ArgumentParser()
+    add_text_arguments(parser)
+    words = ["--text_config", str(tmp_path / "text.yaml"), "--lang", "tr_tr"]
+    rules = read_text_arguments(parser.parse_args(words))
+    assert (rules.language, rules.symbols, rules.apply("I")) == ("tr_tr", (), "ı")
+    (tmp_path / "text.yaml").write_text("case: lower\nlanguage: de\n")
+    words += ["--non_linguistic_symbols", str(tmp_path / "symbols")]
+    rules = read_text_arguments(parser.parse_args(words))
+    assert (rules.language, rules.symbols, rules.apply("I")) == ("de", ("[ab]", "[a]"), "i")
+    assert read_text_arguments(parser.parse_args([])) == TextRules()
 
 
 @pytest.mark.parametrize(("digits", "spelt"), [("keep", "४२ ৭ ½"), ("ascii", "42 7 ½"), ("remove", "")])
