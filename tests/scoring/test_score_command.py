@@ -57,6 +57,14 @@ def test_without_sclite_python_scores_and_the_reason_is_shown(score, capsys, mon
     assert "warning: dev wer: scored by Python alone: sclite not found" in capsys.readouterr().err
 
 
+def test_symbols_do_not_count(score, tmp_path):
+    (tmp_path / "symbols").write_text("[eng]\n")
+    out = score(["u1 [eng] a b"], ["u1 [eng]a b"], "--non_linguistic_symbols", str(tmp_path / "symbols"))
+    for metric, words in (("wer", 2), ("cer", 3)):
+        counts = json.loads((out / "score.json").read_text())[metric]["python"]["counts"]
+        assert (counts["words"], counts["correct"]) == (words, words)
+
+
 @pytest.mark.sclite
 def test_speakers_reach_sclite(score, tmp_path):
     (tmp_path / "utt2spk").write_text("u1 anna\nu2 anna\nu3 boris\n")
