@@ -85,6 +85,15 @@ def test_identical_texts_are_no_difference(compare):
     assert "verdict at 95 %: no difference\n" in out
 
 
+def test_symbols_do_not_count(compare, tmp_path):
+    (tmp_path / "symbols").write_text("[eng]\n")
+    marked = {key: ["[eng]", *words] for key, words in REFERENCE.items()}
+    options = ("--non_linguistic_symbols", str(tmp_path / "symbols"))
+    out = compare(marked, WORSE, BETTER, options).out
+    assert out == compare().out
+    assert out != compare(marked).out
+
+
 def test_texts_without_an_error_are_no_difference(compare):
     out = compare(hyp_a=REFERENCE, hyp_b=REFERENCE).out
     assert find_row(out, "MAPSSWE, sc_stats")[1] == "n/a: no segment holds an error"

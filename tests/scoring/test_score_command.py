@@ -61,7 +61,7 @@ def test_without_sclite_python_scores_and_the_reason_is_shown(score, capsys, mon
     assert "warning: dev wer: scored by Python alone: sclite not found" in capsys.readouterr().err
 
 
-# Hindi, with 6 errors of its 15 code points: a vowel sign is a character there, and part of one to readers.
+# Hindi: a vowel sign is a character there, and part of one to readers.
 HINDI = ["u1 नमस्ते दुनिया"], ["u1 नमसते दुनयाँ"]
 
 
@@ -88,6 +88,14 @@ def test_words_are_refused_where_no_blanks_stand_between_them(score, capsys):
     assert scores["cer"]["python"].counts.errors == 2
     assert scores["cer_nospace"]["python"].counts.errors == 0
     assert not (out / "score_wer").exists()
+
+
+def test_symbols_do_not_count(score, tmp_path):
+    (tmp_path / "symbols").write_text("[eng]\n")
+    out = score(["u1 [eng] a b"], ["u1 [eng]a b"], "--non_linguistic_symbols", str(tmp_path / "symbols"))
+    for metric, words in (("wer", 2), ("cer", 3)):
+        counts = json.loads((out / "score.json").read_text())[metric]["python"]["counts"]
+        assert (counts["words"], counts["correct"]) == (words, words)
 
 
 @pytest.mark.sclite
