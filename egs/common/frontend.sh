@@ -19,6 +19,7 @@ set_text_options
 input=$(folder_digest "${data_dir}")
 settings="${train_set}|${valid_set}|${test_sets}|${token_type}|${nbpe}|${speed_perturb}"
 settings+="|${min_wav_duration}|${max_wav_duration}|$([[ -z ${text_config} ]] || sha256sum <"${text_config}" | cut -c1-16)"
+[[ -z ${nlsyms_txt} || -f ${nlsyms_txt} ]] || die "--nlsyms_txt ${nlsyms_txt} does not exist"
 [[ -z ${nlsyms_txt} ]] || settings+="|$(sha256sum <"${nlsyms_txt}")"
 
 make_dump() {
