@@ -18,6 +18,8 @@ set_training_arguments
 input=$(folder_digest "${data_dir}")
 settings="${train_set}|${valid_set}|${test_sets}|${token_type}|${nbpe}|${speed_perturb}"
 settings+="|${min_wav_duration}|${max_wav_duration}"
+# Not in the settings of dumps from before there was this option.
+[[ ${byte_fallback} == false ]] || settings+="|byte_fallback=${byte_fallback}"
 
 make_dump() {
     local set out options tokens
@@ -37,7 +39,7 @@ make_dump() {
 
     tokens=${dump_dir}/token_list/${token_type}
     python -m espnet_wsm.bin.make_tokens --text "${dump_dir}/raw/org/${train_set}/text" \
-        --token_type "${token_type}" --nbpe "${nbpe}" --out "${tokens}"
+        --token_type "${token_type}" --nbpe "${nbpe}" --byte_fallback "${byte_fallback}" --out "${tokens}"
     for set in ${train_set} ${valid_set}; do
         python -m espnet_wsm.bin.select_utterances --dir "${dump_dir}/raw/org/${set}" \
             --out "${dump_dir}/raw/${set}" --tokens "${tokens}" --token_type "${token_type}" \

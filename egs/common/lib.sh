@@ -27,6 +27,7 @@ allow_pipes=false             # true: run the commands that wav.scp names in pla
 # -- stage 2
 token_type=char               # char, bpe or unigram
 nbpe=100                      # vocabulary size of bpe and unigram
+byte_fallback=false           # true: bpe and unigram write characters that the training text lacks as bytes, 256 of the nbpe tokens
 speed_perturb=                # train on copies at these speeds, e.g. "0.9 1.0 1.1"; empty: as recorded
 min_wav_duration=0.1          # seconds; shorter training and validation utterances are dropped
 max_wav_duration=20           # seconds; longer ones too
@@ -132,6 +133,7 @@ experiment() {
     if [[ -z ${name} ]]; then
         name=$(basename "${train_config}" .yaml)_${token_type}
         [[ ${token_type} == char ]] || name+="${nbpe}"
+        [[ ${byte_fallback} == false ]] || name+=_bytes
         name+=${mixer:+_${mixer}}${num_replaced:+_k${num_replaced}}${window:+_w${window}}${trainable:+_${trainable}}
         name+=${upstream_config:+_$(basename "${upstream_config}" .yaml)}${upstream:+_$(basename "${upstream}")}
         name+=${speed_perturb:+_sp}${train_minutes:+_${train_minutes}min}

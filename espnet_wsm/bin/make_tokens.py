@@ -14,6 +14,12 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--nbpe", type=int, default=100, help="length of the list for bpe and unigram (default: 100)"
     )
+    parser.add_argument(
+        "--byte_fallback",
+        choices=("true", "false"),
+        default="false",
+        help="true: 256 of the bpe or unigram tokens are bytes, so that every character can be written",
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder to write, e.g. dump/token_list/char")
     return parser
 
@@ -21,7 +27,7 @@ def make_parser() -> argparse.ArgumentParser:
 @report_user_errors
 def main(argv: list[str] | None = None) -> None:
     args = make_parser().parse_args(argv)
-    tokens = make_token_list(args.text, args.out, args.token_type, args.nbpe)
+    tokens = make_token_list(args.text, args.out, args.token_type, args.nbpe, args.byte_fallback == "true")
     print(f"{args.out / 'tokens.txt'}: {len(tokens)} {args.token_type} tokens")
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from espnet_wsm.errors import UserError
 from espnet_wsm.plugin import register  # noqa: F401  (a saved configuration may name our encoder)
+from espnet_wsm.plugin.texts import LineTokenizer
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,8 @@ class GreedyCtcDecoder:
         self.model.eval()
         self.device = device
         self.converter = TokenIDConverter(token_list=self.model.token_list)
-        self.tokenizer = build_tokenizer(
-            token_type=self.train_args.token_type, bpemodel=self.train_args.bpemodel
+        self.tokenizer = LineTokenizer(
+            build_tokenizer(token_type=self.train_args.token_type, bpemodel=self.train_args.bpemodel)
         )
 
     def __call__(self, speech: Tensor, speech_lengths: Tensor) -> list[Hypothesis]:
