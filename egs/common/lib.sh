@@ -45,7 +45,9 @@ train_minutes=                # train on a fixed part of so many minutes, e.g. 5
 trainable=                    # layer, mixer or suffix; empty: as in train_config
 asr_args=                     # more arguments for asr_train, e.g. "--max_epoch 20"
 # -- stages 4 and 5
-search=greedy                 # greedy (batched best path of CTC) or beam (ESPnet's asr_inference)
+search=                       # greedy (batched best path of CTC), beam (ESPnet's asr_inference) or lm (CTC beam search with --lm); empty: lm with --lm, else greedy
+lm=                           # n-gram of words: an ARPA or KenLM file, a text to train it on, or "text": trained on the transcripts of the training set
+ngram_order=3                 # of a language model that is trained here, by KenLM's lmplz
 inference_config=             # empty: ../../../conf/decode_SEARCH.yaml
 inference_args=               # more arguments for the decoder, e.g. "--beam_size 10"
 inference_model=valid.cer_ctc.ave.pth # checkpoint in the experiment's folder
@@ -139,6 +141,28 @@ experiment() {
         name+=${speed_perturb:+_sp}${train_minutes:+_${train_minutes}min}
     fi
     echo "${exp_dir}/asr_${name#asr_}"
+}
+
+# set_decoding EXPERIMENT: make `search` whole, and set what stage 4 writes (`out`) and, for a language model, what the
+# experiment was trained on (`train_text`). A folder is of one language model: its name has a digest of its file.
+set_decoding() {
+    local digest name source
+    [[ -n ${search} ]] || search=$([[ -n ${lm} ]] && echo lm || echo greedy)
+    [[ ${search} == greedy || ${search} == beam || ${search} == lm ]] ||
+        die "--search has to be greedy, beam or lm, got ${search}"
+    out=$1/decode_${search}
+    if [[ ${search} != lm ]]; then
+        [[ -z ${lm} ]] || die "--lm is for --search lm, not for --search ${search}: leave out one of the two"
+        return
+    fi
+    [[ -n ${lm} ]] || die "--search lm needs --lm: a language model, a text to train it on, or text: the training set's"
+    train_text=${dump_dir}/raw/${train_set}/text
+    [[ -z ${train_minutes} ]] || train_text=$1/train_${train_minutes}min/text
+    [[ ${lm} == text ]] && source=${train_text} || source=${lm}
+    [[ -f ${source} ]] || die "--lm ${lm}: ${source} is not a file; name a language model, or a text to train it on"
+    digest=$({ cat "${source}" && echo "${ngram_order}"; } | sha256sum | cut -c1-8)
+    name=$(basename "${lm}" | tr -c '[:alnum:]._\n-' _)
+    out+=_${name}_${digest}
 }
 
 # set_training_arguments: what stage 3 trains with, as arguments of asr_train, in the array `training`. Stage 2
