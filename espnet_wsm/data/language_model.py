@@ -148,20 +148,20 @@ def check_vocabulary(model: kenlm.Model, path: Path, texts: dict[Path, list[str]
     """How many of the words of ``texts`` the model knows, a sentence each.
 
     Raises:
-        UserError: it knows none of a text: it is of another language, or spelled otherwise.
+        UserError: it knows none of them all: it is of another language, or spelled otherwise.
     """
-    told = []
+    told, unknown, any_known = [], {}, False
     for text, sentences in texts.items():
         words = [word for sentence in sentences for word in sentence.split()]
-        unknown = dict.fromkeys(word for word in words if word not in model)
+        unknown |= dict.fromkeys(word for word in words if word not in model)
         known = sum(word not in unknown for word in words)
-        if not known:
-            raise UserError(
-                f"{path} knows none of the {len(unknown)} different words of {text} ({name_some(unknown)}): "
-                "it is of another language, spells otherwise (capitals, accents), or is not of words; name "
-                "one of words as they stand there, or a text to train it on (--lm FILE)"
-            )
-        told.append(
-            f"{path} knows {known} of the {len(words)} words of {text} ({100 * known / len(words):.1f} %)"
+        any_known |= known > 0
+        share = 100 * known / len(words)
+        told.append(f"{path} knows {known} of the {len(words)} words of {text} ({share:.1f} %)")
+    if not any_known:
+        raise UserError(
+            f"{path} knows none of the {len(unknown)} different words of {' and '.join(map(str, texts))} "
+            f"({name_some(unknown)}): it is of another language, spells otherwise (capitals, accents), or is "
+            "not of words; name one of words as they stand there, or a text to train it on (--lm FILE)"
         )
     return told

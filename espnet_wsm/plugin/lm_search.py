@@ -89,16 +89,20 @@ class WordLm(LM):
                 self.spelled.append((token.startswith(WORD_MARK), token.replace(WORD_MARK, "").encode()))
         # flashlight's state -> KenLM's after all whole words, and the bytes of the word that has begun
         self.hypotheses: dict[LMState, tuple[kenlm.State, bytes]] = {}
+        # The search asks for the same again and again: what :meth:`score` has answered.
+        self.answers: dict[tuple[LMState, int], tuple[LMState, float]] = {}
 
     def start(self, start_with_nothing: bool) -> LMState:
         """The beginning of an utterance; what is known of the last one is forgotten."""
         root, state = LMState(), kenlm.State()
         self.model.BeginSentenceWrite(state)
-        self.hypotheses = {root: (state, b"")}
+        self.hypotheses, self.answers = {root: (state, b"")}, {}
         return root
 
     def score(self, state: LMState, usr_token_idx: int) -> tuple[LMState, float]:
         """The state after a token, and the score of the word that it ends."""
+        if answer := self.answers.get((state, usr_token_idx)):
+            return answer
         child, score = state.child(usr_token_idx), 0.0
         begins, spelled = self.spelled[usr_token_idx]
         words, begun = self.hypotheses[state]
@@ -106,8 +110,9 @@ class WordLm(LM):
             spelled = begun + spelled
         elif begun:
             words, score = self.score_word(words, begun)
-        self.hypotheses.setdefault(child, (words, spelled))
-        return child, score
+        self.hypotheses[child] = (words, spelled)
+        answer = self.answers[state, usr_token_idx] = (child, score)
+        return answer
 
     def finish(self, state: LMState) -> tuple[LMState, float]:
         """The state itself, and the score of its last word and of the end of the sentence."""
