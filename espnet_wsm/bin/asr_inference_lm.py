@@ -8,11 +8,11 @@ from espnet_wsm.errors import report_user_errors
 # The fields of LmSearchConfig.
 WEIGHTS = {
     "lm_weight": (0.5, "weight of the language model"),
-    "word_bonus": (1.0, "natural logarithm, for each word"),
+    "word_bonus": (2.5, "natural logarithm, for each word"),
     "unk_score": (-6.0, "log10 probability of a word that the language model does not know"),
     "beam_size": (50, "hypotheses kept in each frame"),
     "beam_size_token": (20, "the best tokens of a frame that lengthen them"),
-    "beam_threshold": (25.0, "drop what is worse than the best by more (natural logarithm)"),
+    "beam_threshold": (15.0, "drop what is worse than the best by more (natural logarithm)"),
 }
 
 
