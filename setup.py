@@ -21,9 +21,16 @@ REQUIREMENTS = [
     "jiwer>=4.0,<5",
     # Reads Kaldi archives named in a wav.scp.
     "kaldiio>=2.18",
-    # Trains the bpe and unigram tokens. Its error messages, which are read for sizes, may change in 0.3;
-    # the cap goes when tests/data pass with it.
+    # Trains the bpe and unigram tokens. What counts as too large a vocabulary may change in 0.3; the cap goes
+    # when tests/data pass with it.
     "sentencepiece>=0.2.1,<0.3",
+    # CTC beam search with a language model of words, in C++. pyctcdecode, which does the same in Python,
+    # wants numpy below 2 and has had no release since 2023; flashlight-text itself has no wheel for 3.13,
+    # and its sources need KenLM's. These are its sources as wheels for both, on x86_64 and aarch64: no
+    # compiler is needed. Goes back to flashlight-text when that has them.
+    "ufal-flashlight-text==0.0.7.1",
+    # KenLM's Python module, which reads ARPA files and answers for any word; kenlm itself has no wheels.
+    "ufal-kenlm>=26.4.1",
     # Its libsndfile reads mp3 and logs the sizes that show a truncated file.
     "soundfile>=0.14",
     # Resamples without torch, so that data preparation starts in milliseconds.

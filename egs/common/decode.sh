@@ -7,20 +7,27 @@ set -euo pipefail
 # shellcheck source=egs/common/parse_options.sh
 . "$(dirname "${BASH_SOURCE[0]}")/parse_options.sh"
 
-[[ ${search} == greedy || ${search} == beam ]] || die "--search has to be greedy or beam, got ${search}"
 exp=$(experiment)
 require_finished "${dump_dir}" 2
 require_finished "${exp}" 3
 input=$(folder_digest "${dump_dir}")
 require_made_from "${exp}" "${input}" "${dump_dir}" 3
+set_decoding "${exp}"
 model=${exp}/${inference_model}
 [[ -f ${model} ]] || die "--inference_model: ${model} does not exist"
 [[ -n ${inference_config} ]] || inference_config=../../../conf/decode_${search}.yaml
 [[ -f ${inference_config} ]] || die "--inference_config ${inference_config} does not exist"
 
-out=${exp}/decode_${search}
 begin_stage 4 "decode (${search})" "${dump_dir}" "${out}"
 read -r -d '' -a more <<<"${inference_args}" || true
+if [[ ${search} == lm ]]; then
+    set_text_options
+    options=("${text_options[@]}" --order "${ngram_order}" --out "${out}/lm"
+        --train_text "${train_text}" --valid_text "${dump_dir}/raw/${valid_set}/text")
+    [[ ${lm} == text ]] || options+=(--lm "${lm}")
+    lm_file=$(python -m espnet_wsm.bin.prepare_lm "${options[@]}")
+    more=(--lm_file "${lm_file}" "${more[@]}")
+fi
 folders=() largest=1
 for set in ${test_sets}; do
     from=$(dump_folder "${set}")

@@ -20,7 +20,7 @@ input=$(folder_digest "${data_dir}")
 settings="${train_set}|${valid_set}|${test_sets}|${token_type}|${nbpe}|${speed_perturb}"
 settings+="|${min_wav_duration}|${max_wav_duration}|$([[ -z ${text_config} ]] || sha256sum <"${text_config}" | cut -c1-16)"
 [[ -z ${nlsyms_txt} || -f ${nlsyms_txt} ]] || die "--nlsyms_txt ${nlsyms_txt} does not exist"
-[[ -z ${nlsyms_txt} ]] || settings+="|$(sha256sum <"${nlsyms_txt}")"
+settings+="|${byte_fallback}|$([[ -z ${nlsyms_txt} ]] || sha256sum <"${nlsyms_txt}" | cut -c1-16)"
 
 make_dump() {
     local set out options tokens
@@ -40,7 +40,7 @@ make_dump() {
 
     tokens=${dump_dir}/token_list/${token_type}
     python -m espnet_wsm.bin.make_tokens --text "${dump_dir}/raw/org/${train_set}/text" \
-        --token_type "${token_type}" --nbpe "${nbpe}" --out "${tokens}" \
+        --token_type "${token_type}" --nbpe "${nbpe}" --byte_fallback "${byte_fallback}" --out "${tokens}" \
         ${nlsyms_txt:+--non_linguistic_symbols "${nlsyms_txt}"}
     for set in ${train_set} ${valid_set}; do
         python -m espnet_wsm.bin.select_utterances --dir "${dump_dir}/raw/org/${set}" \

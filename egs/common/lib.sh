@@ -28,6 +28,7 @@ allow_pipes=false             # true: run the commands that wav.scp names in pla
 text_config=                  # how transcripts are spelt; empty: by the recipe's conf/text.yaml, or Unicode NFC alone
 token_type=char               # char, bpe or unigram
 nbpe=100                      # vocabulary size of bpe and unigram
+byte_fallback=false           # true: bpe and unigram write characters that the training text lacks as bytes, 256 of the nbpe tokens
 nlsyms_txt=                   # file of symbols, a line each, that are one token and do not count in scores, e.g. [eng]
 speed_perturb=                # train on copies at these speeds, e.g. "0.9 1.0 1.1"; empty: as recorded
 min_wav_duration=0.1          # seconds; shorter training and validation utterances are dropped
@@ -46,7 +47,9 @@ train_minutes=                # train on a fixed part of so many minutes, e.g. 5
 trainable=                    # layer, mixer or suffix; empty: as in train_config
 asr_args=                     # more arguments for asr_train, e.g. "--max_epoch 20"
 # -- stages 4 and 5
-search=greedy                 # greedy (batched best path of CTC) or beam (ESPnet's asr_inference)
+search=                       # greedy (batched best path of CTC), beam (ESPnet's asr_inference) or lm (CTC beam search with --lm); empty: lm with --lm, else greedy
+lm=                           # n-gram of words: an ARPA or KenLM file, a text to train it on, or "text": trained on the transcripts of the training set
+ngram_order=3                 # of a language model that is trained here, by KenLM's lmplz
 inference_config=             # empty: ../../../conf/decode_SEARCH.yaml
 inference_args=               # more arguments for the decoder, e.g. "--beam_size 10"
 inference_model=valid.cer_ctc.ave.pth # checkpoint in the experiment's folder
@@ -142,12 +145,35 @@ experiment() {
     if [[ -z ${name} ]]; then
         name=$(basename "${train_config}" .yaml)_${token_type}
         [[ ${token_type} == char ]] || name+="${nbpe}"
+        [[ ${byte_fallback} == false ]] || name+=_bytes
         name+=${mixer:+_${mixer}}${num_replaced:+_k${num_replaced}}${window:+_w${window}}${trainable:+_${trainable}}
         name+=${upstream_config:+_$(basename "${upstream_config}" .yaml)}${upstream:+_$(basename "${upstream}")}
         name+=${speed_perturb:+_sp}${train_minutes:+_${train_minutes}min}
         [[ ${train_set} == train ]] || name+="_${train_set}"
     fi
     echo "${exp_dir}/asr_${name#asr_}"
+}
+
+# set_decoding EXPERIMENT: make `search` whole, and set what stage 4 writes (`out`) and, for a language model, what the
+# experiment was trained on (`train_text`). A folder is of one language model: its name has a digest of its file.
+set_decoding() {
+    local digest name source
+    [[ -n ${search} ]] || search=$([[ -n ${lm} ]] && echo lm || echo greedy)
+    [[ ${search} == greedy || ${search} == beam || ${search} == lm ]] ||
+        die "--search has to be greedy, beam or lm, got ${search}"
+    out=$1/decode_${search}
+    if [[ ${search} != lm ]]; then
+        [[ -z ${lm} ]] || die "--lm is for --search lm, not for --search ${search}: leave out one of the two"
+        return
+    fi
+    [[ -n ${lm} ]] || die "--search lm needs --lm: a language model, a text to train it on, or text: the training set's"
+    train_text=${dump_dir}/raw/${train_set}/text
+    [[ -z ${train_minutes} ]] || train_text=$1/train_${train_minutes}min/text
+    [[ ${lm} == text ]] && source=${train_text} || source=${lm}
+    [[ -f ${source} ]] || die "--lm ${lm}: ${source} is not a file; name a language model, or a text to train it on"
+    digest=$({ cat "${source}" && echo "${ngram_order}"; } | sha256sum | cut -c1-8)
+    name=$(basename "${lm}" | tr -c '[:alnum:]._\n-' _)
+    out+=_${name}_${digest}
 }
 
 # set_training_arguments: what stage 3 trains with, as arguments of asr_train, in the array `training`. Stage 2

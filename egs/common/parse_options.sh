@@ -53,3 +53,4 @@ _require_number nj 1 10000
 _require_number ngpu 0 1000
 _require_number num_nodes 1 1000
 _require_number num_threads 1 1000
+_require_number ngram_order 2 6

@@ -8,9 +8,9 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/parse_options.sh"
 
 exp=$(experiment)
-out=${exp}/decode_${search}
 require_finished "${dump_dir}" 2
 require_finished "${exp}" 3
+set_decoding "${exp}"
 require_finished "${out}" 4
 require_made_from "${out}" "$(folder_digest "${dump_dir}")" "${dump_dir}" 4
 

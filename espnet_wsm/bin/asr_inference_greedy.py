@@ -1,6 +1,7 @@
 """Decode by batched greedy CTC; reads and writes the files of ESPnet's asr_inference."""
 
 import argparse
+from collections.abc import Callable
 
 from espnet2.utils import config_argparse
 from espnet2.utils.types import str2triple_str, str_or_none
@@ -8,10 +9,10 @@ from espnet2.utils.types import str2triple_str, str_or_none
 from espnet_wsm.errors import UserError, report_user_errors
 
 
-def get_parser() -> argparse.ArgumentParser:
+def get_parser(description: str | None = __doc__) -> argparse.ArgumentParser:
     """The options, named as in ``espnet2.bin.asr_inference``; ``--config`` takes a YAML file of them."""
     parser = config_argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument(
         "--output_dir", required=True, help="1best_recog/{text,token,token_int,score} go here"
@@ -37,16 +38,26 @@ def main(cmd: list[str] | None = None) -> None:
     """Entry point."""
     args = get_parser().parse_args(cmd)
 
+    from espnet_wsm.plugin.greedy import GreedyCtcDecoder
+
+    decode(args, lambda device: GreedyCtcDecoder(args.asr_train_config, args.asr_model_file, device))
+
+
+def decode(args: argparse.Namespace, make_decoder: Callable[[str], Callable]) -> None:
+    """Decode what the options ``args`` name, with the decoder made for a torch device.
+
+    Raises:
+        UserError: there is no GPU, or the decoder's files are not what they should be.
+    """
     import torch
     from espnet2.fileio.datadir_writer import DatadirWriter
     from tqdm import tqdm
 
-    from espnet_wsm.plugin.greedy import GreedyCtcDecoder
     from espnet_wsm.plugin.task import WsmASRTask
 
     if args.ngpu > 0 and not torch.cuda.is_available():
         raise UserError("--ngpu 1, but PyTorch finds no CUDA device here; decode with --ngpu 0")
-    decoder = GreedyCtcDecoder(args.asr_train_config, args.asr_model_file, "cuda" if args.ngpu > 0 else "cpu")
+    decoder = make_decoder("cuda" if args.ngpu > 0 else "cpu")
     batches = WsmASRTask.build_streaming_iterator(
         args.data_path_and_name_and_type,
         dtype="float32",

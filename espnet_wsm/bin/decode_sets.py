@@ -14,12 +14,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from espnet_wsm.bin import asr_inference_greedy, split_arguments
+from espnet_wsm.bin import asr_inference_greedy, asr_inference_lm, split_arguments
 from espnet_wsm.data.dump import take_batches
 from espnet_wsm.errors import UserError, report_user_errors
 from espnet_wsm.files import write_text
 
-SEARCHES = ("greedy", "beam")
+BATCHED = {"greedy": asr_inference_greedy, "lm": asr_inference_lm}
+SEARCHES = ("greedy", "beam", "lm")
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -28,11 +29,14 @@ def make_parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--search", choices=SEARCHES, default="greedy", help="asr_inference_greedy or asr_inference"
+        "--search",
+        choices=SEARCHES,
+        default="greedy",
+        help="asr_inference_greedy, asr_inference, asr_inference_lm",
     )
     parser.add_argument("--nj", type=int, default=1, help="number of jobs")
     parser.add_argument("--job", type=int, default=1, help="which one, from 1")
-    parser.add_argument("--out", type=Path, required=True, help="exp/TAG/decode_SEARCH")
+    parser.add_argument("--out", type=Path, required=True, help="exp/TAG/decode_*")
     parser.add_argument("sets", nargs="+", type=Path, metavar="SET", help="folder in dump/raw")
     return parser
 
@@ -56,8 +60,8 @@ def main(argv: list[str] | None = None) -> None:
         arguments = [*decoder_args, "--output_dir", str(out / f"output.{args.job}")]
         arguments += ["--data_path_and_name_and_type", f"{out}/wav.{args.job}.scp,speech,sound"]
         # ESPnet's beam search takes one utterance at a time.
-        greedy = args.search == "greedy"
-        size = asr_inference_greedy.get_parser().parse_args(arguments).batch_size if greedy else 1
+        batched = BATCHED.get(args.search)
+        size = batched.get_parser().parse_args(arguments).batch_size if batched else 1
         if share := take_batches(folder, size, args.nj, args.job):
             write_text(out / f"wav.{args.job}.scp", [f"{id} {audio}" for id, audio in share.items()])
             shares[folder] = arguments
@@ -65,8 +69,8 @@ def main(argv: list[str] | None = None) -> None:
         print("nothing to decode: there are fewer batches than jobs", file=sys.stderr)
         return
 
-    if args.search == "greedy":
-        decode = asr_inference_greedy.main
+    if batched := BATCHED.get(args.search):
+        decode = batched.main
     else:
         from espnet_wsm.bin.asr_inference import main as decode
     for folder, arguments in shares.items():

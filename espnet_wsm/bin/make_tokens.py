@@ -20,6 +20,12 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="symbols that are one token each, a line each",
     )
+    parser.add_argument(
+        "--byte_fallback",
+        choices=("true", "false"),
+        default="false",
+        help="true: 256 of the bpe or unigram tokens are bytes, so that every character can be written",
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder to write, e.g. dump/token_list/char")
     return parser
 
@@ -28,7 +34,8 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     args = make_parser().parse_args(argv)
     symbols = read_symbols(args.non_linguistic_symbols) if args.non_linguistic_symbols else ()
-    tokens = make_token_list(args.text, args.out, args.token_type, args.nbpe, symbols)
+    byte_fallback = args.byte_fallback == "true"
+    tokens = make_token_list(args.text, args.out, args.token_type, args.nbpe, symbols, byte_fallback)
     print(f"{args.out / 'tokens.txt'}: {len(tokens)} {args.token_type} tokens")
 
 

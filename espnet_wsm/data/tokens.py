@@ -17,6 +17,9 @@ BLANK, UNKNOWN, SPACE, START_END = "<blank>", "<unk>", "<space>", "<sos/eos>"
 # <unk>, <s> and </s> come first in every sentencepiece vocabulary; ESPnet's own symbols take their place.
 META_PIECES = 3
 SYMBOLS = "nlsyms.txt"  # beside tokens.txt, where there are any
+NUM_BYTES = 256  # pieces <0x00> to <0xFF>
+UNLIMITED = 10**7  # pieces
+TOKEN_TYPES = ("char", "bpe", "unigram")
 
 
 def read_symbols(path: Path) -> list[str]:
@@ -70,7 +73,7 @@ def _read_texts(path: Path, token_type: str) -> list[str]:
     return [entry.value for entry in entries.values()]
 
 
-def _make_characters(texts: list[str], nbpe: int, out: Path, symbols: Sequence[str]) -> list[str]:
+def _make_characters(texts: list[str], out: Path, symbols: Sequence[str]) -> list[str]:
     """Characters, the most frequent first; equally frequent ones as they first occur, as in ESPnet."""
     for name in ("bpe.model", "bpe.vocab"):
         (out / name).unlink(missing_ok=True)
@@ -78,78 +81,109 @@ def _make_characters(texts: list[str], nbpe: int, out: Path, symbols: Sequence[s
     return [char for char, _ in counts.most_common()]
 
 
-def _explain_size(error: RuntimeError, nbpe: int) -> UserError:
-    """sentencepiece's message about a vocabulary size, as a sentence that says which sizes there are."""
-    message = str(error)
-    if match := re.search(r"smaller than required_chars\. \d+ vs (\d+)", message):
-        least = int(match[1])
-        return UserError(
-            f"--nbpe {nbpe} is too small: the text has {least - META_PIECES} distinct characters (with the "
-            f"word mark) and sentencepiece adds {META_PIECES} pieces: use {least} or more"
-        )
-    if match := re.search(r"too high \(\d+\)\. Please set it to a value <= (\d+)", message):
-        return UserError(f"--nbpe {nbpe} is too large for this text: use {match[1]} or less")
-    return UserError(f"sentencepiece cannot make {nbpe} pieces from this text: {message.strip()}")
-
-
-def _make_pieces(
-    texts: list[str], nbpe: int, out: Path, symbols: Sequence[str], model_type: str
-) -> list[str]:
-    """Train sentencepiece with its default (nmt_nfkc) normalisation; write ``bpe.model`` and ``bpe.vocab``.
+def _train_pieces(texts: list[str], model_type: str, vocab_size: int, **options: object) -> bytes:
+    """A sentencepiece model that changes no character: stage 2 has spelt the texts. sentencepiece's own rule,
+    NFKC, would make hypotheses of Thai that agree with no reference.
 
     One thread and all sentences in their order: the same text gives the same bytes.
     """
-    if nbpe < 1:
-        raise UserError(f"--nbpe {nbpe}: the number of pieces must be positive")
     model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(texts),
+        model_writer=model,
+        model_type=model_type,
+        vocab_size=vocab_size,
+        character_coverage=1.0,
+        normalization_rule_name="identity",
+        shuffle_input_sentence=False,
+        num_threads=1,
+        # Longer sentences (in bytes) would be left out silently; sentencepiece takes no limit below 10.
+        max_sentence_length=max(10, 1 + max(len(text.encode()) for text in texts)),
+        minloglevel=2,
+        **options,
+    )
+    return model.getvalue()
+
+
+def _count_pieces(texts: list[str], model_type: str, symbols: Sequence[str]) -> int:
+    """How many pieces ``texts`` give when their number is not limited, with the three meta pieces."""
+    options = {"user_defined_symbols": list(symbols), "hard_vocab_limit": False}
+    model = _train_pieces(texts, model_type, UNLIMITED, **options)
+    return sentencepiece.SentencePieceProcessor(model_proto=model).get_piece_size()
+
+
+def _explain_size(
+    texts: list[str], model_type: str, nbpe: int, symbols: Sequence[str], byte_fallback: bool
+) -> str | None:
+    """Why ``nbpe`` pieces cannot be and which numbers can, found by trial; None when they can be.
+
+    The least is a model of single characters, the most one without a limit.
+    """
+    of_bytes = NUM_BYTES if byte_fallback else 0
+    least = _count_pieces(texts, "char", symbols) + of_bytes
+    most = _count_pieces(texts, model_type, symbols) + of_bytes
+    if least <= nbpe <= most:
+        return None
+    extra = META_PIECES + len(symbols)
+    return (
+        f"--nbpe {nbpe} is too {'small' if nbpe < least else 'large'} for this text: set it to {least} or "
+        f"more, up to {most}. {least} is its {least - of_bytes - extra} distinct characters (with the word "
+        f"mark), {extra} symbols{f' and {of_bytes} bytes' if byte_fallback else ''}; {most} is all that "
+        f"{model_type} finds in it"
+    )
+
+
+def _make_pieces(
+    texts: list[str], out: Path, model_type: str, nbpe: int, symbols: Sequence[str], byte_fallback: bool
+) -> list[str]:
+    """Train sentencepiece and write ``bpe.model`` and ``bpe.vocab``."""
     try:
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(texts),
-            model_writer=model,
-            model_type=model_type,
-            vocab_size=nbpe,
-            character_coverage=1.0,
-            user_defined_symbols=list(symbols),
-            shuffle_input_sentence=False,
-            num_threads=1,
-            # Longer sentences (in bytes) would be left out silently.
-            max_sentence_length=1 + max(len(text.encode()) for text in texts),
-            minloglevel=2,
+        if nbpe < 1:
+            raise RuntimeError("a vocabulary needs a positive size")
+        model = _train_pieces(
+            texts, model_type, nbpe, user_defined_symbols=list(symbols), byte_fallback=byte_fallback
         )
     except RuntimeError as error:
-        raise _explain_size(error, nbpe) from None
-    processor = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+        raise UserError(
+            _explain_size(texts, model_type, nbpe, symbols, byte_fallback)
+            or f"sentencepiece cannot make {nbpe} pieces from this text: {error}"
+        ) from None
+    processor = sentencepiece.SentencePieceProcessor(model_proto=model)
     pieces = [processor.id_to_piece(index) for index in range(processor.get_piece_size())]
-    write_atomically(out / "bpe.model", lambda temporary: temporary.write_bytes(model.getvalue()))
+    write_atomically(out / "bpe.model", lambda temporary: temporary.write_bytes(model))
     scores = [f"{piece}\t{processor.get_score(index):g}" for index, piece in enumerate(pieces)]
     write_text(out / "bpe.vocab", scores)
     return pieces[META_PIECES:]
 
 
-# type -> (texts, nbpe, out, symbols) -> tokens between <unk> and <sos/eos>
-TOKEN_TYPES: dict[str, Callable[[list[str], int, Path, Sequence[str]], list[str]]] = {
-    "char": _make_characters,
-    "bpe": partial(_make_pieces, model_type="bpe"),
-    "unigram": partial(_make_pieces, model_type="unigram"),
-}
-
-
 def make_token_list(
-    text: Path, out: Path, token_type: str, nbpe: int, symbols: Sequence[str] = ()
+    text: Path,
+    out: Path,
+    token_type: str,
+    nbpe: int,
+    symbols: Sequence[str] = (),
+    byte_fallback: bool = False,
 ) -> list[str]:
     """Make the tokens of the transcripts ``text`` (``id words`` lines) and write them to ``out/tokens.txt``.
 
     ``token_type`` is ``char``, ``bpe`` or ``unigram``; the latter two also write ``bpe.model`` and
     ``bpe.vocab``. ``nbpe`` is the length of the list for them: ``<blank>``, ``<unk>`` and ``<sos/eos>``
-    stand where sentencepiece has its three meta pieces. ESPnet calls both of them ``bpe``.
-    ``symbols`` (of `read_symbols`) are one token each, and are written to ``out/nlsyms.txt``.
+    stand where sentencepiece has its three meta pieces. ESPnet calls both of them ``bpe``. ``symbols`` (of
+    `read_symbols`) are one token each, and are written to ``out/nlsyms.txt``. With ``byte_fallback`` 256 of
+    the tokens are bytes, and a character that the text lacks is those of its UTF-8 form instead of ``<unk>``.
 
-    Raises UserError for faults of the text, characters that cannot be tokens, and a size that the text does
-    not allow, with the one that it does.
+    Raises UserError for faults of the text, characters that cannot be tokens, bytes for ``char``, and a size
+    that the text does not allow, with those that it does.
     """
     if token_type not in TOKEN_TYPES:
         raise UserError(f"--token_type {token_type} is unknown: use one of {', '.join(TOKEN_TYPES)}")
-    tokens = TOKEN_TYPES[token_type](_read_texts(text, token_type), nbpe, out, symbols)
+    if byte_fallback and token_type == "char":
+        raise UserError("--byte_fallback is for --token_type bpe or unigram; characters have no bytes")
+    texts = _read_texts(text, token_type)
+    if token_type == "char":
+        tokens = _make_characters(texts, out, symbols)
+    else:
+        tokens = _make_pieces(texts, out, token_type, nbpe, symbols, byte_fallback)
     tokens = [BLANK, UNKNOWN, *tokens, START_END]
     broken = [f"piece {token!r} holds white space" for token in tokens if token != token.strip()]
     broken += [f"piece {token!r} occurs twice" for token, count in Counter(tokens).items() if count > 1]

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from espnet_wsm.errors import UserError
 from espnet_wsm.plugin import register  # noqa: F401  (a saved configuration may name our encoder)
+from espnet_wsm.plugin.texts import LineTokenizer
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,8 @@ class GreedyCtcDecoder:
         self.model.eval()
         self.device = device
         self.converter = TokenIDConverter(token_list=self.model.token_list)
-        self.tokenizer = build_tokenizer(
-            token_type=self.train_args.token_type, bpemodel=self.train_args.bpemodel
+        self.tokenizer = LineTokenizer(
+            build_tokenizer(token_type=self.train_args.token_type, bpemodel=self.train_args.bpemodel)
         )
 
     def __call__(self, speech: Tensor, speech_lengths: Tensor) -> list[Hypothesis]:
@@ -59,7 +60,6 @@ class GreedyCtcDecoder:
             for frame_ids, frame_scores, length in zip(ids, scores, lengths.tolist(), strict=True)
         ]
 
-    @torch.inference_mode()
     def best_frames(self, speech: Tensor, speech_lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The best token of every frame, blanks and repeats included.
 
@@ -70,11 +70,22 @@ class GreedyCtcDecoder:
         Returns:
             On the CPU: (B, T) token ids, (B, T) their log probabilities, (B,) valid frames of each.
         """
+        log_probs, lengths = self.log_probs(speech, speech_lengths)
+        scores, ids = log_probs.max(dim=-1)
+        return ids.cpu(), scores.cpu(), lengths.cpu()
+
+    @torch.inference_mode()
+    def log_probs(self, speech: Tensor, speech_lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, T, V) float32 log probabilities of the tokens, and (B,) valid frames, on the model's device.
+
+        Args:
+            speech: (B, N) 16 kHz samples.
+            speech_lengths: (B,) valid samples of each.
+        """
         encoded, lengths = self.model.encode(speech.to(self.device), speech_lengths.to(self.device))
         if isinstance(encoded, tuple):  # an encoder with intermediate CTC
             encoded = encoded[0]
-        scores, ids = self.model.ctc.log_softmax(encoded).float().max(dim=-1)
-        return ids.cpu(), scores.cpu(), lengths.cpu()
+        return self.model.ctc.log_softmax(encoded).float(), lengths
 
     def hypothesis(self, frame_ids: Tensor, frame_scores: Tensor) -> Hypothesis:
         """Collapse the best path of one utterance, (T,) token ids and (T,) log probabilities."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from espnet_wsm.bin import asr_inference_greedy, asr_train, hubert_train
+from espnet_wsm.bin import asr_inference_greedy, asr_inference_lm, asr_train, hubert_train
 from espnet_wsm.bin.sbatch_options import list_options, read_cluster
 from espnet_wsm.data.text import TextRules, read_text_rules
 from espnet_wsm.experiments.grid import read_grid
@@ -68,9 +68,11 @@ def test_every_grid_names_recipes_an_upstream_and_a_configuration_that_are_there
 def test_every_decoding_configuration_is_accepted_by_its_decoder(file):
     from espnet2.bin import asr_inference
 
-    parser = asr_inference.get_parser() if "beam" in file.name else asr_inference_greedy.get_parser()
+    decoders = {"greedy": asr_inference_greedy, "beam": asr_inference, "lm": asr_inference_lm}
+    parser = decoders[file.stem.removeprefix("decode_")].get_parser()
     required = ["--output_dir", "x", "--data_path_and_name_and_type", "a,speech,sound"]
     required += ["--asr_train_config", "c", "--asr_model_file", "m"]
+    required += ["--lm_file", "l"] if file.stem == "decode_lm" else []
     args = vars(parser.parse_args(["--config", str(file), *required]))
     asked = yaml.safe_load(file.read_text())
     assert asked.items() <= args.items()

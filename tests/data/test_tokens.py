@@ -32,17 +32,16 @@ def text(tmp_path) -> Path:
     return path
 
 
-def make(text: Path, token_type: str, nbpe: int = 80) -> Path:
+def make(text: Path, token_type: str, nbpe: int = 80, *more: str) -> Path:
     out = text.parent / token_type
-    make_tokens.main(
-        ["--text", str(text), "--token_type", token_type, "--nbpe", str(nbpe), "--out", str(out)]
-    )
+    words = ["--text", str(text), "--token_type", token_type, "--nbpe", str(nbpe), "--out", str(out)]
+    make_tokens.main([*words, *more])
     return out
 
 
-def fault_of(capsys, text: Path, token_type: str, nbpe: int = 80) -> str:
+def fault_of(capsys, text: Path, token_type: str, nbpe: int = 80, *more: str) -> str:
     with pytest.raises(SystemExit) as caught:
-        make(text, token_type, nbpe)
+        make(text, token_type, nbpe, *more)
     assert caught.value.code == 1 and not (text.parent / token_type / "tokens.txt").exists()
     return re.search("^error: (.*)", capsys.readouterr().err, re.DOTALL)[1]
 
@@ -161,29 +160,38 @@ def test_characters_made_over_pieces_leave_no_model(text):
     assert [path.name for path in out.iterdir()] == ["tokens.txt"]
 
 
+@pytest.mark.parametrize("byte_fallback", ["false", "true"])
 @pytest.mark.parametrize("token_type", ["bpe", "unigram"])
-def test_too_many_pieces_names_the_largest_number(text, capsys, token_type):
-    message = fault_of(capsys, text, token_type, 5000)
-    largest = int(re.fullmatch(r"--nbpe 5000 is too large for this text: use (\d+) or less\n", message)[1])
-    make(text, token_type, largest)
-    assert str(largest + 1) in fault_of_larger(capsys, text, token_type, largest + 1)
-
-
-def fault_of_larger(capsys, text: Path, token_type: str, nbpe: int) -> str:
-    (text.parent / token_type / "tokens.txt").unlink()
-    return fault_of(capsys, text, token_type, nbpe)
-
-
-@pytest.mark.parametrize("token_type", ["bpe", "unigram"])
-def test_too_few_pieces_names_the_smallest_number(text, capsys, token_type):
-    message = fault_of(capsys, text, token_type, 10)
+def test_a_wrong_size_names_the_smallest_and_the_largest(text, capsys, token_type, byte_fallback):
+    """Both are true: they work, and one less or more does not."""
+    more = ["--byte_fallback", byte_fallback]
+    least = 34 if byte_fallback == "false" else 290
+    of_bytes = "" if byte_fallback == "false" else " and 256 bytes"
+    message = fault_of(capsys, text, token_type, 10, *more)
+    most = int(re.search(r"up to (\d+)\.", message)[1])
     assert message == (
-        "--nbpe 10 is too small: the text has 31 distinct characters (with the word mark) and sentencepiece "
-        "adds 3 pieces: use 34 or more\n"
+        f"--nbpe 10 is too small for this text: set it to {least} or more, up to {most}. {least} is its 31 "
+        f"distinct characters (with the word mark), 3 symbols{of_bytes}; {most} is all that {token_type} "
+        "finds in it\n"
     )
-    assert "too small" in fault_of(capsys, text, token_type, 33)
-    make(text, token_type, 34)
-    assert "must be positive" in fault_of_larger(capsys, text, token_type, 0)
+    for wrong in (least - 1, most + 1, 5000, 0):
+        told = fault_of(capsys, text, token_type, wrong, *more)
+        size = "large" if wrong > most else "small"
+        assert told == message.replace("--nbpe 10 is too small", f"--nbpe {wrong} is too {size}")
+    for right in (least, most):
+        tokens = (make(text, token_type, right, *more) / "tokens.txt").read_text().splitlines()
+        assert len(tokens) == right
+
+
+def test_bytes_are_tokens_for_what_the_text_lacks(text, capsys):
+    out = make(text, "bpe", 300, "--byte_fallback", "true")
+    ours, espnet = Tokenizer(out), build_tokenizer("bpe", bpemodel=out / "bpe.model")
+    converter = TokenIDConverter(out / "tokens.txt")
+    for sentence in ("the cat", "日本 cat", "\x07\u2081"):
+        assert ours.ids(sentence) == converter.tokens2ids(espnet.text2tokens(sentence))
+        assert ours.ids("<unk>")[0] != 1 and 1 not in ours.ids(sentence)
+    message = fault_of(capsys, text, "char", 300, "--byte_fallback", "true")
+    assert message.startswith("--byte_fallback is for --token_type bpe or unigram")
 
 
 @pytest.mark.parametrize(
@@ -228,3 +236,16 @@ def test_missing_and_broken_token_folders(tmp_path):
     assert "bpe.model does not exist: make the tokens with --token_type bpe" in fault("bpe")
     (tmp_path / "bpe.model").write_bytes(b"x")
     assert "bpe.model is not a sentencepiece model" in fault()
+
+
+@pytest.mark.parametrize("token_type", ["bpe", "unigram"])
+def test_pieces_say_what_was_written(tmp_path, token_type):
+    """sentencepiece's own normalisation, NFKC, takes these apart or together."""
+    words = "น้ำ ทำ ｆine ½ ﬁ"
+    (tmp_path / "text").write_text(f"u1 {words}\n", encoding="utf-8")
+    size = len(set(words)) + META_PIECES
+    make_token_list(tmp_path / "text", tmp_path, token_type, size)
+    model = SentencePieceProcessor(model_file=str(tmp_path / "bpe.model"))
+    assert model.decode(model.encode(words)) == words
+    tokens = Tokenizer(tmp_path, token_type)
+    assert tokens.tokenize(words) and 1 not in tokens.ids(words)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from arpa import write_arpa
 from processes import kill_session, wait_for
 
 from espnet_wsm.data.cache import FeatureReader
@@ -124,6 +125,31 @@ def test_the_later_stages_run_alone_with_either_search(finished, recipe, shell):
 
 
 @pytest.mark.recipe
+def test_each_language_model_has_a_decoding_of_its_own(finished, recipe, shell):
+    greedy = recipe / "exp/asr_first/decode_greedy/test/text"
+    before, folders = greedy.read_text(), []
+    lm = ["./run.sh", "--tag", "first", "--lm", "an lm.arpa", "--stage"]
+    for sentences in (["YES FIFTY"], ["NO FIFTY"]):
+        write_arpa(recipe / "an lm.arpa", sentences)
+        result = shell([*lm, "5"], recipe)
+        assert result.returncode == 1 and "does not exist; run stage 4 first" in result.stderr
+        result = shell([*lm, "4"], recipe)
+        assert result.returncode == 0, result.stderr
+        assert re.search(r"an lm.arpa knows \d+ of the 11 words of dump/raw/train/text", result.stderr)
+        folders = sorted(path.name for path in recipe.glob("exp/asr_first/decode_lm_*"))
+    assert len(folders) == 2 and all(re.fullmatch("decode_lm_an_lm.arpa_[0-9a-f]{8}", f) for f in folders)
+    results = (recipe / "RESULTS.md").read_text().replace("\\", "")
+    assert all(f"test ({folder})" in results for folder in ("decode_greedy", *folders))
+    assert greedy.read_text() == before
+
+    (recipe / "an lm.arpa").write_text("\\data\\\nngram 1=5\n")
+    result = shell([*lm, "4"], recipe)
+    assert result.returncode == 1 and "error: an lm.arpa cannot be read as a language model" in result.stderr
+    [broken] = {path.name for path in recipe.glob("exp/asr_first/decode_lm_*")} - set(folders)
+    assert not list((recipe / "exp/asr_first" / broken).rglob("*.log")), "no job was started"
+
+
+@pytest.mark.recipe
 def test_another_cut_needs_features_of_its_own_which_stage_2_adds(finished, recipe, shell):
     words = ["--mixer", "sm", "--num_replaced", "1", *QUICK]
     refused = shell(["./run.sh", "--stage", "3", *words], recipe)
@@ -227,7 +253,17 @@ def test_a_run_of_other_settings_is_not_resumed(finished, recipe, shell):
         (["--stage", "4", "--tag", "never"], "exp/asr_never does not exist; run stage 3 first"),
         (
             ["--stage", "4", "--tag", "first", "--search", "best"],
-            "--search has to be greedy or beam, got best",
+            "--search has to be greedy, beam or lm, got best",
+        ),
+        (
+            ["--stage", "4", "--tag", "first", "--search", "beam", "--lm", "text"],
+            "--lm is for --search lm, not for --search beam",
+        ),
+        (["--stage", "4", "--tag", "first", "--search", "lm"], "--search lm needs --lm: a language model"),
+        (["--stage", "4", "--tag", "first", "--lm", "no.arpa"], "--lm no.arpa: no.arpa is not a file; name"),
+        (
+            ["--stage", "4", "--tag", "first", "--lm", "run.sh", "--ngram_order", "7"],
+            "--ngram_order has to be a whole number from 2 to 6, got '7'",
         ),
         (["--stage", "4", "--tag", "first", "--inference_model", "x.pth"], "asr_first/x.pth does not exist"),
         (["--stage", "5", "--tag", "first", "--exp_dir", "other"], "other/asr_first does not exist"),

@@ -1,0 +1,191 @@
+"""CTC beam search with a language model of words, of which the model may spell any other word too."""
+
+import dataclasses
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import kenlm
+import torch
+from flashlight.lib.text.decoder import (
+    LM,
+    CriterionType,
+    LexiconFreeDecoder,
+    LexiconFreeDecoderOptions,
+    LMState,
+)
+from torch import Tensor
+
+from espnet_wsm.data.language_model import load_model
+from espnet_wsm.data.tokens import SPACE
+from espnet_wsm.errors import UserError
+from espnet_wsm.plugin.greedy import GreedyCtcDecoder, Hypothesis
+
+WORD_MARK = "\u2581"
+BYTE = re.compile("<0x([0-9A-F]{2})>")
+
+
+@dataclass(frozen=True)
+class LmSearchConfig:
+    """What a hypothesis scores, and how many are kept.
+
+    ``log p(tokens) + lm_weight * log p(words) + word_bonus * number of words``, in natural logarithms, the
+    first by CTC, summed over all alignments.
+
+    Args:
+        lm_weight: of the language model.
+        word_bonus: for each word; against the shortness that language models prefer.
+        unk_score: log10 probability of a word that the language model does not know.
+        beam_size: hypotheses kept in each frame.
+        beam_size_token: the best tokens of a frame that lengthen them.
+        beam_threshold: what is worse than the best by more (natural logarithm) is dropped.
+
+    Raises:
+        UserError: a value is out of its range.
+    """
+
+    lm_weight: float
+    word_bonus: float
+    unk_score: float
+    beam_size: int
+    beam_size_token: int
+    beam_threshold: float
+
+    def __post_init__(self):
+        least = {"lm_weight": 0, "beam_size": 1, "beam_size_token": 1, "beam_threshold": 0}
+        for field, value in dataclasses.asdict(self).items():
+            if not isinstance(value, int | float) or not math.isfinite(value):
+                raise UserError(f"--{field} {value}: a finite number is needed")
+            if field in least and value < least[field]:
+                raise UserError(f"--{field} {value}: it must be {least[field]} or more")
+        if self.unk_score > 0:
+            raise UserError(f"--unk_score {self.unk_score}: the logarithm of a probability is not positive")
+
+
+class WordLm(LM):
+    """KenLM scores words, flashlight's search asks for tokens: a word is scored when the next one begins.
+
+    Words are what the tokens spell between ``<space>``, or from one word mark of sentencepiece to the next;
+    bytes are put together. So it does not matter into which pieces a model cuts a word.
+
+    Args:
+        model: n-gram of words.
+        tokens: the model's token list.
+        config: weights.
+    """
+
+    def __init__(self, model: kenlm.Model, tokens: list[str], config: LmSearchConfig):
+        super().__init__()
+        self.model, self.config = model, config
+        # Of each token: whether a word ends before it, and the bytes it adds to the next one.
+        self.spelled: list[tuple[bool, bytes]] = []
+        for token in tokens:
+            if token == SPACE:
+                self.spelled.append((True, b""))
+            elif match := BYTE.fullmatch(token):
+                self.spelled.append((False, bytes([int(match[1], 16)])))
+            else:
+                self.spelled.append((token.startswith(WORD_MARK), token.replace(WORD_MARK, "").encode()))
+        # flashlight's state -> KenLM's after all whole words, and the bytes of the word that has begun
+        self.hypotheses: dict[LMState, tuple[kenlm.State, bytes]] = {}
+        # The search asks for the same again and again: what :meth:`score` has answered.
+        self.answers: dict[tuple[LMState, int], tuple[LMState, float]] = {}
+
+    def start(self, start_with_nothing: bool) -> LMState:
+        """The beginning of an utterance; what is known of the last one is forgotten."""
+        root, state = LMState(), kenlm.State()
+        self.model.BeginSentenceWrite(state)
+        self.hypotheses, self.answers = {root: (state, b"")}, {}
+        return root
+
+    def score(self, state: LMState, usr_token_idx: int) -> tuple[LMState, float]:
+        """The state after a token, and the score of the word that it ends."""
+        if answer := self.answers.get((state, usr_token_idx)):
+            return answer
+        child, score = state.child(usr_token_idx), 0.0
+        begins, spelled = self.spelled[usr_token_idx]
+        words, begun = self.hypotheses[state]
+        if not begins:
+            spelled = begun + spelled
+        elif begun:
+            words, score = self.score_word(words, begun)
+        self.hypotheses[child] = (words, spelled)
+        answer = self.answers[state, usr_token_idx] = (child, score)
+        return answer
+
+    def finish(self, state: LMState) -> tuple[LMState, float]:
+        """The state itself, and the score of its last word and of the end of the sentence."""
+        words, begun = self.hypotheses[state]
+        score = 0.0
+        if begun:
+            words, score = self.score_word(words, begun)
+        end = self.model.BaseScore(words, "</s>", kenlm.State())
+        return state, score + self.config.lm_weight * math.log(10) * end
+
+    def score_word(self, state: kenlm.State, spelled: bytes) -> tuple[kenlm.State, float]:
+        """KenLM's state after a word, and the word's weighted score with its bonus."""
+        word, after = spelled.decode("utf-8", errors="replace"), kenlm.State()
+        log10 = self.model.BaseScore(state, word, after)
+        if word not in self.model:
+            log10 = self.config.unk_score
+        return after, self.config.lm_weight * math.log(10) * log10 + self.config.word_bonus
+
+
+class LmCtcDecoder(GreedyCtcDecoder):
+    """Prefix beam search over the tokens of CTC, by flashlight-text, with shallow fusion of an n-gram.
+
+    Batched like greedy decoding; an utterance is searched by itself, so its result is the same in any batch
+    that gives it the same log probabilities.
+
+    Args:
+        train_config: ESPnet's ``config.yaml`` of the model.
+        model_file: its checkpoint.
+        lm_file: n-gram of words in ARPA's format or KenLM's.
+        config: weights and sizes.
+        device: torch device of the model; the search runs on the CPU.
+
+    Raises:
+        UserError: a file is missing or not what it should be, or the model has no CTC output.
+    """
+
+    def __init__(
+        self,
+        train_config: Path,
+        model_file: Path,
+        lm_file: Path,
+        config: LmSearchConfig,
+        device: str = "cpu",
+    ):
+        lm = load_model(Path(lm_file))
+        super().__init__(train_config, model_file, device)
+        self.prepare_search(lm, config)
+
+    def prepare_search(self, lm: kenlm.Model, config: LmSearchConfig) -> None:
+        """Make the search for the tokens of ``self.model``."""
+        tokens = list(self.model.token_list)
+        options = LexiconFreeDecoderOptions(
+            beam_size=config.beam_size,
+            beam_size_token=min(config.beam_size_token, len(tokens)),
+            beam_threshold=config.beam_threshold,
+            lm_weight=1.0,  # WordLm weights
+            sil_score=0.0,
+            log_add=True,
+            criterion_type=CriterionType.CTC,
+        )
+        self.lm = WordLm(lm, tokens, config)
+        blank = self.model.blank_id
+        self.search = LexiconFreeDecoder(options, self.lm, blank, blank, [])
+
+    def __call__(self, speech: Tensor, speech_lengths: Tensor) -> list[Hypothesis]:
+        """Decode (B, N) 16 kHz samples with (B,) valid lengths; ``score`` has that of the words in it."""
+        log_probs, lengths = self.log_probs(speech, speech_lengths)
+        pairs = zip(log_probs.cpu(), lengths.tolist(), strict=True)
+        return [self.search_utterance(frames[:length]) for frames, length in pairs]
+
+    def search_utterance(self, log_probs: Tensor) -> Hypothesis:
+        """The best hypothesis of (T, V) log probabilities."""
+        log_probs = log_probs.float().contiguous()
+        best = self.search.decode(log_probs.data_ptr(), *log_probs.shape)[0]
+        path = torch.tensor(best.tokens[1:-1])  # one of its alignments, between a start and an end
+        return dataclasses.replace(self.hypothesis(path, torch.zeros(len(path))), score=best.score)
