@@ -1,8 +1,8 @@
 """Make ready a language model of words for decoding, and print which file it is.
 
 --lm is an n-gram in ARPA's format or KenLM's, or a text to train one on, a sentence a line; without it the
-transcripts of --train_text are that text. Other texts are first spelt as the transcripts are: by --text_config,
-and then without capitals and marks of punctuation that these do not have.
+transcripts of --train_text are that text. Other texts are first spelt as the transcripts are: by
+--text_config, and then without capitals and marks of punctuation that these do not have.
 
 Example:
   python -m espnet_wsm.bin.prepare_lm --lm news.txt --order 4 --train_text dump/raw/train/text \\

@@ -85,7 +85,8 @@ class Spelling:
     """How training texts are written, for other texts to be written in the same way.
 
     The rules of stage 2 first; then what the training texts do not have all the same is taken away: capital
-    letters (or small ones), marks of punctuation. Letters and digits that they lack stay: such words are of no use, but do no harm.
+    letters (or small ones), marks of punctuation. Letters and digits that they lack stay: such words are of
+    no use, but do no harm.
 
     Args:
         texts: the training set's.

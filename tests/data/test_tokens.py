@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from espnet_wsm.bin import make_tokens
+from espnet_wsm.data import tokens
 from espnet_wsm.data.tokens import Tokenizer
 from espnet_wsm.errors import UserError
 
@@ -243,9 +244,8 @@ def test_pieces_say_what_was_written(tmp_path, token_type):
     """sentencepiece's own normalisation, NFKC, takes these apart or together."""
     words = "น้ำ ทำ ｆine ½ ﬁ"
     (tmp_path / "text").write_text(f"u1 {words}\n", encoding="utf-8")
-    size = len(set(words)) + META_PIECES
-    make_token_list(tmp_path / "text", tmp_path, token_type, size)
-    model = SentencePieceProcessor(model_file=str(tmp_path / "bpe.model"))
+    size = len(set(words)) + tokens.META_PIECES
+    tokens.make_token_list(tmp_path / "text", tmp_path, token_type, size)
+    model = sentencepiece.SentencePieceProcessor(model_file=str(tmp_path / "bpe.model"))
     assert model.decode(model.encode(words)) == words
-    tokens = Tokenizer(tmp_path, token_type)
-    assert tokens.tokenize(words) and 1 not in tokens.ids(words)
+    assert 1 not in Tokenizer(tmp_path, token_type).ids(words), "nothing is unknown"
