@@ -23,7 +23,7 @@ from espnet_wsm.data.language_model import (
     read_training_sentences,
     train_model,
 )
-from espnet_wsm.data.text import add_text_arguments, read_text_arguments
+from espnet_wsm.data.text import add_text_arguments, find_unspaced_script, read_text_arguments
 from espnet_wsm.errors import UserError, report_user_errors
 
 
@@ -53,6 +53,11 @@ def main(argv: list[str] | None = None) -> None:
     if args.lm is not None and not args.lm.is_file():
         raise UserError(f"--lm {args.lm} is not a file: name a language model, or a text to train one on")
     train, valid = read_training_sentences(args.train_text), read_training_sentences(args.valid_text)
+    if script := find_unspaced_script(train):
+        raise UserError(
+            f"{args.train_text}: {script} is written without blanks between words, and the language model is "
+            "of words: decode without --lm"
+        )
     path = args.lm
     if path is None or not is_model(path):
         spelling = Spelling(train, read_text_arguments(args))

@@ -186,6 +186,13 @@ def test_the_rules_of_the_transcripts_come_first(texts, tmp_path, fake_lmplz):
     assert (tmp_path / "lm/text").read_text() == "ığdır km\n"
 
 
+def test_a_script_without_blanks_has_no_words_to_count(texts, tmp_path, capsys):
+    (tmp_path / "text").write_text("u1 สวัสดีครับ\nu2 ขอบคุณ\n", encoding="utf-8")
+    arpa = write_arpa(tmp_path / "x.arpa", SENTENCES)
+    message = fault_of(capsys, "--lm", str(arpa), *texts)
+    assert "Thai is written without blanks between words" in message and "decode without --lm" in message
+
+
 def test_copies_at_other_speeds_count_once(tmp_path):
     (tmp_path / "text").write_text("a x y\nb x y\nsp0.9-a x y\nsp0.9-b x y\nsp1.1-c z\n")
     assert read_training_sentences(tmp_path / "text") == ["x y", "x y", "z"]
