@@ -86,7 +86,8 @@ if ! is_complete; then
         "${uv}" venv --quiet --python "$(find_python)" .venv
     fi
     say "installing the package with its dev extra (torch with CUDA is some GB; minutes on a slow line)"
-    "${uv}" pip install --quiet --python .venv/bin/python --editable '.[dev]'
+    # Compiled here, once: cluster nodes that may not write to the installation would compile it at every start.
+    "${uv}" pip install --quiet --compile-bytecode --python .venv/bin/python --editable '.[dev]'
     install_sclite
     echo "${wanted}" >"${stamp}"
 fi
