@@ -10,17 +10,18 @@ from espnet_wsm.experiments.costs import REFERENCE as COST_REFERENCE
 from espnet_wsm.experiments.costs import Setup
 from espnet_wsm.experiments.estimates import NO_DIFFERENCE, REFERENCE
 from espnet_wsm.experiments.run_sections import count_product, find_speakers
-from espnet_wsm.experiments.runner import TEST
+from espnet_wsm.experiments.runner import DEV, TEST
 from espnet_wsm.experiments.sources import Sources
 from espnet_wsm.scoring.significance import FEW_UNITS, SeedComparison
 from espnet_wsm.scoring.trn import read_kaldi_text
 
 LEVEL = 0.95
+UNTRAINED = 90.0  # CER in percent; what puts out blanks, or one letter, has more
 
 
 def list_statements(sources: Sources) -> Iterator[str]:
     """The section."""
-    kinds = (_compare_arms, _judge_seeds, _judge_tests, _judge_rates, _judge_costs, _judge_scope)
+    kinds = (_compare_arms, _judge_runs, _judge_seeds, _judge_tests, _judge_rates, _judge_costs, _judge_scope)
     yield "## What is shown and what is not"
     yield "\n".join(f"- {statement}" for kind in kinds for statement in kind(sources))
 
@@ -60,6 +61,17 @@ def _compare_arms(sources: Sources) -> Iterator[str]:
         yield (
             "No difference found does not mean that there is none: these intervals reach as far as "
             f"{reach:.1f} points of CER."
+        )
+
+
+def _judge_runs(sources: Sources) -> Iterator[str]:
+    records = sources.study.records
+    untrained = [record.run.title for record in records if record.sets[DEV].rate("cer") > UNTRAINED]
+    if untrained:
+        yield (
+            f"{len(untrained)} of {count(len(records), 'run')} did not learn to transcribe (CER above "
+            f"{UNTRAINED:.0f} % on dev): {name_some(sorted(untrained))}. They count like all others; the "
+            "intervals of their systems are as wide as that makes them."
         )
 
 

@@ -428,6 +428,20 @@ def make_grid(*runs, sweep=()) -> Grid:
     return Grid("up", "train.yaml", {"downloads": "/somewhere/else"}, tuple(sweep), runs)
 
 
+def test_runs_that_did_not_learn_are_named_and_counted(synthetic):
+    for seed in range(3):
+        synthetic.add_errors(make_run("wsm", seed=seed), [1, 2] * 20)
+        synthetic.add_errors(make_run("attention", seed=seed), [9 if seed < 2 else 10, 9] * 20)
+    write_report(synthetic.results)
+    text = read_report(synthetic.results)
+    statements = read_section(text, "What is shown and what is not")
+    assert "1 of 6 runs did not learn to transcribe (CER above 90 % on dev): " in statements
+    assert f"{make_run('attention', seed=2).title}. They count" in statements
+    [attention] = [row for row in read_table(read_section(text, "Summary")) if row["arm"] == "attention"]
+    assert attention["seeds"] == "3"
+    assert attention["CER"].startswith("91.67 ±")
+
+
 def test_only_what_the_grid_asks_for_is_reported_and_what_is_missing_named(synthetic):
     for arm in ("wsm", "sm", "drop"):
         synthetic.add(make_run(arm))
