@@ -5,10 +5,10 @@ its errors. ``RESULTS/references/CORPUS/SET`` holds the texts they are compared 
 """
 
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 
 import numpy as np
 
@@ -19,10 +19,7 @@ from espnet_wsm.scoring.mapsswe import align_like_sclite, count_errors
 from espnet_wsm.scoring.trn import TOKENIZERS, pair_texts
 
 TSV_HEADER = ("set", "id", "words", "word_errors", "characters", "character_errors", "hypothesis")
-EPOCH = re.compile(r"(\d+)epoch results: (.*)")
-FIGURE = re.compile(r"\b(loss|cer_ctc)=(nan|-?inf|[0-9.e+-]+)")
-TIME = re.compile(r"\btime=((?:[0-9.]+ (?:hour|minute|second)s?(?:,? and |, )?)+)")
-SECONDS = {"hour": 3600, "minute": 60, "second": 1}
+CURVES = (("train", "loss"), ("valid", "loss"), ("valid", "cer_ctc"))
 METRICS = {"wer": ("word_errors", "words"), "cer": ("character_errors", "characters")}
 
 
@@ -149,33 +146,34 @@ def read_records(results: Path) -> list[Record]:
     return [read_record(path) for path in sorted(results.glob("runs/*/*.json"))]
 
 
-def read_seconds(log: Path) -> float:
-    """Wall time of all epochs in ESPnet's training log, training and validation."""
-    total: dict[str, float] = {}
-    for line in log.read_text(encoding="utf-8", errors="replace").split("\n"):
-        if match := EPOCH.search(line):
-            spans = (
-                span
-                for words in TIME.findall(match[2])
-                for span in re.findall(r"([0-9.]+) (\w+?)s?\b", words)
-            )
-            total[match[1]] = sum(float(number) * SECONDS[unit] for number, unit in spans)
-    return round(sum(total.values()), 1)
+def read_epochs(checkpoint: Path) -> tuple[float, dict[str, list[float]]]:
+    """What ESPnet's trainer has kept of all epochs; a log has only those since the training was last resumed.
 
+    Args:
+        checkpoint: ``checkpoint.pth`` of an experiment.
 
-def read_curves(log: Path) -> dict[str, list[float]]:
-    """Per epoch the figures of ESPnet's training log; of an epoch done twice the later ones count."""
-    epochs: dict[int, dict[str, float]] = {}
-    for line in log.read_text(encoding="utf-8", errors="replace").split("\n"):
-        if match := EPOCH.search(line):
-            training, _, valid = match[2].partition("[valid]")
-            figures = {f"train {name}": float(value) for name, value in FIGURE.findall(training)}
-            figures |= {f"valid {name}": float(v) for name, v in FIGURE.findall(valid.partition("[att")[0])}
-            epochs[int(match[1])] = figures
-    names = dict.fromkeys(name for figures in epochs.values() for name in figures)
-    return {
-        name: [epochs[epoch][name] for epoch in sorted(epochs) if name in epochs[epoch]] for name in names
-    }
+    Returns:
+        Wall time of training and validation in seconds, and per epoch ``train loss``, ``valid loss`` and
+        ``valid cer_ctc``.
+
+    Raises:
+        UserError: the file is missing or no such checkpoint.
+    """
+    import torch  # reports are made without it
+
+    try:
+        stats = torch.load(checkpoint, map_location="cpu", weights_only=True)["reporter"]["stats"]
+        epochs = [stats[number] for number in sorted(stats)]
+        seconds = sum(part["time"]["__timedelta_seconds__"] for epoch in epochs for part in epoch.values())
+        curves = {
+            f"{part} {name}": [round(epoch[part][name], 5) for epoch in epochs] for part, name in CURVES
+        }
+    except (OSError, RuntimeError, UnpicklingError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{checkpoint} does not hold the epochs of a training ({error}): remove {checkpoint.parent} and "
+            "run again"
+        ) from error
+    return round(seconds, 1), curves
 
 
 def keep_reference(results: Path, corpus: str, name: str, text: Path) -> None:

@@ -20,9 +20,8 @@ from espnet_wsm.experiments.grid import ARMS, Grid, Run, choose_rates, with_chos
 from espnet_wsm.experiments.records import (
     Record,
     keep_reference,
-    read_curves,
+    read_epochs,
     read_record,
-    read_seconds,
     record_path,
     score_texts,
     write_record,
@@ -251,18 +250,18 @@ class Runner:
             rows[name] = score_texts(reference, exp / "decode_greedy" / name / "text")
         parameters = json.loads((exp / "parameters.json").read_text(encoding="utf-8"))
         made = json.loads((exp / "run.json").read_text(encoding="utf-8"))
-        log = exp / "train.log"
+        seconds, curves = read_epochs(exp / "checkpoint.pth")
         record = Record(
             run=run,
             fingerprint=self.fingerprint(run),
             upstream=self.upstream,
             trainable=parameters["trainable"],
             total=parameters["total"],
-            seconds=read_seconds(log),
+            seconds=seconds,
             git=made["git"],
             date=made["date"],
             device="cpu",
-            curves=read_curves(log),
+            curves=curves,
         )
         write_record(self.results, record, rows)
         for checkpoint in exp.glob("*epoch.pth"):  # the averaged model is what was decoded

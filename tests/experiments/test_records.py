@@ -1,38 +1,41 @@
-"""What is kept of a run: written and read again, and read from ESPnet's log."""
+"""What is kept of a run: written and read again, and read from ESPnet's checkpoint."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from synthetic import Synthetic, make_run
 
 from espnet_wsm.errors import UserError
 from espnet_wsm.experiments.grid import INFINITE
 from espnet_wsm.experiments.records import (
     keep_reference,
-    read_curves,
+    read_epochs,
     read_record,
     read_records,
-    read_seconds,
     record_path,
     score_texts,
     select,
 )
 
-EPOCH = (
-    "[host] 2026-01-02 03:04:05 (trainer:392) INFO: {number}epoch results: [train] iter_time=0.2, "
-    "loss_ctc={train}, loss={train}, optim0_lr0=1.700e-04, train_time=0.123, time={time}, "
-    "total_count=99, [valid] loss_ctc=69.187, cer_ctc={cer}, loss_att=nan, cer=nan, wer=nan, "
-    "loss={valid}, time=1.46 seconds, total_count=11{more}\n"
-)
 
-
-def write_log(tmp_path, *epochs):
-    log = tmp_path / "train.log"
-    usual = {"train": "100.5", "valid": "50.25", "cer": "0.900", "time": "12.21 seconds", "more": ""}
-    lines = ["# started\n", *(EPOCH.format(**usual | epoch) for epoch in epochs), "# 5epoch done\n"]
-    log.write_text("".join(lines))
-    return log
+def write_checkpoint(folder: Path, *epochs: dict) -> Path:
+    """A checkpoint with these epochs, the last one first."""
+    stats = {}
+    for number, epoch in reversed(list(enumerate(epochs, start=1))):
+        stats[number] = {
+            "train": {"loss": epoch.get("train", 100.5), "time": {"__timedelta_seconds__": 12.25}},
+            "valid": {
+                "loss": epoch.get("valid", 50.25),
+                "cer_ctc": epoch.get("cer", 0.9),
+                "acc": math.nan,
+                "time": {"__timedelta_seconds__": 1.5},
+            },
+        }
+    torch.save({"reporter": {"epoch": len(epochs), "stats": stats}}, folder / "checkpoint.pth")
+    return folder / "checkpoint.pth"
 
 
 def test_a_record_is_read_as_it_was_written(tmp_path):
@@ -109,42 +112,33 @@ def test_damaged_counts_are_named(tmp_path, damage):
         read_records(tmp_path)
 
 
-def test_curves_hold_a_value_per_epoch(tmp_path):
-    log = write_log(tmp_path, {"number": 1}, {"number": 2, "train": "9.5e+01", "cer": "0.5"})
-    assert read_curves(log) == {
+def test_curves_hold_a_value_per_epoch_in_their_order(tmp_path):
+    seconds, curves = read_epochs(write_checkpoint(tmp_path, {}, {"train": 95.0, "cer": 0.5}))
+    assert curves == {
         "train loss": [100.5, 95.0],
-        "valid cer_ctc": [0.9, 0.5],
         "valid loss": [50.25, 50.25],
+        "valid cer_ctc": [0.9, 0.5],
     }
-
-
-def test_of_an_epoch_done_twice_the_later_counts(tmp_path):
-    epochs = [{"number": 1}, {"number": 2, "train": "80"}, {"number": 2, "train": "70"}, {"number": 3}]
-    assert read_curves(write_log(tmp_path, *epochs))["train loss"] == [100.5, 70.0, 100.5]
-    assert read_seconds(tmp_path / "train.log") == round(3 * (12.21 + 1.46), 1)
+    assert seconds == 2 * (12.25 + 1.5)
 
 
 def test_a_loss_that_is_no_number_keeps_its_epoch(tmp_path):
-    log = write_log(tmp_path, {"number": 1}, {"number": 2, "train": "nan", "valid": "inf"}, {"number": 3})
-    curves = read_curves(log)
+    _, curves = read_epochs(write_checkpoint(tmp_path, {}, {"train": math.nan, "valid": math.inf}, {}))
     assert math.isnan(curves["train loss"][1])
     assert curves["valid loss"] == [50.25, math.inf, 50.25]
 
 
-@pytest.mark.parametrize(
-    ("words", "seconds"),
-    [
-        ("53.58 seconds", 53.58),
-        ("1 second", 1),
-        ("3 minutes and 53.58 seconds", 233.58),
-        ("1 minute", 60),
-        ("1 hour, 2 minutes and 3.5 seconds", 3723.5),
-        ("2 hours", 7200),
-    ],
-)
-def test_times_are_read_as_espnet_writes_them(tmp_path, words, seconds):
-    log = write_log(tmp_path, {"number": 1, "time": words, "more": ", [att_plot] time=2.5 seconds"})
-    assert read_seconds(log) == round(seconds + 1.46 + 2.5, 1)
+@pytest.mark.parametrize("damage", ["gone", "cut", "other"])
+def test_a_checkpoint_without_epochs_is_named(tmp_path, damage):
+    path = write_checkpoint(tmp_path, {}, {})
+    if damage == "gone":
+        path.unlink()
+    elif damage == "cut":
+        path.write_bytes(path.read_bytes()[:100])
+    else:
+        torch.save({"model": {}}, path)
+    with pytest.raises(UserError, match=r"checkpoint.pth does not hold the epochs of a training"):
+        read_epochs(path)
 
 
 def test_a_reference_is_kept_once_and_another_refused(tmp_path):

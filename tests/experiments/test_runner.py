@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from espnet_wsm.errors import UserError
@@ -37,8 +38,7 @@ else
     done
     echo '{"trainable": 5, "total": 9}' >"${exp}/parameters.json"
     echo '{"git": "abc", "date": "2026-01-01"}' >"${exp}/run.json"
-    echo '1epoch results: [train] loss=2.5, time=3.5 seconds, [valid] cer_ctc=0.5, loss=2.0, time=1 second' \\
-        >"${exp}/train.log"
+    cp checkpoint.pth "${exp}"
     touch "${exp}/1epoch.pth" "${exp}/valid.cer_ctc.ave.pth"
 fi
 """
@@ -50,6 +50,9 @@ def root(tmp_path) -> Path:
     recipe.mkdir(parents=True)
     (recipe / "run.sh").write_text(PRETENDER)
     (recipe / "run.sh").chmod(0o755)
+    times = {"__timedelta_seconds__": 2.25}
+    epoch = {"train": {"loss": 2.5, "time": times}, "valid": {"loss": 2.0, "cer_ctc": 0.5, "time": times}}
+    torch.save({"reporter": {"stats": {1: epoch}}}, recipe / "checkpoint.pth")
     (tmp_path / "upstream").mkdir()
     (tmp_path / "upstream/upstream.json").write_text("{}")
     (tmp_path / "train.yaml").write_text("max_epoch: 1\n")
