@@ -33,6 +33,7 @@ def write_checkpoint(folder: Path, *epochs: dict) -> Path:
                 "acc": math.nan,
                 "time": {"__timedelta_seconds__": 1.5},
             },
+            "att_plot": {"time": {"__timedelta_seconds__": 2.5}, "total_count": 1},
         }
     torch.save({"reporter": {"epoch": len(epochs), "stats": stats}}, folder / "checkpoint.pth")
     return folder / "checkpoint.pth"
@@ -119,7 +120,7 @@ def test_curves_hold_a_value_per_epoch_in_their_order(tmp_path):
         "valid loss": [50.25, 50.25],
         "valid cer_ctc": [0.9, 0.5],
     }
-    assert seconds == 2 * (12.25 + 1.5)
+    assert seconds == 2 * (12.25 + 1.5 + 2.5)
 
 
 def test_a_loss_that_is_no_number_keeps_its_epoch(tmp_path):
@@ -128,13 +129,13 @@ def test_a_loss_that_is_no_number_keeps_its_epoch(tmp_path):
     assert curves["valid loss"] == [50.25, math.inf, 50.25]
 
 
-@pytest.mark.parametrize("damage", ["gone", "cut", "other"])
+@pytest.mark.parametrize("damage", ["gone", "empty", "cut", "other"])
 def test_a_checkpoint_without_epochs_is_named(tmp_path, damage):
     path = write_checkpoint(tmp_path, {}, {})
     if damage == "gone":
         path.unlink()
-    elif damage == "cut":
-        path.write_bytes(path.read_bytes()[:100])
+    elif damage in ("empty", "cut"):
+        path.write_bytes(path.read_bytes()[: 100 if damage == "cut" else 0])
     else:
         torch.save({"model": {}}, path)
     with pytest.raises(UserError, match=r"checkpoint.pth does not hold the epochs of a training"):
