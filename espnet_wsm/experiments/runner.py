@@ -264,8 +264,11 @@ class Runner:
             curves=curves,
         )
         write_record(self.results, record, rows)
-        for checkpoint in exp.glob("*epoch.pth"):  # the averaged model is what was decoded
-            checkpoint.unlink()
+        # The averaged model is what was decoded. checkpoint.pth goes before the epochs: where the record is
+        # removed, the run is made again, and would be resumed and fail with a checkpoint that has no epochs.
+        others = set(exp.glob("*.pth")) - set(exp.glob("valid.*.ave*.pth"))
+        for path in sorted(others, key=lambda path: path.name != "checkpoint.pth"):
+            path.unlink()
         return read_record(record_path(self.results, run))
 
 

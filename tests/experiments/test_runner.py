@@ -39,7 +39,9 @@ else
     echo '{"trainable": 5, "total": 9}' >"${exp}/parameters.json"
     echo '{"git": "abc", "date": "2026-01-01"}' >"${exp}/run.json"
     cp checkpoint.pth "${exp}"
-    touch "${exp}/1epoch.pth" "${exp}/valid.cer_ctc.ave.pth"
+    touch "${exp}/1epoch.pth" "${exp}/valid.cer_ctc.ave_1best.pth"
+    ln -s 1epoch.pth "${exp}/latest.pth"
+    ln -s valid.cer_ctc.ave_1best.pth "${exp}/valid.cer_ctc.ave.pth"
 fi
 """
 
@@ -87,7 +89,8 @@ def test_each_run_is_trained_decoded_and_kept_once(root):
     assert record.sets["test"].rate("wer") == pytest.approx(100 / 3)
     assert record.trainable == 5 and record.seconds == 4.5 and record.git == "abc"
     (exp,) = root.glob("egs/toy/asr1/exp/asr_grid/wsm-k2-all-s0-*")
-    assert not (exp / "1epoch.pth").exists() and (exp / "valid.cer_ctc.ave.pth").exists()
+    kept = {"valid.cer_ctc.ave.pth", "valid.cer_ctc.ave_1best.pth"}
+    assert {path.name for path in exp.glob("*.pth")} == kept, "one without its epochs could not be resumed"
     make_runner(root, grids=GRIDS).run()
     assert sum("--stage 3" in call for call in calls(root)) == 4, "all of them were there"
 
