@@ -235,14 +235,18 @@ def _style(arm: str) -> dict[str, Any]:
 
 
 def _add_legend(figure: Any, handles: Mapping[str, Any]) -> None:
-    """One legend below all panels; arms in their own order, then the levels."""
+    """One legend below all panels, no wider than they are; arms in their own order, then the levels."""
     names = sorted(
         handles, key=lambda name: (name not in ARMS, list(ARMS).index(name) if name in ARMS else 0)
     )
-    figure.legend(
-        [handles[name] for name in names], names, loc="outside lower center", ncols=min(5, len(names)),
-        fontsize=9, frameon=False,
-    )  # fmt: skip
+    for columns in range(min(5, len(names)), 0, -1):
+        legend = figure.legend(
+            [handles[name] for name in names], names, loc="outside lower center", ncols=columns,
+            fontsize=9, frameon=False,
+        )  # fmt: skip
+        if columns == 1 or legend.get_window_extent().width <= figure.bbox.width:
+            return
+        legend.remove()
 
 
 def _write(figure: Any, file: Path) -> None:

@@ -179,6 +179,19 @@ def test_figures_of_many_systems_stay_small(tmp_path):
         assert path.stat().st_size < LARGEST
 
 
+def test_the_legend_of_a_single_panel_fits_into_the_picture(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(figures, "save_picture", lambda figure, file: (file.touch(), seen.append(figure)))
+    points = [figures.Point(0, 20, 18, 30)]
+    panel = figures.Panel("a_en", {arm: points for arm in ARMS}, {"attention, without a window": 12})
+    figures.plot_lines(tmp_path / "lines.png", [panel], {0: "0"}, "value", "CER (%)")
+    (figure,) = seen
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    assert len(legend.get_texts()) == len(ARMS) + 1
+    assert legend.get_window_extent().x0 >= 0 and legend.get_window_extent().x1 <= figure.bbox.x1
+
+
 def test_a_figure_that_is_not_drawn_any_more_goes(whole, tmp_path, no_drawing):
     copy = tmp_path / "results"
     shutil.copytree(whole, copy)
