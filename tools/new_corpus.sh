@@ -57,8 +57,8 @@ mv "${partial}" "${root}/egs/${name}"
 cat <<END
 made egs/${name}/asr1. Next:
   cd egs/${name}/asr1
-  ./run.sh --stop_stage 2               # the data, and what is wrong with it
-  ./run.sh --asr_args "--max_epoch 1"   # every stage once
-  ./run.sh                              # the experiment
+  ./run.sh --stop_stage 2                           # the data, and what is wrong with it
+  ./run.sh --tag trial --asr_args "--max_epoch 1"   # every stage once
+  ./run.sh                                          # the experiment
 How transcripts are spelt is in conf/text.yaml. Then write its README.md.
 END

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# asterisk: telephone prompts read by one voice a language, 22 to 29 minutes each, from Debian packages.
+# asterisk: telephone prompts read by one voice a language, 21 to 27 minutes each, from Debian packages.
 # Stages 1 data, 2 frontend, 3 train, 4 decode, 5 score.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"

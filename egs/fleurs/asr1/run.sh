@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# fleurs: sentences of Wikipedia and its sisters read in 102 languages, about 10 hours each.
+# fleurs: sentences of Wikinews, Wikijunior and Wikivoyage read in 102 languages, about 10 hours each.
 # Stages 1 data, 2 frontend, 3 train, 4 decode, 5 score.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
