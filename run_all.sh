@@ -27,13 +27,13 @@ tools/setup.sh --check || tools/setup.sh
 export PATH="${root}/.venv/bin:${PATH}"
 
 start=${SECONDS}
+report=
+[[ ${grid} != full || -n ${results} ]] || report=RESULTS.md
 [[ -n ${config} ]] || config=conf/experiments/${grid}.yaml
 [[ -n ${results} ]] || results=results/${grid}
 options=()
 [[ -z ${downloads} ]] || options=(--option "downloads=$(realpath "${downloads}")")
 run_child python -m espnet_wsm.bin.run_experiments --config "${config}" --results "${results}" \
     --cmd "${cmd}" --nj "${nj}" "${options[@]}"
-if [[ ${results} == results/full ]]; then
-    python -m espnet_wsm.bin.make_report --results "${results}" --out RESULTS.md
-fi
+[[ -z ${report} ]] || python -m espnet_wsm.bin.make_report --results "${results}" --out "${report}"
 log "run_all.sh: done in $((SECONDS - start)) s"

@@ -25,8 +25,9 @@ def describe_git(folder: Path) -> str:
         return "git not installed"
     if head.returncode != 0:
         return "not a git checkout"
-    # The results file is tracked and rewritten by the very run that is being recorded.
-    changed = git("status", "--porcelain", "--untracked-files=no", "--", ":/", ":(exclude,top)RESULTS.md")
+    # Results are tracked and rewritten by the very run that is being recorded.
+    results = (":(exclude,top)RESULTS.md", ":(exclude,top)results")
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ":/", *results)
     return head.stdout.strip() + ("-dirty" if changed.stdout.strip() else "")
 
 
@@ -55,7 +56,7 @@ def main(argv: list[str] | None = None) -> None:
         if found != fingerprint:
             raise UserError(
                 f"{args.dir} holds a run of other settings, data or upstream than these; "
-                "choose another --tag, or delete the folder to start anew"
+                "choose another --tag (in pre-training --name), or delete the folder to start anew"
             )
         return
     run = {

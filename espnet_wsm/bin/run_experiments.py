@@ -6,6 +6,8 @@ development set, then the runs. Interrupt it at any point and call it again. Rec
 """
 
 import argparse
+import signal
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -49,21 +51,33 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError(f"--option {odd[0]}: write NAME=VALUE")
 
     from espnet_wsm.experiments.costs import measure_costs
-    from espnet_wsm.experiments.grid import read_grid
+    from espnet_wsm.experiments.grid import check_options, read_grid
     from espnet_wsm.experiments.report import write_report
-    from espnet_wsm.experiments.runner import Runner, hold_lock
+    from espnet_wsm.experiments.runner import FailedRunsError, Runner, hold_lock
+    from espnet_wsm.experiments.sources import keep_asked
 
     grid = read_grid(args.config)
-    grid.recipe_options.update(option.split("=", 1) for option in args.option)
+    given = dict(option.split("=", 1) for option in args.option)
+    check_options(given, "--option")
+    grid.recipe_options.update(given)
     runner = Runner(ROOT, grid, args.results.resolve(), args.cmd, args.nj)
     if args.dry_run:
         for run in (*grid.sweep, *grid.runs):
             print(run.title)
         return
+    # Stopping this process has to stop what it has launched, which an exception does.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     with hold_lock(ROOT):
-        runner.run()
+        keep_asked(args.results, grid)
+        failed = None
+        try:
+            runner.run()
+        except FailedRunsError as error:  # what has been run is worth a report
+            failed = error
         measure_costs(grid, ROOT, args.results)
-        print(write_report(args.results, grid))
+        print(write_report(args.results))
+        if failed is not None:
+            raise failed
 
 
 if __name__ == "__main__":

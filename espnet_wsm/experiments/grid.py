@@ -25,6 +25,20 @@ WITH_WIDTH = ("wsm", "sm", "local")
 # Frames that no utterance reaches: a window of the whole utterance, written inf.
 INFINITE = 10**6
 AXES = ("corpora", "arms", "num_replaced", "minutes", "seeds", "window", "width", "lr")
+# Options of run.sh that the runner gives itself, for each run, and those that move what it has to find.
+OF_THE_RUNNER = {
+    "upstream",
+    "train_config",
+    "lang",
+    "stage",
+    "stop_stage",
+    "train_set",
+    "valid_set",
+    "test_sets",
+    "tag",
+}
+OF_THE_RUNNER |= {"mixer", "num_replaced", "window", "train_minutes", "trainable", "asr_args"}
+OF_THE_RUNNER |= {"data_dir", "dump_dir", "exp_dir", "search", "lm", "inference_model"}
 FILE_KEYS = ("upstream", "train_config", "recipe_options", "sweep", "grids")
 
 
@@ -111,6 +125,7 @@ def read_grid(path: Path) -> Grid:
     options = content.get("recipe_options") or {}
     if not isinstance(options, dict):
         raise UserError(f"{path}: recipe_options has to be a mapping of options of run.sh")
+    check_options(options, f"{path}: recipe_options")
     sweep = content.get("sweep") or {}
     grid = Grid(
         upstream=content["upstream"],
@@ -133,6 +148,19 @@ def read_grid(path: Path) -> Grid:
                 "sweep to choose among them"
             )
     return grid
+
+
+def check_options(names: Iterable[str], place: str) -> None:
+    """Refuse options of run.sh that would be overridden, or would hide a run from the runner.
+
+    Raises:
+        UserError: names the option, and where it belongs.
+    """
+    if given := sorted(OF_THE_RUNNER & set(names)):
+        raise UserError(
+            f"{place}: {given[0]} is what the grid itself sets; give it by a key of the grid "
+            f"({', '.join((*FILE_KEYS[:2], *AXES))}), or in the training configuration"
+        )
 
 
 def _name_option(value: object) -> str:

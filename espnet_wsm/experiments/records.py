@@ -184,8 +184,8 @@ def keep_reference(results: Path, corpus: str, name: str, text: Path) -> None:
     kept, content = results / "references" / corpus / name, text.read_bytes()
     if kept.is_file() and kept.read_bytes() != content:
         raise UserError(
-            f"{kept} differs from {text}: the runs there were scored on other texts; remove {results} or "
-            "give another folder"
+            f"{kept} differs from {text}: the runs of {corpus} there were scored on other texts; give "
+            f"another --results, or remove {results / 'references' / corpus} and {results / 'runs' / corpus}"
         )
     if not kept.is_file():
         write_text(kept, content.decode("utf-8").removesuffix("\n").split("\n"))

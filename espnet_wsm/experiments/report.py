@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from espnet_wsm.experiments.grid import Grid
 from espnet_wsm.experiments.rate_sections import (
     MAIN_FIGURE,
     list_axis,
@@ -15,7 +14,7 @@ from espnet_wsm.experiments.rate_sections import (
     render_main,
 )
 from espnet_wsm.experiments.run_sections import list_costs, list_coverage, list_curves, list_facts, list_sweep
-from espnet_wsm.experiments.sources import FIGURES, Sources, keep_asked
+from espnet_wsm.experiments.sources import FIGURES, Sources
 from espnet_wsm.experiments.statements import list_statements
 from espnet_wsm.files import write_text
 
@@ -23,13 +22,12 @@ REPORT = "REPORT.md"
 NAMES = (MAIN_FIGURE, "num_replaced", "minutes", "window", "width", "trade_off", "curves")
 
 
-def write_report(results: Path, grid: Grid | None = None, out: Path | None = None) -> str:
+def write_report(results: Path, out: Path | None = None) -> str:
     """Write the report of a folder of results and its figures, from what is kept there.
 
     Args:
-        results: folder of the records; the figures go to ``RESULTS/figures``.
-        grid: what was asked for, noted in ``RESULTS/grid.json``; records outside it are left out. None: as it
-            was noted last, or all records.
+        results: folder of the records; the figures go to ``RESULTS/figures``. Records of runs that the grid
+            did not ask for (``keep_asked``) are left out.
         out: the file to write, by default ``RESULTS/REPORT.md``; its links to the figures are relative.
 
     Returns:
@@ -38,8 +36,6 @@ def write_report(results: Path, grid: Grid | None = None, out: Path | None = Non
     Raises:
         UserError: there are no records, they are damaged, or they are of different test sets.
     """
-    if grid is not None:
-        keep_asked(results, grid)
     out = results / REPORT if out is None else out
     sources = Sources(results, Path(os.path.relpath(results / FIGURES, out.parent)).as_posix())
     write_text(out, "\n\n".join(_list_parts(sources)).split("\n"))

@@ -59,7 +59,7 @@ def list_facts(sources: Sources) -> Iterator[str]:
     if sources.costs is not None:
         machine = sources.costs["machine"]
         versions = join(f"{name} {number}" for name, number in sources.costs["versions"].items())
-        facts.append(f"Machine: {machine['cpu']}, {machine['cores']} cores; {versions}.")
+        facts.append(f"Costs measured on: {machine['cpu']}, {machine['cores']} cores; {versions}.")
     if sources.num_left_out:
         facts.append(f"{count(sources.num_left_out, 'record')} beside the grid left out.")
     yield "\n".join(f"- {fact}" for fact in facts)

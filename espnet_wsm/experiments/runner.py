@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import subprocess
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -29,7 +30,12 @@ from espnet_wsm.experiments.records import (
 from espnet_wsm.files import write_text
 
 LOCK = ".run_all.lock"
+# Options of run.sh that change no number: where things are, and how much is done at a time.
+IMMATERIAL = ("downloads", "nj", "cmd", "num_threads")
+# Those that name a file which changes the texts, and what they are where nothing is given.
+TEXT_FILES = {"text_config": "conf/text.yaml", "nlsyms_txt": ""}
 CHOSEN = "chosen_lr.json"
+LINES_OF_FAILURE = 3  # of a launcher's output, shown of a failed run
 EXPERIMENTS = "grid"  # their folder in a recipe's exp/
 DEV, TEST = "dev", "test"
 
@@ -97,6 +103,10 @@ def hold_lock(root: Path) -> Iterator[None]:
         yield
 
 
+class FailedRunsError(UserError):
+    """Some runs of a grid failed, and others are there to be reported."""
+
+
 class Runner:
     """Runs what a grid asks for and is not there yet.
 
@@ -118,6 +128,9 @@ class Runner:
         recipe = next(iter(self.corpora.values())).recipe
         self.settings = (recipe / grid.train_config).read_bytes()
         self.upstream = self._digest_upstream(recipe / grid.upstream)
+        self._launched: set[subprocess.Popen] = set()
+        self._stopped = False
+        self._launching = threading.Lock()
 
     @staticmethod
     def _digest_upstream(folder: Path) -> str:
@@ -131,7 +144,8 @@ class Runner:
         """Prepare the corpora, run the sweep, choose the learning rates, run the grid.
 
         Raises:
-            UserError: a stage of the preparation failed, or runs failed (after all others have ended).
+            UserError: a stage of the preparation failed.
+            FailedRunsError: runs failed; all others have ended and can be reported.
         """
         for corpus in self.corpora.values():
             self.prepare(corpus)
@@ -149,30 +163,36 @@ class Runner:
             self._call(corpus, ["--stage", "1", "--stop_stage", "1"])
         for k in sorted({run.num_replaced for run in wanted}):
             self._call(corpus, ["--stage", "2", "--stop_stage", "2", "--num_replaced", str(k)])
-        for name in (DEV, TEST):
-            keep_reference(self.results, corpus.name, name, data / name / "text")
+        # As stage 2 has spelt them, which is what training saw and what stage 5 scores against.
+        for name, folder in ((DEV, f"raw/org/{DEV}"), (TEST, f"raw/{TEST}")):
+            keep_reference(self.results, corpus.name, name, corpus.folder("dump") / folder / "text")
 
     def _call(self, corpus: Corpus, options: Sequence[str]) -> None:
         command = ["./run.sh", *corpus.options, *self._common_options(), *options]
         if subprocess.run(command, cwd=corpus.recipe, check=False).returncode:
             raise UserError(f"{corpus.name}: {shlex.join(command)} failed (see above)")
 
-    def _common_options(self) -> list[str]:
+    def _common_options(self, without: Sequence[str] = ()) -> list[str]:
         options = {"upstream": self.grid.upstream, "train_config": self.grid.train_config}
         options |= {"valid_set": DEV, "test_sets": f"{DEV} {TEST}"} | self.grid.recipe_options
-        return [word for name, value in options.items() for word in (f"--{name}", value)]
+        return [word for name in options if name not in without for word in (f"--{name}", options[name])]
 
     def fingerprint(self, run: Run) -> str:
         """Digest of what a run depends on: itself, configuration, upstream, data and their options."""
-        made_from = (self.corpora[run.corpus].folder("dump") / ".made_from").read_text(encoding="utf-8")
-        parts = [repr(run), self.settings.decode(), self.upstream, made_from, repr(self._common_options())]
+        corpus = self.corpora[run.corpus]
+        made_from = (corpus.folder("dump") / ".made_from").read_text(encoding="utf-8")
+        options = repr(self._common_options(without=IMMATERIAL))
+        parts = [repr(run), self.settings.decode(), self.upstream, made_from, options]
+        for option, usual in TEXT_FILES.items():
+            file = corpus.recipe / self.grid.recipe_options.get(option, usual)
+            parts += [file.read_text(encoding="utf-8")] if file.is_file() else []
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
     def run_all(self, runs: Iterable[Run], name: str) -> list[Record]:
         """The records of all runs, those made before and those made now.
 
         Raises:
-            UserError: some failed; names their logs.
+            UserError: some failed, ``FailedRunsError`` where others can be reported; names their logs.
         """
         runs = list(runs)
         done = {run: record for run in runs if (record := self._find_done(run)) is not None}
@@ -199,14 +219,41 @@ class Runner:
                         progress.update()
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
+                self._stop()
                 raise
         if failed:
             listing = "".join(f"\n  {run.title}: {error}" for run, error in failed.items())
-            raise UserError(
+            reportable = done and not runs[0].sweep
+            raise (FailedRunsError if reportable else UserError)(
                 f"{count(len(failed), 'run')} of {len(runs)} failed; the others are kept. Run this again to "
                 f"repeat these:{listing}"
             )
         return [done[run] for run in runs]
+
+    def _launch(self, command: Sequence[str], folder: Path) -> tuple[int, str]:
+        """Exit status and output of a command, which :meth:`_stop` ends before its time."""
+        with self._launching:
+            if self._stopped:
+                raise UserError("stopped")
+            process = subprocess.Popen(
+                command,
+                cwd=folder,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+            )
+            self._launched.add(process)
+        output, _ = process.communicate()
+        self._launched.discard(process)
+        return process.returncode, output
+
+    def _stop(self) -> None:
+        """End what was launched: a training that went on alone would stand in the way of the next call."""
+        with self._launching:
+            self._stopped = True
+            for process in tuple(self._launched):
+                process.terminate()
 
     def _find_done(self, run: Run) -> Record | None:
         path = record_path(self.results, run)
@@ -232,15 +279,10 @@ class Runner:
             command[command.index("--test_sets") + 1] = DEV
         launcher = [*self.cmd, "--num_threads", "1", str(log.resolve())]
         log.parent.mkdir(parents=True, exist_ok=True)
-        finished = subprocess.run(
-            [*launcher, *command],
-            cwd=corpus.recipe,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
-        if finished.returncode:
-            raise UserError(f"see {os.path.relpath(log, self.root)}")
+        status, output = self._launch([*launcher, *command], corpus.recipe)
+        if status:
+            said = "".join(f"\n    {line.strip()}" for line in output.splitlines()[-LINES_OF_FAILURE:])
+            raise UserError(f"see {os.path.relpath(log, self.root)}{said}")
         return self._keep(run, corpus, exp)
 
     def _keep(self, run: Run, corpus: Corpus, exp: Path) -> Record:
@@ -248,6 +290,7 @@ class Runner:
         for name in (DEV,) if run.sweep else (DEV, TEST):
             reference = self.results / "references" / corpus.name / name
             rows[name] = score_texts(reference, exp / "decode_greedy" / name / "text")
+        ngpu = self.grid.recipe_options.get("ngpu", "0")
         parameters = json.loads((exp / "parameters.json").read_text(encoding="utf-8"))
         made = json.loads((exp / "run.json").read_text(encoding="utf-8"))
         seconds, curves = read_epochs(exp / "checkpoint.pth")
@@ -260,7 +303,7 @@ class Runner:
             seconds=seconds,
             git=made["git"],
             date=made["date"],
-            device="cpu",
+            device="cpu" if ngpu == "0" else count(int(ngpu), "GPU"),
             curves=curves,
         )
         write_record(self.results, record, rows)

@@ -62,7 +62,7 @@ class Sources:
 
 
 def keep_asked(results: Path, grid: Grid) -> None:
-    """Note what the grid asks for beside the records."""
+    """Note what the grid asks for: a report names what is missing of it, and leaves out the rest."""
     asked = {
         "upstream": grid.upstream,
         "train_config": grid.train_config,

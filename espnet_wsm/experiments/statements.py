@@ -99,6 +99,16 @@ def _judge_tests(sources: Sources) -> Iterator[str]:
             f"{count(len(tests), 'test set')}): intervals say what other utterances of that voice would "
             "give, nothing of other voices."
         )
+    voices = {corpus: len(find_speakers(test.ids)) for corpus, test in tests.items()}
+    if several := [
+        f"{corpus} ({voices[corpus]} of {len(test.ids)} utterances)"
+        for corpus, test in tests.items()
+        if 1 < voices[corpus] < min(FEW_UNITS, len(test.ids))
+    ]:
+        yield (
+            f"Few voices in {name_some(several)}, too few to be resampled: intervals take utterances as "
+            "independent, which those of one voice are not, and come out too narrow."
+        )
     if few := [corpus for corpus, test in tests.items() if len(test.ids) < FEW_UNITS]:
         yield f"Fewer than {FEW_UNITS} test utterances in {name_some(few)}: intervals come out too narrow."
     for corpus in tests:
@@ -110,10 +120,14 @@ def _judge_tests(sources: Sources) -> Iterator[str]:
 
 def _judge_rates(sources: Sources) -> Iterator[str]:
     sweep = [record.run for record in sources.study.sweep]
+    mixed = [system for system in sources.study.systems if len({r.run.lr for r in system.records}) > 1]
+    if mixed:
+        names = name_some(sorted({f"{system.run.corpus}/{system.run.arm}" for system in mixed}))
+        yield f"**The seeds of {names} have different learning rates: run the grid to its end.**"
     if not sweep:
         yield (
-            "No learning rate was searched: all arms have that of the configuration or of the grid, which "
-            "may suit one arm better than another."
+            "No learning rate was searched here: all arms have that of the configuration or of the grid "
+            f"({_list_rates(sources)}), which may suit one arm better than another."
         )
         return
     arms = {system.run.arm for system in sources.study.systems}
@@ -122,6 +136,22 @@ def _judge_rates(sources: Sources) -> Iterator[str]:
     layers = sorted({run.num_replaced for run in sweep} - {0})
     where = f"{name_some(sorted({run.corpus for run in sweep}))}{f', k = {join(layers)}' if layers else ''}"
     yield f"Learning rates were chosen on {where}, and used unchanged everywhere else."
+    for edge, word in ((min, "lowest"), (max, "highest")):
+        tried = {arm: edge(run.lr for run in sweep if run.arm == arm) for arm in {run.arm for run in sweep}}
+        if at_edge := [arm for arm in sorted(tried, key=rank_arm) if sources.chosen.get(arm) == tried[arm]]:
+            yield f"The {word} rate tried was the best for {name_some(at_edge)}: one beyond it may be better."
+
+
+def _list_rates(sources: Sources) -> str:
+    rates: dict[str, set[float]] = {}
+    for record in sources.study.records:
+        if record.run.lr is not None:
+            rates.setdefault(record.run.arm, set()).add(record.run.lr)
+    told = (
+        f"{arm} {' and '.join(f'{rate:g}' for rate in sorted(rates[arm]))}"
+        for arm in sorted(rates, key=rank_arm)
+    )
+    return join(told) or "one for all"
 
 
 def _judge_costs(sources: Sources) -> Iterator[str]:

@@ -110,6 +110,10 @@ def test_options_of_recipes_are_written_as_run_sh_takes_them(tmp_path):
         (HEAD + "grids: []\n", "grids has to be a list"),
         (HEAD + "grids: [toy]\n", "grid 1 is no mapping"),
         (HEAD + "recipe_options: fast\n" + ONE, "recipe_options has to be a mapping"),
+        (
+            HEAD + "recipe_options: {asr_args: --max_epoch 3}\n" + ONE,
+            "recipe_options: asr_args is what the grid itself sets; give it by a key of the grid",
+        ),
         (HEAD + ONE + "-   {corpora: [toy], arms: [wsm], seed: [0]}\n", "grid 2: unknown key seed"),
         (
             HEAD + ONE + "-   {corpora: [toy], arms: [wsm], lr: [0.001, 0.002]}\n",

@@ -20,7 +20,7 @@ from espnet_wsm.experiments.estimates import NO_DIFFERENCE, Rate, Study, combine
 from espnet_wsm.experiments.grid import ARMS, INFINITE, Grid
 from espnet_wsm.experiments.records import read_record, read_records, record_path
 from espnet_wsm.experiments.report import write_report
-from espnet_wsm.experiments.sources import Sources
+from espnet_wsm.experiments.sources import Sources, keep_asked
 from espnet_wsm.files import write_text
 from espnet_wsm.scoring.significance import bootstrap_error_rate, compare_over_seeds
 
@@ -117,7 +117,7 @@ def test_a_section_without_records_is_left_out(synthetic):
         "Training curves",
         "What was run",
     ]
-    assert "No learning rate was searched" in text
+    assert "No learning rate was searched here: all arms have that of" in text and "(one for all)" in text
     assert sorted(path.name for path in (synthetic.results / "figures").iterdir()) == [
         "arms.png",
         "curves.png",
@@ -434,6 +434,24 @@ def test_one_seed_one_voice_and_few_utterances_are_said(tmp_path):
     assert "One upstream, in models of up to 5.8 M parameters" in statements
 
 
+def test_few_voices_mixed_rates_and_rates_at_an_edge_are_said(synthetic):
+    for seed, lr in ((0, 0.001), (1, 0.002)):
+        rows = [(f"{'anna' if i % 2 else 'bo'}-{i:02}", 2, 1, 10, 3, "text") for i in range(40)]
+        synthetic.write(make_run("wsm", seed=seed, lr=lr), {"dev": rows, "test": rows})
+        synthetic.write(make_run("sm", seed=seed, lr=0.001), {"dev": rows, "test": rows})
+    for arm, rates in (("wsm", (0.001, 0.002)), ("sm", (0.0005, 0.001, 0.002))):
+        for lr in rates:
+            synthetic.add_errors(make_run(arm, lr=lr, sweep=True), [1] * 40)
+    synthetic.choose({"wsm": 0.002, "sm": 0.001})
+    write_report(synthetic.results)
+    statements = read_section(read_report(synthetic.results), "What is shown and what is not")
+    assert "Few voices in toy_en (2 of 40 utterances), too few to be resampled" in statements
+    assert "One voice each" not in statements
+    assert "**The seeds of toy_en/wsm have different learning rates: run the grid to its end.**" in statements
+    assert "The highest rate tried was the best for wsm: one beyond it may be better." in statements
+    assert "The lowest rate tried" not in statements
+
+
 # The grid
 
 
@@ -459,7 +477,8 @@ def test_only_what_the_grid_asks_for_is_reported_and_what_is_missing_named(synth
     for arm in ("wsm", "sm", "drop"):
         synthetic.add(make_run(arm))
     grid = make_grid(make_run("wsm"), make_run("sm"), make_run("local"))
-    write_report(synthetic.results, grid)
+    keep_asked(synthetic.results, grid)
+    write_report(synthetic.results)
     text = read_report(synthetic.results)
     assert "Runs: 2 of the 3 that the grid asks for" in text
     assert "1 record beside the grid left out" in text
@@ -534,7 +553,8 @@ def test_comparisons_are_made_once(synthetic, monkeypatch):
 
 def test_what_is_asked_for_is_kept_as_titles(synthetic):
     synthetic.add(make_run())
-    write_report(synthetic.results, make_grid(make_run(), sweep=[make_run(lr=1e-3, sweep=True)]))
+    keep_asked(synthetic.results, make_grid(make_run(), sweep=[make_run(lr=1e-3, sweep=True)]))
+    write_report(synthetic.results)
     assert json.loads((synthetic.results / "grid.json").read_text()) == {
         "upstream": "up",
         "train_config": "train.yaml",

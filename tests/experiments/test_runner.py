@@ -1,6 +1,8 @@
 """The runner, with a recipe whose run.sh only pretends."""
 
 import json
+import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -8,11 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from processes import is_alive, wait_for
 
+from espnet_wsm.bin import run_experiments
 from espnet_wsm.errors import UserError
 from espnet_wsm.experiments.grid import Run, read_grid
 from espnet_wsm.experiments.records import read_record, record_path
-from espnet_wsm.experiments.runner import LOCK, Runner, find_corpus, hold_lock, options_of
+from espnet_wsm.experiments.runner import LOCK, FailedRunsError, Runner, find_corpus, hold_lock, options_of
 
 ROOT = Path(__file__).parents[2]
 # Notes its arguments; "trains" to one error in dev and test, more of them for a larger learning rate.
@@ -25,7 +29,9 @@ if [[ ${stage} == 1 ]]; then
     mkdir -p data/train data/dev data/test
     for set in dev test; do printf 'a one two\\nb three\\n' >"data/${set}/text"; done
 elif [[ ${stage} == 2 ]]; then
-    mkdir -p dump
+    mkdir -p dump/raw/org/dev dump/raw/test
+    cp data/dev/text dump/raw/org/dev
+    cp data/test/text dump/raw/test
     echo digest >dump/.made_from
 else
     [[ ! -e broken_${mixer} ]] || exit 1
@@ -110,7 +116,10 @@ def test_a_failed_run_is_named_with_its_log_and_the_others_are_kept(root):
     broken.touch()
     with pytest.raises(UserError, match="2 runs of 4 failed") as error:
         make_runner(root, grids=GRIDS).run()
-    assert "egs/toy/asr1/exp/grid/log/attention-k2-all-s0.log" in str(error.value)
+    assert "egs/toy/asr1/exp/grid/log/attention-k2-all-s0.log\n    local.sh: the job failed" in str(
+        error.value
+    )
+    assert isinstance(error.value, FailedRunsError), "the others are worth a report"
     assert len(list(root.glob("results/runs/toy/wsm-*.json"))) == 2
     broken.unlink()
     assert len(make_runner(root, grids=GRIDS).run()) == 4
@@ -126,6 +135,79 @@ def test_what_a_run_depends_on_makes_it_again(root, changed):
     with (root / changed).open("a") as file:
         file.write("# changed\n")
     assert make_runner(root, grids=[{"corpora": ["toy"], "arms": ["wsm"]}]).fingerprint(run) != before
+
+
+def test_where_data_lie_and_how_much_runs_at_a_time_makes_no_other_run(root):
+    runner = make_runner(root, grids=GRIDS)
+    runner.run()
+    moved = make_runner(root, grids=GRIDS, recipe_options={"downloads": "/data", "nj": 8})
+    assert "--downloads /data --nj 8" in " ".join(moved._common_options())
+    run = runner.grid.runs[0]
+    assert moved.fingerprint(run) == runner.fingerprint(run)
+    other = make_runner(root, grids=GRIDS, recipe_options={"speed_perturb": "0.9 1.0"})
+    assert other.fingerprint(run) != runner.fingerprint(run)
+
+
+@pytest.mark.parametrize(("option", "file"), [({}, "conf/text.yaml"), ({"nlsyms_txt": "symbols"}, "symbols")])
+def test_how_texts_are_spelt_makes_another_run(root, option, file):
+    runner = make_runner(root, grids=GRIDS, recipe_options=option)
+    runner.run()
+    run, recipe = runner.grid.runs[0], root / "egs/toy/asr1"
+    digests = {runner.fingerprint(run)}
+    for content in ("case: lower\n", "case: upper\n"):
+        (recipe / file).parent.mkdir(exist_ok=True)
+        (recipe / file).write_text(content)
+        digests.add(runner.fingerprint(run))
+    assert len(digests) == 3
+
+
+def test_references_are_the_texts_as_stage_2_has_spelt_them(root):
+    script = root / "egs/toy/asr1/run.sh"
+    script.write_text(
+        script.read_text().replace(
+            "cp data/test/text", "sed s/three/tree/ data/test/text >dump/raw/test/text #"
+        )
+    )
+    (record, *_) = make_runner(root, grids=GRIDS).run()
+    assert (root / "results/references/toy/test").read_text() == "a one two\nb tree\n"
+    assert record.sets["dev"].rate("wer") == pytest.approx(100 / 3)
+    assert record.sets["test"].rate("wer") == pytest.approx(200 / 3)
+
+
+def test_stopping_ends_what_was_launched_and_the_same_command_goes_on(root):
+    script = root / "egs/toy/asr1/run.sh"
+    whole = script.read_text()
+    sleepers = script.parent / "sleepers"
+    script.write_text(whole.replace("    exp=", "    echo $$ >>sleepers; exec sleep 300\n    exp=", 1))
+    make_runner(root, grids=GRIDS)
+    shutil.copytree(ROOT / "conf/cluster", root / "conf/cluster")
+    code = (
+        "import sys; from pathlib import Path; from espnet_wsm.bin import run_experiments\n"
+        f"run_experiments.ROOT = Path({str(root)!r}); run_experiments.main(sys.argv[1:])"
+    )
+    words = ["--config", root / "grid.yaml", "--results", root / "results"]
+    with subprocess.Popen([sys.executable, "-c", code, *map(str, words)], cwd=root) as process:
+        wait_for(lambda: sleepers.exists() and len(sleepers.read_text().split()) == 2)
+        process.terminate()
+        assert process.wait(60) == 128 + signal.SIGTERM
+    assert not any(is_alive(int(pid)) for pid in sleepers.read_text().split())
+    script.write_text(whole)
+    assert len(make_runner(root, grids=GRIDS).run()) == 4
+
+
+def test_runs_that_failed_do_not_keep_the_others_from_being_reported(root, monkeypatch, capsys):
+    make_runner(root, grids=GRIDS)
+    (root / "egs/toy/asr1/broken_attention").touch()
+    monkeypatch.setattr(run_experiments, "ROOT", root)
+    monkeypatch.setattr(run_experiments.signal, "signal", lambda *_: None)
+    monkeypatch.setattr("espnet_wsm.experiments.costs.measure_costs", lambda *_: None)
+    words = ["--config", root / "grid.yaml", "--results", root / "results"]
+    words += ["--cmd", ROOT / "conf/cluster/local.sh"]
+    with pytest.raises(SystemExit, match="1"):
+        run_experiments.main(list(map(str, words)))
+    report = (root / "results/REPORT.md").read_text()
+    assert "2 runs of the grid missing: toy/attention-k2-all-s0, toy/attention-k2-all-s1" in report
+    assert "2 runs of 4 failed" in capsys.readouterr().err
 
 
 def test_a_failing_preparation_stops_everything(root):

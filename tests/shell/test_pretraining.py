@@ -134,6 +134,18 @@ def test_the_model_is_an_upstream_for_recognition(finished):
         assert encoded.shape == (2, 24, 32) and encoded.isfinite().all() and lengths.tolist() == [24, 18]
 
 
+@pytest.mark.recipe
+def test_weights_are_not_given_the_card_and_licence_of_other_data(finished, shell):
+    recipe, _ = finished
+    other = [*WORDS, "--sources", "menardi_it"]
+    assert shell([*other, "--stop_stage", "1"], recipe).returncode == 0
+    card = (recipe / "exp/two/upstream/README.md").read_bytes()
+    for stage in "345":
+        result = shell([*other, "--stage", stage, "--stop_stage", stage], recipe)
+        assert result.returncode == 1 and "dump/two does not belong to the present data/two" in result.stderr
+    assert (recipe / "exp/two/upstream/README.md").read_bytes() == card
+
+
 def test_help_shows_the_options_of_pre_training_alone(project, shell):
     result = shell(["./run.sh", "--help"], project / RECIPE)
     assert result.returncode == 0

@@ -40,6 +40,12 @@ make_targets() {
     tail -n 2 "${dump}/log/targets$1.log" >&2
 }
 
+# require_dump: refuse one that is not whole, or that was made from other data than the present ones.
+require_dump() {
+    require_finished "${dump}" 2
+    require_made_from "${dump}" "$(folder_digest "${data}")" "${data}" 2
+}
+
 # cluster_layer ITERATION: the targets of a further iteration, from the model of the one before.
 cluster_layer() {
     local input out=${dump}/targets$1 before=${exp}/iter$(($1 - 1))
@@ -54,6 +60,9 @@ cluster_layer() {
     finish_stage "${out}" "${input}"
 }
 
+# targets_digest ITERATION: of the cluster ids that it is trained on.
+targets_digest() { cat "${dump}/targets$1"/{train,valid}/labels | sha256sum | cut -c1-16; }
+
 # find_averaged FOLDER: print the model that the training in it has ended with.
 find_averaged() {
     local found=("$1"/*.ave.pth)
@@ -63,7 +72,7 @@ find_averaged() {
 
 pretrain_further() {
     local iteration
-    require_finished "${dump}" 2
+    require_dump
     require_finished "${exp}/iter1" 3
     for ((iteration = 2; iteration <= iterations; iteration++)); do
         cluster_layer "${iteration}"
@@ -74,8 +83,8 @@ pretrain_further() {
 # pretrain ITERATION: masked prediction of the cluster ids; further iterations start from the weights of the one before.
 pretrain() {
     local out=${exp}/iter$1 targets=${dump}/targets$1 input more args part model
-    require_finished "${dump}" 2
-    input=$(cat "${targets}"/{train,valid}/labels | sha256sum | cut -c1-16)
+    require_dump
+    input=$(targets_digest "$1")
     args=(--config "${train_config}" --seed "${seed}"
         --token_list "${targets}/tokens.txt" --num_classes "${num_clusters[$1 - 1]}")
     for part in train valid; do
@@ -110,6 +119,13 @@ pretrain() {
 export_model() {
     local out=${export_dir:-${exp}/upstream} last=${exp}/iter${iterations} earlier=() iteration
     require_finished "${last}" $((iterations == 1 ? 3 : 4))
+    # The card and the licence are those of the present data: every iteration has to be made from them.
+    require_dump
+    for ((iteration = 1; iteration <= iterations; iteration++)); do
+        require_finished "${exp}/iter${iteration}" $((iteration == 1 ? 3 : 4))
+        require_made_from "${exp}/iter${iteration}" "$(targets_digest "${iteration}")" \
+            "${dump}/targets${iteration}" $((iteration == 1 ? 3 : 4))
+    done
     for ((iteration = 1; iteration < iterations; iteration++)); do earlier+=("${exp}/iter${iteration}"); done
     log "Stage 5: export: ${last} -> ${out}"
     python -m espnet_wsm.bin.export_upstream --exp "${last}" --out "${out}" --earlier "${earlier[@]}" \
