@@ -18,9 +18,14 @@ from espnet_wsm.scoring.mapsswe import (
     count_errors,
     cut_segments,
 )
-from espnet_wsm.scoring.results import render_table
+from espnet_wsm.scoring.results import render_table, show_p
 from espnet_wsm.scoring.sc_stats import ScStats, run_sc_stats
-from espnet_wsm.scoring.significance import Interval, PairedComparison, Resampling, compare_paired
+from espnet_wsm.scoring.significance import (
+    PairedComparison,
+    Resampling,
+    compare_paired,
+    name_verdict,
+)
 from espnet_wsm.scoring.trn import TOKENIZERS, TextPair, find_reason_against_words, pair_texts
 
 METRICS = {"word": "wer", "char": "cer", "grapheme": "gcer"}  # --unit -> key of TOKENIZERS
@@ -73,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     segments = [segment for pair in zip(*steps, strict=True) for segment in cut_segments(*pair)]
     mapsswe = compare_segments(segments)
     sc_stats, reason = run_sc_stats(*systems) if segments else (None, "no segment holds an error")
-    verdict = _name_verdict(comparison.difference, names)
+    verdict = name_verdict(comparison.difference.verdict, *names)
     notes = _find_notes(comparison, mapsswe, resampling.level)
 
     print(
@@ -134,11 +139,6 @@ def _read_pairs(args: argparse.Namespace) -> list[list[TextPair]]:
     return systems
 
 
-def _name_verdict(difference: Interval, names: tuple[str, str]) -> str:
-    better = {"A better": f"{names[0]} better", "B better": f"{names[1]} better"}
-    return better.get(difference.verdict, difference.verdict)
-
-
 def _find_notes(comparison: PairedComparison, mapsswe: MatchedPairs, level: float) -> list[str]:
     notes = [ONE_RUN]
     if comparison.caution:
@@ -167,9 +167,7 @@ def _render_tests(
     reason: str | None,
     names: tuple[str, str],
 ) -> str:
-    rows = [
-        ("paired bootstrap", f"{names[1]} better in {comparison.improvement:.2%}", _format_p(comparison.p))
-    ]
+    rows = [("paired bootstrap", f"{names[1]} better in {comparison.improvement:.2%}", show_p(comparison.p))]
     for label, result in (("MAPSSWE", mapsswe), ("MAPSSWE, sc_stats", sc_stats)):
         if result is None:
             rows.append((label, f"n/a: {reason}", "n/a"))
@@ -178,12 +176,8 @@ def _render_tests(
             f"{count(result.segments, 'segment')}, mean {result.mean:+.3f}, sd {result.deviation:.3f}, "
             f"z {result.z:+.3f}"
         )
-        rows.append((label, figures, result.p if isinstance(result.p, str) else _format_p(result.p)))
+        rows.append((label, figures, result.p if isinstance(result.p, str) else show_p(result.p)))
     return render_table(("test", "result", "p"), rows, num_left=2)
-
-
-def _format_p(p: float) -> str:
-    return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _agree(ours: MatchedPairs, theirs: ScStats) -> bool:

@@ -43,11 +43,6 @@ def show_ratio(value: float | None) -> str:
     return NONE if value is None else f"{value:.2f}"
 
 
-def show_p(p: float) -> str:
-    """Three digits."""
-    return "<0.001" if p < 0.001 else f"{p:.3f}"
-
-
 def make_point(place: float, rate: Rate | Interval) -> Point:
     """An estimate for a figure."""
     mean = rate.mean if isinstance(rate, Rate) else rate.estimate

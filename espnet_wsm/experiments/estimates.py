@@ -143,11 +143,6 @@ def compare(system: System, reference: System, metric: str = "cer") -> SeedCompa
     return compare_over_seeds(system.errors(metric), reference.errors(metric), system.test.tokens[metric])
 
 
-def name_verdict(verdict: str, arm: str, reference: str) -> str:
-    """A verdict with the names of the two."""
-    return {"A better": f"{arm} better", "B better": f"{reference} better"}.get(verdict, verdict)
-
-
 class Study:
     """The systems of a results folder, and the groups of them that tables are made of.
 

@@ -14,7 +14,6 @@ from espnet_wsm.experiments.cells import (
     rank_arm,
     show_difference,
     show_mean,
-    show_p,
     show_span,
 )
 from espnet_wsm.experiments.estimates import (
@@ -27,15 +26,14 @@ from espnet_wsm.experiments.estimates import (
     combine,
     compare,
     examine_pair,
-    name_verdict,
     pool,
 )
 from espnet_wsm.experiments.figures import INTERVAL, MOST_PANELS, Panel, plot_arms, plot_lines
 from espnet_wsm.experiments.grid import WITH_WIDTH
 from espnet_wsm.experiments.runner import DEV, TEST
 from espnet_wsm.experiments.sources import Sources
-from espnet_wsm.scoring.results import NONE, render_table
-from espnet_wsm.scoring.significance import Interval, SeedComparison
+from espnet_wsm.scoring.results import NONE, render_table, show_p
+from espnet_wsm.scoring.significance import Interval, SeedComparison, name_verdict
 
 CER = "test CER (%)"
 MAIN_FIGURE = "arms"

@@ -172,6 +172,11 @@ def _escape_markdown(text: str) -> str:
     return re.sub(r"([\\`*\[\]<&|~$]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", text)
 
 
+def show_p(p: float) -> str:
+    """Three digits."""
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def render_table(header: Sequence[str], rows: Iterable[Sequence[str]], num_left: int) -> str:
     """A Markdown table with padded columns, the first ``num_left`` left-aligned; cells are Markdown."""
     rows = [header, *rows]

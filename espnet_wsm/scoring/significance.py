@@ -181,6 +181,11 @@ def compare_paired(
     )
 
 
+def name_verdict(verdict: str, a: str, b: str) -> str:
+    """A verdict with the names of the two systems."""
+    return {"A better": f"{a} better", "B better": f"{b} better"}.get(verdict, verdict)
+
+
 def summarise_seeds(rates: Sequence[float], level: float = 0.95) -> SeedSummary:
     """Mean and sample standard deviation over seeds, and Student's interval of the mean.
 

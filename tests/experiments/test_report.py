@@ -16,13 +16,13 @@ from espnet_wsm.bin.make_report import main
 from espnet_wsm.errors import UserError
 from espnet_wsm.experiments import estimates, figures, report, run_sections
 from espnet_wsm.experiments.costs import Setup
-from espnet_wsm.experiments.estimates import NO_DIFFERENCE, Rate, Study, combine, compare, name_verdict
+from espnet_wsm.experiments.estimates import NO_DIFFERENCE, Rate, Study, combine, compare
 from espnet_wsm.experiments.grid import ARMS, INFINITE, Grid
 from espnet_wsm.experiments.records import read_record, read_records, record_path
 from espnet_wsm.experiments.report import write_report
 from espnet_wsm.experiments.sources import Sources, keep_asked
 from espnet_wsm.files import write_text
-from espnet_wsm.scoring.significance import bootstrap_error_rate, compare_over_seeds
+from espnet_wsm.scoring.significance import bootstrap_error_rate, compare_over_seeds, name_verdict
 
 LARGEST = 150_000  # bytes of a picture
 
