@@ -54,7 +54,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     from espnet_wsm.experiments.grid import check_options, read_grid
     from espnet_wsm.experiments.report import write_report
     from espnet_wsm.experiments.runner import FailedRunsError, Runner, hold_lock
-    from espnet_wsm.experiments.sources import keep_asked
 
     grid = read_grid(args.config)
     given = dict(option.split("=", 1) for option in args.option)
@@ -68,16 +67,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     # Stopping this process has to stop what it has launched, which an exception does.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     with hold_lock(ROOT):
-        keep_asked(args.results, grid)
-        failed = None
         try:
             runner.run()
         except FailedRunsError as error:  # what has been run is worth a report
-            failed = error
+            try:
+                print(write_report(args.results))
+            finally:
+                raise error
         measure_costs(grid, ROOT, args.results)
         print(write_report(args.results))
-        if failed is not None:
-            raise failed
 
 
 if __name__ == "__main__":

@@ -140,6 +140,11 @@ def read_grid(path: Path) -> Grid:
             )
         ),
     )
+    if all(run.window is not None or run.width is not None for run in grid.runs):
+        raise UserError(
+            f"{path}: every run has a window or width of its own; add a block without them, which the others "
+            "are compared with"
+        )
     titles: dict[str, Run] = {}
     for run in grid.runs:
         if titles.setdefault(run.title, run) != run:

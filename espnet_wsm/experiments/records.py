@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from espnet_wsm.errors import UserError
-from espnet_wsm.experiments.grid import Run
+from espnet_wsm.experiments.grid import Grid, Run
 from espnet_wsm.files import write_text
 from espnet_wsm.scoring.mapsswe import align_like_sclite, count_errors
 from espnet_wsm.scoring.trn import TOKENIZERS, pair_texts
 
+ASKED = "grid.json"  # what the grid asks for, so that a report can say what is missing
 TSV_HEADER = ("set", "id", "words", "word_errors", "characters", "character_errors", "hypothesis")
 CURVES = (("train", "loss"), ("valid", "loss"), ("valid", "cer_ctc"))
 METRICS = {"wer": ("word_errors", "words"), "cer": ("character_errors", "characters")}
@@ -189,6 +190,17 @@ def keep_reference(results: Path, corpus: str, name: str, text: Path) -> None:
         )
     if not kept.is_file():
         write_text(kept, content.decode("utf-8").removesuffix("\n").split("\n"))
+
+
+def keep_asked(results: Path, grid: Grid) -> None:
+    """Note what the grid asks for: a report names what is missing of it, and leaves out the rest."""
+    asked = {
+        "upstream": grid.upstream,
+        "train_config": grid.train_config,
+        "sweep": [run.title for run in grid.sweep],
+        "runs": [run.title for run in grid.runs],
+    }
+    write_text(results / ASKED, json.dumps(asked, indent=1).split("\n"))
 
 
 def select(records: Iterable[Record], **wanted: object) -> list[Record]:

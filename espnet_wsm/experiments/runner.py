@@ -20,6 +20,7 @@ from espnet_wsm.errors import UserError
 from espnet_wsm.experiments.grid import ARMS, Grid, Run, choose_rates, with_chosen_rates
 from espnet_wsm.experiments.records import (
     Record,
+    keep_asked,
     keep_reference,
     read_epochs,
     read_record,
@@ -128,6 +129,7 @@ class Runner:
         recipe = next(iter(self.corpora.values())).recipe
         self.settings = (recipe / grid.train_config).read_bytes()
         self.upstream = self._digest_upstream(recipe / grid.upstream)
+        self.ngpu = grid.recipe_options.get("ngpu", "0")
         self._launched: set[subprocess.Popen] = set()
         self._stopped = False
         self._launching = threading.Lock()
@@ -149,6 +151,7 @@ class Runner:
         """
         for corpus in self.corpora.values():
             self.prepare(corpus)
+        keep_asked(self.results, self.grid)
         swept = self.run_all(self.grid.sweep, "sweep")
         chosen = choose_rates((record.run, record.sets[DEV].rate("cer")) for record in swept)
         if chosen:
@@ -169,7 +172,13 @@ class Runner:
 
     def _call(self, corpus: Corpus, options: Sequence[str]) -> None:
         command = ["./run.sh", *corpus.options, *self._common_options(), *options]
-        if subprocess.run(command, cwd=corpus.recipe, check=False).returncode:
+        with subprocess.Popen(command, cwd=corpus.recipe) as process:
+            try:
+                status = process.wait()
+            except BaseException:
+                process.terminate()  # and the end of the block waits for its stages to end
+                raise
+        if status:
             raise UserError(f"{corpus.name}: {shlex.join(command)} failed (see above)")
 
     def _common_options(self, without: Sequence[str] = ()) -> list[str]:
@@ -204,8 +213,9 @@ class Runner:
             tqdm(total=len(runs), initial=len(done), desc=name, unit="run") as progress,
             ThreadPoolExecutor(self.jobs) as pool,
         ):
-            pending: dict[Future[Record], Run] = {pool.submit(self.run_one, run): run for run in todo}
+            pending: dict[Future[Record], Run] = {}
             try:
+                pending.update((pool.submit(self.run_one, run), run) for run in todo)
                 while pending:
                     for future in wait(pending, return_when=FIRST_COMPLETED).done:
                         run = pending.pop(future)
@@ -277,8 +287,10 @@ class Runner:
         command += ["--stage", "3", "--stop_stage", "4", "--nj", "1", "--num_threads", "1"]
         if run.sweep:
             command[command.index("--test_sets") + 1] = DEV
-        launcher = [*self.cmd, "--num_threads", "1", str(log.resolve())]
+        launcher = [*self.cmd, "--num_threads", "1", "--gpu", self.ngpu, str(log.resolve())]
         log.parent.mkdir(parents=True, exist_ok=True)
+        # A record of other settings or data would be reported in the place of this run until it has ended.
+        record_path(self.results, run).unlink(missing_ok=True)
         status, output = self._launch([*launcher, *command], corpus.recipe)
         if status:
             said = "".join(f"\n    {line.strip()}" for line in output.splitlines()[-LINES_OF_FAILURE:])
@@ -290,7 +302,6 @@ class Runner:
         for name in (DEV,) if run.sweep else (DEV, TEST):
             reference = self.results / "references" / corpus.name / name
             rows[name] = score_texts(reference, exp / "decode_greedy" / name / "text")
-        ngpu = self.grid.recipe_options.get("ngpu", "0")
         parameters = json.loads((exp / "parameters.json").read_text(encoding="utf-8"))
         made = json.loads((exp / "run.json").read_text(encoding="utf-8"))
         seconds, curves = read_epochs(exp / "checkpoint.pth")
@@ -303,7 +314,7 @@ class Runner:
             seconds=seconds,
             git=made["git"],
             date=made["date"],
-            device="cpu" if ngpu == "0" else count(int(ngpu), "GPU"),
+            device="cpu" if self.ngpu == "0" else count(int(self.ngpu), "GPU"),
             curves=curves,
         )
         write_record(self.results, record, rows)

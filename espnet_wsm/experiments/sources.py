@@ -8,12 +8,9 @@ from typing import Any
 from espnet_wsm.errors import UserError
 from espnet_wsm.experiments.costs import read_costs
 from espnet_wsm.experiments.estimates import Study
-from espnet_wsm.experiments.grid import Grid
-from espnet_wsm.experiments.records import read_records
+from espnet_wsm.experiments.records import ASKED, read_records
 from espnet_wsm.experiments.runner import CHOSEN
-from espnet_wsm.files import write_text
 
-ASKED = "grid.json"  # what the grid asks for, so that a report can say what is missing
 FIGURES = "figures"
 
 
@@ -41,6 +38,11 @@ class Sources:
         self.study = Study(used)
         if not self.study.records:
             raise UserError(f"{results} holds no record of a run to report: run the experiments first")
+        if not self.study.main:
+            raise UserError(
+                f"{results} holds only runs with a window or width of their own: the report needs one with "
+                "those of the configuration beside them"
+            )
 
     @property
     def missing(self) -> list[str]:
@@ -59,17 +61,6 @@ class Sources:
         plot(self.figure(name), *arguments)
         self.drawn.add(name)
         return f"![{caption}]({self._link}/{name}.png)\n\n*{caption}*"
-
-
-def keep_asked(results: Path, grid: Grid) -> None:
-    """Note what the grid asks for: a report names what is missing of it, and leaves out the rest."""
-    asked = {
-        "upstream": grid.upstream,
-        "train_config": grid.train_config,
-        "sweep": [run.title for run in grid.sweep],
-        "runs": [run.title for run in grid.runs],
-    }
-    write_text(results / ASKED, json.dumps(asked, indent=1).split("\n"))
 
 
 def _read_mapping(path: Path) -> dict[str, Any] | None:

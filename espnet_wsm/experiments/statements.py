@@ -101,12 +101,12 @@ def _judge_tests(sources: Sources) -> Iterator[str]:
         )
     voices = {corpus: len(find_speakers(test.ids)) for corpus, test in tests.items()}
     if several := [
-        f"{corpus} ({voices[corpus]} of {len(test.ids)} utterances)"
+        f"{corpus} ({voices[corpus]} voices, {len(test.ids)} utterances)"
         for corpus, test in tests.items()
-        if 1 < voices[corpus] < min(FEW_UNITS, len(test.ids))
+        if 1 < voices[corpus] < len(test.ids)
     ]:
         yield (
-            f"Few voices in {name_some(several)}, too few to be resampled: intervals take utterances as "
+            f"Several utterances of a voice in {name_some(several)}: intervals take utterances as "
             "independent, which those of one voice are not, and come out too narrow."
         )
     if few := [corpus for corpus, test in tests.items() if len(test.ids) < FEW_UNITS]:

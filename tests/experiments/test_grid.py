@@ -114,6 +114,10 @@ def test_options_of_recipes_are_written_as_run_sh_takes_them(tmp_path):
             HEAD + "recipe_options: {asr_args: --max_epoch 3}\n" + ONE,
             "recipe_options: asr_args is what the grid itself sets; give it by a key of the grid",
         ),
+        (
+            HEAD + "grids: [{corpora: [toy], arms: [wsm], window: [3, inf]}]\n",
+            "every run has a window or width of its own; add a block without them",
+        ),
         (HEAD + ONE + "-   {corpora: [toy], arms: [wsm], seed: [0]}\n", "grid 2: unknown key seed"),
         (
             HEAD + ONE + "-   {corpora: [toy], arms: [wsm], lr: [0.001, 0.002]}\n",

@@ -18,9 +18,9 @@ from espnet_wsm.experiments import estimates, figures, report, run_sections
 from espnet_wsm.experiments.costs import Setup
 from espnet_wsm.experiments.estimates import NO_DIFFERENCE, Rate, Study, combine, compare
 from espnet_wsm.experiments.grid import ARMS, INFINITE, Grid
-from espnet_wsm.experiments.records import read_record, read_records, record_path
+from espnet_wsm.experiments.records import keep_asked, read_record, read_records, record_path
 from espnet_wsm.experiments.report import write_report
-from espnet_wsm.experiments.sources import Sources, keep_asked
+from espnet_wsm.experiments.sources import Sources
 from espnet_wsm.files import write_text
 from espnet_wsm.scoring.significance import bootstrap_error_rate, compare_over_seeds, name_verdict
 
@@ -445,7 +445,7 @@ def test_few_voices_mixed_rates_and_rates_at_an_edge_are_said(synthetic):
     synthetic.choose({"wsm": 0.002, "sm": 0.001})
     write_report(synthetic.results)
     statements = read_section(read_report(synthetic.results), "What is shown and what is not")
-    assert "Few voices in toy_en (2 of 40 utterances), too few to be resampled" in statements
+    assert "Several utterances of a voice in toy_en (2 voices, 40 utterances)" in statements
     assert "One voice each" not in statements
     assert "**The seeds of toy_en/wsm have different learning rates: run the grid to its end.**" in statements
     assert "The highest rate tried was the best for wsm: one beyond it may be better." in statements

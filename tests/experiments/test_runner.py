@@ -174,11 +174,12 @@ def test_references_are_the_texts_as_stage_2_has_spelt_them(root):
     assert record.sets["test"].rate("wer") == pytest.approx(200 / 3)
 
 
-def test_stopping_ends_what_was_launched_and_the_same_command_goes_on(root):
+@pytest.mark.parametrize(("place", "number"), [("    exp=", 2), ("    mkdir -p dump", 1)])
+def test_stopping_ends_what_was_launched_and_the_same_command_goes_on(root, place, number):
     script = root / "egs/toy/asr1/run.sh"
     whole = script.read_text()
     sleepers = script.parent / "sleepers"
-    script.write_text(whole.replace("    exp=", "    echo $$ >>sleepers; exec sleep 300\n    exp=", 1))
+    script.write_text(whole.replace(place, f"    echo $$ >>sleepers; exec sleep 300\n{place}", 1))
     make_runner(root, grids=GRIDS)
     shutil.copytree(ROOT / "conf/cluster", root / "conf/cluster")
     code = (
@@ -187,7 +188,7 @@ def test_stopping_ends_what_was_launched_and_the_same_command_goes_on(root):
     )
     words = ["--config", root / "grid.yaml", "--results", root / "results"]
     with subprocess.Popen([sys.executable, "-c", code, *map(str, words)], cwd=root) as process:
-        wait_for(lambda: sleepers.exists() and len(sleepers.read_text().split()) == 2)
+        wait_for(lambda: sleepers.exists() and len(sleepers.read_text().split()) == number)
         process.terminate()
         assert process.wait(60) == 128 + signal.SIGTERM
     assert not any(is_alive(int(pid)) for pid in sleepers.read_text().split())
@@ -196,7 +197,8 @@ def test_stopping_ends_what_was_launched_and_the_same_command_goes_on(root):
 
 
 def test_runs_that_failed_do_not_keep_the_others_from_being_reported(root, monkeypatch, capsys):
-    make_runner(root, grids=GRIDS)
+    make_runner(root, grids=GRIDS).run()
+    (root / "train.yaml").write_text("max_epoch: 2\n")
     (root / "egs/toy/asr1/broken_attention").touch()
     monkeypatch.setattr(run_experiments, "ROOT", root)
     monkeypatch.setattr(run_experiments.signal, "signal", lambda *_: None)
@@ -206,7 +208,8 @@ def test_runs_that_failed_do_not_keep_the_others_from_being_reported(root, monke
     with pytest.raises(SystemExit, match="1"):
         run_experiments.main(list(map(str, words)))
     report = (root / "results/REPORT.md").read_text()
-    assert "2 runs of the grid missing: toy/attention-k2-all-s0, toy/attention-k2-all-s1" in report
+    missing = "2 runs of the grid missing: toy/attention-k2-all-s0, toy/attention-k2-all-s1"
+    assert missing in report, "records of the settings before would be others than those of the other arm"
     assert "2 runs of 4 failed" in capsys.readouterr().err
 
 

@@ -40,10 +40,10 @@ make_targets() {
     tail -n 2 "${dump}/log/targets$1.log" >&2
 }
 
-# require_dump: refuse one that is not whole, or that was made from other data than the present ones.
+# require_dump: refuse one that is not whole, or that was made from other data than the present ones, if these are here.
 require_dump() {
     require_finished "${dump}" 2
-    require_made_from "${dump}" "$(folder_digest "${data}")" "${data}" 2
+    [[ ! -d ${data} ]] || require_made_from "${dump}" "$(folder_digest "${data}")" "${data}" 2
 }
 
 # cluster_layer ITERATION: the targets of a further iteration, from the model of the one before.
@@ -74,6 +74,7 @@ pretrain_further() {
     local iteration
     require_dump
     require_finished "${exp}/iter1" 3
+    require_made_from "${exp}/iter1" "$(targets_digest 1)" "${dump}/targets1" 3
     for ((iteration = 2; iteration <= iterations; iteration++)); do
         cluster_layer "${iteration}"
         pretrain "${iteration}"
@@ -121,10 +122,14 @@ export_model() {
     require_finished "${last}" $((iterations == 1 ? 3 : 4))
     # The card and the licence are those of the present data: every iteration has to be made from them.
     require_dump
+    require_finished "${data}" 1
     for ((iteration = 1; iteration <= iterations; iteration++)); do
         require_finished "${exp}/iter${iteration}" $((iteration == 1 ? 3 : 4))
         require_made_from "${exp}/iter${iteration}" "$(targets_digest "${iteration}")" \
             "${dump}/targets${iteration}" $((iteration == 1 ? 3 : 4))
+        # Clusters of a layer stay when another dump is made.
+        ((iteration == 1)) || [[ $(<"${dump}/targets${iteration}/.made_from") == *" $(<"${dump}/.made_from") "* ]] ||
+            die "${exp}/iter${iteration} does not belong to the present ${dump}, which has changed since; run stage 4 again"
     done
     for ((iteration = 1; iteration < iterations; iteration++)); do earlier+=("${exp}/iter${iteration}"); done
     log "Stage 5: export: ${last} -> ${out}"
