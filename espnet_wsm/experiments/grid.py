@@ -37,8 +37,12 @@ OF_THE_RUNNER = {
     "test_sets",
     "tag",
 }
-OF_THE_RUNNER |= {"mixer", "num_replaced", "window", "train_minutes", "trainable", "asr_args"}
+OF_THE_RUNNER |= {"mixer", "num_replaced", "window", "train_minutes", "trainable"}
 OF_THE_RUNNER |= {"data_dir", "dump_dir", "exp_dir", "search", "lm", "inference_model"}
+# What it gives to the trainer, or reads from the training configuration.
+OF_THE_RUNNER_IN_ASR_ARGS = ("--seed", "--encoder_conf", "lr=")
+# Options of run.sh that change no number: where things are, and how much is done at a time.
+IMMATERIAL = ("downloads", "nj", "cmd", "num_threads")
 FILE_KEYS = ("upstream", "train_config", "recipe_options", "sweep", "grids")
 
 
@@ -155,13 +159,16 @@ def read_grid(path: Path) -> Grid:
     return grid
 
 
-def check_options(names: Iterable[str], place: str) -> None:
+def check_options(options: Mapping[str, object], place: str) -> None:
     """Refuse options of run.sh that would be overridden, or would hide a run from the runner.
 
     Raises:
         UserError: names the option, and where it belongs.
     """
-    if given := sorted(OF_THE_RUNNER & set(names)):
+    given = sorted(OF_THE_RUNNER & options.keys())
+    words = str(options.get("asr_args", "")).split()
+    given += [f"{word} in asr_args" for word in words if word.startswith(OF_THE_RUNNER_IN_ASR_ARGS)]
+    if given:
         raise UserError(
             f"{place}: {given[0]} is what the grid itself sets; give it by a key of the grid "
             f"({', '.join((*FILE_KEYS[:2], *AXES))}), or in the training configuration"

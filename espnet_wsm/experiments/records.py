@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from espnet_wsm.errors import UserError
-from espnet_wsm.experiments.grid import Grid, Run
+from espnet_wsm.experiments.grid import IMMATERIAL, Grid, Run
 from espnet_wsm.files import write_text
 from espnet_wsm.scoring.mapsswe import align_like_sclite, count_errors
 from espnet_wsm.scoring.trn import TOKENIZERS, pair_texts
@@ -197,6 +197,9 @@ def keep_asked(results: Path, grid: Grid) -> None:
     asked = {
         "upstream": grid.upstream,
         "train_config": grid.train_config,
+        "recipe_options": {
+            name: value for name, value in grid.recipe_options.items() if name not in IMMATERIAL
+        },
         "sweep": [run.title for run in grid.sweep],
         "runs": [run.title for run in grid.runs],
     }

@@ -1,5 +1,6 @@
 """Sections of the report about the runs: where they were made, learning rates, cost, curves, coverage."""
 
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -50,6 +51,10 @@ def list_facts(sources: Sources) -> Iterator[str]:
     sizes = sorted({record.total for record in study.records})
     millions = " to ".join(dict.fromkeys(f"{size / 1e6:.2f}" for size in (sizes[0], sizes[-1])))
     facts.append(f"Upstream (name, digest): {join(upstreams)}; whole models of {millions} M parameters.")
+    if sources.asked is not None:
+        options = {"train_config": sources.asked["train_config"]} | sources.asked["recipe_options"]
+        words = shlex.join(word for name, value in options.items() for word in (f"--{name}", value))
+        facts.append(f"Options of every `run.sh`: `{words}`.")
     if len(upstreams) > 1:
         facts.append("**The runs have different upstreams: they cannot be compared with each other.**")
     dates = sorted({record.date for record in records})

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from espnet_wsm.data.lists import count
 from espnet_wsm.errors import UserError
-from espnet_wsm.experiments.grid import ARMS, Grid, Run, choose_rates, with_chosen_rates
+from espnet_wsm.experiments.grid import ARMS, IMMATERIAL, Grid, Run, choose_rates, with_chosen_rates
 from espnet_wsm.experiments.records import (
     Record,
     keep_asked,
@@ -31,8 +31,6 @@ from espnet_wsm.experiments.records import (
 from espnet_wsm.files import write_text
 
 LOCK = ".run_all.lock"
-# Options of run.sh that change no number: where things are, and how much is done at a time.
-IMMATERIAL = ("downloads", "nj", "cmd", "num_threads")
 # Those that name a file which changes the texts, and what they are where nothing is given.
 TEXT_FILES = {"text_config": "conf/text.yaml", "nlsyms_txt": ""}
 CHOSEN = "chosen_lr.json"
@@ -283,7 +281,8 @@ class Runner:
         tag = f"{EXPERIMENTS}/{run.name}-{self.fingerprint(run)[:8]}"
         exp = corpus.folder("exp") / f"asr_{tag}"
         log = corpus.folder("exp") / EXPERIMENTS / "log" / f"{run.name}.log"
-        command = ["bash", "run.sh", *corpus.options, *self._common_options(), *options_of(run), "--tag", tag]
+        command = ["bash", "run.sh", *corpus.options, *self._common_options(without=("asr_args",))]
+        command += [*options_of(run, self.grid.recipe_options.get("asr_args", "")), "--tag", tag]
         command += ["--stage", "3", "--stop_stage", "4", "--nj", "1", "--num_threads", "1"]
         if run.sweep:
             command[command.index("--test_sets") + 1] = DEV
@@ -326,14 +325,14 @@ class Runner:
         return read_record(record_path(self.results, run))
 
 
-def options_of(run: Run) -> list[str]:
-    """A run as options of run.sh."""
+def options_of(run: Run, asr_args: str = "") -> list[str]:
+    """A run as options of run.sh, with the ``asr_args`` of the grid before its own."""
     options = ARMS[run.arm] | {"num_replaced": run.num_replaced}
     if run.window is not None:
         options["window"] = run.window
     if run.minutes is not None:
         options["train_minutes"] = run.minutes
-    arguments = [f"--seed {run.seed}"]
+    arguments = [*asr_args.split(), f"--seed {run.seed}"]
     if run.lr is not None:
         arguments.append(f"--optim_conf lr={run.lr:g}")
     if run.width is not None:

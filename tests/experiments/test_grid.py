@@ -111,8 +111,12 @@ def test_options_of_recipes_are_written_as_run_sh_takes_them(tmp_path):
         (HEAD + "grids: [toy]\n", "grid 1 is no mapping"),
         (HEAD + "recipe_options: fast\n" + ONE, "recipe_options has to be a mapping"),
         (
-            HEAD + "recipe_options: {asr_args: --max_epoch 3}\n" + ONE,
-            "recipe_options: asr_args is what the grid itself sets; give it by a key of the grid",
+            HEAD + "recipe_options: {tag: mine}\n" + ONE,
+            "recipe_options: tag is what the grid itself sets; give it by a key of the grid",
+        ),
+        (
+            HEAD + "recipe_options: {asr_args: --max_epoch 3 --optim_conf lr=0.1}\n" + ONE,
+            "recipe_options: lr=0.1 in asr_args is what the grid itself sets; give it by a key of the grid",
         ),
         (
             HEAD + "grids: [{corpora: [toy], arms: [wsm], window: [3, inf]}]\n",

@@ -456,7 +456,8 @@ def test_few_voices_mixed_rates_and_rates_at_an_edge_are_said(synthetic):
 
 
 def make_grid(*runs, sweep=()) -> Grid:
-    return Grid("up", "train.yaml", {"downloads": "/somewhere/else"}, tuple(sweep), runs)
+    options = {"downloads": "/somewhere/else", "asr_args": "--max_epoch 60"}
+    return Grid("up", "train.yaml", options, tuple(sweep), runs)
 
 
 def test_runs_that_did_not_learn_are_named_and_counted(synthetic):
@@ -558,6 +559,9 @@ def test_what_is_asked_for_is_kept_as_titles(synthetic):
     assert json.loads((synthetic.results / "grid.json").read_text()) == {
         "upstream": "up",
         "train_config": "train.yaml",
+        "recipe_options": {"asr_args": "--max_epoch 60"},
         "sweep": ["toy_en/wsm-k2-all-lr0.001-s0"],
         "runs": ["toy_en/wsm-k2-all-s0"],
     }
+    options = "Options of every `run.sh`: `--train_config train.yaml --asr_args '--max_epoch 60'`."
+    assert options in read_report(synthetic.results)

@@ -262,3 +262,13 @@ def test_options_of_a_run():
     ]  # fmt: skip
     wide = options_of(Run("toy", "wsm", 2, None, 0, window=25, width=64))
     assert "--window 25" in " ".join(wide) and wide[-1] == "--seed 0 --encoder_conf width=64"
+
+
+def test_arguments_of_the_grid_for_the_trainer_come_before_those_of_the_run(root):
+    runner = make_runner(root, recipe_options={"asr_args": "--max_epoch 60"}, grids=GRIDS)
+    shorter = make_runner(root, grids=GRIDS)
+    runner.run()
+    first = next(call for call in calls(root) if "grid/wsm-k2-all-s0" in call)
+    assert first.count("--asr_args") == 1 and "--asr_args --max_epoch 60 --seed 0 " in first
+    (run, *_) = runner.grid.runs
+    assert runner.fingerprint(run) != shorter.fingerprint(run)
