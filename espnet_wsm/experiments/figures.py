@@ -122,24 +122,30 @@ def plot_lines(
     _write(figure, file)
 
 
-def plot_trade_off(file: Path, panels: Mapping[str, Mapping[str, Point]], value: str) -> None:
-    """Estimates against a cost, a point per arm.
+def plot_trade_off(file: Path, panels: Mapping[str, Mapping[str, Mapping[int, Point]]], value: str) -> None:
+    """Estimates against a cost, a point per arm and k, with k beside it.
 
     Args:
         file: PNG to write.
-        panels: label of the horizontal axis -> arm -> estimate, at its cost.
+        panels: label of the horizontal axis -> arm -> k -> estimate, at its cost.
         value: of the vertical axis.
     """
     figure, axes = _make_axes(len(panels), (5.0, 3.8), sharey=True)
     handles: dict[str, Any] = {}
     for axis, (label, arms) in zip(axes, panels.items(), strict=True):
-        for arm, point in arms.items():
-            bars = np.array([point.below_and_above]).T
+        for arm, points in arms.items():
+            places, means = ([getattr(point, name) for point in points.values()] for name in ("x", "mean"))
+            bars = np.array([point.below_and_above for point in points.values()]).T
             handles[arm] = axis.errorbar(
-                point.x, point.mean, yerr=bars, **_style(arm), linestyle="none", capsize=3
+                places, means, yerr=bars, **_style(arm), linewidth=0.8, elinewidth=1.2, capsize=3
             )
+            for k, point in points.items():
+                axis.annotate(
+                    str(k), (point.x, point.mean), (5, 4), textcoords="offset points", fontsize=8,
+                    color=COLOURS[arm],
+                )  # fmt: skip
         axis.set_xlabel(label)
-        axis.margins(x=0.18, y=0.08)
+        axis.margins(x=0.1, y=0.08)
         axis.set_xlim(left=0)
         axis.yaxis.set_tick_params(labelleft=True)
         axis.grid(True, alpha=0.35)

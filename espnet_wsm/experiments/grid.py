@@ -1,6 +1,6 @@
 """A grid of training runs, from a YAML file: arms, corpora, amounts of training data, seeds."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -43,7 +43,7 @@ OF_THE_RUNNER |= {"data_dir", "dump_dir", "exp_dir", "search", "lm", "inference_
 OF_THE_RUNNER_IN_ASR_ARGS = ("--seed", "--encoder_conf", "lr=")
 # Options of run.sh that change no number: where things are, and how much is done at a time.
 IMMATERIAL = ("downloads", "nj", "cmd", "num_threads")
-FILE_KEYS = ("upstream", "train_config", "recipe_options", "sweep", "grids")
+FILE_KEYS = ("upstream", "train_config", "recipe_options", "sweep", "grids", "upstream_digest")
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,7 @@ class Grid:
         recipe_options: further options of every run.sh.
         sweep: the runs that choose the learning rate of each arm, on the development set.
         runs: the runs that are reported.
+        upstream_digest: what the upstream's ``upstream.json`` has to have; None for any.
     """
 
     upstream: str
@@ -109,6 +110,7 @@ class Grid:
     recipe_options: dict[str, str]
     sweep: tuple[Run, ...]
     runs: tuple[Run, ...]
+    upstream_digest: str | None = None
 
 
 def read_grid(path: Path) -> Grid:
@@ -130,19 +132,18 @@ def read_grid(path: Path) -> Grid:
     if not isinstance(options, dict):
         raise UserError(f"{path}: recipe_options has to be a mapping of options of run.sh")
     check_options(options, f"{path}: recipe_options")
-    sweep = content.get("sweep") or {}
+    sweep = content.get("sweep") or []
+    sweep = sweep if isinstance(sweep, list) else [sweep]
+    digest = content.get("upstream_digest")
+    if digest is not None and not isinstance(digest, str):
+        raise UserError(f"{path}: upstream_digest {digest!r} has to be a text: put quotes around it")
     grid = Grid(
         upstream=content["upstream"],
         train_config=content["train_config"],
         recipe_options={str(key): _name_option(value) for key, value in options.items()},
-        sweep=tuple(expand_block(sweep, f"{path}: sweep", sweep=True)) if sweep else (),
-        runs=tuple(
-            dict.fromkeys(
-                run
-                for number, block in enumerate(content["grids"], 1)
-                for run in expand_block(block, f"{path}: grid {number}")
-            )
-        ),
+        sweep=_expand(sweep, f"{path}: sweep", sweep=True),
+        runs=_expand(content["grids"], f"{path}: grid"),
+        upstream_digest=digest,
     )
     if all(run.window is not None or run.width is not None for run in grid.runs):
         raise UserError(
@@ -157,6 +158,16 @@ def read_grid(path: Path) -> Grid:
                 "sweep to choose among them"
             )
     return grid
+
+
+def _expand(blocks: Sequence[Mapping[str, Any]], place: str, sweep: bool = False) -> tuple[Run, ...]:
+    """The runs of all blocks, each once."""
+    runs = (
+        run
+        for number, block in enumerate(blocks, 1)
+        for run in expand_block(block, f"{place} {number}", sweep=sweep)
+    )
+    return tuple(dict.fromkeys(runs))
 
 
 def check_options(options: Mapping[str, object], place: str) -> None:

@@ -292,6 +292,31 @@ def _rank_value(value: int | None) -> float:
     return float("inf") if value is None else value
 
 
+def list_arm_pairs(sources: Sources) -> Iterator[str]:
+    """Every arm against every better one, where there are others than the reference to compare with."""
+    settings = [setting for setting in sources.study.main if len(sources.study.arms(setting)) > 2]
+    if not settings:
+        return
+    yield "## Arm against arm"
+    yield (
+        "CER of the arm of the row minus that of the column, in points; **bold**: its interval leaves out 0, "
+        "the others are no difference found."
+    )
+    for setting in settings:
+        systems = sorted(sources.study.arms(setting).items(), key=lambda item: item[1].cer.mean)
+        rows = []
+        for number, (arm, system) in enumerate(systems[1:], 1):
+            comparisons = [compare(system, better) for _, better in systems[:number]]
+            cells = [f"{comparison.difference.estimate:{SIGNED}}" for comparison in comparisons]
+            cells = [
+                cell if comparison.verdict == NO_DIFFERENCE else f"**{cell}**"
+                for cell, comparison in zip(cells, comparisons, strict=True)
+            ]
+            rows.append((arm, *cells, *(NONE,) * (len(systems) - 1 - number)))
+        yield f"### {setting.corpus}, {name_setting(setting)}"
+        yield render_table(("arm", *(f"- {arm}" for arm, _ in systems[:-1])), rows, num_left=1)
+
+
 def list_pair(sources: Sources) -> Iterator[str]:
     """Two arms on the first corpus, seed by seed, with the tests for two systems."""
     setting = sources.study.main[0]

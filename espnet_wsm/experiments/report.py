@@ -6,6 +6,7 @@ from pathlib import Path
 
 from espnet_wsm.experiments.rate_sections import (
     MAIN_FIGURE,
+    list_arm_pairs,
     list_axis,
     list_pair,
     list_size,
@@ -58,6 +59,7 @@ def _list_parts(sources: Sources) -> Iterator[str]:
     yield from list_size(sources, "window")
     yield from list_size(sources, "width")
     yield from list_sweep(sources)
+    yield from list_arm_pairs(sources)
     yield from list_pair(sources)
     yield from list_costs(sources)
     yield from list_curves(sources)

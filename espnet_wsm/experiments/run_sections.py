@@ -10,28 +10,29 @@ from espnet_wsm.data.lists import count, name_some
 from espnet_wsm.experiments.cells import (
     join,
     make_point,
+    name_amount,
     name_setting,
     name_setup,
     name_size,
     name_value,
     rank_arm,
     show_ratio,
+    show_span,
 )
 from espnet_wsm.experiments.costs import REFERENCE as COST_REFERENCE
 from espnet_wsm.experiments.costs import Setup
-from espnet_wsm.experiments.estimates import REFERENCE, Study, combine
+from espnet_wsm.experiments.estimates import REFERENCE, Setting, Study, System
 from espnet_wsm.experiments.figures import INTERVAL, Point, plot_curves, plot_trade_off
 from espnet_wsm.experiments.grid import ARMS
 from espnet_wsm.experiments.records import Record
 from espnet_wsm.experiments.runner import DEV, TEST
 from espnet_wsm.experiments.sources import Sources
 from espnet_wsm.scoring.results import NONE, render_table
-from espnet_wsm.scoring.significance import Interval
 
 CURVES = {  # name in a record -> label, factor
     "train loss": ("training loss", 1.0),
     "valid loss": ("validation loss", 1.0),
-    "valid cer_ctc": ("validation CER (%)", 100.0),
+    "valid cer_ctc": ("validation CER by ESPnet (%)", 100.0),
 }
 CURVE_CORPORA = 3
 MIB, MB = 2**20, 10**6
@@ -123,15 +124,19 @@ def list_sweep(sources: Sources) -> Iterator[str]:
     )
     header = ("arm", *(f"{rate:g}" for rate in rates), "rates tried", "runs", "chosen at the edge")
     yield render_table(header, rows, num_left=1)
-    yield " ".join(_note_sweep(sources, [sum(map(len, found.values())) for found in tried.values()]))
+    yield " ".join(_note_sweep(sources, {arm: sum(map(len, found.values())) for arm, found in tried.items()}))
 
 
-def _note_sweep(sources: Sources, efforts: list[int]) -> Iterator[str]:
+def _note_sweep(sources: Sources, efforts: Mapping[str, int]) -> Iterator[str]:
     """Whether the effort was equal, whether test sets were kept out, and which rates were used."""
-    if min(efforts) == max(efforts):
-        yield f"Each arm had {count(efforts[0], 'run')}."
+    if len(set(efforts.values())) == 1:
+        yield f"Each arm had {count(next(iter(efforts.values())), 'run')}."
     else:
-        yield f"**The arms had {min(efforts)} to {max(efforts)} runs, not the same number.**"
+        groups: dict[int, list[str]] = {}
+        for arm in sorted(efforts, key=rank_arm):
+            groups.setdefault(efforts[arm], []).append(arm)
+        listing = "; ".join(f"{number} for {join(groups[number])}" for number in sorted(groups))
+        yield f"**The arms had different numbers of runs**: {listing}."
     tested = [record for record in sources.study.sweep if TEST in record.sets]
     if tested:
         yield f"**{len(tested)} of these runs were scored on a test set, which should not be.**"
@@ -155,12 +160,13 @@ def list_costs(sources: Sources) -> Iterator[str]:
     if sources.costs is None:
         return
     machine, batch = sources.costs["machine"], sources.costs["batch"]
+    place, systems = _find_trained(sources.study)
     ordered = sorted(sources.costs["rows"], key=lambda row: _rank_setup(row["setup"]))
     rows = []
     for row in ordered:
         setup, ratios, step = row["setup"], row["ratios"], row["step_s"]
         median, least, greatest = (f"{1000 * step[name]:.0f}" for name in ("median", "min", "max"))
-        rate = _find_main_rate(sources.study, setup)
+        system = systems.get(setup)
         rows.append(
             (
                 name_setup(setup),
@@ -172,7 +178,7 @@ def list_costs(sources: Sources) -> Iterator[str]:
                 show_ratio(ratios["step_s"]),
                 f"{row['checkpoint_bytes'] / MB:.2f}",
                 show_ratio(ratios["checkpoint_bytes"]),
-                show_ratio(rate and rate.estimate),
+                *((NONE, NONE) if system is None else (f"{system.cer.mean:.2f}", show_span(system.cer))),
             )
         )
     yield "## Cost"
@@ -182,18 +188,18 @@ def list_costs(sources: Sources) -> Iterator[str]:
         f"{batch['vocabulary']} tokens, {machine['cpu']}, {count(machine['threads'], 'thread')}. "
         "Kept: what autograd holds between forward and backward. Step: forward, loss, backward "
         "and AdamW, median [least-greatest] of steps that the arms took in "
-        f"turns. / {COST_REFERENCE}: of pretrained attention with the same k. CER: mean of the summary's "
-        "corpora."
+        f"turns. / {COST_REFERENCE}: of pretrained attention with the same k. CER: on {place.corpus}, "
+        f"{name_amount(place.minutes)}."
     )
     share = f"/ {COST_REFERENCE}"
     header = ("arm", "k", "trainable", "kept MiB", share, "step ms", share, "checkpoint MB", share, "CER")
-    yield render_table(header, rows, num_left=1)
+    yield render_table((*header, INTERVAL), rows, num_left=1)
     if any(not row["setup"].attention_dropout for row in ordered):
         yield (
             f"{COST_REFERENCE} without dropout: of the attention weights, for whose dropout a CPU keeps all "
             "T x T of them. It was measured and not trained."
         )
-    yield from _draw_trade_off(sources, ordered)
+    yield from _draw_trade_off(sources, ordered, place, systems)
 
 
 def _rank_setup(setup: Setup) -> tuple:
@@ -201,30 +207,37 @@ def _rank_setup(setup: Setup) -> tuple:
     return (setup.num_replaced, rank_arm(setup.arm), *sizes, not setup.attention_dropout)
 
 
-def _find_main_rate(study: Study, setup: Setup) -> Interval | None:
-    """Mean test CER over the corpora of the summary; None where one lacks it."""
-    if not setup.attention_dropout or setup.window is not None or setup.width is not None:
-        return None
-    found = [study.arms(setting).get(setup.arm) for setting in study.main]
-    if any(system is None or system.run.num_replaced != setup.num_replaced for system in found):
-        return None
-    return combine([system.cer for system in found])
+def _find_trained(study: Study) -> tuple[Setting, dict[Setup, System]]:
+    """Where most of the arms were trained, of the main settings, and what was trained there with any k."""
+    place = max(study.main, key=lambda setting: len(study.arms(setting)))
+    there = [s for s in study.systems if (s.run.corpus, s.run.minutes) == (place.corpus, place.minutes)]
+    runs = ((system.run, system) for system in there)
+    return place, {Setup(run.arm, run.num_replaced, run.window, run.width): system for run, system in runs}
 
 
-def _draw_trade_off(sources: Sources, rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    saved: dict[str, Point] = {}
-    time: dict[str, Point] = {}
+def _draw_trade_off(
+    sources: Sources,
+    rows: Iterable[Mapping[str, Any]],
+    place: Setting,
+    systems: Mapping[Setup, System],
+) -> Iterator[str]:
+    saved: dict[str, dict[int, Point]] = {}
+    time: dict[str, dict[int, Point]] = {}
     for row in rows:
-        rate = _find_main_rate(sources.study, row["setup"])
-        if rate is not None:
-            saved[row["setup"].arm] = make_point(row["saved_bytes"] / MIB, rate)
-            time[row["setup"].arm] = make_point(1000 * row["step_s"]["median"], rate)
+        setup = row["setup"]
+        if setup not in systems or not systems[setup].plain:
+            continue
+        rate = systems[setup].cer
+        saved.setdefault(setup.arm, {})[setup.num_replaced] = make_point(row["saved_bytes"] / MIB, rate)
+        step = 1000 * row["step_s"]["median"]
+        time.setdefault(setup.arm, {})[setup.num_replaced] = make_point(step, rate)
     if len(saved) < 2:
         return
-    main = sources.study.main
-    corpora = f"on {main[0].corpus}" if len(main) == 1 else f"(mean of {len(main)} corpora)"
     dropout = f"; {COST_REFERENCE} as it was trained, with dropout" if COST_REFERENCE in saved else ""
-    caption = f"Test CER {corpora} against cost, {name_setting(main[0])}; bars: {INTERVAL}{dropout}"
+    caption = (
+        f"Test CER on {place.corpus} against cost, {name_amount(place.minutes)}; numbers: k; bars: "
+        f"{INTERVAL}{dropout}"
+    )
     panels = {"kept by autograd (MiB)": saved, "training step above the cut (ms)": time}
     yield sources.draw("trade_off", caption, plot_trade_off, panels, "test CER (%)")
 
@@ -247,7 +260,10 @@ def list_curves(sources: Sources) -> Iterator[str]:
     shown = f", {len(settings)} of {len(main)} corpora" if len(settings) < len(main) else ""
     several = any(len(s.records) > 1 for setting in settings for s in sources.study.arms(setting).values())
     band = "; mean over seeds, band from the least to the greatest" if several else "; one seed"
-    caption = f"Loss and CER by epoch, {name_setting(main[0])}{shown}{band}"
+    caption = (
+        f"Loss and CER by epoch, {name_setting(main[0])}{shown}{band}. The CER is that of one epoch's "
+        "model, as ESPnet's trainer counts it: without the blanks between words"
+    )
     yield sources.draw("curves", caption, plot_curves, curves)
 
 

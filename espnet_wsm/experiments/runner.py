@@ -34,6 +34,7 @@ LOCK = ".run_all.lock"
 # Those that name a file which changes the texts, and what they are where nothing is given.
 TEXT_FILES = {"text_config": "conf/text.yaml", "nlsyms_txt": ""}
 CHOSEN = "chosen_lr.json"
+DIGITS = 12  # of the digest of an upstream
 LINES_OF_FAILURE = 3  # of a launcher's output, shown of a failed run
 EXPERIMENTS = "grid"  # their folder in a recipe's exp/
 DEV, TEST = "dev", "test"
@@ -126,19 +127,25 @@ class Runner:
         self.corpora = {name: find_corpus(root, name) for name in names}
         recipe = next(iter(self.corpora.values())).recipe
         self.settings = (recipe / grid.train_config).read_bytes()
-        self.upstream = self._digest_upstream(recipe / grid.upstream)
+        self.upstream = self._digest_upstream(recipe / grid.upstream, grid.upstream_digest)
         self.ngpu = grid.recipe_options.get("ngpu", "0")
         self._launched: set[subprocess.Popen] = set()
         self._stopped = False
         self._launching = threading.Lock()
 
     @staticmethod
-    def _digest_upstream(folder: Path) -> str:
-        """Name and digest of the shipped upstream, by its own record."""
+    def _digest_upstream(folder: Path, wanted: str | None) -> str:
+        """Name and digest of the upstream, by its own record, which its files are checked against."""
         record = folder / "upstream.json"
         if not record.is_file():
             raise UserError(f"{folder} is no upstream of this project: it has no upstream.json")
-        return f"{folder.name} {hashlib.sha256(record.read_bytes()).hexdigest()[:12]}"
+        digest = hashlib.sha256(record.read_bytes()).hexdigest()[:DIGITS]
+        if wanted is not None and digest != wanted:
+            raise UserError(
+                f"{folder} is another upstream than the grid is for: its digest is {digest}, not {wanted}. "
+                "Put that one back, or name the new one: upstream_digest in the grid"
+            )
+        return f"{folder.name} {digest}"
 
     def run(self) -> list[Record]:
         """Prepare the corpora, run the sweep, choose the learning rates, run the grid.

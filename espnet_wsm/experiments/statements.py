@@ -5,17 +5,19 @@ from collections.abc import Iterator
 
 from espnet_wsm.data.lists import count, name_some
 from espnet_wsm.data.text import find_unspaced_script
-from espnet_wsm.experiments.cells import join, rank_arm
+from espnet_wsm.experiments.cells import join, name_setting, rank_arm, show_difference, show_mean
 from espnet_wsm.experiments.costs import REFERENCE as COST_REFERENCE
 from espnet_wsm.experiments.costs import Setup
-from espnet_wsm.experiments.estimates import NO_DIFFERENCE, REFERENCE
+from espnet_wsm.experiments.estimates import NO_DIFFERENCE, REFERENCE, System, compare
+from espnet_wsm.experiments.records import Record
 from espnet_wsm.experiments.run_sections import count_product, find_speakers
 from espnet_wsm.experiments.runner import DEV, TEST
 from espnet_wsm.experiments.sources import Sources
-from espnet_wsm.scoring.significance import FEW_UNITS, SeedComparison
+from espnet_wsm.scoring.significance import FEW_UNITS, SeedComparison, name_verdict
 from espnet_wsm.scoring.trn import read_kaldi_text
 
 LEVEL = 0.95
+SATURATED = 90.0  # WER in percent
 UNTRAINED = 90.0  # CER in percent; what puts out blanks, or one letter, has more
 
 
@@ -66,13 +68,39 @@ def _compare_arms(sources: Sources) -> Iterator[str]:
 
 def _judge_runs(sources: Sources) -> Iterator[str]:
     records = sources.study.records
-    untrained = [record.run.title for record in records if record.sets[DEV].rate("cer") > UNTRAINED]
-    if untrained:
-        yield (
-            f"{len(untrained)} of {count(len(records), 'run')} did not learn to transcribe (CER above "
-            f"{UNTRAINED:.0f} % on dev): {name_some(sorted(untrained))}. They count like all others; the "
-            "intervals of their systems are as wide as that makes them."
-        )
+    untrained = [record.run.title for record in records if not _has_learnt(record)]
+    if not untrained:
+        return
+    yield (
+        f"{len(untrained)} of {count(len(records), 'run')} did not learn to transcribe (CER above "
+        f"{UNTRAINED:.0f} % on dev): {name_some(sorted(untrained))}. They count like all others; the "
+        "intervals of their systems are as wide as that makes them."
+    )
+    for setting in sources.study.settings():
+        systems = sources.study.arms(setting)
+        learnt = {
+            arm: System(system.run, kept)
+            for arm, system in systems.items()
+            if (kept := tuple(filter(_has_learnt, system.records)))
+        }
+        if REFERENCE not in learnt:
+            continue
+        partly = {arm for arm in learnt if len(learnt[arm].records) < len(systems[arm].records)}
+        for arm in learnt if REFERENCE in partly else partly:
+            if arm == REFERENCE:
+                continue
+            comparison = compare(learnt[arm], learnt[REFERENCE])
+            difference, span = show_difference(comparison.difference)
+            verdict = name_verdict(comparison.verdict, arm, REFERENCE)
+            yield (
+                f"Without them {arm} on {setting.corpus}, {name_setting(setting)}, has CER "
+                f"{show_mean(learnt[arm].cer)} ({count(len(learnt[arm].records), 'seed')}), {difference} "
+                f"({span}) against {REFERENCE}: {verdict}."
+            )
+
+
+def _has_learnt(record: Record) -> bool:
+    return record.sets[DEV].rate("cer") <= UNTRAINED
 
 
 def _judge_seeds(sources: Sources) -> Iterator[str]:
@@ -109,6 +137,13 @@ def _judge_tests(sources: Sources) -> Iterator[str]:
             f"Several utterances of a voice in {name_some(several)}: intervals take utterances as "
             "independent, which those of one voice are not, and come out too narrow."
         )
+    systems = sources.study.systems
+    if saturated := [system for system in systems if system.wer.mean >= SATURATED]:
+        yield (
+            f"WER is {SATURATED:.0f} % or more in {len(saturated)} of {count(len(systems), 'system')} (an "
+            "arm at one setting), where it hardly tells arms apart: figures and verdicts go by CER, WER "
+            "stands in the tables."
+        )
     if few := [corpus for corpus, test in tests.items() if len(test.ids) < FEW_UNITS]:
         yield f"Fewer than {FEW_UNITS} test utterances in {name_some(few)}: intervals come out too narrow."
     for corpus in tests:
@@ -135,7 +170,10 @@ def _judge_rates(sources: Sources) -> Iterator[str]:
         yield f"No learning rate was searched for {name_some(without)}."
     layers = sorted({run.num_replaced for run in sweep} - {0})
     where = f"{name_some(sorted({run.corpus for run in sweep}))}{f', k = {join(layers)}' if layers else ''}"
-    yield f"Learning rates were chosen on {where}, and used unchanged everywhere else."
+    yield (
+        f"Learning rates were chosen on {where}, and used unchanged everywhere else. Steps, schedule, "
+        "augmentation and dropout are those of the configuration for all arms, and may suit one better."
+    )
     for edge, word in ((min, "lowest"), (max, "highest")):
         tried = {arm: edge(run.lr for run in sweep if run.arm == arm) for arm in {run.arm for run in sweep}}
         if at_edge := [arm for arm in sorted(tried, key=rank_arm) if sources.chosen.get(arm) == tried[arm]]:

@@ -92,6 +92,13 @@ def test_names_tell_all_runs_of_a_grid_apart():
     assert "toy/wsm-k2-all-w5-width64-lr0.001-s0" in names(runs)
 
 
+def test_a_sweep_may_have_several_blocks(tmp_path):
+    blocks = "sweep:\n-   {corpora: [toy], arms: [wsm, drop], lr: [0.1]}\n"
+    blocks += "-   {corpora: [toy], arms: [drop], lr: [0.2]}\n"
+    grid = read_grid(write(tmp_path, HEAD + blocks + ONE))
+    assert [(run.arm, run.lr) for run in grid.sweep] == [("wsm", 0.1), ("drop", 0.1), ("drop", 0.2)]
+
+
 def test_options_of_recipes_are_written_as_run_sh_takes_them(tmp_path):
     text = HEAD + "recipe_options: {trust: true, nbpe: 50, token_type: bpe}\n" + ONE
     options = read_grid(write(tmp_path, text)).recipe_options
@@ -127,8 +134,14 @@ def test_options_of_recipes_are_written_as_run_sh_takes_them(tmp_path):
             HEAD + ONE + "-   {corpora: [toy], arms: [wsm], lr: [0.001, 0.002]}\n",
             "toy/wsm-k2-all-s0 is asked for",
         ),
-        (HEAD + "sweep: {corpora: [toy], arms: [wsm]}\n" + ONE, "sweep has no lr"),
-        (HEAD + "sweep: {corpora: [toy], arms: [wsm], lr: [null, 0.1]}\n" + ONE, "sweep has no lr"),
+        (HEAD + "sweep: {corpora: [toy], arms: [wsm]}\n" + ONE, "sweep 1 has no lr"),
+        (HEAD + "sweep: {corpora: [toy], arms: [wsm], lr: [null, 0.1]}\n" + ONE, "sweep 1 has no lr"),
+        (HEAD + "sweep: fast\n" + ONE, "sweep 1 is no mapping"),
+        (HEAD + "upstream_digest: 12\n" + ONE, "upstream_digest 12 has to be a text"),
+        (
+            HEAD + "sweep: [{corpora: [toy], arms: [wsm], lr: [0.1]}, {arms: [wsm]}]\n" + ONE,
+            "sweep 2 names no",
+        ),
     ],
 )
 def test_a_file_at_fault_is_named(tmp_path, text, message):

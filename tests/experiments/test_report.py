@@ -96,6 +96,7 @@ def test_every_section_is_there_when_there_are_records(whole):
         "Window",
         "Width",
         "Learning rates",
+        "Arm against arm",
         "wsm and attention, seed by seed",
         "Cost",
         "Training curves",
@@ -371,7 +372,7 @@ def test_unequal_effort_and_test_scores_in_the_sweep_are_said(synthetic):
     synthetic.choose({"wsm": 1e-3})
     write_report(synthetic.results)
     section = read_section(read_report(synthetic.results), "Learning rates")
-    assert "**The arms had 1 to 2 runs, not the same number.**" in section
+    assert "**The arms had different numbers of runs**: 1 for sm; 2 for wsm." in section
     assert "**1 of these runs were scored on a test set, which should not be.**" in section
     assert "another rate than the chosen one: wsm 0.005; sm 0.005." in section
     assert [row["chosen at the edge"] for row in read_table(section)] == ["yes", "–"]
@@ -390,6 +391,27 @@ def test_a_pair_is_examined_seed_by_seed(whole):
     assert all(0 <= float(row["MAPSSWE p"].removeprefix("<")) <= 1 for row in rows)
 
 
+def test_every_arm_is_compared_with_every_better_one(synthetic):
+    for seed in range(2):
+        synthetic.add_errors(make_run("wsm", seed=seed), [1, 2] * 20)
+        synthetic.add_errors(make_run("sm", seed=seed), [1, 2, 2, 1] * 10)
+        synthetic.add_errors(make_run("attention", seed=seed), [5, 6] * 20)
+    write_report(synthetic.results)
+    section = read_section(read_report(synthetic.results), "Arm against arm")
+    sm, attention = read_table(section)
+    assert (sm["arm"], sm["- wsm"], sm["- sm"]) == ("sm", "+0.00", "–")
+    assert attention["- wsm"] == attention["- sm"]
+    assert attention["- sm"].startswith("**+")
+
+
+def test_systems_with_nearly_all_words_wrong_are_counted(synthetic):
+    synthetic.add(make_run("wsm"), 0.95)
+    synthetic.add(make_run("sm"), 0.5)
+    write_report(synthetic.results)
+    statements = read_section(read_report(synthetic.results), "What is shown and what is not")
+    assert "WER is 90 % or more in 1 of 2 systems (an arm at one setting)" in statements
+
+
 def test_the_pair_wants_the_texts_that_were_scored(synthetic):
     for arm in ("wsm", "attention"):
         synthetic.add(make_run(arm))
@@ -406,10 +428,12 @@ def test_costs_stand_beside_the_rates(whole):
     section = read_section(read_report(whole), "Cost")
     rows = {row["arm"]: row for row in read_table(section)}
     assert rows["attention"]["/ attention"] == "1.00"
-    assert rows["wsm"]["CER"] == next(
-        row["mean"] for row in read_table(read_section(read_report(whole), "Summary")) if row["arm"] == "wsm"
-    )
-    assert rows["wsm, window 0"]["CER"] == rows["attention without dropout"]["CER"] == "–"
+    summary = read_table(read_section(read_report(whole), "Summary"))
+    assert rows["wsm"]["CER"] == next(row["a_en"].strip("*") for row in summary if row["arm"] == "wsm")
+    assert "CER: on a_en, all training data." in section
+    window = read_table(read_section(read_report(whole), "Window"))
+    assert rows["wsm, window 0"]["CER"] == next(row["CER"] for row in window if row["window"] == "0")
+    assert rows["attention without dropout"]["CER"] == "–"
     statements = read_section(read_report(whole), "What is shown and what is not")
     assert "Against attention without the dropout of its weights" in statements
 
@@ -469,6 +493,8 @@ def test_runs_that_did_not_learn_are_named_and_counted(synthetic):
     statements = read_section(text, "What is shown and what is not")
     assert "1 of 6 runs did not learn to transcribe (CER above 90 % on dev): " in statements
     assert f"{make_run('attention', seed=2).title}. They count" in statements
+    assert "Without them attention on toy_en, k = 2, all training data, has CER " in statements
+    assert "(2 seeds), +" in statements and "against wsm: wsm better." in statements
     [attention] = [row for row in read_table(read_section(text, "Summary")) if row["arm"] == "attention"]
     assert attention["seeds"] == "3"
     assert attention["CER"].startswith("91.67 ±")
@@ -550,6 +576,15 @@ def test_comparisons_are_made_once(synthetic, monkeypatch):
     first, second = study.systems
     assert compare(first, second) is compare(first, second)
     assert len(calls) == 1
+
+
+def test_what_an_earlier_version_has_kept_of_a_grid_is_refused(synthetic):
+    synthetic.add(make_run())
+    write_text(synthetic.results / "grid.json", ['{"sweep": [], "runs": []}'])
+    with pytest.raises(
+        UserError, match=r"grid\.json has no upstream, train_config, recipe_options; an ear"
+    ):
+        write_report(synthetic.results)
 
 
 def test_what_is_asked_for_is_kept_as_titles(synthetic):

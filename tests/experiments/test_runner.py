@@ -248,6 +248,14 @@ def test_a_corpus_is_a_recipe_or_a_recipe_and_its_language(root):
         find_corpus(root, "joy_en")
 
 
+def test_another_upstream_than_the_grid_is_for_is_refused(root):
+    digest = make_runner(root, grids=GRIDS).upstream.split()[1]
+    make_runner(root, grids=GRIDS, upstream_digest=digest)
+    (root / "upstream/upstream.json").write_text('{"other": 1}')
+    with pytest.raises(UserError, match=f"is another upstream than the grid is for: .*, not {digest}"):
+        make_runner(root, grids=GRIDS, upstream_digest=digest)
+
+
 def test_an_upstream_without_its_record_is_refused(root):
     (root / "upstream/upstream.json").unlink()
     with pytest.raises(UserError, match=r"has no upstream\.json"):

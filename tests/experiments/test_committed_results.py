@@ -1,0 +1,44 @@
+"""The reports in the repository are those that the records beside them give."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from espnet_wsm.experiments.grid import read_grid
+from espnet_wsm.experiments.report import REPORT, write_report
+from espnet_wsm.experiments.runner import Runner
+from espnet_wsm.experiments.sources import Sources
+
+ROOT = Path(__file__).parents[2]
+FULL = "full"  # its report stands at the top of the repository
+NAMES = sorted(path.parent.name for path in ROOT.glob("results/*/grid.json") if path.parent.name != "default")
+
+
+def test_there_are_results():
+    assert FULL in NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_report_is_what_its_records_give(name, tmp_path, monkeypatch):
+    drawn = []
+
+    def note(sources, name, caption, *_arguments):
+        drawn.append(name)
+        return f"![{caption}]({sources._link}/{name}.png)\n\n*{caption}*"
+
+    monkeypatch.setattr(Sources, "draw", note)
+    folder = ROOT / "results" / name
+    copy = tmp_path / "results" / name
+    shutil.copytree(folder, copy)
+    out = tmp_path / "RESULTS.md" if name == FULL else copy / REPORT
+    write_report(copy, out=out)
+    committed = ROOT / "RESULTS.md" if name == FULL else folder / REPORT
+    assert out.read_text(encoding="utf-8") == committed.read_text(encoding="utf-8")
+    assert sorted(path.stem for path in folder.glob("figures/*.png")) == sorted(drawn)
+
+
+@pytest.mark.parametrize("name", ["default", "full"])
+def test_the_grids_of_run_all_are_for_the_upstream_in_the_box(name, tmp_path):
+    grid = read_grid(ROOT / "conf/experiments" / f"{name}.yaml")
+    assert grid.upstream_digest in Runner(ROOT, grid, tmp_path, "run.pl", 1).upstream
