@@ -8,10 +8,12 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from espnet_wsm.errors import report_user_errors
 from espnet_wsm.files import write_text
-from espnet_wsm.scoring.python_scorer import Counts, score_utterances
+from espnet_wsm.scoring.python_scorer import score_utterances
+from espnet_wsm.scoring.significance import bootstrap_error_rate, compare_paired
 from espnet_wsm.scoring.trn import ASCII_SPACE, TextPair, split_characters
 
 
@@ -42,14 +44,27 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def measure_cer(references: Sequence[str], hypotheses: Sequence[str]) -> float:
-    """Character error rate in percent, of the characters that stage 5 of the recipes counts."""
+def count_characters(references: Sequence[str], hypotheses: Sequence[str]) -> tuple[list[int], list[int]]:
+    """Errors and reference characters of each text, of the characters that stage 5 of the recipes counts."""
     words = [
         [tuple(word for word in ASCII_SPACE.split(text) if word) for text in texts]
         for texts in (references, hypotheses)
     ]
     pairs = [TextPair("", "", *sides) for sides in zip(*words, strict=True)]
-    return sum(score_utterances([split_characters(pair) for pair in pairs]), Counts()).error_rate
+    counts = score_utterances([split_characters(pair) for pair in pairs])
+    return [one.errors for one in counts], [one.words for one in counts]
+
+
+def add_intervals(record: dict[str, Any]) -> None:
+    """Intervals of 95 % of each row's test rate (``interval``) and of what it is below that of log-mel
+    (``gain``: the difference in points, and its interval), by the bootstrap over utterances."""
+    characters = record["test_characters"]
+    log_mel = next(row for row in record["results"] if row["kind"] == "log-mel")
+    for row in record["results"]:
+        rate = bootstrap_error_rate(row["test_errors"], characters)
+        row["interval"] = [round(rate.low, 2), round(rate.high, 2)]
+        gain = compare_paired(log_mel["test_errors"], row["test_errors"], characters).difference
+        row["gain"] = [round(value, 2) for value in (gain.estimate, gain.low, gain.high)]
 
 
 @report_user_errors
@@ -71,7 +86,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     if args.card:
         find_card(Path(args.upstream))
-    record = probe_upstream(args.upstream, args.dump, measure_cer, settings, args.layers)
+    record = probe_upstream(args.upstream, args.dump, count_characters, settings, args.layers)
+    add_intervals(record)
     print(format_results(record))
     if args.out:
         write_text(args.out, [json.dumps(record, indent=2)])

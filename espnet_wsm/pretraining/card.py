@@ -204,17 +204,45 @@ def _describe_curve(name: str, iteration: Iteration) -> Iterable[tuple[str, ...]
 
 def _describe_probe(probe: dict[str, Any]) -> str:
     rows = [_describe_probed(row) for row in probe["results"]]
-    table = _make_table(("features", "dev CER", "test CER"), rows)
+    table = _make_table(
+        ("features", "dev CER", "test CER", "95 % interval", "below log-mel", "95 % interval"), rows
+    )
+    best = {
+        kind: min((row for row in probe["results"] if row["kind"] == kind), key=lambda row: row["dev_cer"])
+        for kind in ("upstream", "random")
+    }
+    verdicts = (
+        f"Of {name}, {best[kind]['features']} is best on dev: on test {_judge_gain(best[kind])}."
+        for kind, name in (("upstream", "this upstream"), ("random", "random weights"))
+    )
     return (
         "Character error rate of a linear layer with CTC on frozen features, trained on "
-        f"{probe['minutes']['train']:.1f} minutes of {probe['data']} for up to {probe['max_epoch']} epochs "
+        f"{probe['minutes']['train']:.1f} minutes of {probe['data']} for up to {probe['max_epoch']} epochs, "
+        f"{probe['patience']} without progress, after a start by cross-entropy on a uniform alignment "
         f"(seed {probe['seed']}; learning rate and epoch chosen on dev). Random: the same architecture with "
-        f"random weights.\n\n{table}"
+        f"random weights. Intervals: bootstrap over the {len(probe['test_characters'])} test utterances; "
+        "below log-mel: in points of CER, above 0 the features are better than log-mel.\n\n"
+        f"{' '.join(verdicts)}\n\n{table}"
     )
 
 
-def _describe_probed(row: dict[str, Any]) -> tuple[str, str, str]:
-    return str(row["features"]), f"{row['dev_cer']:.1f} %", f"{row['test_cer']:.1f} %"
+def _describe_probed(row: dict[str, Any]) -> tuple[str, ...]:
+    cells = (
+        f"{row['dev_cer']:.1f} %",
+        f"{row['test_cer']:.1f} %",
+        "{:.1f} to {:.1f}".format(*row["interval"]),
+    )
+    gain = ("–", "–")
+    if row["kind"] != "log-mel":
+        gain = f"{row['gain'][0]:+.1f}", "{:+.1f} to {:+.1f}".format(*row["gain"][1:])
+    return (str(row["features"]), *cells, *gain)
+
+
+def _judge_gain(row: dict[str, Any]) -> str:
+    _, low, high = row["gain"]
+    if low <= 0 <= high:
+        return "no difference to log-mel was found"
+    return "better than log-mel" if low > 0 else "worse than log-mel"
 
 
 def _make_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -29,8 +29,8 @@ BATCH_FRAMES = 4000
 FLAT_EPOCHS, FLAT_RATE = 5, 0.01
 MINUTE = 60 * SAMPLE_RATE // HOP  # frames
 
-# References and hypotheses, in the same order -> character error rate in percent.
-Score = Callable[[Sequence[str], Sequence[str]], float]
+# References and hypotheses, in the same order -> errors and reference characters of each.
+Score = Callable[[Sequence[str], Sequence[str]], tuple[list[int], list[int]]]
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,7 @@ class ProbeResult:
         layer: of the upstream, None for log-mel.
         dev_cer: character error rate of the valid set in percent, with the best rate and epoch.
         test_cer: that of the test set.
+        test_errors: of each of its utterances.
         learning_rate: the best.
         epoch: the best.
         epochs: trained in all, with all learning rates.
@@ -84,6 +85,7 @@ class ProbeResult:
     layer: int | None
     dev_cer: float
     test_cer: float
+    test_errors: list[int]
     learning_rate: float
     epoch: int
     epochs: int
@@ -110,7 +112,7 @@ class LinearProbe:
 
     Args:
         tokens: of the token list, the blank first.
-        score: character error rate.
+        score: counts errors of characters.
         settings: the effort.
     """
 
@@ -154,9 +156,16 @@ class LinearProbe:
         layer.load_state_dict(weights)
         return layer, best, best_epoch, epoch
 
-    @torch.no_grad()
     def measure(self, layer: nn.Linear, features: Tensor, labels: LabelledFrames) -> float:
-        """Character error rate of greedy decoding, features (N, D)."""
+        """Character error rate of greedy decoding in percent, features (N, D)."""
+        errors, characters = self.count(layer, features, labels)
+        return 100 * sum(errors) / sum(characters)
+
+    @torch.no_grad()
+    def count(
+        self, layer: nn.Linear, features: Tensor, labels: LabelledFrames
+    ) -> tuple[list[int], list[int]]:
+        """Errors and reference characters of each utterance, decoded greedily, features (N, D)."""
         best = torch.cat([layer(part).argmax(-1) for part in features.split(BATCH_FRAMES)])
         return self.score(labels.texts, [self._spell(path) for path in best.split(labels.lengths)])
 
@@ -192,13 +201,13 @@ def probe_upstream(
     Args:
         upstream: name or path.
         dump: what stage 2 of a recipe has made, with ``token_list/char``.
-        score: character error rate.
+        score: counts errors of characters.
         settings: the effort.
         layers: of the upstream, 0 for what enters the lowest; None: all.
 
     Returns:
-        ``upstream`` with its ``digest`` and ``family``, ``data``, ``minutes`` by set, the settings, and
-        ``results``, a :class:`ProbeResult` each.
+        ``upstream`` with its ``digest`` and ``family``, ``data``, ``minutes`` by set, the settings,
+        ``test_characters`` of each utterance, and ``results``, a :class:`ProbeResult` each.
 
     Raises:
         UserError: a dump that is broken, unfinished or without texts; an upstream that cannot be loaded.
@@ -221,11 +230,12 @@ def probe_upstream(
         "dev": dump / "raw" / settings.valid_set,
         "test": dump / "raw" / settings.test_set,
     }
-    results, minutes = [], {}
+    results, minutes, characters = [], {}, []
     for kind, (function, numbers) in kinds.items():
         # One kind at a time: all layers of an hour are gigabytes.
         sets = {name: _collect(directory, function, tokenizer) for name, directory in directories.items()}
         minutes = {name: round(sum(labelled.lengths) / MINUTE, 2) for name, labelled in sets.items()}
+        characters = score(sets["test"].texts, sets["test"].texts)[1]
         with tqdm(total=len(numbers) * len(settings.learning_rates), desc=f"probe {kind}") as progress:
             for place, layer in enumerate(numbers):
                 results.append(_probe_state(probe, kind, layer, sets, place, progress))
@@ -236,6 +246,7 @@ def probe_upstream(
         "data": _name_recipe(dump),
         "minutes": minutes,
         **asdict(settings),
+        "test_characters": characters,
         "results": [asdict(result) for result in results],
     }
 
@@ -263,13 +274,15 @@ def _probe_state(
         runs.append((*probe.train(scaled, rate), rate))
         progress.update()
     linear, dev, epoch, _, rate = min(runs, key=lambda run: run[1])
+    errors, characters = probe.count(linear, *scaled["test"])
     names = {"log-mel": f"log-mel {NUM_MEL}", "upstream": f"layer {layer}", "random": f"random layer {layer}"}
     return ProbeResult(
         features=names[kind],
         kind=kind,
         layer=layer,
         dev_cer=round(dev, 2),
-        test_cer=round(probe.measure(linear, *scaled["test"]), 2),
+        test_cer=round(100 * sum(errors) / sum(characters), 2),
+        test_errors=errors,
         learning_rate=rate,
         epoch=epoch,
         epochs=sum(run[3] for run in runs),
@@ -315,13 +328,14 @@ def _ctc_loss(logits: Tensor, lengths: list[int], targets: list[Tensor]) -> Tens
 
 
 def format_results(record: dict[str, Any]) -> str:
-    """The table of what :func:`probe_upstream` returns."""
-    head = ("features", "dev CER", "test CER", "rate", "epoch", "s")
+    """The table of what :func:`probe_upstream` returns, with the ``interval`` of each row."""
+    head = ("features", "dev CER", "test CER", "95 % interval", "rate", "epoch", "s")
     rows = [
         (
             row["features"],
             f"{row['dev_cer']:.1f}",
             f"{row['test_cer']:.1f}",
+            "{:.1f} to {:.1f}".format(*row["interval"]),
             f"{row['learning_rate']:g}",
             str(row["epoch"]),
             f"{row['seconds']:.0f}",

@@ -581,9 +581,7 @@ def test_comparisons_are_made_once(synthetic, monkeypatch):
 def test_what_an_earlier_version_has_kept_of_a_grid_is_refused(synthetic):
     synthetic.add(make_run())
     write_text(synthetic.results / "grid.json", ['{"sweep": [], "runs": []}'])
-    with pytest.raises(
-        UserError, match=r"grid\.json has no upstream, train_config, recipe_options; an ear"
-    ):
+    with pytest.raises(UserError, match=r"grid\.json has no upstream, train_config, recipe_options; an ear"):
         write_report(synthetic.results)
 
 

@@ -170,9 +170,16 @@ PROBED = {
     "minutes": {"train": 16.74},
     "seed": 0,
     "max_epoch": 100,
+    "patience": 6,
+    "test_characters": [12, 9, 15],
     "results": [
-        {"features": "layer 2", "kind": "upstream", "layer": 2, "dev_cer": 51.26, "test_cer": 49.0},
-        {"features": "a|b", "kind": "random", "layer": 2, "dev_cer": 80.0, "test_cer": 81.04},
+        {"features": name, "kind": kind, "dev_cer": dev, "test_cer": test, "interval": span, "gain": gain}
+        for name, kind, dev, test, span, gain in (
+            ("log-mel 80", "log-mel", 60.0, 61.0, [55.0, 66.0], [0.0, 0.0, 0.0]),
+            ("layer 1", "upstream", 53.0, 48.0, [44.0, 55.0], [13.0, -1.0, 20.0]),
+            ("layer 2", "upstream", 51.26, 49.0, [45.0, 54.04], [12.0, 8.0, 16.0]),
+            ("a|b", "random", 80.0, 81.04, [77.0, 86.0], [-20.04, -25.0, -15.0]),
+        )
     ],
 }
 
@@ -187,8 +194,16 @@ def test_a_probe_takes_its_place_in_the_card_and_nothing_else_changes(export):
         card = (out / "README.md").read_text()
         section = card.split("## Probe\n\n")[1].split("\n\n## Files")[0]
         assert card.replace(section, "None was run.") == before
-    assert section.endswith("| layer 2 | 51.3 % | 49.0 % |\n| a\\|b | 80.0 % | 81.0 % |")
-    assert "16.7 minutes of egs/x/asr1/dump/en for up to 100 epochs (seed 0;" in section
+    assert section.endswith(
+        "| log-mel 80 | 60.0 % | 61.0 % | 55.0 to 66.0 | – | – |\n"
+        "| layer 1 | 53.0 % | 48.0 % | 44.0 to 55.0 | +13.0 | -1.0 to +20.0 |\n"
+        "| layer 2 | 51.3 % | 49.0 % | 45.0 to 54.0 | +12.0 | +8.0 to +16.0 |\n"
+        "| a\\|b | 80.0 % | 81.0 % | 77.0 to 86.0 | -20.0 | -25.0 to -15.0 |"
+    )
+    assert "Of this upstream, layer 2 is best on dev: on test better than log-mel." in section
+    assert "Of random weights, a|b is best on dev: on test worse than log-mel." in section
+    assert "bootstrap over the 3 test utterances" in section
+    assert "16.7 minutes of egs/x/asr1/dump/en for up to 100 epochs, 6 without progress, after" in section
     assert find_checkpoint(str(out)).digest == digest
 
 

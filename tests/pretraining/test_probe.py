@@ -9,7 +9,7 @@ import pytest
 import soundfile
 import torch
 
-from espnet_wsm.bin.probe_upstream import main, measure_cer
+from espnet_wsm.bin.probe_upstream import add_intervals, count_characters, main
 from espnet_wsm.data.dump import write_dump_lists
 from espnet_wsm.data.kaldi import Utterance
 from espnet_wsm.data.tokens import make_token_list
@@ -72,7 +72,7 @@ SETS = {"train": make_labelled(["ab a", "ba", "bb ab", "a"] * 5), "dev": make_la
 
 def test_what_lies_plainly_in_the_features_is_found(monkeypatch):
     monkeypatch.setattr(probe, "BATCH_FRAMES", 40)
-    linear = LinearProbe(TOKENS, measure_cer, ProbeSettings(max_epoch=20, patience=20))
+    linear = LinearProbe(TOKENS, count_characters, ProbeSettings(max_epoch=20, patience=20))
     layer, error, epoch, epochs = linear.train(SETS, 0.1)
     assert error == 0 and 1 <= epoch <= epochs == 20
     assert linear.measure(layer, *make_labelled(["abba ab b"], 2)) == 0
@@ -80,17 +80,17 @@ def test_what_lies_plainly_in_the_features_is_found(monkeypatch):
 
 
 def test_the_best_epoch_of_dev_counts_and_training_stops_when_none_is_better():
-    errors = iter([50.0, 40.0, 45.0, 44.0, 43.0, 1.0])
+    errors = iter([50, 40, 45, 44, 43, 1])
     kept = []
 
-    def score(_, hypotheses) -> float:
+    def score(_, hypotheses) -> tuple[list[int], list[int]]:
         kept.append(list(hypotheses))
-        return next(errors)
+        return [next(errors)], [100]
 
     linear = LinearProbe(TOKENS, score, ProbeSettings(max_epoch=20, patience=3))
     layer, error, epoch, epochs = linear.train(SETS, 0.03)
     assert (error, epoch, epochs) == (40.0, 2, 5)
-    linear.score = lambda _, hypotheses: kept.append(list(hypotheses)) or 0.0
+    linear.score = lambda _, hypotheses: kept.append(list(hypotheses)) or ([0], [1])
     linear.measure(layer, *SETS["dev"])
     assert kept[-1] == kept[1], "the layer of the best epoch"
 
@@ -98,7 +98,9 @@ def test_the_best_epoch_of_dev_counts_and_training_stops_when_none_is_better():
 def test_the_same_seed_gives_the_same_layer(monkeypatch):
     monkeypatch.setattr(probe, "BATCH_FRAMES", 40)
     layers = [
-        LinearProbe(TOKENS, measure_cer, ProbeSettings(max_epoch=3, seed=seed)).train(SETS, 0.03)[0].weight
+        LinearProbe(TOKENS, count_characters, ProbeSettings(max_epoch=3, seed=seed))
+        .train(SETS, 0.03)[0]
+        .weight
         for seed in (0, 0, 1)
     ]
     assert torch.equal(layers[0], layers[1]) and not torch.equal(layers[0], layers[2])
@@ -142,9 +144,19 @@ def test_batches_cover_all_frames_in_their_order(monkeypatch):
     ],
 )
 def test_characters_are_counted_as_in_stage_5(reference, hypothesis, rate):
-    assert measure_cer([reference, "b"], [hypothesis, "b"]) == pytest.approx(
-        rate * len(reference) / (len(reference) + 1)
-    )
+    errors, characters = count_characters([reference, "b"], [hypothesis, "b"])
+    assert errors == [pytest.approx(rate * len(reference) / 100), 0] and characters == [len(reference), 1]
+
+
+def test_each_row_has_an_interval_and_its_gain_over_log_mel():
+    rng = np.random.default_rng(0)
+    kinds = {"log-mel": rng.integers(4, 7, 40), "upstream": rng.integers(1, 4, 40)}
+    rows = [{"kind": kind, "test_errors": errors.tolist()} for kind, errors in kinds.items()]
+    add_intervals({"test_characters": [10] * 40, "results": rows})
+    mel, ours = rows
+    assert mel["gain"] == [0, 0, 0] and mel["interval"][0] < 10 * kinds["log-mel"].mean() < mel["interval"][1]
+    gain = 10 * (kinds["log-mel"] - kinds["upstream"]).mean()
+    assert ours["gain"][0] == pytest.approx(gain, abs=0.01) and 0 < ours["gain"][1] < gain < ours["gain"][2]
 
 
 def test_the_command_compares_features_and_leaves_table_file_and_plot(dump, tmp_path, upstream_path, capsys):
@@ -211,7 +223,7 @@ def test_an_unfinished_dump_and_impossible_efforts_are_refused(dump, tmp_path, u
     folder = copy_lists(dump, tmp_path / "dump")
     (folder / ".unfinished").touch()
     with pytest.raises(UserError, match="dump is unfinished: run stage 2 of its recipe again"):
-        probe.probe_upstream(upstream_path("hf_hubert", True), folder, measure_cer, ProbeSettings())
+        probe.probe_upstream(upstream_path("hf_hubert", True), folder, count_characters, ProbeSettings())
     for settings in (
         {"learning_rates": (0.1, 0.0)},
         {"learning_rates": ()},
