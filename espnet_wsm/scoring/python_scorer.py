@@ -6,6 +6,7 @@ from importlib.metadata import version
 
 import jiwer
 
+from espnet_wsm.scoring.significance import bootstrap_error_rate
 from espnet_wsm.scoring.trn import TextPair
 
 
@@ -72,11 +73,20 @@ class Counts:
 
 @dataclass(frozen=True)
 class ScorerResult:
-    """What one scorer says of a set: the counts, or the reason why there are none."""
+    """What one scorer says of a set: the counts, or the reason why there are none.
+
+    Args:
+        counts: over all utterances.
+        version: of the scorer.
+        reason: why there are no counts.
+        interval: of the error rate in percent, 95 % of the bootstrap over utterances; None for one utterance,
+            or where an utterance has no reference.
+    """
 
     counts: Counts | None
     version: str | None
     reason: str | None = None
+    interval: tuple[float, float] | None = None
 
 
 def align_tokens(pairs: Sequence[TextPair]) -> list[list[jiwer.AlignmentChunk]]:
@@ -108,5 +118,10 @@ def score_utterances(pairs: Sequence[TextPair]) -> list[Counts]:
 
 
 def score_with_jiwer(pairs: Sequence[TextPair]) -> ScorerResult:
-    """Total counts over ``pairs``, and jiwer's version."""
-    return ScorerResult(sum(score_utterances(pairs), Counts()), version("jiwer"))
+    """Total counts over ``pairs``, their interval, and jiwer's version."""
+    scores = score_utterances(pairs)
+    interval = None
+    if len(scores) > 1 and all(score.words for score in scores):
+        found = bootstrap_error_rate([score.errors for score in scores], [score.words for score in scores])
+        interval = round(found.low, 2), round(found.high, 2)
+    return ScorerResult(sum(scores, Counts()), version("jiwer"), interval=interval)

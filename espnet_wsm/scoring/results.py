@@ -75,7 +75,8 @@ def read_score(path: Path) -> tuple[str, Scores]:
 
 def _read_result(entry: dict[str, Any]) -> ScorerResult:
     counts = None if entry["counts"] is None else Counts(**entry["counts"])
-    return ScorerResult(counts, entry["version"], entry["reason"])
+    interval = entry.get("interval")  # older records have none
+    return ScorerResult(counts, entry["version"], entry["reason"], interval and tuple(interval))
 
 
 def _read_mapping(path: Path, keys: Iterable[str], stage: str) -> dict[str, Any]:
@@ -299,7 +300,7 @@ def _render_versions(results: Iterable[tuple[str, ScorerResult]]) -> str:
 
 def render_rate_tables(experiments: Sequence[Experiment]) -> Iterator[str]:
     """Headings and tables of WER, CER and other counts of characters, a row per experiment and set."""
-    header = ("experiment", "set", "k", "mixer", "window", *COUNT_COLUMNS, "Err (Python)")
+    header = ("experiment", "set", "k", "mixer", "window", *COUNT_COLUMNS, "Err (Python)", "95 % interval")
     for metric in ("wer", "cer"):
         rows = []
         for experiment in experiments:
@@ -312,6 +313,7 @@ def render_rate_tables(experiments: Sequence[Experiment]) -> Iterator[str]:
                 rows.append((*names, *encoder, *_format_rates(score.scores[metric])))
         yield f"## {metric.upper()}"
         yield render_table(header, rows, num_left=5)
+    yield "The interval is that of the Python scorer's Err, by a bootstrap over utterances."
     yield "## Characters counted otherwise"
     yield render_table(("experiment", "set", *CHARACTER_METRICS.values()), _list_characters(experiments), 2)
 
@@ -331,16 +333,21 @@ def _list_characters(experiments: Sequence[Experiment]) -> Iterator[tuple[str, .
 
 
 def _format_rates(results: dict[str, ScorerResult]) -> tuple[str, ...]:
-    """COUNT_COLUMNS by sclite, then Python's Err. Without sclite Err is n/a and the rest Python's, marked."""
+    """COUNT_COLUMNS by sclite, then Python's Err and its interval.
+
+    Without sclite Err is n/a and the rest Python's, marked.
+    """
     if results["python"].counts is None:
-        return (NOT_AVAILABLE,) * (len(COUNT_COLUMNS) + 1)
+        return (NOT_AVAILABLE,) * (len(COUNT_COLUMNS) + 2)
     python = format_counts(results["python"].counts)
+    interval = results["python"].interval
+    span = NONE if interval is None else "{:.1f} to {:.1f}".format(*interval)
     err = COUNT_COLUMNS.index("Err")
     if results["sclite"].counts:
-        return (*format_counts(results["sclite"].counts), python[err])
+        return (*format_counts(results["sclite"].counts), python[err], span)
     cells = [*python[:2], *(f"{cell} {BY_PYTHON}" for cell in python[2:])]
     cells[err] = NOT_AVAILABLE
-    return (*cells, python[err])
+    return (*cells, python[err], span)
 
 
 def _format_cell(value: object) -> str:

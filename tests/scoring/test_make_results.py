@@ -11,7 +11,7 @@ from espnet_wsm.scoring.results import name_experiment, write_score
 from espnet_wsm.scoring.trn import TOKENIZERS
 
 SCLITE = ScorerResult(Counts(3, 1000, 900, 50, 40, 26, 2), "2.10 (SCTK 1.3)")
-PYTHON = ScorerResult(Counts(3, 1000, 901, 52, 47, 15, 2), "4.0.0")
+PYTHON = ScorerResult(Counts(3, 1000, 901, 52, 47, 15, 2), "4.0.0", interval=(9.5, 13.04))
 NO_SCLITE = ScorerResult(None, None, "sclite not found")
 
 
@@ -70,7 +70,7 @@ def test_scores_and_provenance_are_rendered(tmp_path, experiment, capsys):
     wer, cer, characters, run = get_cells(text, "mini/k2")
     assert wer == cer
     assert characters == ["mini/k2", "test", *["11.6"] * 4]
-    assert wer == "mini/k2;test;2;wsm;5, 20;3;1000;90.0;5.0;4.0;2.6;11.6;66.7;11.4".split(";")
+    assert wer == "mini/k2;test;2;wsm;5, 20;3;1000;90.0;5.0;4.0;2.6;11.6;66.7;11.4;9.5 to 13.0".split(";")
     assert run[1:5] == [
         "hf_hubert_custom (upstream)",
         "1,234,567 / 95,000,000",
@@ -109,7 +109,7 @@ def test_without_sclite_the_split_is_pythons_and_marked(tmp_path):
     write_set(directory / "decode/test", "test", NO_SCLITE)
     text = render(tmp_path, directory)
     wer = get_cells(text, "k2")[0]
-    assert wer[5:] == "3;1000;90.1 †;5.2 †;4.7 †;1.5 †;n/a;66.7 †;11.4".split(";")
+    assert wer[5:] == "3;1000;90.1 †;5.2 †;4.7 †;1.5 †;n/a;66.7 †;11.4;9.5 to 13.0".split(";")
     assert "sclite n/a." in text
     assert "† counted by the Python scorer (jiwer), not by sclite: sclite not found." in text
 

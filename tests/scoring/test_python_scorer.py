@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from espnet_wsm.scoring.python_scorer import Counts, score_utterances, score_with_jiwer
+from espnet_wsm.scoring.significance import bootstrap_error_rate
 from espnet_wsm.scoring.trn import TextPair
 
 GOLDEN = [  # reference, hypothesis, (correct, substitutions, deletions, insertions)
@@ -52,6 +53,10 @@ def test_total_is_the_sum_with_rates_in_percent():
     result = score_with_jiwer(make_pairs([(reference, hypothesis) for reference, hypothesis, _ in GOLDEN]))
     assert result.counts == Counts(7, 20, 12, 3, 5, 1, 6)
     assert result.version.startswith("4.") and result.reason is None
+    wrong = [sum(counts[1:]) for _, _, counts in GOLDEN]
+    words = [len(reference.split()) for reference, _, _ in GOLDEN]
+    expected = bootstrap_error_rate(wrong, words)
+    assert result.interval == pytest.approx((expected.low, expected.high), abs=0.01)
     assert result.counts.errors == 9
     assert result.counts.error_rate == 45
     assert result.counts.correct_rate == 60
@@ -59,6 +64,11 @@ def test_total_is_the_sum_with_rates_in_percent():
     assert result.counts.deletion_rate == 25
     assert result.counts.insertion_rate == 5
     assert result.counts.sentence_error_rate == pytest.approx(600 / 7)
+
+
+def test_one_utterance_or_one_without_reference_gives_no_interval():
+    assert score_with_jiwer(make_pairs([("a b", "a")])).interval is None
+    assert score_with_jiwer(make_pairs([("a b", "a"), ("", "b")])).interval is None
 
 
 def test_no_break_space_does_not_split_a_word():

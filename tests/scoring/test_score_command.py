@@ -36,6 +36,7 @@ def test_both_scorers_are_recorded_and_printed(score, capsys):
         assert scores["wer"][name].counts == Counts(3, 8, 5, 1, 2, 1, 3)
         assert scores["cer"][name].counts.words == len("the cat | sat" + "a {b c" + "hello")
         assert scores["wer"][name].reason is None and scores["wer"][name].version
+    assert scores["wer"]["python"].interval[0] < 50 < scores["wer"]["python"].interval[1]
     printed = capsys.readouterr()
     assert (
         "| test | wer         | sclite |   3 |   8 | 62.5 | 12.5 | 25.0 | 12.5 | 50.0 | 100.0 |"
@@ -55,7 +56,8 @@ def test_without_sclite_python_scores_and_the_reason_is_shown(score, capsys, mon
     out = score(REFERENCE, HYPOTHESIS, "--set_name", "dev")
     record = json.loads((out / "score.json").read_text())
     assert record["set"] == "dev"
-    assert record["wer"]["sclite"] == {"counts": None, "version": None, "reason": sclite.NOT_FOUND}
+    missing = {"counts": None, "version": None, "reason": sclite.NOT_FOUND, "interval": None}
+    assert record["wer"]["sclite"] == missing
     assert record["wer"]["python"]["counts"]["deletions"] == 2
     assert not (out / "score_wer/result.txt").exists()
     assert "warning: dev wer: scored by Python alone: sclite not found" in capsys.readouterr().err
