@@ -35,7 +35,8 @@ def make_parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="an option of every run.sh, e.g. downloads=/data/debian; may be given several times",
+        help="an option of every run.sh, e.g. downloads=/data/debian, instead of the grid's (asr_args: "
+        "behind the grid's); may be given several times",
     )
     parser.add_argument("--dry_run", action="store_true", help="print what would be run, and run nothing")
     return parser
@@ -51,14 +52,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError(f"--option {odd[0]}: write NAME=VALUE")
 
     from espnet_wsm.experiments.costs import measure_costs
-    from espnet_wsm.experiments.grid import check_options, read_grid
+    from espnet_wsm.experiments.grid import add_options, read_grid
     from espnet_wsm.experiments.report import write_report
     from espnet_wsm.experiments.runner import FailedRunsError, Runner, hold_lock
 
     grid = read_grid(args.config)
     given = dict(option.split("=", 1) for option in args.option)
-    check_options(given, "--option")
-    grid.recipe_options.update(given)
+    add_options(grid, given, "--option")
     runner = Runner(ROOT, grid, args.results.resolve(), args.cmd, args.nj)
     if args.dry_run:
         for run in (*grid.sweep, *grid.runs):

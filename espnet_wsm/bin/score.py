@@ -25,6 +25,8 @@ from espnet_wsm.scoring.results import (
 from espnet_wsm.scoring.sclite import run_sclite
 from espnet_wsm.scoring.trn import TOKENIZERS, find_reason_against_words, pair_texts, write_trns
 
+SHOWN = ("wer", "cer")  # with intervals
+
 
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
@@ -74,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         tokens = [tokenize(pair) for pair in pairs]
         write_trns(directory, tokens)
         sclite = run_sclite(tokens, directory / "result.txt", args.sclite_timeout)
-        scores[metric] = {"sclite": sclite, "python": score_with_jiwer(tokens)}
+        scores[metric] = {"sclite": sclite, "python": score_with_jiwer(tokens, metric in SHOWN)}
     write_text(args.out / "examples.md", render_examples(pairs, args.num_examples).split("\n"))
     write_score(record, set_name, scores)
     print(render_summary(set_name, scores))

@@ -1,5 +1,6 @@
 """A grid of training runs, from a YAML file: arms, corpora, amounts of training data, seeds."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -40,7 +41,9 @@ OF_THE_RUNNER = {
 OF_THE_RUNNER |= {"mixer", "num_replaced", "window", "train_minutes", "trainable"}
 OF_THE_RUNNER |= {"data_dir", "dump_dir", "exp_dir", "search", "lm", "inference_model"}
 # What it gives to the trainer, or reads from the training configuration.
-OF_THE_RUNNER_IN_ASR_ARGS = ("--seed", "--encoder_conf", "lr=")
+OF_THE_RUNNER_IN_ASR_ARGS = re.compile(
+    r"--(seed|encoder_conf|output_dir|config|resume|token_list)\b|\blr\b(?=\W*[=:])"
+)
 # Options of run.sh that change no number: where things are, and how much is done at a time.
 IMMATERIAL = ("downloads", "nj", "cmd", "num_threads")
 FILE_KEYS = ("upstream", "train_config", "recipe_options", "sweep", "grids", "upstream_digest")
@@ -131,6 +134,8 @@ def read_grid(path: Path) -> Grid:
     options = content.get("recipe_options") or {}
     if not isinstance(options, dict):
         raise UserError(f"{path}: recipe_options has to be a mapping of options of run.sh")
+    if odd := [key for key, value in options.items() if not isinstance(value, str | int | float)]:
+        raise UserError(f"{path}: recipe_options: {odd[0]} needs one value, as on the command line")
     check_options(options, f"{path}: recipe_options")
     sweep = content.get("sweep") or []
     sweep = sweep if isinstance(sweep, list) else [sweep]
@@ -145,6 +150,15 @@ def read_grid(path: Path) -> Grid:
         runs=_expand(content["grids"], f"{path}: grid"),
         upstream_digest=digest,
     )
+    tried: dict[str, dict[Run, set[float]]] = {}
+    for run in grid.sweep:
+        tried.setdefault(run.arm, {}).setdefault(replace(run, lr=None), set()).add(run.lr)
+    for arm, rates in tried.items():
+        if len(set(map(frozenset, rates.values()))) > 1:
+            raise UserError(
+                f"{path}: sweep tries {arm} at some rates on one corpus, k, amount of data or seed and at "
+                "others on another, which says nothing of the rates: try each rate of an arm on all of them"
+            )
     if all(run.window is not None or run.width is not None for run in grid.runs):
         raise UserError(
             f"{path}: every run has a window or width of its own; add a block without them, which the others "
@@ -177,13 +191,26 @@ def check_options(options: Mapping[str, object], place: str) -> None:
         UserError: names the option, and where it belongs.
     """
     given = sorted(OF_THE_RUNNER & options.keys())
-    words = str(options.get("asr_args", "")).split()
-    given += [f"{word} in asr_args" for word in words if word.startswith(OF_THE_RUNNER_IN_ASR_ARGS)]
+    if found := OF_THE_RUNNER_IN_ASR_ARGS.search(str(options.get("asr_args", ""))):
+        given.append(f"{found[0]} in asr_args")
     if given:
         raise UserError(
             f"{place}: {given[0]} is what the grid itself sets; give it by a key of the grid "
             f"({', '.join((*FILE_KEYS[:2], *AXES))}), or in the training configuration"
         )
+
+
+def add_options(grid: Grid, given: Mapping[str, str], place: str) -> None:
+    """Options of run.sh beside those of the grid, which they replace; ``asr_args`` come behind the grid's.
+
+    Raises:
+        UserError: see :func:`check_options`.
+    """
+    check_options(given, place)
+    joined = " ".join(filter(None, (grid.recipe_options.get("asr_args"), given.get("asr_args"))))
+    grid.recipe_options.update(given)
+    if joined:
+        grid.recipe_options["asr_args"] = joined
 
 
 def _name_option(value: object) -> str:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from espnet_wsm.data.lists import count
 from espnet_wsm.experiments.cells import (
     CONFIGURED,
     SIGNED,
@@ -294,13 +295,16 @@ def _rank_value(value: int | None) -> float:
 
 def list_arm_pairs(sources: Sources) -> Iterator[str]:
     """Every arm against every better one, where there are others than the reference to compare with."""
-    settings = [setting for setting in sources.study.main if len(sources.study.arms(setting)) > 2]
+    numbers = {setting: len(sources.study.arms(setting)) for setting in sources.study.main}
+    settings = [s for s in numbers if len(sources.study.arms(s).keys() - {REFERENCE}) > 1]
     if not settings:
         return
+    total = sum(numbers[setting] * (numbers[setting] - 1) // 2 for setting in settings)
     yield "## Arm against arm"
     yield (
         "CER of the arm of the row minus that of the column, in points; **bold**: its interval leaves out 0, "
-        "the others are no difference found."
+        f"the others are no difference found. Of {count(total, 'comparison')} {total / 20:.1f} would be "
+        "bold by chance if there were no difference at all; the arms are in the order of these same rates."
     )
     for setting in settings:
         systems = sorted(sources.study.arms(setting).items(), key=lambda item: item[1].cer.mean)

@@ -18,7 +18,6 @@ from espnet_wsm.scoring.mapsswe import align_like_sclite, count_errors
 from espnet_wsm.scoring.trn import TOKENIZERS, pair_texts
 
 ASKED = "grid.json"  # what the grid asks for, so that a report can say what is missing
-ASKED_KEYS = ("upstream", "train_config", "recipe_options", "sweep", "runs")
 TSV_HEADER = ("set", "id", "words", "word_errors", "characters", "character_errors", "hypothesis")
 CURVES = (("train", "loss"), ("valid", "loss"), ("valid", "cer_ctc"))
 METRICS = {"wer": ("word_errors", "words"), "cer": ("character_errors", "characters")}

@@ -52,10 +52,10 @@ def list_facts(sources: Sources) -> Iterator[str]:
     sizes = sorted({record.total for record in study.records})
     millions = " to ".join(dict.fromkeys(f"{size / 1e6:.2f}" for size in (sizes[0], sizes[-1])))
     facts.append(f"Upstream (name, digest): {join(upstreams)}; whole models of {millions} M parameters.")
-    if sources.asked is not None:
+    if sources.asked is not None and "recipe_options" in sources.asked:  # an earlier version kept none
         options = {"train_config": sources.asked["train_config"]} | sources.asked["recipe_options"]
         words = shlex.join(word for name, value in options.items() for word in (f"--{name}", value))
-        facts.append(f"Options of every `run.sh`: `{words}`.")
+        facts.append(f"Options that the grid gives to every `run.sh`: `{words}`.")
     if len(upstreams) > 1:
         facts.append("**The runs have different upstreams: they cannot be compared with each other.**")
     dates = sorted({record.date for record in records})

@@ -1,15 +1,14 @@
 """What a report is made of: the records of a folder of results, and the figures drawn from them."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from espnet_wsm.errors import UserError
-from espnet_wsm.experiments.cells import join
 from espnet_wsm.experiments.costs import read_costs
 from espnet_wsm.experiments.estimates import Study
-from espnet_wsm.experiments.records import ASKED, ASKED_KEYS, read_records
+from espnet_wsm.experiments.records import ASKED, read_records
 from espnet_wsm.experiments.runner import CHOSEN
 
 FIGURES = "figures"
@@ -28,7 +27,7 @@ class Sources:
 
     def __init__(self, results: Path, link: str):
         self.results, self._link = results, link
-        self.asked = _read_mapping(results / ASKED, ASKED_KEYS)
+        self.asked = _read_mapping(results / ASKED)
         self.chosen: dict[str, float] = _read_mapping(results / CHOSEN) or {}
         self.costs = read_costs(results)
         self.drawn: set[str] = set()
@@ -64,7 +63,7 @@ class Sources:
         return f"![{caption}]({self._link}/{name}.png)\n\n*{caption}*"
 
 
-def _read_mapping(path: Path, keys: Iterable[str] = ()) -> dict[str, Any] | None:
+def _read_mapping(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
@@ -75,9 +74,4 @@ def _read_mapping(path: Path, keys: Iterable[str] = ()) -> dict[str, Any] | None
         ) from error
     if not isinstance(content, dict):
         raise UserError(f"{path} holds no mapping: run the experiments, and it is written again")
-    if missing := [key for key in keys if key not in content]:
-        raise UserError(
-            f"{path} has no {join(missing)}; an earlier version wrote it: run the experiments, and it is "
-            "written again"
-        )
     return content

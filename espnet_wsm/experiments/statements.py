@@ -34,6 +34,10 @@ def _compare_arms(sources: Sources) -> Iterator[str]:
         for arm, comparison in sources.study.compare_arms(setting).items():
             comparisons.setdefault(arm, []).append(comparison)
     everything = [comparison for found in comparisons.values() for comparison in found]
+    arms = {system.run.arm for system in sources.study.systems}
+    if not everything and REFERENCE not in arms and len(arms) > 1:
+        yield f"{REFERENCE} was not run, so that there are no verdicts here: see the arms against each other."
+        return
     if not everything:
         yield f"No arm was run beside {REFERENCE}: nothing is compared here."
         return
@@ -85,7 +89,7 @@ def _judge_runs(sources: Sources) -> Iterator[str]:
         }
         if REFERENCE not in learnt:
             continue
-        partly = {arm for arm in learnt if len(learnt[arm].records) < len(systems[arm].records)}
+        partly = [arm for arm in learnt if len(learnt[arm].records) < len(systems[arm].records)]
         for arm in learnt if REFERENCE in partly else partly:
             if arm == REFERENCE:
                 continue
@@ -93,7 +97,7 @@ def _judge_runs(sources: Sources) -> Iterator[str]:
             difference, span = show_difference(comparison.difference)
             verdict = name_verdict(comparison.verdict, arm, REFERENCE)
             yield (
-                f"Without them {arm} on {setting.corpus}, {name_setting(setting)}, has CER "
+                f"Of the runs that learnt alone, {arm} on {setting.corpus}, {name_setting(setting)}, has CER "
                 f"{show_mean(learnt[arm].cer)} ({count(len(learnt[arm].records), 'seed')}), {difference} "
                 f"({span}) against {REFERENCE}: {verdict}."
             )

@@ -210,7 +210,8 @@ def probe_upstream(
         ``test_characters`` of each utterance, and ``results``, a :class:`ProbeResult` each.
 
     Raises:
-        UserError: a dump that is broken, unfinished or without texts; an upstream that cannot be loaded.
+        UserError: a dump that is broken, unfinished or without texts; a test set of one utterance; an
+            upstream that cannot be loaded.
     """
     if (dump / ".unfinished").exists():
         raise UserError(f"{dump} is unfinished: run stage 2 of its recipe again")
@@ -235,6 +236,8 @@ def probe_upstream(
         # One kind at a time: all layers of an hour are gigabytes.
         sets = {name: _collect(directory, function, tokenizer) for name, directory in directories.items()}
         minutes = {name: round(sum(labelled.lengths) / MINUTE, 2) for name, labelled in sets.items()}
+        if len(sets["test"].texts) < 2:
+            raise UserError(f"{directories['test']} has one utterance: intervals need more, --test_set")
         characters = score(sets["test"].texts, sets["test"].texts)[1]
         with tqdm(total=len(numbers) * len(settings.learning_rates), desc=f"probe {kind}") as progress:
             for place, layer in enumerate(numbers):

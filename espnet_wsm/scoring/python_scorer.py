@@ -79,8 +79,8 @@ class ScorerResult:
         counts: over all utterances.
         version: of the scorer.
         reason: why there are no counts.
-        interval: of the error rate in percent, 95 % of the bootstrap over utterances; None for one utterance,
-            or where an utterance has no reference.
+        interval: of the error rate in percent, 95 % of the bootstrap over utterances; None where it was not
+            asked for, for one utterance, and where an utterance has no reference.
     """
 
     counts: Counts | None
@@ -117,11 +117,11 @@ def score_utterances(pairs: Sequence[TextPair]) -> list[Counts]:
     return scores
 
 
-def score_with_jiwer(pairs: Sequence[TextPair]) -> ScorerResult:
-    """Total counts over ``pairs``, their interval, and jiwer's version."""
+def score_with_jiwer(pairs: Sequence[TextPair], with_interval: bool = False) -> ScorerResult:
+    """Counts over ``pairs``, jiwer's version and, when asked for, the interval (seconds for thousands)."""
     scores = score_utterances(pairs)
     interval = None
-    if len(scores) > 1 and all(score.words for score in scores):
+    if with_interval and len(scores) > 1 and all(score.words for score in scores):
         found = bootstrap_error_rate([score.errors for score in scores], [score.words for score in scores])
         interval = round(found.low, 2), round(found.high, 2)
     return ScorerResult(sum(scores, Counts()), version("jiwer"), interval=interval)

@@ -4,7 +4,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import yaml
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import write_text
 from espnet_wsm.scoring.python_scorer import Counts, ScorerResult, align_tokens
+from espnet_wsm.scoring.significance import FEW_UNITS
 from espnet_wsm.scoring.trn import TOKENIZERS, TextPair
 
 SCORERS = ("sclite", "python")
@@ -117,9 +118,10 @@ def render_summary(set_name: str, scores: Scores) -> str:
     """
     rows, shown = [], []
     for metric, results in scores.items():
-        if results in shown:
+        counted = {scorer: replace(result, interval=None) for scorer, result in results.items()}
+        if counted in shown:
             continue
-        shown.append(results)
+        shown.append(counted)
         for scorer, result in results.items():
             missing = (NOT_AVAILABLE,) * len(COUNT_COLUMNS)
             rows.append(
@@ -313,7 +315,10 @@ def render_rate_tables(experiments: Sequence[Experiment]) -> Iterator[str]:
                 rows.append((*names, *encoder, *_format_rates(score.scores[metric])))
         yield f"## {metric.upper()}"
         yield render_table(header, rows, num_left=5)
-    yield "The interval is that of the Python scorer's Err, by a bootstrap over utterances."
+    yield (
+        "The interval is that of the Python scorer's Err, by a bootstrap over utterances, as if they were "
+        f"independent: with fewer than {FEW_UNITS}, or few speakers, it comes out too narrow."
+    )
     yield "## Characters counted otherwise"
     yield render_table(("experiment", "set", *CHARACTER_METRICS.values()), _list_characters(experiments), 2)
 

@@ -9,6 +9,8 @@ from espnet_wsm.experiments.grid import (
     ARMS,
     INFINITE,
     Run,
+    add_options,
+    check_options,
     choose_rates,
     expand_block,
     read_grid,
@@ -92,6 +94,31 @@ def test_names_tell_all_runs_of_a_grid_apart():
     assert "toy/wsm-k2-all-w5-width64-lr0.001-s0" in names(runs)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "--seed 3",
+        "--encoder_conf=window=3",
+        "--optim_conf=lr=0.1",
+        '--optim_conf {"lr":0.1}',
+        "--config x.yaml",
+    ],
+)
+def test_what_the_runner_gives_to_the_trainer_is_refused_however_it_is_written(arguments):
+    with pytest.raises(UserError, match="in asr_args is what the grid itself sets"):
+        check_options({"asr_args": arguments}, "here")
+    check_options({"asr_args": "--max_epoch 3 --scheduler_conf final_lr_scale=0.1 --ctc_conf x=1"}, "here")
+
+
+def test_options_of_the_command_line_replace_and_asr_args_add_up(tmp_path):
+    head = HEAD + "recipe_options: {nbpe: 50, asr_args: --max_epoch 60}\n"
+    grid = read_grid(write(tmp_path, head + ONE))
+    add_options(grid, {"nbpe": "70", "asr_args": "--use_amp true"}, "--option")
+    assert grid.recipe_options == {"nbpe": "70", "asr_args": "--max_epoch 60 --use_amp true"}
+    with pytest.raises(UserError, match="--option: tag is what"):
+        add_options(grid, {"tag": "x"}, "--option")
+
+
 def test_a_sweep_may_have_several_blocks(tmp_path):
     blocks = "sweep:\n-   {corpora: [toy], arms: [wsm, drop], lr: [0.1]}\n"
     blocks += "-   {corpora: [toy], arms: [drop], lr: [0.2]}\n"
@@ -123,7 +150,7 @@ def test_options_of_recipes_are_written_as_run_sh_takes_them(tmp_path):
         ),
         (
             HEAD + "recipe_options: {asr_args: --max_epoch 3 --optim_conf lr=0.1}\n" + ONE,
-            "recipe_options: lr=0.1 in asr_args is what the grid itself sets; give it by a key of the grid",
+            "recipe_options: lr in asr_args is what the grid itself sets; give it by a key of the grid",
         ),
         (
             HEAD + "grids: [{corpora: [toy], arms: [wsm], window: [3, inf]}]\n",
@@ -142,6 +169,14 @@ def test_options_of_recipes_are_written_as_run_sh_takes_them(tmp_path):
             HEAD + "sweep: [{corpora: [toy], arms: [wsm], lr: [0.1]}, {arms: [wsm]}]\n" + ONE,
             "sweep 2 names no",
         ),
+        (
+            HEAD
+            + "sweep: [{corpora: [a, b], arms: [sm], lr: [0.1]}, {corpora: [a], arms: [sm], lr: [0.2]}]\n"
+            + ONE,
+            "sweep tries sm at some rates on one corpus",
+        ),
+        (HEAD + "recipe_options: {asr_args: [a, b]}\n" + ONE, "recipe_options: asr_args needs one value"),
+        (HEAD + "recipe_options: {asr_args: null}\n" + ONE, "recipe_options: asr_args needs one value"),
     ],
 )
 def test_a_file_at_fault_is_named(tmp_path, text, message):

@@ -50,7 +50,7 @@ def test_counts_equal_those_by_hand(reference, hypothesis, expected):
 
 
 def test_total_is_the_sum_with_rates_in_percent():
-    result = score_with_jiwer(make_pairs([(reference, hypothesis) for reference, hypothesis, _ in GOLDEN]))
+    result = score_with_jiwer(make_pairs([(ref, hypothesis) for ref, hypothesis, _ in GOLDEN]), True)
     assert result.counts == Counts(7, 20, 12, 3, 5, 1, 6)
     assert result.version.startswith("4.") and result.reason is None
     wrong = [sum(counts[1:]) for _, _, counts in GOLDEN]
@@ -67,8 +67,9 @@ def test_total_is_the_sum_with_rates_in_percent():
 
 
 def test_one_utterance_or_one_without_reference_gives_no_interval():
-    assert score_with_jiwer(make_pairs([("a b", "a")])).interval is None
-    assert score_with_jiwer(make_pairs([("a b", "a"), ("", "b")])).interval is None
+    for pairs in ([("a b", "a")], [("a b", "a"), ("", "b")]):
+        assert score_with_jiwer(make_pairs(pairs), with_interval=True).interval is None
+    assert score_with_jiwer(make_pairs([("a b", "a"), ("b", "b")])).interval is None, "not asked for"
 
 
 def test_no_break_space_does_not_split_a_word():
