@@ -13,7 +13,7 @@ from typing import Any
 from espnet_wsm.errors import report_user_errors
 from espnet_wsm.files import write_text
 from espnet_wsm.scoring.python_scorer import score_utterances
-from espnet_wsm.scoring.significance import bootstrap_error_rate, compare_paired
+from espnet_wsm.scoring.significance import bootstrap_error_rate, compare_paired, name_verdict
 from espnet_wsm.scoring.trn import ASCII_SPACE, TextPair, split_characters
 
 
@@ -57,7 +57,8 @@ def count_characters(references: Sequence[str], hypotheses: Sequence[str]) -> tu
 
 def add_intervals(record: dict[str, Any]) -> None:
     """Intervals of 95 % of each row's test rate (``interval``) and of what it is below that of log-mel
-    (``gain``: the difference in points, and its interval), by the bootstrap over utterances."""
+    (``gain``: the difference in points, and its interval; ``better``: a verdict), by the bootstrap over
+    utterances."""
     characters = record["test_characters"]
     log_mel = next(row for row in record["results"] if row["kind"] == "log-mel")
     for row in record["results"]:
@@ -65,6 +66,7 @@ def add_intervals(record: dict[str, Any]) -> None:
         row["interval"] = [round(rate.low, 2), round(rate.high, 2)]
         gain = compare_paired(log_mel["test_errors"], row["test_errors"], characters).difference
         row["gain"] = [round(value, 2) for value in (gain.estimate, gain.low, gain.high)]
+        row["better"] = name_verdict(gain.verdict, "log-mel", "features")
 
 
 @report_user_errors

@@ -15,6 +15,7 @@ from espnet_wsm.errors import UserError, report_user_errors
 from espnet_wsm.files import write_text
 from espnet_wsm.scoring.python_scorer import ScorerResult, score_with_jiwer
 from espnet_wsm.scoring.results import (
+    RATE_METRICS,
     SCORERS,
     Scores,
     find_disagreements,
@@ -24,8 +25,6 @@ from espnet_wsm.scoring.results import (
 )
 from espnet_wsm.scoring.sclite import run_sclite
 from espnet_wsm.scoring.trn import TOKENIZERS, find_reason_against_words, pair_texts, write_trns
-
-SHOWN = ("wer", "cer")  # with intervals
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -76,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         tokens = [tokenize(pair) for pair in pairs]
         write_trns(directory, tokens)
         sclite = run_sclite(tokens, directory / "result.txt", args.sclite_timeout)
-        scores[metric] = {"sclite": sclite, "python": score_with_jiwer(tokens, metric in SHOWN)}
+        scores[metric] = {"sclite": sclite, "python": score_with_jiwer(tokens, metric in RATE_METRICS)}
     write_text(args.out / "examples.md", render_examples(pairs, args.num_examples).split("\n"))
     write_score(record, set_name, scores)
     print(render_summary(set_name, scores))

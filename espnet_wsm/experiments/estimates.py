@@ -34,6 +34,7 @@ from espnet_wsm.scoring.trn import TOKENIZERS, TextPair, read_kaldi_text
 
 REFERENCE = "wsm"  # what every arm is compared with
 NO_DIFFERENCE = "no difference"
+LEVEL = 0.95  # of the intervals, the default of Resampling
 FEWEST_TO_POOL = 3  # corpora
 
 

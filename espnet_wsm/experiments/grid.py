@@ -150,15 +150,7 @@ def read_grid(path: Path) -> Grid:
         runs=_expand(content["grids"], f"{path}: grid"),
         upstream_digest=digest,
     )
-    tried: dict[str, dict[Run, set[float]]] = {}
-    for run in grid.sweep:
-        tried.setdefault(run.arm, {}).setdefault(replace(run, lr=None), set()).add(run.lr)
-    for arm, rates in tried.items():
-        if len(set(map(frozenset, rates.values()))) > 1:
-            raise UserError(
-                f"{path}: sweep tries {arm} at some rates on one corpus, k, amount of data or seed and at "
-                "others on another, which says nothing of the rates: try each rate of an arm on all of them"
-            )
+    _check_sweep(grid.sweep, path)
     if all(run.window is not None or run.width is not None for run in grid.runs):
         raise UserError(
             f"{path}: every run has a window or width of its own; add a block without them, which the others "
@@ -182,6 +174,19 @@ def _expand(blocks: Sequence[Mapping[str, Any]], place: str, sweep: bool = False
         for run in expand_block(block, f"{place} {number}", sweep=sweep)
     )
     return tuple(dict.fromkeys(runs))
+
+
+def _check_sweep(sweep: Iterable[Run], path: Path) -> None:
+    """Refuse rates of an arm that were not tried on the same data: their means would be compared."""
+    tried: dict[str, dict[Run, set[float]]] = {}
+    for run in sweep:
+        tried.setdefault(run.arm, {}).setdefault(replace(run, lr=None), set()).add(run.lr)
+    for arm, rates in tried.items():
+        if len(set(map(frozenset, rates.values()))) > 1:
+            raise UserError(
+                f"{path}: sweep tries {arm} at some rates on one corpus, k, amount of data or seed and at "
+                "others on another, which says nothing of the rates: try each rate of an arm on all of them"
+            )
 
 
 def check_options(options: Mapping[str, object], place: str) -> None:

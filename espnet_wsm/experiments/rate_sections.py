@@ -19,6 +19,7 @@ from espnet_wsm.experiments.cells import (
 )
 from espnet_wsm.experiments.estimates import (
     FEWEST_TO_POOL,
+    LEVEL,
     NO_DIFFERENCE,
     REFERENCE,
     Setting,
@@ -295,30 +296,35 @@ def _rank_value(value: int | None) -> float:
 
 def list_arm_pairs(sources: Sources) -> Iterator[str]:
     """Every arm against every better one, where there are others than the reference to compare with."""
-    numbers = {setting: len(sources.study.arms(setting)) for setting in sources.study.main}
-    settings = [s for s in numbers if len(sources.study.arms(s).keys() - {REFERENCE}) > 1]
-    if not settings:
+    by_setting = {
+        setting: sorted(systems.values(), key=lambda system: system.cer.mean)
+        for setting in sources.study.main
+        if len((systems := sources.study.arms(setting)).keys() - {REFERENCE}) > 1
+    }
+    if not by_setting:
         return
-    total = sum(numbers[setting] * (numbers[setting] - 1) // 2 for setting in settings)
+    total = sum(len(systems) * (len(systems) - 1) // 2 for systems in by_setting.values())
     yield "## Arm against arm"
     yield (
         "CER of the arm of the row minus that of the column, in points; **bold**: its interval leaves out 0, "
-        f"the others are no difference found. Of {count(total, 'comparison')} {total / 20:.1f} would be "
-        "bold by chance if there were no difference at all; the arms are in the order of these same rates."
+        f"the others are no difference found. Of {count(total, 'comparison')} {(1 - LEVEL) * total:.1f} "
+        "would be bold by chance if there were no difference at all; the arms are in the order of these same "
+        "rates."
     )
-    for setting in settings:
-        systems = sorted(sources.study.arms(setting).items(), key=lambda item: item[1].cer.mean)
+    for setting, systems in by_setting.items():
+        better = systems[:-1]
         rows = []
-        for number, (arm, system) in enumerate(systems[1:], 1):
-            comparisons = [compare(system, better) for _, better in systems[:number]]
-            cells = [f"{comparison.difference.estimate:{SIGNED}}" for comparison in comparisons]
-            cells = [
-                cell if comparison.verdict == NO_DIFFERENCE else f"**{cell}**"
-                for cell, comparison in zip(cells, comparisons, strict=True)
-            ]
-            rows.append((arm, *cells, *(NONE,) * (len(systems) - 1 - number)))
+        for number, system in enumerate(systems[1:], 1):
+            cells = [_mark_difference(compare(system, other)) for other in better[:number]]
+            rows.append((system.run.arm, *cells, *(NONE,) * (len(better) - number)))
         yield f"### {setting.corpus}, {name_setting(setting)}"
-        yield render_table(("arm", *(f"- {arm}" for arm, _ in systems[:-1])), rows, num_left=1)
+        yield render_table(("arm", *(f"- {other.run.arm}" for other in better)), rows, num_left=1)
+
+
+def _mark_difference(comparison: SeedComparison) -> str:
+    """The estimate, bold where there is a difference."""
+    cell = f"{comparison.difference.estimate:{SIGNED}}"
+    return cell if comparison.verdict == NO_DIFFERENCE else f"**{cell}**"
 
 
 def list_pair(sources: Sources) -> Iterator[str]:

@@ -8,7 +8,7 @@ from espnet_wsm.data.text import find_unspaced_script
 from espnet_wsm.experiments.cells import join, name_setting, rank_arm, show_difference, show_mean
 from espnet_wsm.experiments.costs import REFERENCE as COST_REFERENCE
 from espnet_wsm.experiments.costs import Setup
-from espnet_wsm.experiments.estimates import NO_DIFFERENCE, REFERENCE, System, compare
+from espnet_wsm.experiments.estimates import LEVEL, NO_DIFFERENCE, REFERENCE, Setting, System, compare
 from espnet_wsm.experiments.records import Record
 from espnet_wsm.experiments.run_sections import count_product, find_speakers
 from espnet_wsm.experiments.runner import DEV, TEST
@@ -16,7 +16,6 @@ from espnet_wsm.experiments.sources import Sources
 from espnet_wsm.scoring.significance import FEW_UNITS, SeedComparison, name_verdict
 from espnet_wsm.scoring.trn import read_kaldi_text
 
-LEVEL = 0.95
 SATURATED = 90.0  # WER in percent
 UNTRAINED = 90.0  # CER in percent; what puts out blanks, or one letter, has more
 
@@ -34,12 +33,15 @@ def _compare_arms(sources: Sources) -> Iterator[str]:
         for arm, comparison in sources.study.compare_arms(setting).items():
             comparisons.setdefault(arm, []).append(comparison)
     everything = [comparison for found in comparisons.values() for comparison in found]
-    arms = {system.run.arm for system in sources.study.systems}
-    if not everything and REFERENCE not in arms and len(arms) > 1:
-        yield f"{REFERENCE} was not run, so that there are no verdicts here: see the arms against each other."
-        return
     if not everything:
-        yield f"No arm was run beside {REFERENCE}: nothing is compared here."
+        arms = {system.run.arm for system in sources.study.systems}
+        if REFERENCE in arms or len(arms) == 1:
+            yield f"No arm was run beside {REFERENCE}: nothing is compared here."
+        else:
+            yield (
+                f"{REFERENCE} was not run, so that there are no verdicts here: see the arms against each "
+                "other."
+            )
         return
     total = Counter(comparison.verdict for comparison in everything)
     sentence = (
@@ -81,26 +83,30 @@ def _judge_runs(sources: Sources) -> Iterator[str]:
         "intervals of their systems are as wide as that makes them."
     )
     for setting in sources.study.settings():
-        systems = sources.study.arms(setting)
-        learnt = {
-            arm: System(system.run, kept)
-            for arm, system in systems.items()
-            if (kept := tuple(filter(_has_learnt, system.records)))
-        }
-        if REFERENCE not in learnt:
+        yield from _compare_learnt(sources, setting)
+
+
+def _compare_learnt(sources: Sources, setting: Setting) -> Iterator[str]:
+    """The arms of which, or of whose reference, some runs did not learn, by those that did."""
+    systems = sources.study.arms(setting)
+    learnt = {
+        arm: System(system.run, kept)
+        for arm, system in systems.items()
+        if (kept := tuple(filter(_has_learnt, system.records)))
+    }
+    partly = {arm for arm in learnt if len(learnt[arm].records) < len(systems[arm].records)}
+    reference = learnt.pop(REFERENCE, None)
+    for arm, system in learnt.items():
+        if reference is None or not partly & {arm, REFERENCE}:
             continue
-        partly = [arm for arm in learnt if len(learnt[arm].records) < len(systems[arm].records)]
-        for arm in learnt if REFERENCE in partly else partly:
-            if arm == REFERENCE:
-                continue
-            comparison = compare(learnt[arm], learnt[REFERENCE])
-            difference, span = show_difference(comparison.difference)
-            verdict = name_verdict(comparison.verdict, arm, REFERENCE)
-            yield (
-                f"Of the runs that learnt alone, {arm} on {setting.corpus}, {name_setting(setting)}, has CER "
-                f"{show_mean(learnt[arm].cer)} ({count(len(learnt[arm].records), 'seed')}), {difference} "
-                f"({span}) against {REFERENCE}: {verdict}."
-            )
+        comparison = compare(system, reference)
+        difference, span = show_difference(comparison.difference)
+        verdict = name_verdict(comparison.verdict, arm, REFERENCE)
+        yield (
+            f"Of the runs that learnt alone, {arm} on {setting.corpus}, {name_setting(setting)}, has CER "
+            f"{show_mean(system.cer)} ({count(len(system.records), 'seed')}), {difference} ({span}) against "
+            f"{REFERENCE}: {verdict}."
+        )
 
 
 def _has_learnt(record: Record) -> bool:
@@ -109,7 +115,7 @@ def _has_learnt(record: Record) -> bool:
 
 def _judge_seeds(sources: Sources) -> Iterator[str]:
     numbers = Counter(len(system.records) for system in sources.study.systems)
-    of_all = f"of {count(len(sources.study.systems), 'system')} (an arm at one setting)"
+    of_all = _name_all_systems(sources)
     if numbers[1]:
         yield (
             f"{numbers[1]} {of_all} trained from one seed: only the test set's noise is seen of them, and "
@@ -120,6 +126,10 @@ def _judge_seeds(sources: Sources) -> Iterator[str]:
             f"{numbers[2]} {of_all} trained from two seeds, which say little of their spread: their "
             "intervals are wide, and only large differences can be found."
         )
+
+
+def _name_all_systems(sources: Sources) -> str:
+    return f"of {count(len(sources.study.systems), 'system')} (an arm at one setting)"
 
 
 def _judge_tests(sources: Sources) -> Iterator[str]:
@@ -141,12 +151,10 @@ def _judge_tests(sources: Sources) -> Iterator[str]:
             f"Several utterances of a voice in {name_some(several)}: intervals take utterances as "
             "independent, which those of one voice are not, and come out too narrow."
         )
-    systems = sources.study.systems
-    if saturated := [system for system in systems if system.wer.mean >= SATURATED]:
+    if saturated := [system for system in sources.study.systems if system.wer.mean >= SATURATED]:
         yield (
-            f"WER is {SATURATED:.0f} % or more in {len(saturated)} of {count(len(systems), 'system')} (an "
-            "arm at one setting), where it hardly tells arms apart: figures and verdicts go by CER, WER "
-            "stands in the tables."
+            f"WER is {SATURATED:.0f} % or more in {len(saturated)} {_name_all_systems(sources)}, where it "
+            "hardly tells arms apart: figures and verdicts go by CER, WER stands in the tables."
         )
     if few := [corpus for corpus, test in tests.items() if len(test.ids) < FEW_UNITS]:
         yield f"Fewer than {FEW_UNITS} test utterances in {name_some(few)}: intervals come out too narrow."

@@ -80,6 +80,11 @@ None was run.
 
 {licence}"""
 PROBE = re.compile(r"^## Probe\n.*?(?=^## )", re.DOTALL | re.MULTILINE)
+VERDICTS = {  # of probe_upstream -> of the card
+    "features better": "better than log-mel",
+    "log-mel better": "worse than log-mel",
+    "no difference": "no difference to log-mel was found",
+}
 FRAMES_PER_HOUR = 3600 * SAMPLE_RATE / HOP
 
 
@@ -212,7 +217,7 @@ def _describe_probe(probe: dict[str, Any]) -> str:
         for kind in ("upstream", "random")
     }
     verdicts = (
-        f"Of {name}, {best[kind]['features']} is best on dev: on test {_judge_gain(best[kind])}."
+        f"Of {name}, {best[kind]['features']} is best on dev: on test {VERDICTS[best[kind]['better']]}."
         for kind, name in (("upstream", "this upstream"), ("random", "random weights"))
     )
     return (
@@ -236,13 +241,6 @@ def _describe_probed(row: dict[str, Any]) -> tuple[str, ...]:
     if row["kind"] != "log-mel":
         gain = f"{row['gain'][0]:+.1f}", "{:+.1f} to {:+.1f}".format(*row["gain"][1:])
     return (str(row["features"]), *cells, *gain)
-
-
-def _judge_gain(row: dict[str, Any]) -> str:
-    _, low, high = row["gain"]
-    if low <= 0 <= high:
-        return "no difference to log-mel was found"
-    return "better than log-mel" if low > 0 else "worse than log-mel"
 
 
 def _make_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

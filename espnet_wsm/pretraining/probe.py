@@ -158,8 +158,7 @@ class LinearProbe:
 
     def measure(self, layer: nn.Linear, features: Tensor, labels: LabelledFrames) -> float:
         """Character error rate of greedy decoding in percent, features (N, D)."""
-        errors, characters = self.count(layer, features, labels)
-        return 100 * sum(errors) / sum(characters)
+        return _find_rate(*self.count(layer, features, labels))
 
     @torch.no_grad()
     def count(
@@ -231,17 +230,17 @@ def probe_upstream(
         "dev": dump / "raw" / settings.valid_set,
         "test": dump / "raw" / settings.test_set,
     }
-    results, minutes, characters = [], {}, []
+    results, minutes, sets = [], {}, {}
     for kind, (function, numbers) in kinds.items():
         # One kind at a time: all layers of an hour are gigabytes.
         sets = {name: _collect(directory, function, tokenizer) for name, directory in directories.items()}
         minutes = {name: round(sum(labelled.lengths) / MINUTE, 2) for name, labelled in sets.items()}
         if len(sets["test"].texts) < 2:
             raise UserError(f"{directories['test']} has one utterance: intervals need more, --test_set")
-        characters = score(sets["test"].texts, sets["test"].texts)[1]
         with tqdm(total=len(numbers) * len(settings.learning_rates), desc=f"probe {kind}") as progress:
             for place, layer in enumerate(numbers):
                 results.append(_probe_state(probe, kind, layer, sets, place, progress))
+    texts = sets["test"].texts
     return {
         "upstream": upstream,
         "digest": checkpoint.digest,
@@ -249,9 +248,14 @@ def probe_upstream(
         "data": _name_recipe(dump),
         "minutes": minutes,
         **asdict(settings),
-        "test_characters": characters,
+        "test_characters": score(texts, texts)[1],
         "results": [asdict(result) for result in results],
     }
+
+
+def _find_rate(errors: Sequence[int], characters: Sequence[int]) -> float:
+    """In percent."""
+    return 100 * sum(errors) / sum(characters)
 
 
 def _name_recipe(dump: Path) -> str:
@@ -284,7 +288,7 @@ def _probe_state(
         kind=kind,
         layer=layer,
         dev_cer=round(dev, 2),
-        test_cer=round(100 * sum(errors) / sum(characters), 2),
+        test_cer=round(_find_rate(errors, characters), 2),
         test_errors=errors,
         learning_rate=rate,
         epoch=epoch,

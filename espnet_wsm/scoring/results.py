@@ -20,6 +20,7 @@ from espnet_wsm.scoring.trn import TOKENIZERS, TextPair
 SCORERS = ("sclite", "python")
 TRAIN, SCORE = "3 (train)", "5 (score)"  # the stages that write what is collected here
 COUNT_COLUMNS = ("Snt", "Wrd", "Corr", "Sub", "Del", "Ins", "Err", "S.Err")
+RATE_METRICS = ("wer", "cer")  # those with a table and intervals of their own
 CHARACTER_METRICS = {
     "cer": "CER, code points",
     "cer_nospace": "without spaces",
@@ -303,7 +304,7 @@ def _render_versions(results: Iterable[tuple[str, ScorerResult]]) -> str:
 def render_rate_tables(experiments: Sequence[Experiment]) -> Iterator[str]:
     """Headings and tables of WER, CER and other counts of characters, a row per experiment and set."""
     header = ("experiment", "set", "k", "mixer", "window", *COUNT_COLUMNS, "Err (Python)", "95 % interval")
-    for metric in ("wer", "cer"):
+    for metric in RATE_METRICS:
         rows = []
         for experiment in experiments:
             values = dict(experiment.encoder)

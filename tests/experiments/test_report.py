@@ -20,22 +20,10 @@ from espnet_wsm.experiments.estimates import NO_DIFFERENCE, Rate, Study, combine
 from espnet_wsm.experiments.grid import ARMS, INFINITE, Grid
 from espnet_wsm.experiments.records import keep_asked, read_record, read_records, record_path
 from espnet_wsm.experiments.report import write_report
-from espnet_wsm.experiments.sources import Sources
 from espnet_wsm.files import write_text
 from espnet_wsm.scoring.significance import bootstrap_error_rate, compare_over_seeds, name_verdict
 
 LARGEST = 150_000  # bytes of a picture
-
-
-@pytest.fixture
-def no_drawing(monkeypatch) -> None:
-    """Empty files for figures: drawing takes a second each."""
-    draw = Sources.draw
-
-    def pretend(sources, name, caption, *_arguments):
-        return draw(sources, name, caption, lambda file: write_text(file, []))
-
-    monkeypatch.setattr(Sources, "draw", pretend)
 
 
 @pytest.fixture

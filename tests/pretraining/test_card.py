@@ -173,12 +173,13 @@ PROBED = {
     "patience": 6,
     "test_characters": [12, 9, 15],
     "results": [
-        {"features": name, "kind": kind, "dev_cer": dev, "test_cer": test, "interval": span, "gain": gain}
-        for name, kind, dev, test, span, gain in (
-            ("log-mel 80", "log-mel", 60.0, 61.0, [55.0, 66.0], [0.0, 0.0, 0.0]),
-            ("layer 1", "upstream", 53.0, 48.0, [44.0, 55.0], [13.0, -1.0, 20.0]),
-            ("layer 2", "upstream", 51.26, 49.0, [45.0, 54.04], [12.0, 8.0, 16.0]),
-            ("a|b", "random", 80.0, 81.04, [77.0, 86.0], [-20.04, -25.0, -15.0]),
+        {"features": name, "kind": kind, "dev_cer": dev, "test_cer": test, "interval": span}
+        | {"gain": gain, "better": better}
+        for name, kind, dev, test, span, gain, better in (
+            ("log-mel 80", "log-mel", 60.0, 61.0, [55.0, 66.0], [0.0, 0.0, 0.0], "no difference"),
+            ("layer 1", "upstream", 53.0, 48.0, [44.0, 55.0], [13.0, -1.0, 20.0], "no difference"),
+            ("layer 2", "upstream", 51.26, 49.0, [45.0, 54.04], [12.0, 8.0, 16.0], "features better"),
+            ("a|b", "random", 80.0, 81.04, [77.0, 86.0], [-20.04, -25.0, -15.0], "log-mel better"),
         )
     ],
 }

@@ -156,6 +156,7 @@ def test_each_row_has_an_interval_and_its_gain_over_log_mel():
     mel, ours = rows
     assert mel["gain"] == [0, 0, 0] and mel["interval"][0] < 10 * kinds["log-mel"].mean() < mel["interval"][1]
     gain = 10 * (kinds["log-mel"] - kinds["upstream"]).mean()
+    assert (mel["better"], ours["better"]) == ("no difference", "features better")
     assert ours["gain"][0] == pytest.approx(gain, abs=0.01) and 0 < ours["gain"][1] < gain < ours["gain"][2]
 
 
