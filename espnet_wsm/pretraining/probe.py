@@ -357,22 +357,30 @@ def format_results(record: dict[str, Any]) -> str:
 
 
 def plot_results(record: dict[str, Any], file: Path) -> None:
-    """Test error rates over the layers, log-mel as a level, as a picture in the form of the file's suffix."""
+    """Test error rates over the layers with their intervals, log-mel as a level and a band, as a picture.
+
+    Args:
+        record: of :func:`probe_upstream`, an ``interval`` beside each row.
+        file: to write, in the form of its suffix.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 4), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    for kind, style in (("upstream", "o-"), ("random", "s--")):
+    for kind, style, shift in (("upstream", "o-", -0.06), ("random", "s--", 0.06)):
         rows = [row for row in record["results"] if row["kind"] == kind]
-        axes.plot([row["layer"] for row in rows], [row["test_cer"] for row in rows], style, label=kind)
+        layers = [row["layer"] + shift for row in rows]
+        (line,) = axes.plot(layers, [row["test_cer"] for row in rows], style, label=kind)
+        axes.vlines(layers, *zip(*(row["interval"] for row in rows), strict=True), color=line.get_color())
     for row in record["results"]:
         if row["kind"] == "log-mel":
             axes.axhline(row["test_cer"], color="grey", linestyle=":", label=row["features"])
+            axes.axhspan(*row["interval"], color="grey", alpha=0.15)
     axes.set_xlabel("layer (0: below the lowest)")
-    axes.set_ylabel("CER of test, %")
+    axes.set_ylabel("CER of test, %, and its 95 % interval")
     axes.set_title(f"{Path(record['upstream']).name}\non {record['data']}", fontsize="medium")
-    axes.legend()
+    figure.legend(loc="outside lower center", ncols=3)
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=120)
