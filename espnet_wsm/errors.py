@@ -1,4 +1,4 @@
-"""The one exception that a user causes, and how a command line reports it and what a disk refuses."""
+"""The one exception that a user causes, and how a command line reports it and what the system refuses."""
 
 import errno
 import functools
@@ -17,13 +17,17 @@ REMEDIES = {
     errno.EACCES: "look at the permissions of the file and its folders",
     errno.EPERM: "look at the permissions of the file and its folders",
     errno.EIO: "the disk or its connection is failing",
+    errno.ENOTDIR: "there is a file where a folder has to be: choose another path",
+    errno.EEXIST: "there is a file where a folder has to be: choose another path",
+    errno.EISDIR: "there is a folder where a file has to be: choose another path",
 }
 
 
 def report_user_errors(main: Callable[..., None]) -> Callable[..., None]:
     """Make ``main`` end with ``error: <sentence>`` and exit status 1 instead of a traceback.
 
-    So end :class:`UserError` and what the system says of a disk: full, read-only, not permitted.
+    So end :class:`UserError` and what the system says of a path: disk full, read-only, not permitted, a file
+    for a folder.
     """
 
     @functools.wraps(main)

@@ -48,6 +48,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = make_parser().parse_args(argv)
     if args.nj < 1:
         raise UserError(f"--nj {args.nj}: at least one run at a time")
+    if args.results.exists() and not args.results.is_dir():
+        raise UserError(f"--results {args.results} is a file: name a directory")
     if odd := [option for option in args.option if "=" not in option]:
         raise UserError(f"--option {odd[0]}: write NAME=VALUE")
 

@@ -32,7 +32,7 @@ from espnet_wsm.experiments.estimates import (
 )
 from espnet_wsm.experiments.figures import INTERVAL, MOST_PANELS, Panel, plot_arms, plot_lines
 from espnet_wsm.experiments.grid import WITH_WIDTH
-from espnet_wsm.experiments.runner import DEV, TEST
+from espnet_wsm.experiments.records import DEV, TEST
 from espnet_wsm.experiments.sources import Sources
 from espnet_wsm.scoring.results import NONE, render_table, show_p
 from espnet_wsm.scoring.significance import Interval, SeedComparison, name_verdict

@@ -15,12 +15,13 @@ from espnet_wsm.errors import UserError
 from espnet_wsm.experiments.grid import IMMATERIAL, Grid, Run
 from espnet_wsm.files import write_text
 from espnet_wsm.scoring.mapsswe import align_like_sclite, count_errors
-from espnet_wsm.scoring.trn import TOKENIZERS, pair_texts
+from espnet_wsm.scoring.trn import TOKENIZERS, pair_texts, read_kaldi_text
 
 ASKED = "grid.json"  # what the grid asks for, so that a report can say what is missing
 TSV_HEADER = ("set", "id", "words", "word_errors", "characters", "character_errors", "hypothesis")
 CURVES = (("train", "loss"), ("valid", "loss"), ("valid", "cer_ctc"))
 METRICS = {"wer": ("word_errors", "words"), "cer": ("character_errors", "characters")}
+DEV, TEST = "dev", "test"
 
 
 @dataclass(frozen=True)
@@ -107,12 +108,17 @@ def read_record(path: Path) -> Record:
     """Read a record with its counts.
 
     Raises:
-        UserError: it is damaged or of another version.
+        UserError: it is damaged or of another version; it has other utterances than the references.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         run = Run(**content.pop("run"))
-        return Record(run=run, sets=_read_counts(path.with_suffix(".tsv")), **content)
+        sets = _read_counts(path.with_suffix(".tsv"))
+        for name in (DEV,) if run.sweep else (DEV, TEST):
+            ids, reference = sets[name].ids, path.parents[2] / "references" / run.corpus / name
+            if reference.is_file() and sorted(ids) != sorted(read_kaldi_text(reference)):
+                raise ValueError(f"other utterances than {reference}")
+        return Record(run=run, sets=sets, **content)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(
             f"{path} or its .tsv is damaged ({error}): remove it, and the run is made again"

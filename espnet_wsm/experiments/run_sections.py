@@ -24,8 +24,7 @@ from espnet_wsm.experiments.costs import Setup
 from espnet_wsm.experiments.estimates import REFERENCE, Setting, Study, System
 from espnet_wsm.experiments.figures import INTERVAL, Point, plot_curves, plot_trade_off
 from espnet_wsm.experiments.grid import ARMS
-from espnet_wsm.experiments.records import Record
-from espnet_wsm.experiments.runner import DEV, TEST
+from espnet_wsm.experiments.records import DEV, TEST, Record
 from espnet_wsm.experiments.sources import Sources
 from espnet_wsm.scoring.results import NONE, render_table
 

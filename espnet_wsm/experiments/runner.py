@@ -19,6 +19,8 @@ from espnet_wsm.data.lists import count
 from espnet_wsm.errors import UserError
 from espnet_wsm.experiments.grid import ARMS, IMMATERIAL, Grid, Run, choose_rates, with_chosen_rates
 from espnet_wsm.experiments.records import (
+    DEV,
+    TEST,
     Record,
     keep_asked,
     keep_reference,
@@ -37,7 +39,6 @@ CHOSEN = "chosen_lr.json"
 DIGITS = 12  # of the digest of an upstream
 LINES_OF_FAILURE = 3  # of a launcher's output, shown of a failed run
 EXPERIMENTS = "grid"  # their folder in a recipe's exp/
-DEV, TEST = "dev", "test"
 
 
 @dataclass(frozen=True)

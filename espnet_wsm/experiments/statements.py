@@ -9,9 +9,8 @@ from espnet_wsm.experiments.cells import join, name_setting, rank_arm, show_diff
 from espnet_wsm.experiments.costs import REFERENCE as COST_REFERENCE
 from espnet_wsm.experiments.costs import Setup
 from espnet_wsm.experiments.estimates import LEVEL, NO_DIFFERENCE, REFERENCE, Setting, System, compare
-from espnet_wsm.experiments.records import Record
+from espnet_wsm.experiments.records import DEV, TEST, Record
 from espnet_wsm.experiments.run_sections import count_product, find_speakers
-from espnet_wsm.experiments.runner import DEV, TEST
 from espnet_wsm.experiments.sources import Sources
 from espnet_wsm.scoring.significance import FEW_UNITS, SeedComparison, name_verdict
 from espnet_wsm.scoring.trn import read_kaldi_text

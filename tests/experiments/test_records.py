@@ -95,7 +95,7 @@ def test_a_damaged_record_is_named(tmp_path, content):
     assert str(path) in str(caught.value)
 
 
-@pytest.mark.parametrize("damage", ["header", "row", "number", "gone"])
+@pytest.mark.parametrize("damage", ["header", "row", "number", "gone", "lost", "twice", "without test"])
 def test_damaged_counts_are_named(tmp_path, damage):
     run = make_run()
     Synthetic(tmp_path).add(run)
@@ -103,6 +103,10 @@ def test_damaged_counts_are_named(tmp_path, damage):
     lines = path.read_text().split("\n")
     if damage == "gone":
         path.unlink()
+    elif damage in ("lost", "twice", "without test"):
+        kept = {"lost": lines[:1] + lines[2:], "twice": lines[:2] + lines[1:]}
+        kept["without test"] = [line for line in lines if not line.startswith("test")]
+        path.write_text("\n".join(kept[damage]))
     else:
         line = {"header": 0, "row": 1, "number": 2}[damage]
         lines[line] = (

@@ -140,6 +140,18 @@ def test_the_command_line_writes_it_elsewhere_with_links_that_lead_to_the_figure
     assert str(out) in printed and "arms.png" in printed and "| wsm " in printed
 
 
+@pytest.mark.parametrize(
+    ("out", "wrong"), [("folder", "a folder where a file"), ("file/x/y.md", "a file where a folder")]
+)
+def test_a_report_that_cannot_stand_there_is_refused_in_a_sentence(synthetic, tmp_path, capsys, out, wrong):
+    synthetic.add(make_run("wsm"))
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit, match="1"):
+        main(["--results", str(synthetic.results), "--out", str(tmp_path / out)])
+    assert re.search(rf"^error: .*{out.split('/')[0]}.*: there is {wrong} has to be", capsys.readouterr().err)
+
+
 def test_figures_are_small_pictures_with_the_colours_of_the_arms(whole):
     paths = sorted((whole / "figures").iterdir())
     assert [path.stem for path in paths] == sorted(report.NAMES)
@@ -355,7 +367,7 @@ def test_unequal_effort_and_test_scores_in_the_sweep_are_said(synthetic):
         synthetic.add(make_run(arm, lr=5e-3))
         for rate in rates:
             synthetic.add(make_run(arm, lr=rate, sweep=True))
-    rows = [(f"anna-{i}", 2, 1, 10, 4, "text") for i in range(36)]
+    rows = [(key, 2, 1, 10, 4, "text") for key in synthetic.reference("toy_en", "dev")]
     synthetic.write(make_run("sm", lr=1e-3, sweep=True), {"dev": rows, "test": rows})
     synthetic.choose({"wsm": 1e-3})
     write_report(synthetic.results)

@@ -213,6 +213,13 @@ def test_runs_that_failed_do_not_keep_the_others_from_being_reported(root, monke
     assert "2 runs of 4 failed" in capsys.readouterr().err
 
 
+def test_results_that_are_a_file_are_refused_before_anything_is_run(root, capsys):
+    (root / "results").write_text("")
+    with pytest.raises(SystemExit, match="1"):
+        run_experiments.main(["--config", str(root / "grid.yaml"), "--results", str(root / "results")])
+    assert f"--results {root / 'results'} is a file: name a directory" in capsys.readouterr().err
+
+
 def test_a_failing_preparation_stops_everything(root):
     (root / "egs/toy/asr1/run.sh").write_text("#!/bin/sh\nexit 3\n")
     with pytest.raises(UserError, match=r"toy: \./run\.sh .*--stage 1 .*failed"):
