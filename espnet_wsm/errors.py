@@ -17,9 +17,9 @@ REMEDIES = {
     errno.EACCES: "look at the permissions of the file and its folders",
     errno.EPERM: "look at the permissions of the file and its folders",
     errno.EIO: "the disk or its connection is failing",
-    errno.ENOTDIR: "there is a file where a folder has to be: choose another path",
-    errno.EEXIST: "there is a file where a folder has to be: choose another path",
-    errno.EISDIR: "there is a folder where a file has to be: choose another path",
+    errno.ENOTDIR: "a file stands where a folder has to be: choose another path",
+    errno.EEXIST: "move away what stands there, or choose another path",
+    errno.EISDIR: "a folder stands where a file has to be: choose another path",
 }
 
 

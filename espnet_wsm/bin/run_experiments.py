@@ -48,8 +48,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = make_parser().parse_args(argv)
     if args.nj < 1:
         raise UserError(f"--nj {args.nj}: at least one run at a time")
-    if args.results.exists() and not args.results.is_dir():
-        raise UserError(f"--results {args.results} is a file: name a directory")
     if odd := [option for option in args.option if "=" not in option]:
         raise UserError(f"--option {odd[0]}: write NAME=VALUE")
 
@@ -69,6 +67,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     # Stopping this process has to stop what it has launched, which an exception does.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     with hold_lock(ROOT):
+        args.results.mkdir(parents=True, exist_ok=True)  # fails here, and not after hours
         try:
             runner.run()
         except FailedRunsError as error:  # what has been run is worth a report

@@ -22,6 +22,7 @@ from espnet_wsm.scoring.mapsswe import (
 from espnet_wsm.scoring.significance import (
     Interval,
     PairedComparison,
+    Resampling,
     SeedComparison,
     SeedSummary,
     bootstrap_error_rate,
@@ -33,7 +34,7 @@ from espnet_wsm.scoring.trn import TOKENIZERS, TextPair, read_kaldi_text
 
 REFERENCE = "wsm"  # what every arm is compared with
 NO_DIFFERENCE = "no difference"
-LEVEL = 0.95  # of the intervals, the default of Resampling
+LEVEL = Resampling.level  # of the intervals
 FEWEST_TO_POOL = 3  # corpora
 
 

@@ -108,21 +108,28 @@ def read_record(path: Path) -> Record:
     """Read a record with its counts.
 
     Raises:
-        UserError: it is damaged or of another version; it has other utterances than the references.
+        UserError: it is damaged or of another version; it has other utterances than the references, where
+            these are.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         run = Run(**content.pop("run"))
         sets = _read_counts(path.with_suffix(".tsv"))
-        for name in (DEV,) if run.sweep else (DEV, TEST):
-            ids, reference = sets[name].ids, path.parents[2] / "references" / run.corpus / name
-            if reference.is_file() and sorted(ids) != sorted(read_kaldi_text(reference)):
-                raise ValueError(f"other utterances than {reference}")
-        return Record(run=run, sets=sets, **content)
+        if lacking := {DEV} - sets.keys() if run.sweep else {DEV, TEST} - sets.keys():
+            raise ValueError(f"no utterance of {', '.join(sorted(lacking))}")
+        record = Record(run=run, sets=sets, **content)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(
             f"{path} or its .tsv is damaged ({error}): remove it, and the run is made again"
         ) from error
+    for name, counts in sets.items():
+        reference = path.parents[2] / "references" / run.corpus / name
+        if reference.is_file() and sorted(counts.ids) != sorted(read_kaldi_text(reference)):
+            raise UserError(
+                f"{path.with_suffix('.tsv')} has other utterances of {name} than {reference}, or one twice: "
+                "restore the one that was changed, or remove the record, and the run is made again"
+            )
+    return record
 
 
 def _read_counts(path: Path) -> dict[str, Counts]:

@@ -53,7 +53,8 @@ transformers.AutoModel.from_pretrained("DIR")    # in Python
 
 {data}
 
-{hours:.2f} hours in all. No utterance of a development or test set of the recipes is among them.
+{recorded:.2f} hours are recorded, {hours:.1f} were heard: the others are too short or too long, or held out.
+No utterance of a development or test set of the recipes is among them.
 
 ## Training
 
@@ -131,7 +132,8 @@ def write_card(
     return CARD.format(
         licence_id="other" if private else WEIGHTS.lower(),
         millions=parameters / 1e6,
-        hours=sum(source.minutes for source in sources) / 60,
+        hours=_count_hours(last),
+        recorded=sum(source.minutes for source in sources) / 60,
         languages=", ".join(languages),
         num_languages=count(len(languages), "language"),
         num_sources=count(len(sources), "source"),
@@ -162,6 +164,12 @@ def write_card(
         ),
         licence=PRIVATE.strip() if private else f"{WEIGHTS}. [LICENSE](LICENSE) has what goes with it.",
     )
+
+
+def _count_hours(iteration: Iteration) -> float:
+    """Of speech that was trained on, without its copies at other speeds."""
+    copies = sum(1 / float(speed) for speed in iteration.speeds.split())
+    return iteration.frames["train"] / FRAMES_PER_HOUR / copies
 
 
 def _describe_training(iterations: list[Iteration]) -> list[tuple[str, ...]]:

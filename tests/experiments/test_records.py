@@ -95,7 +95,7 @@ def test_a_damaged_record_is_named(tmp_path, content):
     assert str(path) in str(caught.value)
 
 
-@pytest.mark.parametrize("damage", ["header", "row", "number", "gone", "lost", "twice", "without test"])
+@pytest.mark.parametrize("damage", ["header", "row", "number", "gone", "without test"])
 def test_damaged_counts_are_named(tmp_path, damage):
     run = make_run()
     Synthetic(tmp_path).add(run)
@@ -103,10 +103,8 @@ def test_damaged_counts_are_named(tmp_path, damage):
     lines = path.read_text().split("\n")
     if damage == "gone":
         path.unlink()
-    elif damage in ("lost", "twice", "without test"):
-        kept = {"lost": lines[:1] + lines[2:], "twice": lines[:2] + lines[1:]}
-        kept["without test"] = [line for line in lines if not line.startswith("test")]
-        path.write_text("\n".join(kept[damage]))
+    elif damage == "without test":
+        path.write_text("\n".join(line for line in lines if not line.startswith("test")))
     else:
         line = {"header": 0, "row": 1, "number": 2}[damage]
         lines[line] = (
@@ -114,6 +112,29 @@ def test_damaged_counts_are_named(tmp_path, damage):
         )
         path.write_text("\n".join(lines))
     with pytest.raises(UserError, match=r"wsm-k2-all-s0.json or its .tsv is damaged"):
+        read_records(tmp_path)
+
+
+@pytest.mark.parametrize("sweep", [False, True])
+@pytest.mark.parametrize("damage", ["lost", "twice", "reference"])
+def test_other_utterances_than_the_references_are_refused(tmp_path, damage, sweep):
+    run = make_run(lr=1e-3, sweep=sweep)
+    Synthetic(tmp_path).add(run)
+    path = record_path(tmp_path, run).with_suffix(".tsv")
+    reference = tmp_path / "references/toy_en/dev"
+    changed = reference if damage == "reference" else path
+    lines = changed.read_text().split("\n")
+    changed.write_text("\n".join(lines[:2] + lines[1 if damage == "twice" else 3 :]))
+    with pytest.raises(UserError, match="has other utterances of dev than") as caught:
+        read_records(tmp_path)
+    assert str(path) in str(caught.value) and str(reference) in str(caught.value)
+
+
+def test_a_damaged_reference_is_not_blamed_on_the_record(tmp_path):
+    run = make_run()
+    Synthetic(tmp_path).add(run)
+    (tmp_path / "references/toy_en/test").write_bytes(b"anna \xff\n")
+    with pytest.raises(UserError, match="references/toy_en/test:1: not UTF-8"):
         read_records(tmp_path)
 
 

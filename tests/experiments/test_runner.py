@@ -213,11 +213,20 @@ def test_runs_that_failed_do_not_keep_the_others_from_being_reported(root, monke
     assert "2 runs of 4 failed" in capsys.readouterr().err
 
 
-def test_results_that_are_a_file_are_refused_before_anything_is_run(root, capsys):
-    (root / "results").write_text("")
+@pytest.mark.parametrize(
+    ("results", "remedy"),
+    [("file", "move away what stands there"), ("file/full", "a file stands where a folder has to be")],
+)
+def test_results_in_a_file_are_refused_before_anything_is_run(root, monkeypatch, capsys, results, remedy):
+    monkeypatch.setattr(run_experiments, "ROOT", root)
+    monkeypatch.setattr(run_experiments.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(Runner, "run", lambda _: pytest.fail("it was run"))
+    make_runner(root, grids=GRIDS)  # writes grid.yaml
+    (root / "file").touch()
     with pytest.raises(SystemExit, match="1"):
-        run_experiments.main(["--config", str(root / "grid.yaml"), "--results", str(root / "results")])
-    assert f"--results {root / 'results'} is a file: name a directory" in capsys.readouterr().err
+        run_experiments.main(["--config", str(root / "grid.yaml"), "--results", str(root / results)])
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {root / results}: ") and remedy in said
 
 
 def test_a_failing_preparation_stops_everything(root):

@@ -55,8 +55,8 @@ def test_the_card_holds_what_the_records_hold(export, tmp_path):
     assert head["license"] == "cc-by-sa-3.0" and head["language"] == ["en", "it", "ru"]
     rows = read_tables(card)
     assert rows["one_en"] == ["en", "30.0", "package-one_en", "Holder of one_en", "CC-BY-SA-3.0"]
-    assert "# A small HuBERT: 0.0 M parameters, 1.5 hours of speech in 3 languages" in card
-    assert "1.50 hours in all" in card and "GPL-2.0-only were left out" in card
+    assert "# A small HuBERT: 0.0 M parameters, 0.3 hours of speech in 3 languages" in card
+    assert "1.50 hours are recorded, 0.3 were heard" in card and "GPL-2.0-only were left out" in card
     for name, values in {
         "targets": ["10 k-means clusters", "25 k-means clusters"],
         "clustered": ["what iter1 heard", "what iter2 heard"],
