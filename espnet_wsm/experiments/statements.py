@@ -95,8 +95,10 @@ def _compare_learnt(sources: Sources, setting: Setting) -> Iterator[str]:
     }
     partly = {arm for arm in learnt if len(learnt[arm].records) < len(systems[arm].records)}
     reference = learnt.pop(REFERENCE, None)
+    if reference is None:
+        return
     for arm, system in learnt.items():
-        if reference is None or not partly & {arm, REFERENCE}:
+        if not partly & {arm, REFERENCE}:
             continue
         comparison = compare(system, reference)
         difference, span = show_difference(comparison.difference)

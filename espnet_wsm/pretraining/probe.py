@@ -230,11 +230,12 @@ def probe_upstream(
         "dev": dump / "raw" / settings.valid_set,
         "test": dump / "raw" / settings.test_set,
     }
-    results, minutes, sets = [], {}, {}
+    results: list[ProbeResult] = []
+    sets: dict[str, LabelledFrames] = {}
     for kind, (function, numbers) in kinds.items():
-        # One kind at a time: all layers of an hour are gigabytes.
-        sets = {name: _collect(directory, function, tokenizer) for name, directory in directories.items()}
-        minutes = {name: round(sum(labelled.lengths) / MINUTE, 2) for name, labelled in sets.items()}
+        sets.clear()  # one kind at a time: all layers of an hour are gigabytes
+        for name, directory in directories.items():
+            sets[name] = _collect(directory, function, tokenizer)
         if len(sets["test"].texts) < 2:
             raise UserError(f"{directories['test']} has one utterance: intervals need more, --test_set")
         with tqdm(total=len(numbers) * len(settings.learning_rates), desc=f"probe {kind}") as progress:
@@ -246,7 +247,7 @@ def probe_upstream(
         "digest": checkpoint.digest,
         "family": checkpoint.family.name,
         "data": _name_recipe(dump),
-        "minutes": minutes,
+        "minutes": {name: round(sum(labelled.lengths) / MINUTE, 2) for name, labelled in sets.items()},
         **asdict(settings),
         "test_characters": score(texts, texts)[1],
         "results": [asdict(result) for result in results],
