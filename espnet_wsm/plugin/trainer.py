@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from espnet2.main_funcs.average_nbest_models import average_nbest_models
 from espnet2.torch_utils.safe_torch_load import safe_torch_load
 from espnet2.train.reporter import Reporter
-from espnet2.train.trainer import Trainer
+from espnet2.train.trainer import Trainer, TrainerOptions
 
 from espnet_wsm.data.cache import SAMPLE_RATE
 from espnet_wsm.data.lists import count, name_some
@@ -24,8 +25,9 @@ class WsmTrainer(Trainer):
     """ESPnet 202611 writes checkpoints in place, and one epoch's files one after the other.
 
     A kill in the first leaves a checkpoint that cannot be read, a kill between the others an epoch whose
-    model or links are missing, on which the averaging at the end fails. Here every file is moved into place
-    when it is whole, and resuming first completes what the last epoch left undone.
+    model or links are missing, on which the averaging at the end fails, or older models that nobody removes.
+    Here every file is moved into place when it is whole, and resuming first completes what the last epoch
+    left undone.
 
     It also trains on for hours when every loss is NaN, and ends with status 0; and it does not say which
     batch was too large for the GPU. See :meth:`train_one_epoch`.
@@ -35,12 +37,12 @@ class WsmTrainer(Trainer):
     def run(cls, model, *args, trainer_options, distributed_option, **kwargs) -> None:
         """As ESPnet's."""
         output_dir = Path(trainer_options.output_dir)
-        if not distributed_option.distributed or distributed_option.dist_rank == 0:
-            for leftover in output_dir.glob(".*.pth.*.tmp"):  # of a run killed in the middle of writing
-                leftover.unlink()
-            if trainer_options.resume and (output_dir / "checkpoint.pth").exists():
-                complete_last_epoch(output_dir, trainer_options.best_model_criterion)
         with atomic_torch_save():
+            if not distributed_option.distributed or distributed_option.dist_rank == 0:
+                for leftover in output_dir.glob(".*.pth.*.tmp"):  # of a run killed in the middle of writing
+                    leftover.unlink()
+                if trainer_options.resume and (output_dir / "checkpoint.pth").exists():
+                    complete_last_epoch(trainer_options)
             super().run(
                 model,
                 *args,
@@ -137,16 +139,18 @@ def atomic_torch_save() -> Iterator[None]:
         torch.save = save
 
 
-def complete_last_epoch(output_dir: Path, criteria: list[list[str]]) -> None:
-    """Write the model and the links of the epoch in ``checkpoint.pth`` where a kill left them out.
+def complete_last_epoch(options: TrainerOptions) -> None:
+    """Do what a kill after ``checkpoint.pth`` was written kept ESPnet's trainer from in that epoch.
+
+    That is to write the epoch's model, links and, at an interval's end, averages, and to remove older models.
 
     Args:
-        output_dir: the experiment's folder.
-        criteria: ESPnet's ``best_model_criterion``.
+        options: of the training that is resumed.
 
     Raises:
         UserError: the checkpoint cannot be read.
     """
+    output_dir = Path(options.output_dir)
     checkpoint = output_dir / "checkpoint.pth"
     try:
         states = safe_torch_load(checkpoint, map_location="cpu")
@@ -160,11 +164,22 @@ def complete_last_epoch(output_dir: Path, criteria: list[list[str]]) -> None:
     file = output_dir / f"{epoch}epoch.pth"
     if not file.exists():
         logging.warning("%s is missing: written again from %s", file, checkpoint)
-        write_atomically(file, lambda temporary: torch.save(model, temporary))
+        torch.save(model, file)
     _link(output_dir / "latest.pth", file.name)
-    for phase, name, mode in criteria:
-        if reporter.has(phase, name) and reporter.get_best_epoch(phase, name, mode) == epoch:
-            _link(output_dir / f"{phase}.{name}.best.pth", file.name)
+    counts = options.keep_nbest_models
+    counts = [counts] if isinstance(counts, int) else counts or [1]
+    kept: set[int] = set()
+    for phase, name, mode in options.best_model_criterion:
+        if reporter.has(phase, name):
+            epochs = reporter.sort_epochs(phase, name, mode)
+            kept.update(epochs[: max(counts)])
+            if epochs[0] == epoch:
+                _link(output_dir / f"{phase}.{name}.best.pth", file.name)
+    interval = options.nbest_averaging_interval
+    if interval > 0 and epoch % interval == 0:
+        average_nbest_models(output_dir, reporter, options.best_model_criterion, counts, f"till{epoch}epoch")
+    for older in set(range(1, epoch)) - kept:
+        (output_dir / f"{older}epoch.pth").unlink(missing_ok=True)
 
 
 def _link(link: Path, target: str) -> None:

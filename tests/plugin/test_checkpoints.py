@@ -1,6 +1,8 @@
 """Checkpoints hold what trains and say which upstream they belong to; a kill loses at most an epoch."""
 
+import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -168,18 +170,59 @@ def test_a_training_killed_at_any_epoch_ends_as_an_uninterrupted_one(training_ar
     assert not list(killed.glob(".*.tmp")), "what a killed write left behind"
 
 
-def test_resuming_completes_the_files_of_the_last_epoch(training_arguments, tmp_path):
-    """A kill behind checkpoint.pth leaves an epoch without model and links; the average needs the model."""
-    changes = {"keep_nbest_models": 3, "best_model_criterion": [["valid", "loss", "min"]]}
-    asr_train.main(training_arguments(tmp_path / "whole", max_epoch=3, **changes))
-    exp = tmp_path / "exp"
-    asr_train.main(training_arguments(exp, max_epoch=2, **changes))
-    for file in ("2epoch.pth", "latest.pth", "valid.loss.best.pth"):
-        (exp / file).unlink()
-    asr_train.main([*training_arguments(exp, max_epoch=3, **changes), "--resume", "true"])
-    for file in ("2epoch.pth", "3epoch.pth", "valid.loss.ave.pth", "valid.loss.best.pth"):
-        whole, completed = torch.load(tmp_path / "whole" / file), torch.load(exp / file)
-        assert all(torch.equal(whole[k], completed[k]) for k in whole)
+class Killed(BaseException):
+    """Stands for SIGKILL."""
+
+
+def train_until(call: int, arguments: list[str]) -> int:
+    """Train, and die before the given one of the calls that change which files there are; a dead process
+    changes none any more, whatever it still runs through. Returns how many calls there were."""
+    calls = 0
+
+    def mortal(change):
+        def count_and_change(*args, **kwargs):
+            nonlocal calls
+            calls += 1
+            if calls >= call:
+                raise Killed
+            return change(*args, **kwargs)
+
+        return count_and_change
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("replace", "rename", "unlink", "remove", "symlink"):
+            patch.setattr(os, name, mortal(getattr(os, name)))
+        with contextlib.suppress(Killed):
+            asr_train.main([*arguments, "--resume", "true"])
+    return calls
+
+
+def read_models(exp: Path) -> dict[str, dict[str, torch.Tensor]]:
+    """Models by file, through links."""
+    return {file.name: torch.load(file) for file in exp.glob("*.pth") if file.name != "checkpoint.pth"}
+
+
+def test_a_kill_at_any_change_of_files_in_the_last_epoch_leaves_no_trace(training_arguments, tmp_path):
+    """The last epoch is the best here, so it moves a link, and there is an older model to remove."""
+    begun, exp = tmp_path / "begun", tmp_path / "exp"
+    changes = {"keep_nbest_models": [1, 2], "nbest_averaging_interval": 4}
+    asr_train.main(training_arguments(begun, max_epoch=3, **changes))
+    shutil.copytree(begun, exp, symlinks=True)
+    calls = train_until(sys.maxsize, training_arguments(exp, max_epoch=4, **changes))
+    whole = read_models(exp)
+    assert {"3epoch.pth", "4epoch.pth", "valid.loss.ave_2best.till4epoch.pth"} < whole.keys()
+    assert not {"1epoch.pth", "2epoch.pth"} & whole.keys()
+    assert os.readlink(exp / "valid.loss.best.pth") == "4epoch.pth" and calls > 10
+    for call in range(1, calls + 1):
+        shutil.rmtree(exp)
+        shutil.copytree(begun, exp, symlinks=True)
+        assert train_until(call, training_arguments(exp, max_epoch=4, **changes)) >= call
+        asr_train.main([*training_arguments(exp, max_epoch=4, **changes), "--resume", "true"])
+        resumed = read_models(exp)
+        assert resumed.keys() ^ whole.keys() == set(), f"killed before change {call} of {calls}"
+        for file, states in whole.items():
+            assert all(torch.equal(states[name], resumed[file][name]) for name in states), (call, file)
+        assert not list(exp.glob(".*.tmp")), "what a killed write left behind"
 
 
 def test_an_interrupted_write_leaves_the_old_checkpoint(tmp_path):
