@@ -1,20 +1,36 @@
 #!/usr/bin/env bash
-# All checks: ruff, shellcheck, and pytest with the mini_an4 recipe end to end and a dry run of every YAML.
-#   ./run_tests.sh               everything
+# All checks: ruff, ShellCheck and pytest, several tests at a time.
+#   ./run_tests.sh               everything, as CI runs it
+#   ./run_tests.sh --quick       without recipes, kills, Slurm and upstreams of true size: for a change under way
+#   ./run_tests.sh --all         everything, with twenty random kills instead of eight
 #   ./run_tests.sh ARGUMENTS     pytest alone, with these arguments, e.g. tests/mixing or -m 'not recipe'
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
-if [[ ${1:-} == --help || ${1:-} == -h ]]; then
-    sed -n '2,4s/^# \{0,1\}//p' "$0"
+options=(--durations=15 --cov=espnet_wsm --cov-report=term:skip-covered --cov-fail-under=95)
+case ${1:-} in
+'') ;;
+--quick) options=(-m 'not recipe and not slurm and not large') ;;
+--all) export KILLS=20 ;;
+--help | -h)
+    sed -n '2,6s/^# \{0,1\}//p' "$0"
     exit 0
-fi
+    ;;
+*) options=("$@") ;;
+esac
 tools/setup.sh --check || tools/setup.sh
 export PATH="${PWD}/.venv/bin:${PATH}"
-if (($# > 0)); then
-    exec pytest "$@"
-fi
-ruff check .
-ruff format --check .
-git ls-files -z --cached --others --exclude-standard '*.sh' .ci/run | xargs -0 shellcheck --external-sources
-# Tracing by the interpreter itself (Python 3.12) takes a seventh less time than the default.
-COVERAGE_CORE=sysmon pytest --durations=25 --cov=espnet_wsm --cov-report=term --cov-fail-under=85
+# Tests run side by side, so each computes in one thread; more workers than these four want more memory than most
+# laptops have.
+export OMP_NUM_THREADS=1
+cores=$(env -u OMP_NUM_THREADS nproc)
+parallel=(-n "$((cores < 4 ? cores : 4))" --dist loadgroup --no-loadscope-reorder)
+case ${1:-} in
+'' | --quick | --all)
+    ruff check .
+    ruff format --check .
+    git ls-files -z --cached --others --exclude-standard '*.sh' .ci/run | xargs -0 shellcheck --external-sources
+    # Tracing by the interpreter itself (Python 3.12) takes a seventh less time than the default.
+    COVERAGE_CORE=sysmon exec pytest "${parallel[@]}" "${options[@]}"
+    ;;
+*) exec pytest "${options[@]}" ;;
+esac

@@ -58,6 +58,10 @@ DEV_REQUIREMENTS = [
     # Caps against new warnings and removed options in a major release; they go up when the suite passes.
     "pytest>=9,<10",
     "pytest-cov>=7,<8",
+    # Runs the suite on all cores.
+    "pytest-xdist>=3.8,<4",
+    # Shows that no test depends on the one before it: ./run_tests.sh -p randomly
+    "pytest-randomly>=5,<6",
     "hypothesis>=6.150,<7",
     # Formatting differs between minor releases; goes up together with a reformatted tree.
     "ruff==0.17.*",

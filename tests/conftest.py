@@ -1,7 +1,9 @@
 """Tiny random upstreams and waveforms, and a copy of the recipes that leaves the checkout alone."""
 
+import fcntl
 import functools
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,8 +13,50 @@ from pathlib import Path
 import pytest
 import torch
 from checkpoints import CHECKPOINTS, POST_NORM, PRE_NORM
+from processes import wait_for
 
 ROOT = Path(__file__).parents[1]
+# The process that a person has started: with pytest-xdist it alone outlives its workers.
+MAIN_PROCESS = "ESPNET_WSM_TESTS"
+
+
+# In this order: what takes long begins first, so that no worker is left alone with it.
+SLOW = ("slurm", "recipe", "large")
+
+
+def pytest_configure(config) -> None:
+    if not hasattr(config, "workerinput"):
+        os.environ[MAIN_PROCESS] = str(os.getpid())
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of a file run on one worker, where they share what is made once, unless they say otherwise."""
+    for item in items:
+        needs = getattr(item, "callspec", None)
+        if "slurm" in item.fixturenames or (needs and "slurm" in needs.params.values()):
+            item.add_marker("slurm")
+            item.add_marker(pytest.mark.xdist_group("slurm"))  # the daemons are started once
+        elif item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.split("::")[0]))
+    ranks = {}  # by group, that of its slowest kind of test
+    for item in items:
+        group = _group(item)
+        kinds = [number for number, name in enumerate(SLOW) if item.get_closest_marker(name)]
+        ranks[group] = min([ranks.get(group, len(SLOW)), *kinds])
+    items.sort(key=lambda item: ranks[_group(item)])
+
+
+def _group(item: pytest.Item) -> str:
+    return item.get_closest_marker("xdist_group").args[0]
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """What was skipped for want of a package, and the command that installs it."""
+    reasons = [str(report.longrepr) for report in terminalreporter.stats.get("skipped", [])]
+    missing = [name for reason in reasons for name in re.findall(r"apt-get install ([\w-]+)", reason)]
+    if missing:
+        command = f"apt-get install {' '.join(sorted(set(missing)))}"
+        terminalreporter.write_line(f"{len(missing)} tests were skipped that would run after: {command}")
 
 
 @pytest.fixture(scope="session")
@@ -75,6 +119,33 @@ def environment() -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
+def forking_python(tmp_path_factory, environment) -> Path:
+    """A folder with a ``python`` that starts at once, see ``tests/forking``. One server serves all."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder = shared / "forking"
+    folder.mkdir(exist_ok=True)
+    socket, tests = folder / "socket", ROOT / "tests"
+    with open(folder / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not socket.exists():
+            python = folder / "python"
+            words = [sys.executable, "-I", "-S", tests / "forking/client.py", socket, sys.executable]
+            python.write_text(f'#!/bin/sh\nexec {" ".join(map(str, words))} "$@"\n')
+            python.chmod(0o755)
+            # As stage scripts set them: a fork cannot change what an interpreter reads at its start.
+            started = {"LC_ALL": "C", "PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
+            with open(folder / "log", "w") as log:
+                server = subprocess.Popen(
+                    [sys.executable, "-m", "forking.server", str(socket), os.environ[MAIN_PROCESS]],
+                    cwd=tests, env=environment | started, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                )  # fmt: skip
+            wait_for(lambda: socket.exists() or server.poll() is not None)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def slurm(environment, tmp_path_factory):
     """A Slurm of one node, for as long as these tests run; commands of ``shell`` use it."""
     for program in ("slurmctld", "slurmd", "sbatch"):
@@ -93,12 +164,25 @@ def slurm(environment, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def shell(environment):
-    """``shell(words, cwd)`` runs a command in that environment and captures its output."""
+def shell(environment, forking_python):
+    """``shell(words, cwd)`` runs a command in that environment and captures its output.
 
-    def run(words: list[str], cwd: Path, **more) -> subprocess.CompletedProcess:
-        return subprocess.run(
-            [str(word) for word in words], cwd=cwd, env=environment, capture_output=True, text=True, **more
-        )
+    Its Python processes are forks of one that has imported ESPnet; ``plain_shell`` has none of that.
+    """
+    return functools.partial(run_command, environment, f"{forking_python}:")
 
-    return run
+
+@pytest.fixture(scope="session")
+def plain_shell(environment):
+    """``shell`` with Python as it is installed."""
+    return functools.partial(run_command, environment, "")
+
+
+def run_command(
+    environment: dict[str, str], in_front: str, words: list[str], cwd: Path, **more
+) -> subprocess.CompletedProcess:
+    """Run ``words`` in ``cwd`` with a folder in front of PATH and capture what they print."""
+    variables = environment | {"PATH": f"{in_front}{environment['PATH']}"}
+    return subprocess.run(
+        [str(word) for word in words], cwd=cwd, env=variables, capture_output=True, text=True, **more
+    )

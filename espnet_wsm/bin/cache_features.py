@@ -109,18 +109,20 @@ def plan(args: argparse.Namespace) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Compute one job's batches of every set."""
+    from espnet_wsm.data.cache import ShardWriter, read_batches
+
+    batches = {name: read_batches(args.folder / name, args.nj, args.job) for name in args.sets.split()}
+    total = sum(len(batch) for of_set in batches.values() for batch in of_set)
+    if not total:  # before PyTorch and the upstream's library are imported, which takes seconds
+        return
+
     import torch
     from tqdm import tqdm
 
-    from espnet_wsm.data.cache import ShardWriter, read_batches
     from espnet_wsm.upstream.stored_cut import load_prefix
 
     if args.ngpu > 0 and not torch.cuda.is_available():
         raise UserError("--ngpu 1, but PyTorch finds no CUDA device here; use --ngpu 0")
-    batches = {name: read_batches(args.folder / name, args.nj, args.job) for name in args.sets.split()}
-    total = sum(len(batch) for of_set in batches.values() for batch in of_set)
-    if not total:
-        return
     prefix = load_prefix(args.folder).to("cuda" if args.ngpu > 0 else "cpu")
     with tqdm(total=total, desc="cache", unit="utt", mininterval=1) as progress:
         for name, of_set in batches.items():

@@ -22,10 +22,9 @@ from dataclasses import astuple, dataclass
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import numpy as np
-import safetensors.torch
-import torch
 from safetensors import SafetensorError, safe_open
 from tqdm import tqdm
 
@@ -35,7 +34,13 @@ from espnet_wsm.data.select import count_encoder_frames
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import write_atomically, write_text
 
-CACHE_DTYPES = ("float16", "bfloat16", "float32")
+if TYPE_CHECKING:
+    # Tensors rather than arrays, because numpy knows no bfloat16. Imported where features are written or
+    # read: planning, closing and checking a cache start without it.
+    import torch
+
+BYTES_PER_VALUE = {"float16": 2, "bfloat16": 2, "float32": 4}
+CACHE_DTYPES = tuple(BYTES_PER_VALUE)
 WIDER_DTYPE = {"float16": "bfloat16", "bfloat16": "float32"}  # that holds larger values
 SAMPLE_RATE = 16000  # Hz, of the audio in every dump
 SHARD_BYTES = 128 * 2**20
@@ -129,7 +134,7 @@ class Shard:
 def _read_shard(path: Path, order: tuple[int, int, int]) -> Shard | None:
     """The header of ``path``, None when the file is cut short, damaged or not of our making."""
     try:
-        with safe_open(path, framework="pt") as shard:  # compares the size of the file with the header
+        with safe_open(path, framework="numpy") as shard:  # compares the size of the file with the header
             metadata = json.loads(shard.metadata()[METADATA])
             shapes = {id: shard.get_slice(id).get_shape() for id in shard.keys()}
         settings = Settings(metadata["key"], metadata["dtype"], metadata["dim"])
@@ -146,7 +151,9 @@ def _read_shard(path: Path, order: tuple[int, int, int]) -> Shard | None:
     )
 
 
-def _checksum(features: torch.Tensor) -> int:
+def _checksum(features: "torch.Tensor") -> int:
+    import torch
+
     return zlib.crc32(features.view(torch.uint8).numpy())
 
 
@@ -228,7 +235,7 @@ def _make_batches(inputs: list[CacheInput], batch_seconds: float) -> Iterator[li
 def _count_bytes(inputs: Iterable[CacheInput], settings: Settings) -> int:
     """Size of the features of ``inputs``; audio shorter than the receptive field is padded to one frame."""
     frames = sum(max(1, count_encoder_frames(each.num_samples)) for each in inputs)
-    return frames * settings.dim * getattr(torch, settings.dtype).itemsize
+    return frames * settings.dim * BYTES_PER_VALUE[settings.dtype]
 
 
 def _tell_discarded(out: Path, settings: Settings, stale: list[Shard], damaged: list[Path]) -> str | None:
@@ -351,6 +358,8 @@ class ShardWriter:
     """
 
     def __init__(self, out: Path, job: int, shard_bytes: int = SHARD_BYTES) -> None:
+        import torch
+
         plan = _read_plan(out)
         self._settings = Settings(plan["key"], plan["dtype"], plan["dim"])
         self._dtype: torch.dtype = getattr(torch, plan["dtype"])
@@ -372,7 +381,7 @@ class ShardWriter:
         if self._tensors:
             self._flush()
 
-    def add(self, id: str, features: torch.Tensor, audio: AudioStamp) -> None:
+    def add(self, id: str, features: "torch.Tensor", audio: AudioStamp) -> None:
         """Store ``features`` (T, D), of any float type and on any device, in the cache's dtype.
 
         ``audio`` is to be stamped before the audio is read, so that a change in between shows.
@@ -380,6 +389,8 @@ class ShardWriter:
         Raises UserError for values that are not finite, or too large for the dtype, and when the disk does
         not take a shard.
         """
+        import torch
+
         if features.ndim != 2 or not len(features) or features.shape[1] != self._settings.dim:
             raise ValueError(f"{id}: features {tuple(features.shape)}, not (T, {self._settings.dim})")
         peak = features.detach().abs().max().item()
@@ -415,8 +426,10 @@ class ShardWriter:
             "audio": {id: astuple(stamp) for id, stamp in self._audio.items()},
             "crc32": {id: _checksum(tensor) for id, tensor in self._tensors.items()},
         }
+        from safetensors.torch import save
+
         # Not save_file, whose files nobody but their owner may read.
-        content = safetensors.torch.save(self._tensors, {METADATA: json.dumps(metadata)})
+        content = save(self._tensors, {METADATA: json.dumps(metadata)})
         try:
             write_atomically(path(), lambda temporary: temporary.write_bytes(content))
         except OSError as error:
@@ -605,6 +618,8 @@ class FeatureReader(Mapping[str, np.ndarray]):
         return self._shards[path]
 
     def __getitem__(self, id: str) -> np.ndarray:
+        import torch
+
         path = self._paths[id]
         try:
             features = self._open(path).get_tensor(id)

@@ -1,11 +1,8 @@
 """Two processes train what one does with twice the batch, from waveforms and from stored features."""
 
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -47,20 +44,18 @@ def arguments(training_arguments, corpus, upstream):
     return get
 
 
-def run_two(words: list[str]) -> subprocess.CompletedProcess:
-    """Two processes on this machine, by torch's own launcher."""
-    return subprocess.run(
-        [
-            sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
-            "-m", "espnet_wsm.bin.asr_train", *words,
-            "--multiprocessing_distributed", "false", "--dist_backend", "gloo",
-        ],
-        env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
+@pytest.fixture
+def run_two(shell, tmp_path):
+    """``run_two(words)`` trains in two processes on this machine, by torch's own launcher."""
+    launcher = "python -m torch.distributed.run --standalone --nproc_per_node 2 --no_python python".split()
+    options = ["--multiprocessing_distributed", "false", "--dist_backend", "gloo"]
+    return lambda words: shell(
+        [*launcher, "-m", "espnet_wsm.bin.asr_train", *words, *options], tmp_path, timeout=300
+    )
 
 
 @pytest.mark.parametrize("trainable", ["layer", "mixer"])
-def test_two_processes_equal_one_with_twice_the_batch(arguments, tmp_path, trainable):
+def test_two_processes_equal_one_with_twice_the_batch(arguments, run_two, tmp_path, trainable):
     conf = {"trainable": trainable}
     asr_train.main(arguments(tmp_path / "one", conf))
     result = run_two(arguments(tmp_path / "two", conf))
@@ -76,7 +71,7 @@ def test_two_processes_equal_one_with_twice_the_batch(arguments, tmp_path, train
     assert (one[name] - start[name]).abs().max() > 1e-3, "it trains"
 
 
-def test_what_one_process_refuses_ends_both_without_a_traceback(arguments, tmp_path):
+def test_what_one_process_refuses_ends_both_without_a_traceback(arguments, run_two, tmp_path):
     result = run_two(arguments(tmp_path / "exp", {"window": -1}))
     assert result.returncode != 0 and "error: window has to be" in result.stderr
     assert not re.search(r"Traceback[^\0]*UserError", result.stderr)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import io
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -52,15 +53,30 @@ def speak() -> Callable[..., None]:
 
 
 @pytest.fixture(scope="session")
-def score_recipe(project, shell) -> Callable[..., Path]:
-    """``score_recipe(name, words...)`` runs all stages with little training; gives its folder."""
+def run_recipe(project, shell) -> Callable[..., Path]:
+    """``run_recipe(name, words..., stages=N)`` runs its stages up to N, trains little, gives its folder."""
 
-    def run(name: str, *words: object) -> Path:
+    def run(name: str, *words: object, stages: int) -> Path:
         folder = project / "egs" / name / "asr1"
         quick = ["--nj", "1", "--cache", "false", "--asr_args", "--max_epoch 1 --num_iters_per_epoch 3"]
-        result = shell(["./run.sh", *quick, *words], folder)
+        result = shell(["./run.sh", "--stop_stage", stages, *quick, *words], folder)
         print(result.stdout, result.stderr, sep="\n")
         assert result.returncode == 0
         return folder
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def prepare_recipe(run_recipe, shell) -> Callable[..., tuple[Path, str]]:
+    """``prepare_recipe(name, words...)`` runs stages 1 and 2; gives its folder and that of its experiment.
+
+    What follows is the same for every recipe: mini_an4 and ml_superb go on to the score.
+    """
+
+    def run(name: str, *words: object) -> tuple[Path, str]:
+        folder = run_recipe(name, *words, stages=2)
+        refused = shell(["./run.sh", "--stage", "4", *words], folder)
+        return folder, re.search(r"error: (\S+) does not exist; run stage 3 first", refused.stderr)[1]
 
     return run

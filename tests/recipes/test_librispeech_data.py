@@ -1,6 +1,5 @@
 """egs/librispeech on a miniature of LibriSpeech and of Libri-light's folders."""
 
-import json
 import shutil
 from pathlib import Path
 
@@ -122,12 +121,11 @@ def test_a_folder_without_transcripts_and_one_that_is_no_utf_8_are_named(data, c
 
 
 @pytest.mark.recipe
-def test_from_the_corpus_to_the_score(corpus, score_recipe):
+def test_from_the_corpus_to_the_dump(corpus, prepare_recipe):
     sets = ["--valid_set", "dev_clean", "--test_sets", "test_clean test_other"]
-    folder = score_recipe("librispeech", "--downloads", corpus, *sets)
-    decoded = folder / "exp/asr_train_ctc_char_train_10min/decode_greedy"
+    folder, exp = prepare_recipe("librispeech", "--downloads", corpus, *sets)
+    assert exp == "exp/asr_train_ctc_char_train_10min"
+    dump = folder / "dump/train_10min/raw"
     for name in ("test_clean", "test_other"):
-        record = json.loads((decoded / name / "score.json").read_text())
-        assert record["cer"]["python"]["counts"]["sentences"] == 2
-    assert (folder / "dump/train_10min/raw/train_10min/wav.scp").exists()
-    assert "librispeech/asr_train_ctc_char_train_10min" in (folder / "RESULTS.md").read_text()
+        assert len((dump / name / "text").read_text().splitlines()) == 2
+    assert (dump / "train_10min/wav.scp").exists()

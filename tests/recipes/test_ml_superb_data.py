@@ -113,8 +113,9 @@ def test_what_is_not_there_is_named(data, copy, tmp_path, capsys):
 
 
 @pytest.mark.recipe
-def test_all_languages_from_the_corpus_to_the_score(corpus, score_recipe, shell):
-    folder = score_recipe("ml_superb", "--downloads", corpus, "--lang", "all", "--train_set", "train_1h")
+def test_all_languages_from_the_corpus_to_the_score(corpus, run_recipe, shell):
+    words = ["--downloads", corpus, "--lang", "all", "--train_set", "train_1h"]
+    folder = run_recipe("ml_superb", *words, stages=5)
     tokens = (folder / "dump/all/train_1h/token_list/char/tokens.txt").read_text().splitlines()
     assert {"[swe]", "[swa]", "[dan]", "A"} <= set(tokens) and not {"[", "a", ","} & set(tokens)
     decoded = folder / "exp/all/asr_train_ctc_char_train_1h/decode_greedy/test_10min"
