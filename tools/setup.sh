@@ -92,15 +92,4 @@ if ! is_complete; then
     echo "${wanted}" >"${stamp}"
 fi
 
-.venv/bin/python - <<'PYTHON'
-import platform, shutil
-from importlib.metadata import version
-
-names = "espnet_wsm espnet espnet-s3prl torch torchaudio transformers sentencepiece kaldiio jiwer pytest ruff".split()
-rows = [("python", platform.python_version())] + [(name, version(name)) for name in names]
-places = [".venv/bin/sclite", shutil.which("sclite") or "", "/usr/lib/sctk/bin/sclite"]
-found = [place for place in places if place and shutil.which(place)]
-rows.append(("sclite", found[0] if found else "not installed (scoring in Python only)"))
-for name, value in rows:
-    print(f"  {name:<14} {value}")
-PYTHON
+.venv/bin/python -m espnet_wsm --version
