@@ -3,7 +3,7 @@
 Prints two tables in Markdown.
 
 Example:
-  espnet-wsm list_upstreams --update README.md
+  espnet-wsm list_upstreams --update docs/upstreams.md
 """
 
 import argparse
