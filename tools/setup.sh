@@ -85,9 +85,9 @@ if ! is_complete; then
         rm -rf .venv
         "${uv}" venv --quiet --python "$(find_python)" .venv
     fi
-    say "installing the package with its dev extra (torch with CUDA is some GB; minutes on a slow line)"
+    say "installing the package with its extras dev and docs (torch with CUDA is some GB; minutes on a slow line)"
     # Compiled here, once: cluster nodes that may not write to the installation would compile it at every start.
-    "${uv}" pip install --quiet --compile-bytecode --python .venv/bin/python --editable '.[dev]'
+    "${uv}" pip install --quiet --compile-bytecode --python .venv/bin/python --editable '.[dev,docs]'
     install_sclite
     echo "${wanted}" >"${stamp}"
 fi
