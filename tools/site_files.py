@@ -1,8 +1,9 @@
 """Hook of MkDocs: take the files of the repository that pages link to into the site.
 
-A page says ``../conf/train_ctc.yaml`` or ``../egs/asterisk/asr1/README.md``, which leads somewhere on the disk and on
-a code host. MkDocs knows the files in docs/ alone, so those that lie outside get a place below ``repository/`` in the
-site, and links that leave docs/ are turned there. Markdown becomes a page, whose own links are followed.
+A page says ``../conf/train_ctc.yaml`` or ``../egs/asterisk/asr1/README.md``, which leads somewhere on the
+disk and on a code host. MkDocs knows the files in docs/ alone, so those that lie outside get a place below
+``repository/`` in the site, and links that leave docs/ are turned there. Markdown becomes a page, whose own
+links are followed.
 """
 
 import os

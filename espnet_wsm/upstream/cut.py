@@ -225,7 +225,7 @@ def run_suffix(
         dtype: ``suffix_dtype`` of the configuration.
         hidden: (B, T, D) states below the cut.
         padding_mask: (B, T), True = padded, or None when nothing is padded.
-        on_state: as in :meth:`TrainableSuffix.forward`.
+        on_state: as in ``TrainableSuffix.forward``.
 
     Returns:
         (B, T, D) output.
