@@ -68,10 +68,11 @@ DEV_REQUIREMENTS = [
 DOCS_REQUIREMENTS = [
     # The theme of the site. 9 is its last series: it gets fixes until May 2027, and reads no MkDocs 2.
     "mkdocs-material>=9.7,<10",
-    # MkDocs 2 has no plugins and another configuration. The cap goes when the site moves to another generator.
+    # MkDocs 2 has no plugins and another configuration. The cap goes when the site moves to another
+    # generator.
     "mkdocs>=1.6.1,<2",
-    # API pages from docstrings, read without importing the package. 1 and 2 are the series that the options in
-    # mkdocs.yml were tried with; the caps go up when `mkdocs build --strict` passes.
+    # API pages from docstrings, read without importing the package. These are the series that the options
+    # in mkdocs.yml were tried with; the caps go up when `mkdocs build --strict` passes.
     "mkdocstrings[python]>=1,<2",
     "mkdocstrings-python>=2,<3",
 ]
