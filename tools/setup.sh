@@ -85,22 +85,11 @@ if ! is_complete; then
         rm -rf .venv
         "${uv}" venv --quiet --python "$(find_python)" .venv
     fi
-    say "installing the package with its dev extra (torch with CUDA is some GB; minutes on a slow line)"
+    say "installing the package with its extras dev and docs (torch with CUDA is some GB; minutes on a slow line)"
     # Compiled here, once: cluster nodes that may not write to the installation would compile it at every start.
-    "${uv}" pip install --quiet --compile-bytecode --python .venv/bin/python --editable '.[dev]'
+    "${uv}" pip install --quiet --compile-bytecode --python .venv/bin/python --editable '.[dev,docs]'
     install_sclite
     echo "${wanted}" >"${stamp}"
 fi
 
-.venv/bin/python - <<'PYTHON'
-import platform, shutil
-from importlib.metadata import version
-
-names = "espnet_wsm espnet espnet-s3prl torch torchaudio transformers sentencepiece kaldiio jiwer pytest ruff".split()
-rows = [("python", platform.python_version())] + [(name, version(name)) for name in names]
-places = [".venv/bin/sclite", shutil.which("sclite") or "", "/usr/lib/sctk/bin/sclite"]
-found = [place for place in places if place and shutil.which(place)]
-rows.append(("sclite", found[0] if found else "not installed (scoring in Python only)"))
-for name, value in rows:
-    print(f"  {name:<14} {value}")
-PYTHON
+.venv/bin/python -m espnet_wsm --version

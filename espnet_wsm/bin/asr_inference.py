@@ -1,4 +1,4 @@
-"""Decode by ESPnet's beam search with ESPnet's arguments; the encoder ``wsm_s3prl`` is registered."""
+"""Decode by ESPnet's beam search, with ESPnet's arguments."""
 
 from espnet2.bin import asr_inference
 

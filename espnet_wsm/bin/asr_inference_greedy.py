@@ -1,4 +1,4 @@
-"""Decode by batched greedy CTC; reads and writes the files of ESPnet's asr_inference."""
+"""Decode by greedy CTC in batches; reads and writes the files of asr_inference."""
 
 import argparse
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Train with ESPnet's arguments; the encoder ``wsm_s3prl`` is registered."""
+"""Train with ESPnet's arguments and the encoder wsm_s3prl."""
 
 from espnet_wsm.errors import report_user_errors
 from espnet_wsm.plugin.task import WsmASRTask

@@ -1,4 +1,4 @@
-"""Compare two systems on one test set: is the difference in WER or CER more than noise?"""
+"""Tell whether two systems differ on a test set by more than noise, in WER or CER."""
 
 import argparse
 import json

@@ -1,4 +1,4 @@
-"""Fetch an upstream into a folder, for machines without network."""
+"""Download an upstream into a folder, once, where there is a network."""
 
 import argparse
 from pathlib import Path

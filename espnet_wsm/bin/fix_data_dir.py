@@ -1,10 +1,10 @@
-"""Write a new data directory with what is sound in another, sorted, and a log of what was dropped and why.
+"""Copy what is sound in a data directory to a new one, and log what was dropped.
 
-The counterpart of validate_data_dir; the old directory stays as it is. OUT/fix.log has what was found and
-dropped.
+The counterpart of validate_data_dir. The new lists are sorted, the old directory is left alone, and
+OUT/fix.log says what was found and what was dropped.
 
 Example:
-  python -m espnet_wsm.bin.fix_data_dir data/train_raw data/train
+  espnet-wsm fix_data_dir data/train_raw data/train
 """
 
 import argparse

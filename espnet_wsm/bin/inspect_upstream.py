@@ -1,7 +1,7 @@
-"""Print what an upstream is, and what would be replaced and trained in it.
+"""Show an upstream's family and layers, and what training would replace in it.
 
 Example:
-  python -m espnet_wsm.bin.inspect_upstream upstreams/xls_r_300m --num_replaced 2
+  espnet-wsm inspect_upstream upstreams/xls_r_300m --num_replaced 2
 """
 
 import argparse

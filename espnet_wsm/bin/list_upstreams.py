@@ -1,7 +1,9 @@
-"""Print the upstreams that are supported and those that are refused, as Markdown; README.md holds the same.
+"""List the supported families of upstreams, and what is refused and why.
+
+Prints two tables in Markdown.
 
 Example:
-  python -m espnet_wsm.bin.list_upstreams --update README.md
+  espnet-wsm list_upstreams --update docs/upstreams.md
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Write a small upstream with random weights for smoke tests."""
+"""Write a small upstream with random weights, for smoke tests."""
 
 import argparse
 from pathlib import Path

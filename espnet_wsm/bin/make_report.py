@@ -1,4 +1,4 @@
-"""Write the report of a folder of results again, from its records: no training, and the same each time."""
+"""Write the report of a grid of experiments from its records, without training."""
 
 import argparse
 from collections.abc import Sequence

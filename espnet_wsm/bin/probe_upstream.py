@@ -1,7 +1,9 @@
-"""Compare the layers of an upstream with log-mel and with random weights, by a linear layer with CTC on each.
+"""Measure what each layer of an upstream knows, by a linear layer with CTC on it.
+
+Log-mel features and the same upstream with random weights are measured too, for comparison.
 
 Example, in egs/asterisk/asr1 after stage 2:
-  python -m espnet_wsm.bin.probe_upstream --upstream DIR --dump dump/en --out probe.json
+  espnet-wsm probe_upstream --upstream DIR --dump dump/en --out probe.json
 """
 
 import argparse

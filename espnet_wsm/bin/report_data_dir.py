@@ -1,10 +1,10 @@
-"""Print and plot what data directories hold: hours, speakers, durations, speaking rates, characters.
+"""Print and plot hours, speakers, durations, speaking rates and characters.
 
 The first directory is the training set, with which the characters of the others are compared. OUT gets the
 table (README.md), all characters with their numbers (characters.tsv), and a figure (data.png).
 
 Example:
-  python -m espnet_wsm.bin.report_data_dir --out data/report data/train data/dev data/test
+  espnet-wsm report_data_dir --out data/report data/train data/dev data/test
 """
 
 import argparse

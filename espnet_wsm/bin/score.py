@@ -1,7 +1,7 @@
-"""Score one decoded set by sclite and by jiwer, into trn files, score.json and examples.md.
+"""Score a decoded set with sclite and jiwer, in WER, CER and grapheme CER.
 
-WER, refused for scripts without blanks between words; CER by code point (cer) and by grapheme cluster (gcer),
-with the blanks and without them (_nospace).
+Writes trn files, score.json and examples.md. WER is refused for scripts without spaces between words. CER is
+counted by code point (cer) and by grapheme cluster (gcer), with spaces and without (_nospace).
 """
 
 import argparse

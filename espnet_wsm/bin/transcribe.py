@@ -1,9 +1,10 @@
-"""Transcribe audio files: prints `FILE<TAB>text` for each, in any format, rate and number of channels.
+"""Transcribe audio files of any format; prints `FILE<TAB>text` for each.
 
-Files that cannot be read are left out, named at the end, and make the exit status 1.
+Any sampling rate and number of channels will do. Files that cannot be read are skipped and named at the end;
+the exit status is then 1.
 
 Example:
-  python -m espnet_wsm.bin.transcribe --model exp/asr_train_ctc_char talk.mp3 interviews/*.wav > texts.tsv
+  espnet-wsm transcribe --model exp/asr_train_ctc_char talk.mp3 interviews/*.wav > texts.tsv
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Find everything that is wrong with Kaldi data directories, and what is suspicious, before a training does.
+"""Find what is wrong or suspicious in Kaldi data directories.
 
 Lists: encoding, line ends, order under LC_ALL=C, ids given twice or missing, empty transcripts. Audio: files
 that are missing, empty, cut short or no audio; durations; transcripts that do not fit them. With --train:
@@ -7,7 +7,7 @@ a line for each directory; faults are named with file, line, id and what to do, 
 do not.
 
 Example:
-  python -m espnet_wsm.bin.validate_data_dir --train data/train data/dev data/test
+  espnet-wsm validate_data_dir --train data/train data/dev data/test
 """
 
 import argparse

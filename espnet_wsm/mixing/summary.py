@@ -104,8 +104,6 @@ class _SummaryBlock(nn.Module):
 class SummaryMixing(_SummaryBlock):
     """Self-attention compares every pair of frames, O(T^2); a mean over time tells most of it in O(T).
 
-    ::
-
         s_bar = (1/T) sum_j s(x_j)        h_t = c([f(x_t); s_bar])
 
     with f and s a projection and a GELU, c a projection back (arXiv 2307.07421; written from the
@@ -124,8 +122,6 @@ class SummaryMixing(_SummaryBlock):
 
 class WindowedSummaryMixing(_SummaryBlock):
     """One mean per utterance "lacks local context"; a mean over a window around each frame adds it.
-
-    ::
 
         l_t = (1/|N_t|) sum_{j in N_t} s(x_j)      N_t = {j : |j - t| <= w, 1 <= j <= T}
         h_t = c([f(x_t); l_t; s_bar])

@@ -38,7 +38,7 @@ class Transcriber:
     summary, attention below the cut, normalisation of the waveform) it then takes from a chunk. Audio that
     fits into a chunk is one forward pass, with the text that ``asr_inference_greedy`` gives.
 
-    Arguments and errors are those of :func:`espnet_wsm.load`.
+    Arguments and errors are those of ``espnet_wsm.load``.
     """
 
     def __init__(

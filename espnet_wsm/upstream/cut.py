@@ -225,7 +225,7 @@ def run_suffix(
         dtype: ``suffix_dtype`` of the configuration.
         hidden: (B, T, D) states below the cut.
         padding_mask: (B, T), True = padded, or None when nothing is padded.
-        on_state: as in :meth:`TrainableSuffix.forward`.
+        on_state: as in ``TrainableSuffix.forward``.
 
     Returns:
         (B, T, D) output.
@@ -282,7 +282,7 @@ def cut_upstream(
     ``suffix(*prefix(wavs))`` equals the encoder output of the whole expert. (For pre-norm models of
     transformers 5, S3PRL's last hidden state is the one before the final norm; ours is behind it, as in
     ``last_hidden_state`` and in S3PRL's native upstreams.) ``dtype`` and ``exact_padding`` are those of
-    :class:`FrozenPrefix`.
+    ``FrozenPrefix``.
     """
     encoder = family.encoder(expert)
     family.release(expert)

@@ -1,4 +1,4 @@
-"""The tables of supported and refused upstreams in the README."""
+"""The tables of supported and refused upstreams in docs/upstreams.md."""
 
 from pathlib import Path
 
@@ -10,11 +10,11 @@ from espnet_wsm.upstream.families import FAMILIES, REFUSED
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_readme_holds_the_tables_that_the_command_prints(capsys):
+def test_the_page_holds_the_tables_that_the_command_prints(capsys):
     main([])
     printed = capsys.readouterr().out.strip()
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert f"{BEGIN}\n{printed}\n{END}" in readme
+    page = (ROOT / "docs/upstreams.md").read_text(encoding="utf-8")
+    assert f"{BEGIN}\n{printed}\n{END}" in page
 
 
 def test_every_name_variant_and_refusal_is_in_the_tables():
@@ -28,7 +28,7 @@ def test_every_name_variant_and_refusal_is_in_the_tables():
 
 
 def test_it_replaces_what_stands_between_the_markers_and_nothing_else(tmp_path, capsys):
-    file = tmp_path / "README.md"
+    file = tmp_path / "upstreams.md"
     file.write_text(f"# Title\n{BEGIN}\nold\n{END}\n\nend\n", encoding="utf-8")
     main(["--update", str(file)])
     assert file.read_text(encoding="utf-8") == f"# Title\n{BEGIN}\n{render_tables()}\n{END}\n\nend\n"

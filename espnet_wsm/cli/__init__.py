@@ -1,0 +1,1 @@
+"""The program espnet-wsm: its commands, completion and versions."""
