@@ -156,7 +156,7 @@ def test_greedy_decoding_needs_a_ctc_output(corpus, training_arguments, tmp_path
         ("upstream=fbank", "error: upstream fbank is not supported"),
         ("num_replaced=7", "error: num_replaced is 7, but the upstream has only 3 layers"),
         ("upstream=nowhere/at_all", "error: upstream nowhere/at_all is neither a file nor a directory"),
-        ("path=nowhere", "error: encoder_conf has no key path any more: write 'upstream: nowhere'"),
+        ("path=nowhere", "error: encoder_conf has no key path: write 'upstream: nowhere'"),
         ("widow=3", "error: encoder_conf has no key widow"),
     ],
 )
