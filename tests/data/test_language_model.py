@@ -190,7 +190,7 @@ def test_a_script_without_blanks_has_no_words_to_count(texts, tmp_path, capsys):
     (tmp_path / "text").write_text("u1 สวัสดีครับ\nu2 ขอบคุณ\n", encoding="utf-8")
     arpa = write_arpa(tmp_path / "x.arpa", SENTENCES)
     message = fault_of(capsys, "--lm", str(arpa), *texts)
-    assert "Thai is written without blanks between words" in message and "decode without --lm" in message
+    assert "Thai is written without spaces between words" in message and "decode without --lm" in message
 
 
 def test_copies_at_other_speeds_count_once(tmp_path):

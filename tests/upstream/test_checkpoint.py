@@ -837,9 +837,7 @@ def test_the_environment_is_as_before_after_loading_and_after_a_failure(
 
 def test_the_key_path_of_earlier_versions_says_what_to_write():
     conf = {"upstream": "wav2vec2_local", "path": "models/my.pt"}
-    message = (
-        "no key path: write 'upstream: models/my.pt' in place of upstream and path; the family is"
-    )
+    message = "no key path: write 'upstream: models/my.pt' in place of upstream and path; the family is"
     with pytest.raises(UserError, match=re.escape(message)):
         WsmConfig.from_dict(conf)
 
