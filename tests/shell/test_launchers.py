@@ -237,7 +237,7 @@ def test_what_slurm_refuses_is_passed_on(slurm, shell, tmp_path):
         ("max_jobs_run: many\n", "max_jobs_run: 'many' is no whole number"),
         ("with_gpu: {with_gpu: {}}\n", "unknown key with_gpu"),
         ("- a\n", "holds no mapping"),
-        ("a: [\n", "is no YAML"),
+        ("a: [\n", "is not YAML"),
         (None, "site.yaml cannot be read: No such file"),
     ],
 )
