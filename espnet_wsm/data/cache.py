@@ -524,7 +524,7 @@ def _find_lost_shards(feats_scp: Path, sizes: dict[str, int], problems: list[str
 
 
 def check_cache(out: Path, key: dict[str, str], dtype: str, wav_scp: Path) -> None:
-    """Refuse the cache ``out`` unless it is complete and holds the features of ``wav_scp`` for ``key``, no others.
+    """Refuse ``out`` unless it is complete and holds the features of ``wav_scp`` for ``key``, and no others.
 
     Audio with the same size and modification time counts as the same; otherwise its content is compared.
     Only the sizes of shards are checked.
