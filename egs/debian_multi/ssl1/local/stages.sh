@@ -129,7 +129,7 @@ export_model() {
             "${dump}/targets${iteration}" $((iteration == 1 ? 3 : 4))
         # Clusters of a layer stay when another dump is made.
         ((iteration == 1)) || [[ $(<"${dump}/targets${iteration}/.made_from") == *" $(<"${dump}/.made_from") "* ]] ||
-            die "${exp}/iter${iteration} does not belong to the present ${dump}, which has changed since; run stage 4 again"
+            die "${exp}/iter${iteration} does not belong to the current ${dump}, which has changed since; run stage 4 again"
     done
     for ((iteration = 1; iteration < iterations; iteration++)); do earlier+=("${exp}/iter${iteration}"); done
     log "Stage 5: export: ${last} -> ${out}"
