@@ -201,7 +201,11 @@ def test_columns_of_any_name(clips, prepare, fault):
         ("my.csv", b"path,text\nx.wav,a\n", "my.csv:2: corpus/x.wav is no file, and 1 of 1 row are like"),
         ("my.csv", b"path,text,split\nclips/clip 00.wav,a,gold\n", "my.csv:2: split 'gold' is none of train"),
         ("my.csv", b"path,text,start\nclips/clip 00.wav,a,1:20\n", "my.csv:2: start, end or duration is no"),
-        ("my.csv", b"path,text,start,end\nclips/clip 00.wav,a,2,1\n", "my.csv:2: from 2 to 1.0 s is no part"),
+        (
+            "my.csv",
+            b"path,text,start,end\nclips/clip 00.wav,a,2,1\n",
+            "my.csv:2: from 2 to 1.0 s is not a part",
+        ),
         ("my.csv", b"path,text\nclips/clip 00.wav\n", "my.csv:2: no text, and so for all rows"),
         (
             "my.csv",
