@@ -355,7 +355,7 @@ def test_a_factor_given_twice():
 def test_copies_of_a_set_that_holds_copies(data, capsys):
     write_data_dir(data, [*read_data_dir(data), Utterance("sp0.9-b8k", "a.wav", "x", "s")])
     assert fault_of(capsys, run, 1, "out", [1], False, ("--speed_perturb", "0.9")).startswith(
-        "data/train: 1 id already there that --speed_perturb would make: sp0.9-b8k: the set already holds such copies"
+        "data/train: 1 id already there that --speed_perturb would make: sp0.9-b8k: the set already holds"
     )
 
 
