@@ -23,19 +23,20 @@ def load(
 
     Args:
         model: experiment folder as stage 3 leaves it, or an archive written by ``espnet2.bin.pack asr``.
-        upstream: the upstream's checkpoint. None: the one that training read, looked for in the archive,
-            then, where the configuration names it by a relative path, in the folder of the experiment (of the
-            archive), in those above it and in the working directory.
-        device: torch device; None takes a GPU when there is one.
-        model_file: checkpoint, in the experiment's folder or anywhere; None: in a folder, the average of the
-            best epochs by the first ``best_model_criterion`` on validation data; in an archive, the one that
-            was packed.
-        chunk_seconds: audio that is longer is transcribed in overlapping chunks of this length.
-        batch_size: chunks that run at a time.
-        trust: open an upstream's file even if that runs code from it, whatever the training said.
+        upstream: the upstream's checkpoint. None: the one that training read. It is looked for in the
+            archive; then, if the configuration has a relative path, in the folder of the experiment (or of
+            the archive), in the folders above it, and in the working directory.
+        device: torch device; None uses a GPU if there is one.
+        model_file: checkpoint, in the experiment's folder or anywhere. None: in a folder, the average of the
+            best epochs by the first ``best_model_criterion`` on validation data; in an archive, the packed
+            checkpoint.
+        chunk_seconds: longer audio is transcribed in overlapping chunks of this length.
+        batch_size: number of chunks in a batch.
+        trust: open an upstream's file even if that runs code from it, whatever the training's setting.
 
     Raises:
-        UserError: something of the model is missing or does not fit together; says what and what to do.
+        UserError: a part of the model is missing, or its parts do not fit together; says which and what to
+            do.
     """
     from espnet_wsm.plugin.transcriber import Transcriber  # imports torch and ESPnet
 

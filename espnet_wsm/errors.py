@@ -1,4 +1,4 @@
-"""The one exception that a user causes, and how a command line reports it and what the system refuses."""
+"""The exception for errors that the user can correct, and how commands report it and system errors."""
 
 import errno
 import functools
@@ -7,27 +7,27 @@ from collections.abc import Callable
 
 
 class UserError(ValueError):
-    """Something the user can put right: the message names the file and id, and says what to do."""
+    """An error that the user can correct: the message names the file and the id, and says what to do."""
 
 
 REMEDIES = {
     errno.ENOSPC: "make room on that disk, or choose a folder on another",
     errno.EDQUOT: "make room within your quota, or choose a folder elsewhere",
     errno.EROFS: "choose a folder that can be written",
-    errno.EACCES: "look at the permissions of the file and its folders",
-    errno.EPERM: "look at the permissions of the file and its folders",
+    errno.EACCES: "check the permissions of the file and its folders",
+    errno.EPERM: "check the permissions of the file and its folders",
     errno.EIO: "the disk or its connection is failing",
-    errno.ENOTDIR: "a file stands where a folder has to be: choose another path",
-    errno.EEXIST: "move away what stands there, or choose another path",
-    errno.EISDIR: "a folder stands where a file has to be: choose another path",
+    errno.ENOTDIR: "there is a file where a folder has to be: choose another path",
+    errno.EEXIST: "move the existing file or folder away, or choose another path",
+    errno.EISDIR: "there is a folder where a file has to be: choose another path",
 }
 
 
 def report_user_errors(main: Callable[..., None]) -> Callable[..., None]:
     """Make ``main`` end with ``error: <sentence>`` and exit status 1 instead of a traceback.
 
-    So end :class:`UserError` and what the system says of a path: disk full, read-only, not permitted, a file
-    for a folder.
+    This applies to :class:`UserError`, and to system errors about a path: disk full, read-only, permission
+    denied, a file in place of a folder.
     """
 
     @functools.wraps(main)

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Write files so that they are either complete or absent."""
 
 import errno
 import os
@@ -7,13 +7,13 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Let ``write`` fill a temporary neighbour of ``path``, then move it into place in one step.
+    """Let ``write`` fill a temporary file beside ``path``, then rename it to ``path``.
 
-    The content is on the disk before the name is: a power cut leaves the old file or the new one.
+    The content reaches the disk before the name, so a power cut leaves either the old file or the new one.
 
     Raises:
-        OSError: the file cannot be written; its ``filename`` is the path. When the disk is full, whatever
-            ``write`` raised, it is one with ENOSPC.
+        OSError: the file cannot be written; its ``filename`` is ``path``. If the disk is full, its ``errno``
+            is ENOSPC whatever ``write`` raised.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name[:200]}.{os.getpid()}.tmp")
@@ -33,12 +33,12 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
 
 
 def _is_disk_full(folder: Path) -> bool:
-    """Whether the disk of a folder has no room for even a page, or no name for another file."""
+    """Whether the disk of a folder has no room for a page, or no inode for another file."""
     disk = os.statvfs(folder)
     return disk.f_bavail * disk.f_frsize < 4096 or (disk.f_files > 0 and disk.f_favail == 0)
 
 
 def write_text(path: Path, lines: Iterable[str]) -> None:
-    """Write ``lines``, each ended by a line feed, as UTF-8, atomically."""
+    """Write ``lines`` atomically as UTF-8, each ending in a line feed."""
     data = "".join(f"{line}\n" for line in lines).encode("utf-8")
     write_atomically(path, lambda temporary: temporary.write_bytes(data))

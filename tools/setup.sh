@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# Changes whenever what has to be installed changes, or the checkout was moved (scripts in .venv know its path).
+# Changes if what has to be installed changes, or the checkout is moved (scripts in .venv contain its path).
 wanted=$({ cat setup.py tools/setup.sh && pwd; } | sha256sum | cut -c1-16)
 stamp=.venv/.setup_complete
 is_complete() { [[ -x .venv/bin/python && -f ${stamp} && $(<"${stamp}") == "${wanted}" ]]; }
@@ -35,7 +35,7 @@ find_uv() {
     done
     say "installing uv into .uv"
     rm -rf .uv
-    # A uv in a folder of its own: the system's Python may be old, and nothing is installed into it.
+    # uv gets its own virtual environment: the system's Python may be old, and nothing is installed into it.
     if ! { python3 -m venv .uv && .uv/bin/pip install --quiet --disable-pip-version-check uv; } >&2; then
         say "uv could not be installed; install it as https://docs.astral.sh/uv says and run this again"
         return 1
@@ -62,7 +62,7 @@ install_sclite() {
     fi
     local scratch
     scratch=$(mktemp -d)
-    # Fetched and unpacked, not installed: no root is needed and the system stays as it is.
+    # Downloaded and unpacked, not installed: this needs no root and leaves the system unchanged.
     if command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null; then
         (
             cd "${scratch}"
@@ -86,7 +86,7 @@ if ! is_complete; then
         "${uv}" venv --quiet --python "$(find_python)" .venv
     fi
     say "installing the package with its extras dev and docs (torch with CUDA is some GB; minutes on a slow line)"
-    # Compiled here, once: cluster nodes that may not write to the installation would compile it at every start.
+    # Compiled here, once. Cluster nodes that cannot write to the installation would compile it at every start.
     "${uv}" pip install --quiet --compile-bytecode --python .venv/bin/python --editable '.[dev,docs]'
     install_sclite
     echo "${wanted}" >"${stamp}"

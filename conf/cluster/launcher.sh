@@ -1,4 +1,4 @@
-# What the launchers of this folder share: Kaldi's command line, a job's log, the report of what failed.
+# Functions shared by the launchers of this folder: Kaldi's command line, a job's log, the report of failures.
 # shellcheck shell=bash
 # shellcheck disable=SC2034  # options are read by the scripts that source this file
 
@@ -6,14 +6,14 @@ launcher=$(basename -- "$0")
 typed=("$0" "$@") # for the report
 max_jobs_run=0 num_threads=0 mem='' gpu=0 num_nodes=1 time=''
 jobs=() # numbers of the JOB= range; none: one job without a number
-declare -A fate=() # what else than its log tells how a job ended
+declare -A fate=() # how a job ended, where the log does not say
 
 die() {
     echo "${launcher}: $*" >&2
     exit 2
 }
 
-# read_option NAME VALUE: keep an option that every launcher takes; fails for another one.
+# read_option NAME VALUE: keep an option that every launcher takes; fails for other options.
 read_option() {
     case $1 in
     --max_jobs_run) max_jobs_run=$2 ;;
@@ -27,10 +27,10 @@ read_option() {
     [[ $1 == --mem || $1 == --time || $2 =~ ^[0-9]+$ ]] || die "not a whole number: $2"
 }
 
-# read_own_option NAME VALUE: options of one launcher, which defines this anew.
+# read_own_option NAME VALUE: options of a single launcher, which redefines this function.
 read_own_option() { return 1; }
 
-# read_arguments WORDS...: read the options and the range of jobs; log and command stay in `rest`.
+# read_arguments WORDS...: read the options and the range of jobs; log and command remain in `rest`.
 read_arguments() {
     while [[ ${1:-} == --* ]]; do
         (($# > 1)) || die "option $1 needs a value"
@@ -45,7 +45,7 @@ read_arguments() {
     rest=("$@")
 }
 
-# read_jobs WORD: set `jobs` from JOB=1:N. Besides Kaldi's form, lists are taken: JOB=2,5:7.
+# read_jobs WORD: set `jobs` from JOB=1:N. Lists, which Kaldi does not have, are accepted too: JOB=2,5:7.
 read_jobs() {
     local part parts from to
     IFS=, read -ra parts <<<"${1#JOB=}"
@@ -73,26 +73,26 @@ shorten() {
     echo "${out#,}"
 }
 
-# number WORDS...: set `words`, with `job` in place of JOB where there are several jobs.
+# number WORDS...: set `words`, with `job` in place of JOB if there are several jobs.
 number() {
     words=("$@")
     [[ -z ${job} ]] || words=("${@//JOB/${job}}")
 }
 
-# clear_logs LOG: no log of an earlier call may be taken for one of this, and no job of one may still be running.
+# clear_logs LOG: remove the logs of an earlier call, so that they are not taken for this one's; none of its jobs may run.
 clear_logs() {
     local job words
     for job in "${jobs[@]-}"; do
         number "$1"
         mkdir -p -- "$(dirname -- "${words[0]}")" || die "the folder of the log ${words[0]} cannot be made"
         [[ ! -f ${words[0]} ]] || flock --nonblock -- "${words[0]}" true ||
-            die "a job of an earlier call still writes to ${words[0]}: wait for its end, or stop it"
+            die "a job of an earlier call still writes to ${words[0]}: wait until it ends, or stop it"
         rm -f -- "${words[0]}" || die "the log ${words[0]} cannot be written"
     done
 }
 
-# run_one LOG COMMAND...: run it with its output in the log, whose last line tells how the job ended. A job that was
-# killed has none. Until its processes have ended they hold a lock on the log.
+# run_one LOG COMMAND...: run it with its output in the log, whose last line says how the job ended. The log of a killed
+# job has no such line. The job's processes hold a lock on the log until they end.
 run_one() {
     local log=$1 status start=${SECONDS} child lock
     shift
@@ -103,7 +103,7 @@ run_one() {
     trap 'kill "${child}" 2>/dev/null' TERM
     wait "${child}"
     status=$?
-    # The trap ends `wait` before the job has ended; the launcher must not be gone before its jobs are.
+    # The trap ends `wait` before the job has ended, but the launcher must not end before its jobs.
     while kill -0 "${child}" 2>/dev/null; do
         wait "${child}"
         status=$?
@@ -111,15 +111,15 @@ run_one() {
     printf '# ended %s after %d s with status %d\n' "$(date '+%F %T')" $((SECONDS - start)) "${status}" >>"${log}"
 }
 
-# find_end LOG: print its last line when that tells how the job ended. The command's own last line may lack its
-# line break.
+# find_end LOG: print its last line if that says how the job ended. The command's own last line may lack a line
+# feed.
 find_end() {
     local end
     end=$(tail -n 1 -- "$1" 2>/dev/null)
     [[ ${end} == *'# ended '*' with status '* ]] && echo "ended ${end##*'# ended '}"
 }
 
-# report_failures LOG COMMAND...: name the jobs that did not end well and how to run them again; fails if there are any.
+# report_failures LOG COMMAND...: name the jobs that failed and how to run them again; fails if there are any.
 report_failures() {
     local job words end failed=() again=()
     for job in "${jobs[@]-}"; do

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Launcher for one machine with the command line of Kaldi's run.pl:
 #   local.sh [--max_jobs_run N] [--num_threads N] [--mem SIZE] [--gpu N] [--num_nodes 1] [--time T] [JOB=1:N] LOG COMMAND...
-# Runs COMMAND once, or once for each JOB with that number put in place of JOB in LOG and COMMAND; at most
-# as many at a time as the machine has cores for. --mem, --gpu and --time mean nothing on one machine.
+# Runs COMMAND once, or once per job with the number of the job in place of JOB in LOG and COMMAND; at most as many at
+# a time as the machine has cores for. --mem, --gpu and --time have no effect on one machine.
 set -uo pipefail
 # shellcheck source=conf/cluster/launcher.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/launcher.sh"
@@ -17,7 +17,7 @@ set -- "${rest[@]}"
 # shellcheck disable=SC2329  # called by the trap
 stop() {
     trap - INT TERM
-    # shellcheck disable=SC2046  # one word a process
+    # shellcheck disable=SC2046  # one word per process
     kill $(jobs -p) 2>/dev/null
     wait
     exit 143

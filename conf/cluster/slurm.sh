@@ -2,13 +2,13 @@
 # Launcher for Slurm with the command line of Kaldi's slurm.pl:
 #   slurm.sh [--config FILE] [--max_jobs_run N] [--num_threads N] [--mem SIZE] [--gpu N] [--num_nodes N] [--time T] [JOB=1:N]
 #     LOG COMMAND...
-# Runs COMMAND as one Slurm job, or as one job array with the number of the task put in place of JOB in LOG and COMMAND,
-# waits for its end and reports as local.sh does. Stopping it cancels the job. A COMMAND for several nodes starts its tasks
-# there with srun. Partition, account and the like come from FILE, by default slurm.yaml beside this script. Logs, and the
-# folder where it is called, have to be on a shared disk.
+# Runs COMMAND as one Slurm job, or as one job array with the number of the task in place of JOB in LOG and COMMAND, waits
+# until it ends and reports like local.sh. Stopping this script cancels the job. A COMMAND for several nodes starts its
+# tasks there with srun. Partition, account and the like come from FILE, by default slurm.yaml beside this script. Logs and
+# the working directory have to be on a shared disk.
 set -uo pipefail
 
-# The job itself: sbatch runs a copy of this script, with the folder of the original and the modules' number before the rest.
+# The job itself: sbatch runs a copy of this script; its first arguments are the original's folder and the number of modules.
 if [[ ${1:-} == --task ]]; then
     # shellcheck source=conf/cluster/launcher.sh
     . "$2/launcher.sh"
@@ -19,7 +19,7 @@ if [[ ${1:-} == --task ]]; then
     done
     shift "${num_modules}"
     export OMP_NUM_THREADS=${SLURM_CPUS_PER_TASK:-1}
-    export SRUN_CPUS_PER_TASK=${OMP_NUM_THREADS} # from Slurm 22.05 on srun asks for one otherwise
+    export SRUN_CPUS_PER_TASK=${OMP_NUM_THREADS} # otherwise srun requests one CPU, since Slurm 22.05
     job=${SLURM_ARRAY_TASK_ID:-}
     number "$@"
     run_one "${words[@]}"
@@ -37,7 +37,7 @@ read_own_option() { [[ $1 == --config ]] && config=$2; }
 read_arguments "$@"
 set -- "${rest[@]}"
 for program in sbatch squeue scancel; do
-    command -v "${program}" >/dev/null || die "${program} is not there: this is no machine of a Slurm cluster"
+    command -v "${program}" >/dev/null || die "${program} is not there: this machine is not part of a Slurm cluster"
 done
 python=${here%/conf/cluster}/.venv/bin/python
 [[ -x ${python} ]] || python=python
@@ -52,7 +52,7 @@ modules=("${options[@]:3:options[2]}")
 options=("${options[@]:3+options[2]}")
 
 clear_logs "$1"
-# What Slurm itself says goes beside the first log: nothing, unless a job cannot start.
+# Slurm's own output goes beside the first log; it is empty unless a job cannot start.
 job=${jobs[0]:-}
 number "$1"
 own=$(dirname -- "${words[0]}")/slurm
@@ -63,7 +63,7 @@ if ((${#jobs[@]})); then
     options+=("--array=${array//:/-}$( ((max_jobs_run == 0)) || echo "%${max_jobs_run}")")
 fi
 id=
-# shellcheck disable=SC2329  # called by the trap, also while sbatch is at work: then after it
+# shellcheck disable=SC2329  # called by the trap; a signal that arrives during sbatch is handled after it
 stop() {
     trap - INT TERM
     if [[ -n ${id} ]]; then
@@ -76,15 +76,15 @@ trap stop INT TERM
 
 id=$(sbatch --parsable --job-name="$(basename -- "$1" .log)" --output="${own//%/%%}/${pattern}" "${options[@]}" \
     "${here}/slurm.sh" --task "${here}" "${#modules[@]}" "${modules[@]}" "$@") || die "sbatch refused the job (see above)"
-id=${id%%;*} # a federation names its cluster behind it
+id=${id%%;*} # a federation appends the name of the cluster
 
-# wait_for SECONDS: `sleep` that a signal ends at once.
+# wait_for SECONDS: a `sleep` that a signal interrupts at once.
 wait_for() {
     sleep "$1" &
     wait $!
 }
 
-# look: set `fate` of every task from the queue; succeeds while one of them is not at its end.
+# look: set `fate` of every task from the queue; succeeds as long as one of them has not ended.
 look() {
     local listing line task alive=1
     if ! listing=$(squeue --noheader --states=all --array --jobs="${id}" --format='%i|%T' 2>&1); then
@@ -108,13 +108,13 @@ look() {
 
 delay=0.2
 while wait_for "${delay}" && look; do
-    case ${delay} in # short jobs are not kept waiting, and the controller is not kept busy with long ones
+    case ${delay} in # short jobs should not wait, and long ones should not keep the controller busy
     0.2) delay=0.5 ;;
     0.5) delay=1 ;;
     *) delay=${poll_seconds} ;;
     esac
 done
-# A shared disk may show what another machine wrote some seconds later.
+# On a shared disk, it may take seconds until another machine's writes are visible.
 for delay in 0.2 0.5 1 3 5; do
     missing=0
     for job in "${jobs[@]-}"; do

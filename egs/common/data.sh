@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Stage 1: the corpus as it comes -> Kaldi data directories, validated.
+# Stage 1: the corpus as distributed -> validated Kaldi data directories.
 # Run from a recipe's folder.
 set -euo pipefail
 # shellcheck source=egs/common/lib.sh

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Stage 2: Kaldi data directories -> 16 kHz audio, tokens, length selection, and what the frozen layers of the
-# upstream make of the audio. Audio and tokens that belong to the present data and options are not made again.
+# Stage 2: Kaldi data directories -> 16 kHz audio, tokens, utterances selected by length, and the output of the
+# upstream's frozen layers. Audio and tokens that match the current data and options are not made again.
 # Run from a recipe's folder.
 set -euo pipefail
 # shellcheck source=egs/common/lib.sh
@@ -57,10 +57,10 @@ hold "${dump_dir}"
 if [[ -e ${dump_dir}/.unfinished || $(cat "${dump_dir}"/.{made_from,settings} 2>/dev/null) != "${input}"$'\n'"${settings}" ]]; then
     make_dump
 else
-    log "Stage 2: ${dump_dir} is that of ${data_dir} and of these options already"
+    log "Stage 2: ${dump_dir} already belongs to ${data_dir} and these options"
 fi
 
-# A CPU is fastest with batches that its caches hold.
+# A CPU is fastest with batches that fit into its caches.
 folder=$(python -m espnet_wsm.bin.cache_features plan --dump_dir "${dump_dir}" \
     --sets "${train_set} ${valid_set}" --cache "${cache}" --cache_dtype "${cache_dtype}" \
     --batch_seconds "$((ngpu > 0 ? 160 : 15))" -- "${training[@]}")

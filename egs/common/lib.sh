@@ -3,71 +3,71 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2034,SC2209  # options are read by the scripts that source this file; test is a name
 
-# Every option stands here once: name=default, then what --help says of it.
+# Every option is declared here once, as name=default, followed by its text in --help.
 # -- which part to run, and with what
 stage=1                       # first stage: 1 data, 2 frontend, 3 train, 4 decode, 5 score
 stop_stage=5                  # last stage
 nj=2                          # parallel jobs for audio and decoding
-ngpu=0                        # GPUs for training, of each machine (decoding takes one per job when this is not 0)
-num_nodes=1                   # machines for training, with a launcher for Slurm
+ngpu=0                        # GPUs per machine for training (if not 0, each decoding job uses one)
+num_nodes=1                   # machines for training; more than one need a launcher for Slurm
 num_threads=2                 # CPU threads of the training process
-cmd=../../../conf/cluster/local.sh # launcher with Kaldi's command line (run.pl, slurm.pl, queue.pl also fit)
+cmd=../../../conf/cluster/local.sh # launcher with Kaldi's command line (run.pl, slurm.pl and queue.pl work too)
 # -- where things are
 lang=                         # language, in recipes that have several
-downloads=downloads           # the corpus as it comes; fetched when the folder is not there
+downloads=downloads           # the corpus as distributed; fetched if the folder does not exist
 data_args=                    # more arguments for local/data.py
 data_dir=data                 # Kaldi data directories
 dump_dir=dump                 # 16 kHz audio, tokens, stored features
-exp_dir=exp                   # experiments, one folder a tag
-tag=                          # name of the experiment; empty: made of the options that differ from the config
+exp_dir=exp                   # experiments, one folder per tag
+tag=                          # name of the experiment; empty: made from the options that differ from train_config
 train_set=train               # in data_dir
 valid_set=dev                 # in data_dir
-test_sets=test                # in data_dir, separated by blanks
-allow_pipes=false             # true: run the commands that wav.scp names in place of audio, 'COMMAND |'; they can do anything
+test_sets=test                # in data_dir, separated by spaces
+allow_pipes=false             # true: run commands that wav.scp has in place of audio, 'COMMAND |'; they can do anything
 # -- stage 2
-text_config=                  # how transcripts are spelt; empty: by the recipe's conf/text.yaml, or Unicode NFC alone
+text_config=                  # how transcripts are spelt; empty: the recipe's conf/text.yaml, or only Unicode NFC
 token_type=char               # char, bpe or unigram
 nbpe=100                      # vocabulary size of bpe and unigram
-byte_fallback=false           # true: bpe and unigram write characters that the training text lacks as bytes, 256 of the nbpe tokens
-nlsyms_txt=                   # file of symbols, a line each, that are one token and do not count in scores, e.g. [eng]
+byte_fallback=false           # true: 256 of the nbpe tokens are bytes, for characters that the training text lacks
+nlsyms_txt=                   # file of symbols, one per line, that are one token each and are not scored, e.g. [eng]
 speed_perturb=                # train on copies at these speeds, e.g. "0.9 1.0 1.1"; empty: as recorded
 min_wav_duration=0.1          # seconds; shorter training and validation utterances are dropped
-max_wav_duration=20           # seconds; longer ones too
-cache=auto                    # store what the frozen layers make of the audio: true, false, or auto: where possible
-cache_dtype=float16           # of the stored features: float16, bfloat16 or float32
-upstream=                     # path, or S3PRL's name; empty: that of train_config, or else the one that comes with the project
-upstream_config=              # settings that suit an upstream, on top of train_config: conf/upstream/NAME.yaml
-trust=false                   # true: load an upstream's file even if it runs code (old pickles)
+max_wav_duration=20           # seconds; longer ones are dropped too
+cache=auto                    # store the output of the frozen layers: true, false, or auto (if possible)
+cache_dtype=float16           # precision of the stored features: float16, bfloat16 or float32
+upstream=                     # path, or S3PRL's name; empty: as in train_config, else the one included in the project
+upstream_config=              # settings for an upstream, which override train_config: conf/upstream/NAME.yaml
+trust=false                   # true: load an upstream's file even if that runs code (old pickles)
 # -- stage 3
 train_config=../../../conf/train_ctc.yaml # ESPnet training configuration
 mixer=                        # wsm, sm, local, attention, random_attention, lora or drop; empty: as in train_config
 num_replaced=                 # layers from the top whose attention is replaced; empty: as in train_config
 window=                       # half width of the local summary, frames of 20 ms; empty: as in train_config
-train_minutes=                # train on a fixed part of so many minutes, e.g. 5 or 10; empty: on all
+train_minutes=                # train on a fixed subset of this many minutes, e.g. 5 or 10; empty: on all
 trainable=                    # layer, mixer or suffix; empty: as in train_config
 asr_args=                     # more arguments for asr_train, e.g. "--max_epoch 20"
 # -- stages 4 and 5
 search=                       # greedy (batched best path of CTC), beam (ESPnet's asr_inference) or lm (CTC beam search with --lm); empty: lm with --lm, else greedy
-lm=                           # n-gram of words: an ARPA or KenLM file, a text to train it on, or "text": trained on the transcripts of the training set
-ngram_order=3                 # of a language model that is trained here, by KenLM's lmplz
+lm=                           # word n-gram: an ARPA or KenLM file, a text to train it on, or "text" for the training transcripts
+ngram_order=3                 # order of an n-gram that is trained here with KenLM's lmplz
 inference_config=             # empty: ../../../conf/decode_SEARCH.yaml
 inference_args=               # more arguments for the decoder, e.g. "--beam_size 10"
 inference_model=valid.cer_ctc.ave.pth # checkpoint in the experiment's folder
 
-unset CDPATH # cd would print where it went
+unset CDPATH # with it, cd would print the new folder
 common=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=${common%/egs/common}
 shared_options=("${common}/lib.sh") # files that declare options besides the script
-# run.sh has changed into its own folder, where $0 may no longer lead.
+# run.sh has changed to its own folder, where $0 may not be valid.
 script=${PWD}/${0##*/}
 [[ -f ${script} ]] || script=$0
-# The project's environment when there is one, else the active one.
+# The project's environment if there is one, else the active one.
 [[ ! -d ${root}/.venv/bin ]] || export PATH="${root}/.venv/bin:${PATH}"
-# One sorting order everywhere, and text that passes through unchanged.
+# The same sorting order everywhere, and no conversion of text.
 export LC_ALL=C PYTHONIOENCODING=utf-8 PYTHONUTF8=1 PYTHONUNBUFFERED=1
-# Threads that spin while they wait slow each other down by as much as ten times when jobs share the cores.
+# When jobs share the cores, threads that spin while they wait slow each other down by up to ten times.
 export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-passive}"
-# What the user typed, for the record; the stages that run.sh starts inherit it.
+# What the user typed, for run.json; the stages that run.sh starts inherit it.
 export ESPNET_WSM_COMMAND="${ESPNET_WSM_COMMAND:-$(realpath --relative-to="${root}" "${script}")$( (($# == 0)) || printf ' %q' "$@")}"
 
 log() { echo "$(date '+%H:%M:%S') $*" >&2; }
@@ -90,7 +90,7 @@ run_stages() {
     done
 }
 
-# run_child COMMAND...: run it so that stopping this script stops it too (bash would first wait for its end).
+# run_child COMMAND...: run it so that stopping this script stops it too (otherwise bash would wait for its end).
 run_child() {
     "$@" &
     local child=$! status=0
@@ -101,28 +101,28 @@ run_child() {
     return "${status}"
 }
 
-# launch ARGUMENTS...: call --cmd, which may hold options of its own.
+# launch ARGUMENTS...: call --cmd, which may include options.
 launch() {
     local launcher
     read -ra launcher <<<"${cmd}"
     run_child "${launcher[@]}" "$@"
 }
 
-# set_training_processes FOLDER: how a training in FOLDER runs on --ngpu GPUs of each of --num_nodes machines: what its
-# launcher has to be asked for (`nodes`), the words before its command (`starter`) and its arguments (`processes`).
+# set_training_processes FOLDER: how a training in FOLDER runs on --ngpu GPUs of each of --num_nodes machines: options of
+# the launcher (`nodes`), words before the command (`starter`) and arguments of the command (`processes`).
 set_training_processes() {
     nodes=() starter=() processes=(--ngpu "${ngpu}")
     ((ngpu <= 1 && num_nodes == 1)) || processes+=(--multiprocessing_distributed true)
     ((num_nodes > 1)) || return 0
     nodes=(--num_nodes "${num_nodes}")
     starter=(srun --export=ALL --kill-on-bad-exit=1)
-    # The processes find each other through a file, which is of one call alone.
+    # The processes find each other through a file, which must be new in every call.
     rm -f "$1"/.dist_init_*
     processes+=(--dist_launcher slurm --dist_init_method "file://$(realpath "$1")/.dist_init_$$")
     ((ngpu > 0)) || processes+=(--dist_backend gloo)
 }
 
-# set_text_options: the words that tell a command how transcripts are spelt, in the array `text_options`.
+# set_text_options: the options that say how transcripts are spelt, in the array `text_options`.
 set_text_options() {
     [[ -n ${text_config} || ! -f conf/text.yaml ]] || text_config=conf/text.yaml
     [[ -z ${text_config} || -f ${text_config} ]] || die "--text_config ${text_config} does not exist"
@@ -130,7 +130,7 @@ set_text_options() {
         ${nlsyms_txt:+--non_linguistic_symbols "${nlsyms_txt}"})
 }
 
-# watch MODULE ARGUMENTS...: show the progress of what is launched next, until `unwatch` or the end of the script.
+# watch MODULE ARGUMENTS...: show the progress of the next launch, until `unwatch` or the end of the script.
 watch() {
     python -m "espnet_wsm.bin.$1" "${@:2}" &
     watcher=$!
@@ -154,8 +154,8 @@ experiment() {
     echo "${exp_dir}/asr_${name#asr_}"
 }
 
-# set_decoding EXPERIMENT: make `search` whole, and set what stage 4 writes (`out`) and, for a language model, what the
-# experiment was trained on (`train_text`). A folder is of one language model: its name has a digest of its file.
+# set_decoding EXPERIMENT: complete `search`, and set the folder that stage 4 writes (`out`) and, for a language model, the
+# text that the experiment was trained on (`train_text`). Each language model has its own folder, named with a digest.
 set_decoding() {
     local digest name source
     [[ -n ${search} ]] || search=$([[ -n ${lm} ]] && echo lm || echo greedy)
@@ -163,7 +163,7 @@ set_decoding() {
         die "--search has to be greedy, beam or lm, got ${search}"
     out=$1/decode_${search}
     if [[ ${search} != lm ]]; then
-        [[ -z ${lm} ]] || die "--lm is for --search lm, not for --search ${search}: leave out one of the two"
+        [[ -z ${lm} ]] || die "--lm is for --search lm, not for --search ${search}: omit one of the two"
         return
     fi
     [[ -n ${lm} ]] || die "--search lm needs --lm: a language model, a text to train it on, or text: the training set's"
@@ -176,15 +176,15 @@ set_decoding() {
     out+=_${name}_${digest}
 }
 
-# set_training_arguments: what stage 3 trains with, as arguments of asr_train, in the array `training`. Stage 2
-# stores features by the same ones.
+# set_training_arguments: the arguments of asr_train in stage 3, in the array `training`. Stage 2 stores features
+# according to the same arguments.
 set_training_arguments() {
     local key more
     [[ -f ${train_config} ]] || die "--train_config ${train_config} does not exist"
     [[ -z ${upstream_config} || -f ${upstream_config} ]] || die "--upstream_config ${upstream_config} does not exist"
     training=(--config "${train_config}")
     if [[ -n ${upstream_config} ]]; then
-        # A configuration takes no second one: its keys become arguments, which come on top.
+        # ESPnet takes only one configuration, so the keys of this one become arguments, which override it.
         more=$(python -c 'import json, sys, yaml
 for key, value in (yaml.safe_load(open(sys.argv[1])) or {}).items():
     for part in value if isinstance(value, dict) else [None]:
@@ -208,16 +208,16 @@ sys.exit(not (conf.get("encoder_conf") or {}).get("upstream"))' "${train_config}
     training+=("${more[@]}")
 }
 
-# hold FOLDER: let no other run write there until this script and what it has launched on this machine have ended. The
-# system frees the lock of a run that was killed.
+# hold FOLDER: let no other run write there until this script, and what it has launched on this machine, have ended. If
+# a run is killed, the system frees its lock.
 declare -A locks=()
 hold() {
     local lock
     [[ -z ${locks[$1]:-} ]] || return 0
     mkdir -p "$1"
-    [[ -w $1 ]] || die "$1 cannot be written: look at its permissions and at how its disk is mounted"
+    [[ -w $1 ]] || die "$1 cannot be written: check its permissions and how its disk is mounted"
     exec {lock}>>"$1/.lock"
-    flock --nonblock "${lock}" || die "another run writes to $1 ($(head -n 1 "$1/.lock")): wait for its end, or stop it"
+    flock --nonblock "${lock}" || die "another run writes to $1 ($(head -n 1 "$1/.lock")): wait until it ends, or stop it"
     echo "process $$ on $(uname -n) since $(date '+%F %T'): ${ESPNET_WSM_COMMAND}" >"$1/.lock"
     locks[$1]=${lock}
 }
@@ -229,33 +229,33 @@ begin_stage() {
     touch "$4/.unfinished"
 }
 
-# finish_stage OUTPUT [INPUT_DIGEST]: OUTPUT is whole, made from an input with this digest.
+# finish_stage OUTPUT [INPUT_DIGEST]: OUTPUT is complete, and was made from an input with this digest.
 finish_stage() {
     [[ -z ${2:-} ]] || echo "$2" >"$1/.made_from"
     rm -f "$1/.unfinished"
 }
 
-# require_finished FOLDER NUMBER: refuse a folder that stage NUMBER never made, failed to make or still makes.
+# require_finished FOLDER NUMBER: refuse a folder that stage NUMBER has not made, failed to make or is still making.
 require_finished() {
     [[ -d $1 ]] || die "$1 does not exist; run stage $2 first"
     [[ ! -e $1/.unfinished ]] || die "$1 is unfinished: stage $2 failed, was killed or is still running; run it again"
 }
 
-# require_made_from FOLDER DIGEST INPUT NUMBER: refuse a folder that was made from another state of its input.
+# require_made_from FOLDER DIGEST INPUT NUMBER: refuse a folder that was made from another version of its input.
 require_made_from() {
     [[ ! -e $1/.made_from || $(<"$1/.made_from") == "$2" ]] ||
-        die "$1 does not belong to the present $3, which has changed since; run stage $4 again"
+        die "$1 does not belong to the current $3, which has changed since; run stage $4 again"
 }
 
-# dump_folder SET: where stage 2 leaves a set whole. Training and validation sets are selected from there.
+# dump_folder SET: where stage 2 writes a complete set; training and validation sets are selected from there.
 dump_folder() {
     local org=
     [[ " ${train_set} ${valid_set} " != *" $1 "* ]] || org=org/
     echo "${dump_dir}/raw/${org}$1"
 }
 
-# folder_digest FOLDER: names and sizes of all files, contents of the lists. Stored features
-# are left out: they have digests of their own.
+# folder_digest FOLDER: digest of the names and sizes of all files and the contents of the lists. Stored features are
+# left out, because they have their own digests.
 folder_digest() {
     (
         cd "$1" || exit

@@ -1,9 +1,9 @@
 # Kaldi's option parser for scripts that declare `name=default # help`: --name value, --name=value, --help.
-# Source it after lib.sh. Options declared in the script win over those of lib.sh.
+# Source it after lib.sh. Options declared in the script override those of lib.sh.
 # shellcheck shell=bash
 # shellcheck disable=SC2154  # common and script are set in lib.sh
 
-# declared_options FILE...: the names of the options declared there.
+# declared_options FILE...: the names of the options declared in these files.
 declared_options() { sed -n -E 's/^([a-z][a-z_]*)=[^#]*# .*$/\1/p' "$@" | awk '!seen[$0]++'; }
 
 # A recipe of another kind than ASR empties shared_options.
@@ -31,7 +31,7 @@ while (($# > 0)); do
         _name=${1#--}
         [[ ${_known} == *" ${_name} "* ]] || die "unknown option $1; see ${script##*/} --help"
         (($# > 1)) || die "option $1 needs a value"
-        # Kaldi's lists, where paths and names end up, have a line for each entry.
+        # Kaldi's lists, to which paths and names are written, have one line per entry.
         [[ ${_name} == *_args || ${_name} == test_sets || $2 != *$'\n'* ]] ||
             die "option $1: its value holds a line break: $(printf '%q' "$2")"
         printf -v "${_name}" '%s' "$2"

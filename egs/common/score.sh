@@ -15,7 +15,7 @@ require_finished "${out}" 4
 require_made_from "${out}" "$(folder_digest "${dump_dir}")" "${dump_dir}" 4
 
 log "Stage 5: score: ${out} -> ${out}/*/score_{wer,cer}, RESULTS.md"
-# A job a set, whose arguments stand in a file.
+# One job per set, whose arguments are in a file.
 symbols=()
 [[ ! -e ${dump_dir}/token_list/${token_type}/nlsyms.txt ]] ||
     symbols=(--non_linguistic_symbols "${dump_dir}/token_list/${token_type}/nlsyms.txt")
@@ -26,7 +26,7 @@ for set in ${test_sets}; do
     printf '%s\0' --ref "${from}/text" --hyp "${out}/${set}/text" --utt2spk "${from}/utt2spk" \
         --set_name "${set}" --out "${out}/${set}" "${symbols[@]}" >"${out}/log/score.${number}.arguments"
 done
-# shellcheck disable=SC2016  # for the shell of the job
+# shellcheck disable=SC2016  # expanded by the job's shell
 launch --num_threads 1 --max_jobs_run "${nj}" JOB=1:"${number}" "${out}/log/score.JOB.log" \
     bash -c 'mapfile -d "" -t arguments <"$0"; python -m espnet_wsm.bin.score "${arguments[@]}"' \
     "${out}/log/score.JOB.arguments"
@@ -34,7 +34,7 @@ for ((job = 1; job <= number; job++)); do
     grep -v '^# ' "${out}/log/score.${job}.log"
 done
 
-# All experiments of the recipe that have been scored, whatever the language.
+# All experiments of the recipe that have been scored, in any language.
 all=${exp_dir}
 [[ -z ${lang} ]] || all=${exp_dir%/"${lang}"}
 python -m espnet_wsm.bin.make_results --out RESULTS.md \

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Stage 3: train the layers above the cut with ESPnet's trainer; a run that was stopped is resumed.
+# Stage 3: train the layers above the cut with ESPnet's trainer; an interrupted run is resumed.
 # Run from a recipe's folder.
 set -euo pipefail
 # shellcheck source=egs/common/lib.sh
@@ -18,7 +18,7 @@ made_with=$(cat "${dump_dir}/raw/org/${train_set}/speed_perturb" 2>/dev/null || 
 input=$(folder_digest "${dump_dir}")
 
 set_training_arguments
-# The empty string where the configuration needs the waveforms.
+# Empty if the configuration needs waveforms.
 features=$(python -m espnet_wsm.bin.cache_features check --dump_dir "${dump_dir}" \
     --sets "${train_set} ${valid_set}" --cache "${cache}" --cache_dtype "${cache_dtype}" -- "${training[@]}")
 args=(--token_list "${tokens}/tokens.txt")
@@ -34,7 +34,7 @@ for part in train:"${train_set}" valid:"${valid_set}"; do
     [[ -z ${features} ]] || speech=${features}/${part#*:}/feats.scp,speech,feature_cache
     # ESPnet trains on the ids of the shape file.
     [[ -z ${train_minutes} || ${part} == valid:* ]] || folder=${exp}/train_${train_minutes}min
-    # Batches are made by the length of the audio, so that they are the same with stored features.
+    # Batches are made by the length of the audio, so they are the same with stored features.
     args+=(--"${part%%:*}"_data_path_and_name_and_type "${speech}"
         --"${part%%:*}"_data_path_and_name_and_type "${folder}/text,text,text"
         --"${part%%:*}"_shape_file "${folder}/speech_shape")

@@ -2,7 +2,7 @@
 
 
 def split_arguments(argv: list[str]) -> tuple[list[str], list[str]]:
-    """The arguments before the first ``--``, and those behind it, which are another program's."""
+    """The arguments before the first ``--``, and those after it, which belong to another program."""
     if "--" not in argv:
         return argv, []
     place = argv.index("--")

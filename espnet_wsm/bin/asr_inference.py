@@ -8,7 +8,7 @@ from espnet_wsm.plugin.texts import LineTokenizer
 
 
 class Speech2Text(asr_inference.Speech2Text):
-    """ESPnet's, with texts that keep to one line."""
+    """ESPnet's, with texts that stay on one line."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -19,7 +19,7 @@ class Speech2Text(asr_inference.Speech2Text):
 @report_user_errors
 def main(cmd: list[str] | None = None) -> None:
     """Entry point; ``cmd`` as in ``espnet2.bin.asr_inference``."""
-    asr_inference.Speech2Text = Speech2Text  # its main takes no class
+    asr_inference.Speech2Text = Speech2Text  # its main does not take the class as an argument
     asr_inference.main(cmd=cmd)
 
 

@@ -27,7 +27,7 @@ def get_parser(description: str | None = __doc__) -> argparse.ArgumentParser:
         required=True,
         help="e.g. dump/raw/test/wav.scp,speech,sound",
     )
-    parser.add_argument("--key_file", type=str_or_none, help="decode the ids of this file only")
+    parser.add_argument("--key_file", type=str_or_none, help="decode only the ids in this file")
     parser.add_argument("--asr_train_config", required=True, help="config.yaml of the training")
     parser.add_argument("--asr_model_file", required=True, help="checkpoint")
     return parser
@@ -44,10 +44,14 @@ def main(cmd: list[str] | None = None) -> None:
 
 
 def decode(args: argparse.Namespace, make_decoder: Callable[[str], Callable]) -> None:
-    """Decode what the options ``args`` name, with the decoder made for a torch device.
+    """Decode the set that the options name.
+
+    Args:
+        args: the options of :func:`get_parser`.
+        make_decoder: makes the decoder for a torch device.
 
     Raises:
-        UserError: there is no GPU, or the decoder's files are not what they should be.
+        UserError: there is no GPU, or one of the decoder's files is faulty.
     """
     import torch
     from espnet2.fileio.datadir_writer import DatadirWriter

@@ -1,11 +1,12 @@
 """Store the hidden states below the cut once, so that training never runs the frozen layers.
 
-  plan    say what the cache will hold and cost, check the disk, leave a plan; prints the cache's folder
+  plan    say what the cache will hold and how large it will be, check the disk, write a plan
   run     compute one job's share of a plan
   merge   check that everything is there, and finish the cache
-  check   refuse a cache that is not that of the audio and the settings; prints the cache's folder
+  check   refuse a cache that does not belong to the audio and the settings
 
-plan and check take the arguments of the training behind `--` and print nothing when it cannot use a cache.
+plan and check take the arguments of the training after `--`. They print the folder of the cache, or nothing
+if the training cannot use one.
 
 Example:
   python -m espnet_wsm.bin.cache_features plan --dump_dir dump --sets "train dev" -- --config train.yaml
@@ -39,27 +40,27 @@ def make_parser() -> argparse.ArgumentParser:
         options.add_argument("--sets", required=True, help="e.g. 'train dev'")
         if verb in ("plan", "check"):
             options.add_argument(
-                "--dump_dir", type=Path, required=True, help="of stage 2, with the sets in raw/"
+                "--dump_dir", type=Path, required=True, help="dump folder of stage 2, with the sets in raw/"
             )
             options.add_argument(
-                "--cache", choices=CHOICES, default="auto", help="auto: where it is possible"
+                "--cache", choices=CHOICES, default="auto", help="auto: if the training can use a cache"
             )
-            options.add_argument("--cache_dtype", choices=DTYPES, default="float16", help="of what is stored")
+            options.add_argument("--cache_dtype", choices=DTYPES, default="float16", help="stored precision")
         else:
-            options.add_argument("--folder", type=Path, required=True, help="what plan has printed")
+            options.add_argument("--folder", type=Path, required=True, help="folder that plan printed")
         if verb == "plan":
             options.add_argument(
-                "--batch_seconds", type=float, default=15, help="audio that the frozen layers get at a time"
+                "--batch_seconds", type=float, default=15, help="audio in one batch of the frozen layers"
             )
         if verb == "run":
             options.add_argument("--nj", type=int, default=1, help="number of jobs")
-            options.add_argument("--job", type=int, default=1, help="which one, from 1")
+            options.add_argument("--job", type=int, default=1, help="number of this job, from 1")
             options.add_argument("--ngpu", type=int, default=0, help="0 = CPU, 1 = GPU")
     return parser
 
 
 def find_config(training: list[str], cache: str):
-    """The encoder's configuration in the arguments of a training, None when it is to use no cache."""
+    """The encoder's configuration from the arguments of a training, None if it should not use a cache."""
     if cache == "false":
         return None
 
@@ -88,7 +89,7 @@ def plan(args: argparse.Namespace) -> None:
     folder = args.dump_dir / "cache" / name_cut(config, args.cache_dtype)
     try:
         cut = check_cut(folder, config)
-    except UserError:  # none yet, or one of another version of the project, whose features are stale too
+    except UserError:  # there is none, or one of another version, whose features are stale too
         cut = store_cut(folder, config)
     for name in args.sets.split():
         source = args.dump_dir / "raw" / name
@@ -133,7 +134,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def store_batch(prefix: "FrozenPrefix", batch: "list[CacheInput]", writer: "ShardWriter") -> None:
-    """Run one batch through the frozen layers and hand the valid frames to the writer."""
+    """Run one batch through the frozen layers and pass the valid frames to the writer."""
     import torch
 
     from espnet_wsm.data.audio import read_recording
@@ -153,7 +154,7 @@ def store_batch(prefix: "FrozenPrefix", batch: "list[CacheInput]", writer: "Shar
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuse what is not the cache of the present audio and settings."""
+    """Refuse a cache that does not belong to the current audio and settings."""
     config = find_config(args.training, args.cache)
     if config is None:
         return

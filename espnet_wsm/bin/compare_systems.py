@@ -39,14 +39,14 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--hyp_b", type=Path, required=True, help="text decoded by system B, the same ids")
     parser.add_argument("--utt2spk", type=Path, help="`id speaker`, for --by speaker")
     parser.add_argument(
-        "--non_linguistic_symbols", type=Path, metavar="FILE", help="symbols that do not count, a line each"
+        "--non_linguistic_symbols", type=Path, metavar="FILE", help="symbols not to count, one per line"
     )
     parser.add_argument(
         "--by",
         choices=("utterance", "speaker"),
         default="utterance",
-        help="what is resampled: speaker where a speaker's utterances are alike, and speakers are about 30 "
-        "or more (default: utterance)",
+        help="what is resampled: choose speaker if the utterances of a speaker are alike and there are about "
+        "30 speakers or more (default: utterance)",
     )
     parser.add_argument("--name_a", default="A", help="name of system A in the tables (default: A)")
     parser.add_argument("--name_b", default="B", help="name of system B in the tables (default: B)")

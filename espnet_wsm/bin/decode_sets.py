@@ -1,8 +1,8 @@
 """Decode one job's share of several sets in one process.
 
-Importing ESPnet takes longer than decoding a small set. Jobs take whole batches of utterances of like length,
-so that the numbers do not depend on --nj; with fewer batches than jobs some do nothing. The output of a set
-is in OUT/SET/log/output.JOB.
+One process, because importing ESPnet takes longer than decoding a small set. Each job takes whole batches of
+utterances of similar length, so that results do not depend on --nj; with fewer batches than jobs, some jobs
+do nothing. The output of a set is in OUT/SET/log/output.JOB.
 
 Example:
   python -m espnet_wsm.bin.decode_sets --search greedy --nj 4 --job 1 --out exp/asr/decode_greedy \\
@@ -24,7 +24,7 @@ SEARCHES = ("greedy", "beam", "lm")
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """Build the command line; what follows ``--`` is the decoder's."""
+    """Build the command line; arguments after ``--`` are the decoder's."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -35,7 +35,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="asr_inference_greedy, asr_inference, asr_inference_lm",
     )
     parser.add_argument("--nj", type=int, default=1, help="number of jobs")
-    parser.add_argument("--job", type=int, default=1, help="which one, from 1")
+    parser.add_argument("--job", type=int, default=1, help="number of this job, from 1")
     parser.add_argument("--out", type=Path, required=True, help="exp/TAG/decode_*")
     parser.add_argument("sets", nargs="+", type=Path, metavar="SET", help="folder in dump/raw")
     return parser

@@ -1,6 +1,6 @@
-"""Turn an experiment of hubert_train into an upstream: a directory in the form of transformers.
+"""Convert an experiment of hubert_train to an upstream: a directory as transformers writes it.
 
-With --sources it is made ready to be given away: with a model card and the licence of its weights.
+With --sources it can be published: it gets a model card and the licence of its weights.
 """
 
 import argparse
@@ -15,15 +15,15 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--exp", type=Path, required=True, help="folder of the experiment")
     parser.add_argument("--out", type=Path, required=True, help="directory to write")
-    parser.add_argument("--sources", type=Path, help="sources.json of the data; none: no card and no licence")
+    parser.add_argument("--sources", type=Path, help="sources.json of the data; without it, no card")
     parser.add_argument(
-        "--earlier", type=Path, nargs="*", default=[], help="experiments that led to this one, for the card"
+        "--earlier", type=Path, nargs="*", default=[], help="earlier iterations of this one, for the card"
     )
     parser.add_argument(
         "--private",
         choices=("true", "false"),
         default="false",
-        help="true: a model that must not be given away, whatever the licences of its sources",
+        help="true: the model must not be published, whatever the licences of its sources",
     )
     return parser
 

@@ -19,7 +19,7 @@ def main(argv: list[str] | None = None) -> None:
         "--to",
         type=Path,
         metavar="DIR",
-        help="folder (default: upstreams/NAME, where recipes in this folder look)",
+        help="folder to write (default: upstreams/NAME, where a recipe in the working directory looks)",
     )
     parser.add_argument(
         "--trust", action="store_true", help="accept a checkpoint that can run code when it is loaded"

@@ -19,10 +19,10 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("source", metavar="DIR", type=Path, help="data directory as it is")
-    parser.add_argument("out", metavar="OUT", type=Path, help="the new one; replaced when it is there")
+    parser.add_argument("source", metavar="DIR", type=Path, help="data directory to read")
+    parser.add_argument("out", metavar="OUT", type=Path, help="data directory to write, replaced if there")
     parser.add_argument(
-        "--no_audio", action="store_true", help="do not open the audio, only see that it is there"
+        "--no_audio", action="store_true", help="only check that the audio exists, do not open it"
     )
     parser.add_argument(
         "--allow_pipes", default="false", choices=("true", "false"),

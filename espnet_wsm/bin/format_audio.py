@@ -1,4 +1,4 @@
-"""Convert one slice of a data directory to 16-bit mono flac; run every job, then merge_audio.
+"""Convert one job's share of a data directory to 16-bit mono flac; merge_audio follows all jobs.
 
 Example:
   run.pl JOB=1:4 dump/log/format_audio.JOB.log \\
@@ -21,8 +21,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--fs", type=int, default=16000, help="sampling rate to write, in Hz (default: 16000)"
     )
-    parser.add_argument("--nj", type=int, default=1, help="number of slices (default: 1)")
-    parser.add_argument("--job", type=int, default=1, help="which slice, counted from 1 (default: 1)")
+    parser.add_argument("--nj", type=int, default=1, help="number of jobs (default: 1)")
+    parser.add_argument("--job", type=int, default=1, help="number of this job, from 1 (default: 1)")
     parser.add_argument(
         "--speed_perturb",
         default="",

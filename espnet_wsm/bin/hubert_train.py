@@ -1,4 +1,4 @@
-"""Pre-train HuBERT with ESPnet's arguments; the encoder ``wsm_hubert`` is registered."""
+"""Pre-train HuBERT with ESPnet's arguments and the encoder wsm_hubert."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from espnet_wsm.pretraining.records import record_device
 
 @report_user_errors
 def main(cmd: list[str] | None = None) -> None:
-    """Entry point; ``cmd`` as in ``espnet2.bin.hubert_train``. Leaves the device in ``devices.txt``."""
+    """Entry point; ``cmd`` as in ``espnet2.bin.hubert_train``. Writes the device to ``devices.txt``."""
     args = WsmHubertTask.get_parser().parse_args(cmd)
     if args.output_dir is not None:
         record_device(Path(args.output_dir), args.ngpu)

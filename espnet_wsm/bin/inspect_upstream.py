@@ -16,10 +16,12 @@ def main(argv: list[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "upstream", metavar="NAME_or_PATH", help="a checkpoint, or S3PRL's name of one that is here"
+        "upstream", metavar="NAME_or_PATH", help="a checkpoint, or S3PRL's name for one on this machine"
     )
     parser.add_argument("--num_replaced", type=int, default=2, help="layers from the top (default: 2)")
-    parser.add_argument("--layers", type=int, nargs="+", help="instead: numbers of layers, 1 = the lowest")
+    parser.add_argument(
+        "--layers", type=int, nargs="+", help="numbers of layers instead of the last k, 1 = the lowest"
+    )
     parser.add_argument("--mixer", default="wsm", help="what replaces their attention (default: wsm)")
     parser.add_argument(
         "--trainable", default="layer", help="mixer, layer or suffix: what trains (default: layer)"
@@ -28,7 +30,7 @@ def main(argv: list[str] | None = None) -> None:
         "--trust", action="store_true", help="open a checkpoint that can run code when it is loaded"
     )
     parser.add_argument(
-        "--padding", action="store_true", help="also run it to measure what padding does to an utterance"
+        "--padding", action="store_true", help="also measure how padding changes the output for an utterance"
     )
     args = vars(parser.parse_args(argv))
     padding = args.pop("padding")

@@ -44,7 +44,9 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--update", type=Path, metavar="FILE", help="put the tables between its two markers")
+    parser.add_argument(
+        "--update", type=Path, metavar="FILE", help="write the tables between the two markers in this file"
+    )
     args = parser.parse_args(argv)
 
     tables = render_tables()

@@ -17,8 +17,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--num_layers", type=int, default=4, help="transformer layers")
     parser.add_argument("--dim", type=int, default=192, help="channels, a multiple of --heads")
     parser.add_argument("--heads", type=int, default=4, help="attention heads")
-    parser.add_argument("--conv_dim", type=int, default=128, help="channels of the convolutions in front")
-    parser.add_argument("--seed", type=int, default=0, help="of the random weights")
+    parser.add_argument("--conv_dim", type=int, default=128, help="channels of the feature extractor")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random weights")
     args = parser.parse_args(argv)
 
     from espnet_wsm.upstream.random_upstream import RandomUpstreamSize, write_random_upstream

@@ -10,7 +10,7 @@ from espnet_wsm.errors import report_user_errors
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--results", type=Path, required=True, help="folder that run_experiments wrote, e.g. results/full"
+        "--results", type=Path, required=True, help="folder written by run_experiments, e.g. results/full"
     )
     parser.add_argument(
         "--out",

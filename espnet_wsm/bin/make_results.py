@@ -1,4 +1,4 @@
-"""Render the scores of experiments, with what was trained and how, as one Markdown file."""
+"""Write the scores of experiments, with what was trained and how, to one Markdown file."""
 
 import argparse
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Cluster MFCC or a layer of an upstream by k-means: the targets of HuBERT's masked prediction."""
+"""Cluster MFCCs or a layer of an upstream by k-means, as targets of HuBERT's masked prediction."""
 
 import argparse
 from pathlib import Path
@@ -12,11 +12,11 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--train", type=Path, required=True, help="dump folder to fit on: dump/raw/train")
     parser.add_argument("--others", type=Path, nargs="*", default=[], help="more dump folders to label")
-    parser.add_argument("--out", type=Path, required=True, help="gets SET/labels and targets.json")
-    parser.add_argument("--num_clusters", type=int, default=100, help="of k-means")
-    parser.add_argument("--upstream", type=Path, help="cluster a layer of this upstream, not MFCC")
-    parser.add_argument("--layer", type=int, help="which, 1 = the lowest")
-    parser.add_argument("--seed", type=int, default=0, help="of k-means and of the frames it sees")
+    parser.add_argument("--out", type=Path, required=True, help="folder for SET/labels and targets.json")
+    parser.add_argument("--num_clusters", type=int, default=100, help="clusters of k-means")
+    parser.add_argument("--upstream", type=Path, help="cluster a layer of this upstream instead of MFCCs")
+    parser.add_argument("--layer", type=int, help="number of the layer, 1 = the lowest")
+    parser.add_argument("--seed", type=int, default=0, help="seed of k-means and of the choice of frames")
     return parser
 
 

@@ -18,7 +18,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--non_linguistic_symbols",
         type=Path,
         metavar="FILE",
-        help="symbols that are one token each, a line each",
+        help="symbols that are one token each, one per line",
     )
     parser.add_argument(
         "--byte_fallback",

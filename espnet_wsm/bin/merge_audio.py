@@ -1,4 +1,4 @@
-"""Join what the jobs of format_audio wrote into one dump folder, and check that nothing is missing."""
+"""Merge the output of the jobs of format_audio into one dump folder, and check that nothing is missing."""
 
 import argparse
 from pathlib import Path

@@ -1,6 +1,6 @@
 """Make the data directories of a recipe from a table, a folder with one, or Kaldi directories.
 
-What they may look like, and how they are split, is in egs/manifest/asr1/README.md.
+egs/manifest/asr1/README.md says what these may look like, and how they are split.
 
 Example:
   python -m espnet_wsm.bin.prepare_corpus --downloads my.csv --columns text=Satz --out data
@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("data"), help="folder to write (default: data)")
     parser.add_argument(
         "--columns", default="", metavar="KIND=NAME,...",
-        help=f"columns of other names, e.g. 'text=Satz,path=Datei'; kinds: {', '.join(COLUMNS)}",
+        help=f"names of columns, if they differ, e.g. 'text=Satz,path=Datei'; kinds: {', '.join(COLUMNS)}",
     )  # fmt: skip
     args = parser.parse_args(argv)
     prepared = read_corpus(args.downloads, parse_columns(args.columns))

@@ -1,8 +1,8 @@
-"""Make ready a language model of words for decoding, and print which file it is.
+"""Prepare a word n-gram for decoding, and print the path of its file.
 
---lm is an n-gram in ARPA's format or KenLM's, or a text to train one on, a sentence a line; without it the
-transcripts of --train_text are that text. Other texts are first spelt as the transcripts are: by
---text_config, and then without capitals and marks of punctuation that these do not have.
+--lm is an n-gram in ARPA or KenLM format, or a text to train one on, one sentence per line. Without it, the
+n-gram is trained on the transcripts of --train_text. Other texts are first spelt like the transcripts: by
+--text_config, and then without capitals and punctuation marks that the transcripts do not have.
 
 Example:
   python -m espnet_wsm.bin.prepare_lm --lm news.txt --order 4 --train_text dump/raw/train/text \\
@@ -32,7 +32,7 @@ def make_parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--lm", type=Path, help="a model, or a text to train it on (default: --train_text)")
-    parser.add_argument("--order", type=int, default=3, help="of a model that is trained (default: 3)")
+    parser.add_argument("--order", type=int, default=3, help="order of a model that is trained (default: 3)")
     parser.add_argument("--train_text", type=Path, required=True, help="transcripts of the training set")
     parser.add_argument("--valid_text", type=Path, required=True, help="transcripts of the validation set")
     add_text_arguments(parser)
@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> None:
     """Entry point.
 
     Raises:
-        UserError: what is given is no such model or text, or it does not fit the language.
+        UserError: --lm is not such a model or text, or does not fit the language.
     """
     args = make_parser().parse_args(argv)
     if not 2 <= args.order <= LARGEST_ORDER:
@@ -55,8 +55,8 @@ def main(argv: list[str] | None = None) -> None:
     train, valid = read_training_sentences(args.train_text), read_training_sentences(args.valid_text)
     if script := find_unspaced_script(train):
         raise UserError(
-            f"{args.train_text}: {script} is written without blanks between words, and the language model is "
-            "of words: decode without --lm"
+            f"{args.train_text}: {script} is written without spaces between words, which a word n-gram "
+            "needs: decode without --lm"
         )
     path = args.lm
     if path is None or not is_model(path):

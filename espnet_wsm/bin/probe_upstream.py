@@ -23,31 +23,41 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--upstream", required=True, help="a checkpoint, or S3PRL's name of one that is here")
+    parser.add_argument(
+        "--upstream", required=True, help="a checkpoint, or S3PRL's name for one on this machine"
+    )
     parser.add_argument("--dump", type=Path, required=True, help="dump folder of a recipe with char tokens")
-    parser.add_argument("--layers", type=int, nargs="+", help="0 = below the lowest (default: all)")
+    parser.add_argument(
+        "--layers", type=int, nargs="+", help="numbers of layers, 0 = the input of the lowest (default: all)"
+    )
     parser.add_argument("--out", type=Path, help="JSON of all numbers; a plot goes beside it, as .png")
     parser.add_argument(
-        "--card", action="store_true", help="also write the table into the model card of an exported UPSTREAM"
+        "--card", action="store_true", help="also write the table to the model card of an exported upstream"
     )
     parser.add_argument("--train_set", default="train", help="in DUMP/raw (default: train)")
-    parser.add_argument("--valid_set", default="dev", help="chooses rate and epoch (default: dev)")
+    parser.add_argument("--valid_set", default="dev", help="chooses learning rate and epoch (default: dev)")
     parser.add_argument("--test_set", default="test", help="default: test")
     parser.add_argument(
         "--learning_rates",
         type=float,
         nargs="+",
         default=(0.01, 0.03, 0.1),
-        help="all are tried (default: 0.01 0.03 0.1)",
+        help="learning rates to try (default: 0.01 0.03 0.1)",
     )
-    parser.add_argument("--max_epoch", type=int, default=100, help="with each rate (default: 100)")
-    parser.add_argument("--patience", type=int, default=6, help="epochs without progress (default: 6)")
-    parser.add_argument("--seed", type=int, default=0, help="of batches and random weights (default: 0)")
+    parser.add_argument(
+        "--max_epoch", type=int, default=100, help="most epochs with each rate (default: 100)"
+    )
+    parser.add_argument(
+        "--patience", type=int, default=6, help="stop after this many epochs without progress (default: 6)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the order of batches and of random weights (default: 0)"
+    )
     return parser
 
 
 def count_characters(references: Sequence[str], hypotheses: Sequence[str]) -> tuple[list[int], list[int]]:
-    """Errors and reference characters of each text, of the characters that stage 5 of the recipes counts."""
+    """Errors and reference characters of each text, counted like CER in stage 5 of the recipes."""
     words = [
         [tuple(word for word in ASCII_SPACE.split(text) if word) for text in texts]
         for texts in (references, hypotheses)
@@ -58,9 +68,8 @@ def count_characters(references: Sequence[str], hypotheses: Sequence[str]) -> tu
 
 
 def add_intervals(record: dict[str, Any]) -> None:
-    """Intervals of 95 % of each row's test rate (``interval``) and of what it is below that of log-mel
-    (``gain``: the difference in points, and its interval; ``better``: a verdict), by the bootstrap over
-    utterances."""
+    """Add 95 % bootstrap intervals over utterances to each row: ``interval`` of its test error rate,
+    ``gain`` over log-mel (the difference in points and its interval), and the verdict ``better``."""
     characters = record["test_characters"]
     log_mel = next(row for row in record["results"] if row["kind"] == "log-mel")
     for row in record["results"]:

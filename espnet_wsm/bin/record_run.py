@@ -1,4 +1,4 @@
-"""Leave run.json in an experiment's folder, or refuse a folder that holds a run of other settings."""
+"""Write run.json to an experiment's folder, or refuse a folder that holds a run with other settings."""
 
 import argparse
 import hashlib
@@ -25,7 +25,7 @@ def describe_git(folder: Path) -> str:
         return "git not installed"
     if head.returncode != 0:
         return "not a git checkout"
-    # Results are tracked and rewritten by the very run that is being recorded.
+    # Results are tracked, and the run that is being recorded rewrites them.
     results = (":(exclude,top)RESULTS.md", ":(exclude,top)results")
     changed = git("status", "--porcelain", "--untracked-files=no", "--", ":/", *results)
     return head.stdout.strip() + ("-dirty" if changed.stdout.strip() else "")
@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--dir", type=Path, required=True, help="the experiment's folder")
     parser.add_argument("--command", required=True, help="what the user typed")
     parser.add_argument("--file", type=Path, action="append", default=[], help="its content is a setting")
-    parser.add_argument("--setting", action="append", default=[], help="any other setting")
+    parser.add_argument("--setting", action="append", default=[], help="any other setting, as text")
     args = parser.parse_args(argv)
 
     digest = hashlib.sha256()
@@ -47,7 +47,8 @@ def main(argv: list[str] | None = None) -> None:
     fingerprint = digest.hexdigest()[:16]
 
     record = args.dir / RUN_FILE
-    # Without a checkpoint nothing can be resumed by mistake: a corrected setting just starts again.
+    # Without a checkpoint nothing can be resumed by mistake, so a run with a corrected setting may start
+    # again.
     if record.is_file() and any(args.dir.glob("*.pth")):
         try:
             found = json.loads(record.read_text(encoding="utf-8"))["fingerprint"]

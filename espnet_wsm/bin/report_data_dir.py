@@ -1,7 +1,7 @@
 """Print and plot hours, speakers, durations, speaking rates and characters.
 
-The first directory is the training set, with which the characters of the others are compared. OUT gets the
-table (README.md), all characters with their numbers (characters.tsv), and a figure (data.png).
+The first directory is the training set; the characters of the others are compared with it. OUT gets the table
+(README.md), all characters with their counts (characters.tsv), and a figure (data.png).
 
 Example:
   espnet-wsm report_data_dir --out data/report data/train data/dev data/test

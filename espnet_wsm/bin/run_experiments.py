@@ -1,8 +1,8 @@
-"""Run a grid of experiments over the recipes; what is there already is not run again.
+"""Run a grid of experiments with the recipes; finished runs are not repeated.
 
 Stages 1 and 2 of each corpus come first, then the sweep that chooses a learning rate for each arm on the
-development set, then the runs. Interrupt it at any point and call it again. Records, tables and figures go to
---results.
+development set, then the runs. It can be interrupted at any point and called again. Records, tables and
+figures go to --results.
 """
 
 import argparse
@@ -35,8 +35,8 @@ def make_parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="an option of every run.sh, e.g. downloads=/data/debian, instead of the grid's (asr_args: "
-        "behind the grid's); may be given several times",
+        help="an option of every run.sh, e.g. downloads=/data/debian, which replaces the grid's (asr_args is "
+        "appended to the grid's); may be given several times",
     )
     parser.add_argument("--dry_run", action="store_true", help="print what would be run, and run nothing")
     return parser
@@ -67,10 +67,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     # Stopping this process has to stop what it has launched, which an exception does.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     with hold_lock(ROOT):
-        args.results.mkdir(parents=True, exist_ok=True)  # fails here, and not after hours
+        args.results.mkdir(parents=True, exist_ok=True)  # fails here rather than after hours
         try:
             runner.run()
-        except FailedRunsError as error:  # what has been run is worth a report
+        except FailedRunsError as error:  # the runs that succeeded are still reported
             try:
                 print(write_report(args.results))
             finally:

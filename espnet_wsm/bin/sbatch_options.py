@@ -1,14 +1,14 @@
-"""Print what a cluster's configuration says of a job, as conf/cluster/slurm.sh reads it: words ended by NUL.
+"""Print what a cluster's configuration says about a job, as NUL-terminated words for conf/cluster/slurm.sh.
 
 Keys of the file, all optional:
   partition, account, qos, constraint, reservation
-                  options of sbatch of these names
-  gres            what one job takes when it asks for N GPUs, with {gpu} for N (default: gpu:{gpu})
-  modules         list for `module load`, before the command
-  options         list of further words for sbatch, e.g. [--exclusive]
-  max_jobs_run    tasks of an array that run at a time, where the caller sets no limit
-  poll_seconds    between two looks at the queue (default: 5)
-  with_gpu        keys from above that take the place of the others for jobs that ask for GPUs
+                  sbatch options with these names
+  gres            --gres of a job that asks for N GPUs, with {gpu} for N (default: gpu:{gpu})
+  modules         list of modules to load before the command
+  options         list of further arguments for sbatch, e.g. [--exclusive]
+  max_jobs_run    array tasks that run at a time, unless the caller sets a limit
+  poll_seconds    seconds between two looks at the queue (default: 5)
+  with_gpu        the keys above, with values that replace the others for jobs that ask for GPUs
 
 Example:
   python -m espnet_wsm.bin.sbatch_options conf/cluster/slurm.yaml --gpu 1
@@ -26,7 +26,7 @@ NAMED = ("partition", "account", "qos", "constraint", "reservation")
 DEFAULTS: dict[str, Any] = dict.fromkeys(NAMED) | {
     "gres": "gpu:{gpu}", "modules": [], "options": [], "max_jobs_run": 0, "poll_seconds": 5, "with_gpu": {},
 }  # fmt: skip
-# Of the values that are no text.
+# Types of the values that are not text.
 KINDS = {
     "modules": "list", "options": "list", "max_jobs_run": "whole number", "poll_seconds": "number of seconds",
     "with_gpu": "mapping",
@@ -34,7 +34,7 @@ KINDS = {
 
 
 def read_cluster(path: Path, with_gpu: bool) -> dict[str, Any]:
-    """A cluster's configuration, completed by its defaults.
+    """A cluster's configuration, with defaults for missing keys.
 
     Raises:
         UserError: the file cannot be read, or holds an unknown key or a value of the wrong kind.
@@ -68,7 +68,7 @@ def _is_right(key: str, value: Any) -> bool:
 def list_options(
     settings: dict[str, Any], gpu: int, mem: str, time: str, num_threads: int, num_nodes: int = 1
 ) -> list[str]:
-    """What sbatch is told of one job, besides its array, its name and its output."""
+    """The options of sbatch for one job, except its array, its name and its output."""
     options = [f"--{name}={settings[name]}" for name in NAMED if settings[name]]
     options += [f"--mem={mem}"] if mem else []
     options += [f"--time={time}"] if time else []
@@ -85,15 +85,15 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("config", type=Path, help="the cluster's configuration")
     parser.add_argument("--gpu", type=int, default=0, help="GPUs of a job on each node")
     parser.add_argument("--mem", default="", help="memory of a job, e.g. 8G")
-    parser.add_argument("--time", default="", help="its time limit, e.g. 4:00:00")
-    parser.add_argument("--num_threads", type=int, default=0, help="its CPU cores on each node")
-    parser.add_argument("--num_nodes", type=int, default=1, help="its nodes, with one task each")
+    parser.add_argument("--time", default="", help="time limit of a job, e.g. 4:00:00")
+    parser.add_argument("--num_threads", type=int, default=0, help="CPU cores of a job on each node")
+    parser.add_argument("--num_nodes", type=int, default=1, help="nodes of a job, with one task each")
     return parser
 
 
 @report_user_errors
 def main(argv: list[str] | None = None) -> None:
-    """Entry point. Prints poll_seconds, max_jobs_run, the number of modules, these, and options of sbatch."""
+    """Print poll_seconds, max_jobs_run, the number of modules, the modules, and the options of sbatch."""
     args = make_parser().parse_args(argv)
     settings = read_cluster(args.config, args.gpu > 0)
     modules = settings["modules"]

@@ -37,7 +37,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--utt2spk", type=Path, help="`id speaker` for sclite's table (default: one per utterance)"
     )
     parser.add_argument(
-        "--non_linguistic_symbols", type=Path, metavar="FILE", help="symbols that do not count, a line each"
+        "--non_linguistic_symbols", type=Path, metavar="FILE", help="symbols not to count, one per line"
     )
     parser.add_argument("--out", type=Path, required=True, help="directory, e.g. exp/X/decode/test")
     parser.add_argument("--set_name", help="name of the set in tables (default: the last part of --out)")
@@ -45,7 +45,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--num_examples", type=int, default=10, help="utterances shown in examples.md (default: 10)"
     )
     parser.add_argument(
-        "--sclite_timeout", type=float, default=600, help="seconds before sclite is given up (default: 600)"
+        "--sclite_timeout", type=float, default=600, help="time limit of sclite in seconds (default: 600)"
     )
     return parser
 
@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.out.exists() and not args.out.is_dir():
         raise UserError(f"--out {args.out} is a file: name a directory")
     record = args.out / "score.json"
-    record.unlink(missing_ok=True)  # whatever happens below, an old record must not pass for this run's
+    record.unlink(missing_ok=True)  # whatever happens below, an old record must not be taken for a new one
     symbols = read_symbols(args.non_linguistic_symbols) if args.non_linguistic_symbols else ()
     pairs = pair_texts(args.ref, args.hyp, args.utt2spk, symbols)
     set_name = args.set_name or args.out.resolve().name

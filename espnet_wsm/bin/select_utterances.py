@@ -1,4 +1,4 @@
-"""Drop utterances that are too short, too long, or have more text than CTC has frames for."""
+"""Drop utterances that are too short, too long, or have more text than CTC can align with their frames."""
 
 import argparse
 from pathlib import Path
@@ -11,9 +11,9 @@ from espnet_wsm.errors import report_user_errors
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dir", type=Path, required=True, help="dump folder to read, e.g. dump/raw/train")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the lists of what is kept")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the lists of kept utterances")
     parser.add_argument(
-        "--log", type=Path, required=True, help="file for `id reason numbers` of what is dropped"
+        "--log", type=Path, required=True, help="file for `id reason numbers` of dropped utterances"
     )
     parser.add_argument(
         "--tokens",

@@ -1,4 +1,4 @@
-"""Take so many minutes of a training set: fixed, and part of what more minutes would take."""
+"""Take a fixed subset of a training set, by minutes; a larger subset contains the smaller ones."""
 
 import argparse
 from pathlib import Path
@@ -10,7 +10,7 @@ from espnet_wsm.errors import report_user_errors
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dir", type=Path, required=True, help="dump folder to read: dump/raw/train")
-    parser.add_argument("--minutes", type=float, required=True, help="of speech, at most")
+    parser.add_argument("--minutes", type=float, required=True, help="most minutes of speech")
     parser.add_argument("--out", type=Path, required=True, help="folder for the lists")
     return parser
 

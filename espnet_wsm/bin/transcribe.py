@@ -31,17 +31,15 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--model_file", help="checkpoint (default: the average of the best epochs, or the one in the archive)"
     )
-    parser.add_argument(
-        "--upstream", help="the upstream's checkpoint, if it is no longer where training read it"
-    )
+    parser.add_argument("--upstream", help="the upstream's checkpoint, if it is not where training read it")
     parser.add_argument(
         "--trust", action="store_true", help="open an upstream's file even if that runs code from it"
     )
     parser.add_argument("--ngpu", type=int, default=0, help="0 = CPU, 1 = GPU (default: 0)")
     parser.add_argument(
-        "--chunk_seconds", type=float, default=30, help="longer audio goes in chunks of this (default: 30)"
+        "--chunk_seconds", type=float, default=30, help="split longer audio into such chunks (default: 30)"
     )
-    parser.add_argument("--batch_size", type=int, default=4, help="chunks that run at a time (default: 4)")
+    parser.add_argument("--batch_size", type=int, default=4, help="chunks in a batch (default: 4)")
     parser.add_argument("--out", type=Path, help="file to write (default: standard output)")
     return parser
 

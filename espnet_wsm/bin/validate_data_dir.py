@@ -1,10 +1,11 @@
 """Find what is wrong or suspicious in Kaldi data directories.
 
-Lists: encoding, line ends, order under LC_ALL=C, ids given twice or missing, empty transcripts. Audio: files
-that are missing, empty, cut short or no audio; durations; transcripts that do not fit them. With --train:
-audio, speakers and texts that another set shares with training, and characters that training has not. Prints
-a line for each directory; faults are named with file, line, id and what to do, and end in an error; warnings
-do not.
+Lists: encoding, line ends, order under LC_ALL=C, duplicate or missing ids, empty transcripts. Audio: files
+    that
+are missing, empty, truncated or not audio; durations; transcripts that do not fit them. With --train: audio,
+speakers and texts that other sets share with training, and characters that training lacks. Prints one line
+for each directory. Faults are named with file, line, id and remedy, and make the exit status 1; warnings do
+not.
 
 Example:
   espnet-wsm validate_data_dir --train data/train data/dev data/test
@@ -28,23 +29,23 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("directories", metavar="DIR", nargs="*", type=Path, help="e.g. data/dev")
     parser.add_argument(
-        "--train", metavar="DIR", type=Path, help="the training set, with which others compare"
+        "--train", metavar="DIR", type=Path, help="the training set, with which the others are compared"
     )
     parser.add_argument(
         "--no_text", action="store_true", help="do not require a text file (unlabelled audio)"
     )
     parser.add_argument(
-        "--no_audio", action="store_true", help="do not open the audio, only see that it is there"
+        "--no_audio", action="store_true", help="only check that the audio exists, do not open it"
     )
     parser.add_argument(
         "--allow_pipes", default="false", choices=("true", "false"),
         help="true: let wav.scp name commands, 'COMMAND |'; none is run here (default: false)",
     )  # fmt: skip
     parser.add_argument(
-        "--min_seconds", type=float, default=0.1, help="warn of shorter ones (default: %(default)s)"
+        "--min_seconds", type=float, default=0.1, help="warn about shorter audio (default: %(default)s)"
     )
     parser.add_argument(
-        "--max_seconds", type=float, default=20, help="warn of longer ones (default: %(default)s)"
+        "--max_seconds", type=float, default=20, help="warn about longer audio (default: %(default)s)"
     )
     add_text_arguments(parser)
     return parser
@@ -55,7 +56,7 @@ def main(argv: list[str] | None = None) -> None:
     """Entry point.
 
     Raises:
-        UserError: with everything that is wrong.
+        UserError: lists everything that is wrong.
     """
     parser = make_parser()
     args = parser.parse_args(argv)

@@ -1,4 +1,4 @@
-"""Show one progress bar for parallel jobs, wherever they run, from the bars that they write into their logs.
+"""Show one progress bar for parallel jobs, wherever they run, from the progress bars in their logs.
 
 Example:
   run.pl JOB=1:4 dump/log/cache_train.JOB.log ... &
@@ -20,16 +20,16 @@ TAIL_BYTES = 16384  # of a log, in which its latest bar is looked for
 
 
 def find_count(tail: bytes, unit: str) -> int | None:
-    """How far the last whole bar of tqdm in ``tail`` is that counts in ``unit``; None: there is none.
+    """The count in the last complete tqdm bar in ``tail`` with this ``unit``, None if there is none.
 
-    Other bars, e.g. of a model that is loaded, count in other units.
+    Other bars, e.g. for loading a model, have other units.
     """
     counts = re.findall(rb"(\d+)/\d+ \[[\d:]+<[^\]\r\n]*" + re.escape(unit.encode()), tail)
     return int(counts[-1]) if counts else None
 
 
 class JobLog:
-    """The log of one job. What it holds already is an earlier run's, until the job has written to it."""
+    """The log of one job. Until the job writes to it, its content is that of an earlier run."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -44,7 +44,7 @@ class JobLog:
         return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
     def look(self, unit: str) -> None:
-        """Bring ``count`` up to date; it stays while the log says nothing new."""
+        """Update ``count``, if there is something new in the log."""
         state = self._state()
         if state is None or state == self._old:
             return
@@ -73,7 +73,7 @@ def follow(logs: list[JobLog], total: int, desc: str, unit: str, poll_seconds: f
                 if progress.n >= total:
                     break
         finally:
-            look()  # what the jobs wrote before this process was told to end
+            look()  # for what the jobs wrote before this process was told to end
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -84,10 +84,10 @@ def make_parser() -> argparse.ArgumentParser:
         "--log", required=True, help="log of a job, JOB in place of its number; it may not exist yet"
     )
     parser.add_argument("--nj", type=int, default=1, help="number of jobs (default: 1)")
-    parser.add_argument("--total", type=int, required=True, help="what all jobs have to do together")
+    parser.add_argument("--total", type=int, required=True, help="total count of all jobs together")
     parser.add_argument("--desc", default="jobs", help="name of the bar (default: jobs)")
     parser.add_argument(
-        "--unit", default="utt", help="what the jobs' bars count in; others are ignored (default: utt)"
+        "--unit", default="utt", help="unit of the jobs' bars; other bars are ignored (default: utt)"
     )
     parser.add_argument("--poll_seconds", type=float, default=1.0, help="time between two looks (default: 1)")
     return parser
@@ -99,7 +99,7 @@ def main(argv: list[str] | None = None) -> None:
     if args.nj > 1 and "JOB" not in args.log:
         raise UserError(f"--log {args.log}: with --nj {args.nj} it needs JOB in place of the number")
     logs = [JobLog(Path(args.log.replace("JOB", str(job)))) for job in range(1, args.nj + 1)]
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the bar is brought to its end
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the bar is completed
     follow(logs, args.total, args.desc, args.unit, args.poll_seconds)
 
 

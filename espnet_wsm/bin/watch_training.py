@@ -1,4 +1,4 @@
-"""Follow ESPnet's training log, wherever the job runs: a progress bar with the validation figures."""
+"""Follow ESPnet's training log, wherever the job runs, with a progress bar that shows validation results."""
 
 import argparse
 import os
@@ -15,13 +15,13 @@ FIGURE = re.compile(r"\b(loss|cer_ctc|cer)=([0-9.e+-]+)")
 
 
 def figures(results: str) -> dict[str, str]:
-    """The validation figures worth watching in a line ``Nepoch results: [train] ..., [valid] ...``."""
+    """The main validation results in a line ``Nepoch results: [train] ..., [valid] ...``."""
     valid = results.partition("[valid]")[2].partition("[att_plot]")[0]
     return {f"valid {name}": value for name, value in FIGURE.findall(valid)}
 
 
 def while_parent_lives(poll_seconds: float) -> Iterator[None]:
-    """Time for another look, every ``poll_seconds``, until the process that started this one has ended."""
+    """Yield every ``poll_seconds`` until the process that started this one has ended."""
     parent = os.getppid()
     while os.getppid() == parent:
         yield
@@ -29,14 +29,14 @@ def while_parent_lives(poll_seconds: float) -> Iterator[None]:
 
 
 def follow(log: Path, poll_seconds: float) -> None:
-    """Show progress as long as the parent process lives; lines already in the log are an earlier run's."""
+    """Show progress as long as the parent process lives; lines already in the log are from an earlier run."""
     position = log.stat().st_size if log.exists() else 0
     progress: tqdm | None = None
     rest = ""
     for _ in while_parent_lives(poll_seconds):
         if log.exists():
             if log.stat().st_size < position:
-                position, rest = 0, ""  # the launcher started the file anew
+                position, rest = 0, ""  # the launcher has started a new log
             with log.open(encoding="utf-8", errors="replace") as lines:
                 lines.seek(position)
                 rest += lines.read()

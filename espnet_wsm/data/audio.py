@@ -1,4 +1,4 @@
-"""Audio files: read with every fault named, mixed down and resampled to what the upstreams expect."""
+"""Audio files: reading names every fault, and mixes down and resamples to what the upstreams expect."""
 
 import os
 import re
@@ -16,19 +16,19 @@ import soxr
 
 from espnet_wsm.errors import UserError
 
-# A writer that cannot seek back (a pipe) leaves a size from here up in the header: no sign of truncation.
+# A writer that cannot seek back (to a pipe) leaves a size of this or more in the header: not a truncation.
 STREAMING_SIZE = 0x7FFFF000
-# Integer audio lies within ±1; float audio far beyond was written on another scale, e.g. that of int16.
+# Integer audio lies within ±1; float audio far beyond that was written on another scale, e.g. that of int16.
 LARGEST_PEAK = 2.0
-LARGEST_OVERSHOOT = 0.5  # seconds by which a part may end behind its recording
+LARGEST_OVERSHOOT = 0.5  # seconds by which a segment may end after its recording
 LONGEST_OGG_PAGE = 27 + 255 + 255 * 255  # bytes: header, sizes of the segments, segments
 UNKNOWN_LENGTH = 2**62  # libsndfile says 2**63 - 1 frames for a flac without a length, and cannot read it
 
 
 @dataclass(frozen=True)
 class Recording:
-    """Decoded audio. ``samples``: (N, channels) float32, full scale is ±1; ``rate`` in Hz; ``subtype``: how
-    the samples were stored, in libsndfile's words (``PCM_16``, ``VORBIS``, ...)."""
+    """Decoded audio. ``samples``: (N, channels) float32, full scale is ±1; ``rate``: in Hz; ``subtype``: how
+    the samples were stored, in libsndfile's terms (``PCM_16``, ``VORBIS``, ...)."""
 
     samples: np.ndarray
     rate: int
@@ -37,7 +37,7 @@ class Recording:
 
 @dataclass(frozen=True)
 class Header:
-    """Samples of each channel, their rate in Hz, and the number of channels."""
+    """Number of samples per channel, sampling rate in Hz, and number of channels."""
 
     num_samples: int
     rate: int
@@ -45,7 +45,7 @@ class Header:
 
     @property
     def seconds(self) -> float:
-        """Duration."""
+        """Duration in seconds."""
         return self.num_samples / self.rate
 
 
@@ -63,7 +63,7 @@ def is_pipe(audio: Path | str) -> bool:
 
 
 def refuse_pipe(audio: Path | str) -> UserError:
-    """What is said where commands are not allowed."""
+    """The error for a command where commands are not allowed."""
     return UserError(
         f"audio {str(audio)!r} is a command, not a file: convert the audio first and name the result, or, "
         "if you trust these commands, let them run (--allow_pipes true)"
@@ -71,7 +71,7 @@ def refuse_pipe(audio: Path | str) -> UserError:
 
 
 def check_audio_exists(audio: Path | str) -> None:
-    """Raise UserError when the file (or archive) behind ``audio`` is missing, not a file, or has no bytes."""
+    """Raise UserError if the file (or archive) of ``audio`` is missing, not a file, or has no bytes."""
     entry = find_archive_entry(audio)
     path, offset = entry or (Path(audio), 0)
     if not path.exists():
@@ -82,7 +82,7 @@ def check_audio_exists(audio: Path | str) -> None:
         raise UserError(f"{audio} is empty (0 bytes): fetch it again or leave the utterance out")
     if offset >= path.stat().st_size:
         raise UserError(
-            f"{audio} lies behind the end of the archive, of {path.stat().st_size} bytes: write it again"
+            f"{audio} is beyond the end of the archive, of {path.stat().st_size} bytes: write it again"
         )
 
 
@@ -99,10 +99,10 @@ def _undecodable(audio: Path | str, detail: object) -> UserError:
 
 
 def _find_cut(extra_info: str) -> str | None:
-    """Whether libsndfile's log of a header says that the file is shorter than the header claims.
+    """How the file is shorter than its header claims, according to libsndfile's log; None if it is not.
 
-    It then decodes what is there without an error. A RIFF size alone that is off (some writers count eight
-    bytes too many) loses no audio and is not reported.
+    libsndfile decodes what is there without an error. If only the RIFF size is wrong (some writers count
+    eight bytes too many), no audio is lost, and nothing is reported.
     """
     for name, claimed, actual in re.findall(
         r"^\s*(data|SSND|Data Size|riff)\s*: (\d+) \(should be (\d+)\)", extra_info, re.MULTILINE
@@ -120,7 +120,7 @@ def _find_cut(extra_info: str) -> str | None:
 
 
 def _find_ogg_cut(path: Path) -> str | None:
-    """Whether the file ends inside its last Ogg page, which libsndfile then leaves out silently."""
+    """Whether the file ends inside its last Ogg page, which libsndfile silently drops."""
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - LONGEST_OGG_PAGE))
         tail = file.read()
@@ -132,7 +132,7 @@ def _find_ogg_cut(path: Path) -> str | None:
 
 
 def _find_sphere_cut(path: Path) -> str | None:
-    """Compare the size that a NIST sphere header claims with that of the file; libsndfile does not."""
+    """Compare the size in a NIST sphere header with that of the file, which libsndfile does not do."""
     with path.open("rb") as file:
         header = file.read(16)
         if not header.startswith(b"NIST_1A\n"):
@@ -150,7 +150,7 @@ def _find_sphere_cut(path: Path) -> str | None:
 
 
 def _check_header(path: Path) -> soundfile._SoundFileInfo:
-    """What the header of a file says, which shows no fault."""
+    """The header of a file, checked for faults."""
     name = os.fsencode(path)  # soundfile itself cannot encode a name that is not UTF-8
     try:
         info = soundfile.info(name, verbose=True)
@@ -161,12 +161,12 @@ def _check_header(path: Path) -> soundfile._SoundFileInfo:
     if cut:
         raise _truncated(path, cut)
     if info.frames >= UNKNOWN_LENGTH:
-        raise _undecodable(path, "its header does not say how long it is, as when written into a pipe")
+        raise _undecodable(path, "its header does not say how long it is, as when written to a pipe")
     return info
 
 
 def _open_file(path: Path) -> soundfile.SoundFile:
-    """Open a file whose header shows no fault."""
+    """Open a file and check its header."""
     _check_header(path)
     return soundfile.SoundFile(os.fsencode(path))
 
@@ -189,11 +189,11 @@ def _read_blocks(
 def find_part(
     audio: Path | str, num_samples: int, rate: int, start: float, end: float | None
 ) -> tuple[int, int]:
-    """(first, behind the last) sample of a part of audio, given in seconds; ``end`` None = all that is left.
+    """(first, last + 1) sample of a segment given in seconds; ``end`` None = the end of the audio.
 
-    An end up to half a second behind that of the audio is taken for it, as Kaldi's extract-segments does.
+    An end up to half a second after that of the audio is moved there, as in Kaldi's extract-segments.
 
-    Raises UserError when the part begins or ends behind the audio.
+    Raises UserError if the segment begins or ends beyond the audio.
     """
     seconds = num_samples / rate
     if start >= seconds or (end is not None and end > seconds + LARGEST_OVERSHOOT):
@@ -219,7 +219,7 @@ def _read_file(path: Path, start: float = 0.0, end: float | None = None) -> Reco
 
 
 def _read_archive_entry(audio: str, archive: Path, offset: int) -> Recording:
-    """Decode one entry of a Kaldi archive with kaldiio, audio only (it would also unpickle)."""
+    """Decode one entry of a Kaldi archive with kaldiio, if it is audio (kaldiio would also unpickle)."""
     with archive.open("rb") as file:
         file.seek(offset)
         head = file.read(8)
@@ -231,7 +231,7 @@ def _read_archive_entry(audio: str, archive: Path, offset: int) -> Recording:
             raise _truncated(audio, f"the entry should have {claimed} bytes and has {actual}")
     try:
         rate, samples = kaldiio.load_mat(audio)
-    except Exception as error:  # kaldiio and the decoders under it raise all kinds
+    except Exception as error:  # kaldiio and the decoders below it may raise anything
         raise _undecodable(audio, error) from None
     if samples.ndim == 1:
         samples = samples[:, None]
@@ -243,7 +243,7 @@ def _read_archive_entry(audio: str, archive: Path, offset: int) -> Recording:
 
 
 def _read_pipe(command: str) -> Recording:
-    """Decode what a shell command writes to its standard output."""
+    """Decode the standard output of a shell command."""
     with tempfile.NamedTemporaryFile(suffix=".audio") as output:
         ended = subprocess.run(
             ["bash", "-o", "pipefail", "-c", command.removesuffix("|")],
@@ -262,17 +262,17 @@ def _read_pipe(command: str) -> Recording:
 def read_recording(
     audio: Path | str, allow_pipes: bool = False, start: float = 0.0, end: float | None = None
 ) -> Recording:
-    """Decode ``audio``, a file that libsndfile knows, ``FILE.ark:OFFSET``, or what ``COMMAND |`` writes.
+    """Decode ``audio``: a file that libsndfile reads, ``FILE.ark:OFFSET``, or the output of ``COMMAND |``.
 
-    Of a file only the part from ``start`` to ``end`` (seconds, None = to the end) is read.
+    Only the segment from ``start`` to ``end`` (seconds, None = to the end) of a file is read.
 
-    A command runs in a shell, and only with ``allow_pipes``: it can do whatever its author wants.
+    A command runs in a shell, and only with ``allow_pipes``, because it can do anything.
 
-    Raises UserError for a command that is not allowed or fails, and when the audio does not exist, is empty,
-    is not audio, is cut short, is shorter than the part, holds no samples, or holds samples that are not
-    finite or lie far beyond full scale. A cut is noticed by the sizes in the headers (wav, w64, rf64, aiff,
-    au, sphere) or by the decoder (flac, ogg, opus); raw streams without either, such as mp3 without a Xing
-    header, cannot show it.
+    Raises UserError for a command that is not allowed or fails, and if the audio does not exist, is empty, is
+    not audio, is truncated, is shorter than the segment, has no samples, or has samples that are not finite
+    or far beyond full scale. Truncation is detected by the sizes in headers (wav, w64, rf64, aiff, au,
+    sphere) or by the decoder (flac, ogg, opus), but not in raw streams without either, such as mp3 without a
+    Xing header.
     """
     if not is_pipe(audio):
         check_audio_exists(audio)
@@ -296,9 +296,9 @@ def read_recording(
 
 
 def read_header(audio: Path | str) -> Header:
-    """How long ``audio`` is, by the header of a file; an entry of an archive is decoded.
+    """Length, rate and channels of ``audio`` from the header of a file; archive entries are decoded.
 
-    Raises UserError for what :func:`read_recording` can tell of the header, and for a command.
+    Raises UserError for a command, and for the faults that :func:`read_recording` finds in a header.
     """
     if is_pipe(audio):
         raise refuse_pipe(audio)
@@ -327,8 +327,8 @@ def _check_samples(audio: Path | str, samples: np.ndarray) -> None:
 def read_converted(audio: Path | str, fs: int = 16000, block_seconds: float = 60) -> np.ndarray:
     """(M,) float32 at ``fs``: ``convert`` of ``read_recording``, bit for bit, with the same errors.
 
-    (mp3 differs by the rounding of its decoder, 1e-7, which depends on how much it is asked for.) A file is
-    decoded and resampled in blocks: an hour of 44.1 kHz stereo takes 0.5 GB at most instead of 2.4.
+    (mp3 differs by the decoder's rounding, 1e-7, which depends on the size of blocks.) A file is decoded and
+    resampled in blocks: an hour of 44.1 kHz stereo takes at most 0.5 GB instead of 2.4.
     """
     check_audio_exists(audio)
     if find_archive_entry(audio):
@@ -354,15 +354,15 @@ def read_converted(audio: Path | str, fs: int = 16000, block_seconds: float = 60
 def convert(samples: np.ndarray, rate: float, fs: int = 16000) -> np.ndarray:
     """(N, channels) float32 at ``rate`` -> (M,) float32 at ``fs``: the mean of the channels, resampled.
 
-    soxr's high quality resampler, no dither: the same input gives the same bits on the same machine. At
-    ``rate == fs`` a mono signal passes unchanged. Resampling may overshoot full scale a little.
+    It uses soxr's high quality resampler without dither: the same input gives the same bits on the same
+    machine. At ``rate == fs`` a mono signal is unchanged. Resampling may slightly overshoot full scale.
     """
     mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
     return mono if rate == fs else soxr.resample(np.ascontiguousarray(mono), rate, fs, quality="HQ")
 
 
 def quantise(samples: np.ndarray) -> tuple[np.ndarray, int]:
-    """float32 -> (int16, how many samples went over full scale); exact for audio that was int16 before."""
+    """float32 -> (int16, number of samples beyond full scale); exact for audio that was stored as int16."""
     scaled = np.rint(samples * np.float32(2**15))
     over = int(np.count_nonzero(np.abs(scaled) > 2**15))
     return np.clip(scaled, -(2**15), 2**15 - 1).astype(np.int16), over

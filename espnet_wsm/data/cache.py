@@ -1,14 +1,14 @@
-"""The prefix cache on disk: the features (T, D) that the frozen layers make of each utterance, computed once.
+"""The prefix cache on disk: the features (T, D) of each utterance from the frozen layers, computed once.
 
-A cache is a folder of safetensors shards, one tensor per utterance and named by its id, with Kaldi lists
-beside them. `plan_cache` says what is to be computed and what stays from earlier runs, jobs side by side
-hand their results to a `ShardWriter`, `merge_cache` checks the whole and closes it, `check_cache` stands
-before every use and `FeatureReader` gives the features to a data loader. While ``plan.json`` is there the
-cache is being made; ``cache.json`` is written last and says that it is whole.
+A cache is a folder of safetensors shards, with one tensor per utterance, named by its id, and Kaldi lists.
+`plan_cache` decides what to compute and what to keep from earlier runs, parallel jobs pass their results to a
+`ShardWriter`, `merge_cache` checks and completes the cache, `check_cache` is called before every use, and
+`FeatureReader` reads the features for a data loader. While ``plan.json`` exists, the cache is being made;
+``cache.json`` is written last, when it is complete.
 
-A shard carries in its header what its features depend on, the settings of the cache and a stamp of each
-audio file, and a checksum of the features of each utterance. So whatever a killed job has left can be judged
-without any other file, and what a disk has changed since is not trained on.
+The header of a shard holds everything its features depend on (the settings of the cache and a stamp of each
+audio file) and a checksum of the features of each utterance. So the remains of a killed job can be judged
+without any other file, and features that a disk has corrupted are not used.
 """
 
 import hashlib
@@ -41,12 +41,12 @@ if TYPE_CHECKING:
 
 BYTES_PER_VALUE = {"float16": 2, "bfloat16": 2, "float32": 4}
 CACHE_DTYPES = tuple(BYTES_PER_VALUE)
-WIDER_DTYPE = {"float16": "bfloat16", "bfloat16": "float32"}  # that holds larger values
-SAMPLE_RATE = 16000  # Hz, of the audio in every dump
+WIDER_DTYPE = {"float16": "bfloat16", "bfloat16": "float32"}  # the next type with a larger range
+SAMPLE_RATE = 16000  # Hz, of all audio in dumps
 SHARD_BYTES = 128 * 2**20
-UTTERANCES_PER_SHARD = 10_000  # keeps the header, of some 200 bytes each, far below safetensors' 100 MB
-SPARE_DISK = 1.05  # what must be free for each byte of features: headers, lists and rounding to blocks
-# Run, job and number: together they never repeat, and a later run has the greater name.
+UTTERANCES_PER_SHARD = 10_000  # the header has some 200 bytes for each; safetensors' limit is 100 MB
+SPARE_DISK = 1.05  # disk space per byte of features, with headers, lists and rounding to blocks
+# Run, job and number. Together they are unique, and a later run has greater names.
 SHARD_NAME = re.compile(r"features\.(\d+)\.(\d+)\.(\d+)\.safetensors")
 METADATA = "espnet_wsm_cache"
 PLAN, WHOLE = "plan.json", "cache.json"
@@ -55,8 +55,8 @@ REMEDY = "run stage 2 again, or train without the cache (--cache false)"
 
 @dataclass(frozen=True)
 class AudioStamp:
-    """State of an audio file: ``size`` in bytes, time of the last change, and the first 32 hexadecimal
-    digits of the SHA-256 of its content, which alone decides."""
+    """State of an audio file: size in bytes, modification time, and the first 32 hexadecimal digits of the
+    SHA-256 of its content. Only the digest decides whether it changed."""
 
     size: int
     mtime_ns: int
@@ -74,14 +74,14 @@ class CacheInput:
 
 @dataclass(frozen=True)
 class Settings:
-    """What all features of a cache depend on (``key``, in the caller's words) and how they are stored."""
+    """What all features of a cache depend on (``key``, defined by the caller) and how they are stored."""
 
     key: dict[str, str]
     dtype: str
     dim: int
 
     def differences_from(self, old: "Settings") -> list[str]:
-        """``name was A, is B`` for all that differs."""
+        """``name was A, is B`` for everything that differs."""
         before, now = (
             {**each.key, "--cache_dtype": each.dtype, "channels": str(each.dim)} for each in (old, self)
         )
@@ -93,7 +93,7 @@ class Settings:
 
 
 def stamp_audio(path: Path | str) -> AudioStamp:
-    """Read the whole file and stamp it; raises UserError when it cannot be read."""
+    """Read the whole file and stamp it; raises UserError if it cannot be read."""
     try:
         with open(path, "rb") as file:
             stat = os.fstat(file.fileno())
@@ -104,9 +104,9 @@ def stamp_audio(path: Path | str) -> AudioStamp:
 
 
 def _stamp_if_unchanged(path: str, old: AudioStamp) -> AudioStamp | None:
-    """The present stamp of a file whose content is still that of ``old``; None if it changed or is gone.
+    """The current stamp of a file whose content is the same as in ``old``; None if it changed or is gone.
 
-    The content is read only where the time of the last change differs, e.g. when the dump was made again.
+    The content is read only if the modification time differs, e.g. after the dump was made again.
     """
     try:
         stat = os.stat(path)
@@ -122,7 +122,7 @@ def _stamp_if_unchanged(path: str, old: AudioStamp) -> AudioStamp | None:
 
 @dataclass(frozen=True)
 class Shard:
-    """The header of a shard: ``frames`` and the ``audio`` stamps by id, ``order`` as in `SHARD_NAME`."""
+    """The header of a shard: ``frames`` and ``audio`` stamps by id, ``order`` as in `SHARD_NAME`."""
 
     path: Path
     order: tuple[int, int, int]
@@ -132,7 +132,7 @@ class Shard:
 
 
 def _read_shard(path: Path, order: tuple[int, int, int]) -> Shard | None:
-    """The header of ``path``, None when the file is cut short, damaged or not of our making."""
+    """The header of ``path``, None if the file is truncated, damaged or not a shard."""
     try:
         with safe_open(path, framework="numpy") as shard:  # compares the size of the file with the header
             metadata = json.loads(shard.metadata()[METADATA])
@@ -158,7 +158,7 @@ def _checksum(features: "torch.Tensor") -> int:
 
 
 def _scan(out: Path) -> tuple[list[Shard], list[Path]]:
-    """All shards of ``out``, earliest first, and the files that should be shards but cannot be read."""
+    """All shards in ``out``, earliest first, and the files that should be shards but cannot be read."""
     shards, damaged = [], []
     for path in sorted(out.iterdir()):
         if match := SHARD_NAME.fullmatch(path.name):
@@ -176,10 +176,11 @@ def _format_bytes(number: float) -> str:
 
 @dataclass
 class CachePlan:
-    """What a cache will hold and what is still to compute; prints as one line.
+    """What a cache will hold and what remains to be computed; prints as one line.
 
-    ``bytes_total`` and ``bytes_pending`` are estimates for encoders with a frame every 20 ms; ``bytes_free``
-    is free on the disk once ``discarded`` files are gone; ``discarded`` tells why they go, None: none do.
+    ``bytes_total`` and ``bytes_pending`` are estimates for encoders with a frame every 20 ms. ``bytes_free``
+    is the free disk space after useless files are deleted; ``discarded`` says why these are deleted, None if
+    there are none.
     """
 
     name: str
@@ -220,8 +221,8 @@ def _read_inputs(wav_scp: Path, utt2num_samples: Path) -> list[CacheInput]:
 
 
 def _make_batches(inputs: list[CacheInput], batch_seconds: float) -> Iterator[list[CacheInput]]:
-    """Batches of like length, longest first, each of at most ``batch_seconds`` of padded audio or of one
-    utterance. They depend on the set as a whole and on nothing else."""
+    """Batches of similar length, longest first, each with at most ``batch_seconds`` of padded audio, or with
+    one utterance. They depend only on the set as a whole."""
     limit = batch_seconds * SAMPLE_RATE
     batch: list[CacheInput] = []
     for each in sorted(inputs, key=lambda each: (-each.num_samples, byte_order(each.id))):
@@ -233,7 +234,7 @@ def _make_batches(inputs: list[CacheInput], batch_seconds: float) -> Iterator[li
 
 
 def _count_bytes(inputs: Iterable[CacheInput], settings: Settings) -> int:
-    """Size of the features of ``inputs``; audio shorter than the receptive field is padded to one frame."""
+    """Size of the features of ``inputs``; audio shorter than the receptive field counts as one frame."""
     frames = sum(max(1, count_encoder_frames(each.num_samples)) for each in inputs)
     return frames * settings.dim * BYTES_PER_VALUE[settings.dtype]
 
@@ -260,19 +261,18 @@ def plan_cache(
     dim: int,
     batch_seconds: float = 120.0,
 ) -> CachePlan:
-    """Decide what has to be computed for the cache ``out`` and leave it there as ``plan.json``.
+    """Decide what has to be computed for the cache ``out``, and write it there as ``plan.json``.
 
-    ``key`` names everything the features depend on besides the audio; ``dim`` is D, the channels per frame.
-    Batches hold at most ``batch_seconds`` of padded audio (120 s), or one utterance that is longer.
-    Which utterances share a batch depends on the lists only, so that a resumed run, or one with another
-    number of jobs, computes the same bits.
+    ``key`` names everything besides the audio that the features depend on; ``dim`` is D, the number of
+    channels. Batches hold at most ``batch_seconds`` of padded audio (120 s), or one longer utterance.
+    Batches depend only on the lists, so that a resumed run, or one with another number of jobs, gives the
+    same bits.
 
-    Features stored under other settings are discarded. Under the same ones a batch is left out when every
-    utterance in it is stored and its audio has not changed; the rest is computed whole. The cache counts as
-    unfinished from here until `merge_cache`.
+    Features stored with other settings are discarded. With the same settings, a batch is skipped if every
+    utterance in it is stored and its audio has not changed; other batches are computed as a whole. From here
+    until `merge_cache`, the cache counts as unfinished.
 
-    Raises UserError for broken lists, a bad argument, or when the disk lacks the space; nothing is then
-    deleted.
+    Raises UserError for faulty lists, an invalid argument, or lack of disk space; nothing is then deleted.
     """
     if dtype not in CACHE_DTYPES:
         raise UserError(f"--cache_dtype {dtype}: choose one of {', '.join(CACHE_DTYPES)}")
@@ -341,9 +341,9 @@ def _read_plan(out: Path) -> dict:
 
 
 def read_batches(out: Path, nj: int, job: int) -> list[list[CacheInput]]:
-    """The batches that job ``job`` (from 1) of ``nj`` has to compute, longest first: every ``nj``-th.
+    """The batches that job ``job`` (from 1) of ``nj`` has to compute: every ``nj``-th, longest first.
 
-    Raises UserError when there is no plan or no such job.
+    Raises UserError if there is no plan or no such job.
     """
     if nj < 1 or not 1 <= job <= nj:
         raise UserError(f"--job {job} of --nj {nj}: the job must lie between 1 and the number of jobs")
@@ -353,8 +353,8 @@ def read_batches(out: Path, nj: int, job: int) -> list[list[CacheInput]]:
 class ShardWriter:
     """Collects the features that one job computes and writes them as shards of about ``shard_bytes``.
 
-    Every shard appears whole or not at all. What was added before an exception is written too, so that a
-    run which stops at one bad utterance can be resumed behind it.
+    Shards are written atomically. Features that were added before an exception are written too, so that a run
+    that stops at a faulty utterance can be resumed there.
     """
 
     def __init__(self, out: Path, job: int, shard_bytes: int = SHARD_BYTES) -> None:
@@ -384,10 +384,10 @@ class ShardWriter:
     def add(self, id: str, features: "torch.Tensor", audio: AudioStamp) -> None:
         """Store ``features`` (T, D), of any float type and on any device, in the cache's dtype.
 
-        ``audio`` is to be stamped before the audio is read, so that a change in between shows.
+        ``audio`` has to be stamped before the audio is read, so that a change in between is noticed.
 
-        Raises UserError for values that are not finite, or too large for the dtype, and when the disk does
-        not take a shard.
+        Raises UserError for values that are not finite or too large for the dtype, and if a shard cannot be
+        written.
         """
         import torch
 
@@ -406,7 +406,7 @@ class ShardWriter:
                 f"id {id}: feature values up to {peak:.6g} where {dtype} ends at "
                 f"{torch.finfo(self._dtype).max:.6g}: use --cache_dtype {WIDER_DTYPE[dtype]}"
             )
-        # A copy, because a view would keep its whole batch in memory.
+        # A copy, because a view would keep the whole batch in memory.
         tensor = features.detach().to("cpu", self._dtype, copy=True).contiguous()
         self._tensors[id], self._audio[id] = tensor, audio
         self._bytes += tensor.nbytes
@@ -417,7 +417,7 @@ class ShardWriter:
         def path() -> Path:
             return self._out / f"features.{self._run}.{self._job}.{self._number}.safetensors"
 
-        while path().exists():  # of the same job, which somebody has started again by hand
+        while path().exists():  # from the same job, which somebody restarted by hand
             self._number += 1
         metadata = {
             "key": self._settings.key,
@@ -428,7 +428,7 @@ class ShardWriter:
         }
         from safetensors.torch import save
 
-        # Not save_file, whose files nobody but their owner may read.
+        # Not save_file, which makes files that only their owner can read.
         content = save(self._tensors, {METADATA: json.dumps(metadata)})
         try:
             write_atomically(path(), lambda temporary: temporary.write_bytes(content))
@@ -441,7 +441,7 @@ class ShardWriter:
 
 @dataclass
 class CacheSummary:
-    """What a whole cache holds; prints as one line."""
+    """What a complete cache holds; prints as one line."""
 
     name: str
     utterances: int
@@ -457,13 +457,13 @@ class CacheSummary:
 
 
 def merge_cache(out: Path) -> CacheSummary:
-    """Check that every utterance of the plan is stored, write the lists and close the cache.
+    """Check that every utterance of the plan is stored, write the lists and complete the cache.
 
     Writes ``feats.scp`` (``id path-of-shard``, paths as ``out`` was given), ``utt2num_frames``, ``utt2audio``
-    (``id size mtime_ns digest path``) and at last ``cache.json``. Of an utterance that is stored more than
-    once the latest counts; shards that hold nothing of use are deleted.
+    (``id size mtime_ns digest path``) and finally ``cache.json``. If an utterance is stored more than once,
+    the latest counts; useless shards are deleted.
 
-    Raises UserError when there is no plan, or when the jobs left out utterances, naming some of them.
+    Raises UserError if there is no plan, or if the jobs left out utterances, naming some of them.
     """
     plan = _read_plan(out)
     settings = Settings(plan["key"], plan["dtype"], plan["dim"])
@@ -471,7 +471,7 @@ def merge_cache(out: Path) -> CacheSummary:
     source: dict[str, Shard] = {}
     for shard in shards:
         if shard.settings == settings:
-            # What was to be computed must come from this run: older features are those of other audio.
+            # What the plan lists must come from this run; older features belong to other audio.
             source |= {
                 id: shard
                 for id in shard.audio
@@ -537,13 +537,13 @@ def _find_lost_shards(feats_scp: Path, sizes: dict[str, int], problems: list[str
 
 
 def check_cache(out: Path, key: dict[str, str], dtype: str, wav_scp: Path) -> None:
-    """Refuse the cache ``out`` unless it is whole and holds just the features of ``wav_scp`` under ``key``.
+    """Refuse ``out`` unless it is complete and holds the features of ``wav_scp`` for ``key``, and no others.
 
-    Audio of the same size and time of change counts as the same; else its content is compared. Of the
-    shards only the sizes are checked.
+    Audio with the same size and modification time counts as the same; otherwise its content is compared.
+    Only the sizes of shards are checked.
 
     Raises UserError with every reason and the remedy: no cache or an unfinished one, other settings (each
-    with its old and new value), other utterances, changed audio, lost or cut shards.
+    with its old and new value), other utterances, changed audio, missing or truncated shards.
     """
     try:
         content = json.loads((out / WHOLE).read_bytes())
@@ -551,7 +551,7 @@ def check_cache(out: Path, key: dict[str, str], dtype: str, wav_scp: Path) -> No
         state = "is unfinished" if (out / PLAN).exists() else "does not exist"
         raise UserError(f"the cache {out} {state}: {REMEDY}") from None
     old = Settings(content["key"], content["dtype"], content["dim"])
-    # The channels follow from the key.
+    # The number of channels follows from the key.
     differences = Settings(key, dtype, old.dim).differences_from(old)
     if differences:
         raise UserError(f"the cache {out} was made for something else: {'; '.join(differences)}: {REMEDY}")
@@ -585,12 +585,12 @@ def check_cache(out: Path, key: dict[str, str], dtype: str, wav_scp: Path) -> No
 class FeatureReader(Mapping[str, np.ndarray]):
     """A loader for ESPnet's data sets: ``reader[id]`` is the float32 array (T, D) that ``feats.scp`` names.
 
-    Shards are opened, memory-mapped, when first needed, and by each process for itself: a reader can be
+    Each process opens and memory-maps shards by itself when they are first needed, so a reader can be
     pickled, and used on both sides of a fork. The arrays are copies that belong to the caller. Paths are
     relative to the working directory, as in every Kaldi list.
 
-    Raises UserError when ``feats.scp`` is broken, when a shard cannot be read or its features are not those
-    that were written (each process looks once), KeyError for unknown ids.
+    Raises UserError if ``feats.scp`` is faulty, or if a shard cannot be read or its features are not those
+    that were written (each process checks once); KeyError for unknown ids.
     """
 
     def __init__(self, feats_scp: Path | str) -> None:
@@ -598,7 +598,7 @@ class FeatureReader(Mapping[str, np.ndarray]):
         entries = read_list(Path(feats_scp), problems)
         raise_collected(problems, feats_scp)
         self._feats_scp = str(feats_scp)
-        names: dict[str, str] = {}  # one object for all the utterances of a shard
+        names: dict[str, str] = {}  # one string object for all the utterances of a shard
         self._paths = {id: names.setdefault(entry.value, entry.value) for id, entry in entries.items()}
         self._shards: dict[str, safe_open] = {}
         self._unchecked: dict[str, int] = {}  # checksums

@@ -1,4 +1,4 @@
-"""Corpora that are Debian packages: found where they are unpacked, else fetched and unpacked without root."""
+"""Corpora in Debian packages: found if already unpacked, else downloaded and unpacked without root."""
 
 import subprocess
 import tempfile
@@ -11,8 +11,8 @@ from espnet_wsm.errors import UserError
 
 @dataclass(frozen=True)
 class Package:
-    """A Debian package. ``pattern`` matches the files wanted of it, relative to where it is unpacked;
-    ``size`` is that of the download, in words."""
+    """A Debian package. ``pattern`` matches the files that are needed, relative to where it is unpacked;
+    ``size`` is the size of the download, in words."""
 
     name: str
     pattern: str
@@ -22,7 +22,7 @@ class Package:
 def locate_package(package: Package, downloads: Path) -> Path:
     """The folder in which ``package`` is unpacked: ``downloads`` or one of its folders.
 
-    A package that is in neither is fetched into ``downloads/NAME``. Raises UserError when that fails.
+    A package that is in neither is downloaded to ``downloads/NAME``. Raises UserError if that fails.
     """
     found = find_package(package, downloads)
     if not found:
@@ -37,7 +37,7 @@ def locate_package(package: Package, downloads: Path) -> Path:
 
 
 def find_package(package: Package, downloads: Path) -> Path | None:
-    """``downloads`` or the first of its folders in which ``package.pattern`` matches; None if none does."""
+    """``downloads``, or the first of its folders, in which ``package.pattern`` matches; None if none does."""
     roots = [downloads, *sorted(path for path in downloads.glob("*/") if path.is_dir())]
     return next((root for root in roots if any(root.glob(package.pattern))), None)
 

@@ -1,7 +1,6 @@
-"""ESPnet's ``dump/raw/<set>``: every utterance as a 16-bit mono flac, made in slices and merged.
+"""ESPnet's ``dump/raw/<set>``: every utterance as a 16-bit mono flac, converted in slices and merged.
 
-The slices exist so that any launcher can work on them side by side; what they write does not depend on
-how many there are.
+The slices allow any launcher to run jobs in parallel; the result does not depend on their number.
 """
 
 import hashlib
@@ -24,14 +23,14 @@ from espnet_wsm.errors import UserError
 from espnet_wsm.files import write_atomically, write_text
 
 LONGEST_FILE_NAME = 200  # bytes; most file systems allow 255
-SLOWEST, FASTEST = 0.3, 3.0  # speeds between which speech stays speech
+SLOWEST, FASTEST = 0.3, 3.0  # range of speeds in which speech remains intelligible
 
 
 def audio_file_name(utterance: str) -> str:
-    """A file name for ``utterance`` that stays in its folder and belongs to no other id.
+    """A file name for ``utterance`` that cannot leave its folder and that no other id has.
 
-    All but ASCII letters, digits and ``_.-~`` is percent-encoded. What gets too long is cut and ends in a
-    digest after ``=``, which the encoding never writes.
+    Everything except ASCII letters, digits and ``_.-~`` is percent-encoded. Names that are too long are cut
+    and end in ``=``, which the encoding never produces, and a digest.
     """
     name = quote(utterance, safe="")
     if len(name) > LONGEST_FILE_NAME:
@@ -40,14 +39,14 @@ def audio_file_name(utterance: str) -> str:
 
 
 def split_folder(out: Path, nj: int, job: int) -> Path:
-    """Where job ``job`` (from 1) of ``nj`` leaves its lists."""
+    """The folder to which job ``job`` (from 1) of ``nj`` writes its lists."""
     return out / f"split{nj}" / str(job)
 
 
 @dataclass(frozen=True)
 class Copy:
-    """One utterance of the dump: what ``line`` (from 1) of the data directory's lists names, played at
-    ``speed`` times its pace, under the id and speaker of the copy."""
+    """One utterance of the dump: the utterance on ``line`` (from 1) of the data directory's lists, played at
+    ``speed`` times its original speed, with the id and speaker of the copy."""
 
     utterance: Utterance
     line: int
@@ -55,16 +54,16 @@ class Copy:
 
 
 def parse_speeds(words: str) -> dict[str, float]:
-    """``"0.9 1.0 1.1"`` -> the factors by the words that name them, in the order given.
+    """``"0.9 1.0 1.1"`` -> a mapping from each word to its factor, in the given order.
 
-    Raises UserError for a word that is no plain decimal number, a factor that is not between 0.3 and 3, and
-    a factor given twice.
+    Raises UserError for a word that is not a plain decimal number, a factor that is not between 0.3 and 3,
+    and a factor that is given twice.
     """
     speeds: dict[str, float] = {}
     for word in words.split():
         if not re.fullmatch(r"[0-9]*\.?[0-9]+", word) or not SLOWEST < float(word) < FASTEST:
             raise UserError(
-                f"--speed_perturb {words!r}: {word!r} is no factor between {SLOWEST} and {FASTEST}; "
+                f"--speed_perturb {words!r}: {word!r} is not a factor between {SLOWEST} and {FASTEST}; "
                 "give e.g. '0.9 1.0 1.1'"
             )
         if float(word) in speeds.values():
@@ -76,12 +75,12 @@ def parse_speeds(words: str) -> dict[str, float]:
 def read_copies(data: Path, speed_perturb: str = "", allow_pipes: bool = False) -> list[Copy]:
     """The utterances of the data directory ``data`` as the dump will hold them, in byte order of their ids.
 
-    Each is there once for every factor of ``speed_perturb``, ``sp0.9-`` before its id and speaker as Kaldi
-    and ESPnet write it; at factor 1 they stay as they are. Without factors every utterance is there once.
+    There is one copy for every factor of ``speed_perturb``, with ``sp0.9-`` before id and speaker as in Kaldi
+    and ESPnet; for factor 1 they are unchanged. Without factors, every utterance is there once.
 
-    Raises UserError for a broken data directory or factors, and for a copy with the id of an utterance.
+    Raises UserError for a faulty data directory or factor, and if a copy would have the id of an utterance.
     """
-    # A directory that has passed read_data_dir has one utterance per line, in this order.
+    # A directory accepted by read_data_dir has one utterance per line, in this order.
     utterances = read_data_dir(data, need_text=False, allow_pipes=allow_pipes)
     originals = [Copy(each, line, 1.0) for line, each in enumerate(utterances, 1)]
     speeds = parse_speeds(speed_perturb)
@@ -100,14 +99,14 @@ def read_copies(data: Path, speed_perturb: str = "", allow_pipes: bool = False) 
     if taken:
         raise UserError(
             f"{data}: {count(len(taken), 'id')} already there that --speed_perturb would make: "
-            f"{name_some(sorted(taken, key=byte_order))}: the set holds such copies: leave the option out"
+            f"{name_some(sorted(taken, key=byte_order))}: the set already holds such copies: omit the option"
         )
     return sorted(copies, key=lambda copy: byte_order(copy.utterance.id))
 
 
 def write_dump_lists(directory: Path, utterances: list[Utterance], num_samples: dict[str, int]) -> None:
-    """Write ``wav.scp``, ``text`` (removed when there is none), ``utt2spk``, ``spk2utt`` and
-    ``utt2num_samples`` into ``directory``, each atomically, beside whatever else it holds."""
+    """Write ``wav.scp``, ``text`` (removed if there are no transcripts), ``utt2spk``, ``spk2utt`` and
+    ``utt2num_samples`` to ``directory``, each atomically; other files in it stay."""
     write_list(directory / "wav.scp", {utterance.id: utterance.audio for utterance in utterances})
     if any(utterance.text for utterance in utterances):
         write_list(directory / "text", {utterance.id: utterance.text for utterance in utterances})
@@ -118,23 +117,23 @@ def write_dump_lists(directory: Path, utterances: list[Utterance], num_samples: 
 
 
 def read_num_samples(path: Path, problems: list[str], may_be_empty: bool = False) -> dict[str, int]:
-    """Read a list of sample counts; lines that are no positive number are appended to ``problems``."""
+    """Read a list of sample counts; lines without a positive number are appended to ``problems``."""
     counts = {}
     for utterance, entry in read_list(path, problems, may_be_empty).items():
         if entry.value.isdecimal() and int(entry.value) > 0:
             counts[utterance] = int(entry.value)
         else:
             problems.append(
-                f"{path}:{entry.line}: id {utterance} has {entry.value!r} where a number of samples is due: "
+                f"{path}:{entry.line}: id {utterance} has {entry.value!r} instead of a number of samples: "
                 "make the dump again"
             )
     return counts
 
 
 def take_batches(directory: Path, size: int, nj: int, job: int) -> dict[str, str]:
-    """``{id: audio}`` of every ``nj``-th batch of ``size`` utterances of like length, in their order.
+    """``{id: audio}`` of every ``nj``-th batch of ``size`` utterances of similar length, in order.
 
-    The batches depend on the set alone: what a job computes for an utterance does not depend on ``nj``.
+    The batches depend only on the set, so the result for an utterance does not depend on ``nj``.
 
     Raises:
         UserError: a list is faulty, or the lists differ in their ids.
@@ -156,19 +155,19 @@ def take_batches(directory: Path, size: int, nj: int, job: int) -> dict[str, str
 def format_slice(
     data: Path, out: Path, fs: int, nj: int, job: int, speed_perturb: str = "", allow_pipes: bool = False
 ) -> None:
-    """Convert slice ``job`` (from 1) of ``nj`` of the data directory ``data`` into ``out``.
+    """Convert slice ``job`` (from 1) of ``nj`` of the data directory ``data`` to ``out``.
 
-    With ``allow_pipes`` the commands that ``wav.scp`` may name instead of files are run.
+    With ``allow_pipes``, commands that ``wav.scp`` names instead of files are run.
 
-    With ``speed_perturb`` (e.g. ``"0.9 1.0 1.1"``) the dump holds a copy at each speed, see `read_copies`;
+    With ``speed_perturb`` (e.g. ``"0.9 1.0 1.1"``), the dump holds a copy at each speed, see `read_copies`;
     pitch changes with tempo.
 
     Writes ``out/audio/<name>.flac`` (16 bit, mono, ``fs`` Hz) and, in ``out/split<nj>/<job>``, ``wav.scp``,
-    ``utt2num_samples``, ``converted`` (``id rate channels subtype`` of the audio that was anything else) and
-    ``clipped`` (``id samples`` where resampling went over full scale). Audio that is 16-bit mono at ``fs``
-    keeps its samples.
+    ``utt2num_samples``, ``converted`` (``id rate channels subtype`` of audio in any other format) and
+    ``clipped`` (``id samples`` where resampling exceeded full scale). The samples of audio that is 16-bit
+    mono at ``fs`` are not changed.
 
-    Raises UserError with all the bad audio of the slice; the lists are then missing.
+    Raises UserError with all faulty audio of the slice; the lists are then missing.
     """
     if nj < 1 or not 1 <= job <= nj:
         raise UserError(f"--job {job} of --nj {nj}: the job must lie between 1 and the number of jobs")
@@ -179,7 +178,7 @@ def format_slice(
             f"--out {out} is the data directory itself: give another folder, e.g. dump/raw/{data.name}"
         )
     folder = split_folder(out, nj, job)
-    shutil.rmtree(folder, ignore_errors=True)  # lists of an earlier run must not pass for this one's
+    shutil.rmtree(folder, ignore_errors=True)  # lists of an earlier run must not be taken for this one's
     copies = read_copies(data, speed_perturb, allow_pipes)
     first, last = len(copies) * (job - 1) // nj, len(copies) * job // nj
     wav_scp, num_samples, converted, clipped = {}, {}, {}, {}
@@ -219,7 +218,7 @@ def format_slice(
 
 @dataclass
 class DumpSummary:
-    """What became of a data set: counts of utterances, and how they differed from 16-bit mono at ``fs``."""
+    """Counts of the utterances of a set, and of those that were not 16-bit mono at ``fs``."""
 
     name: str
     utterances: int
@@ -275,15 +274,15 @@ def merge_slices(
     allow_pipes: bool = False,
     rules: TextRules | None = None,
 ) -> DumpSummary:
-    """Join the lists of the ``nj`` slices into those of ``out``, and remove the slices.
+    """Merge the lists of the ``nj`` slices into those of ``out``, and remove the slices.
 
     Writes ``wav.scp`` (paths as ``out`` was given), ``text`` if ``data`` has one, ``utt2spk``, ``spk2utt``
-    and ``utt2num_samples``; and, given factors, ``speed_perturb`` with these, so that nothing decodes copies.
-    Texts are spelt by ``rules``.
+    and ``utt2num_samples``. If there are factors, they are written to ``speed_perturb``, so that the copies
+    are never decoded. Texts are spelt by ``rules``.
 
-    Raises UserError when a slice is missing, an utterance of ``data`` (each of its copies, given the
-    ``speed_perturb`` of the jobs) is not there exactly once, its audio is gone, the slices differ in their
-    sampling rate, or the rules leave nothing of a text.
+    Raises UserError if a slice is missing, an utterance of ``data`` (or a copy, with the ``speed_perturb`` of
+    the jobs) is not there exactly once, its audio is gone, the slices differ in their sampling rate, or the
+    rules leave nothing of a text.
     """
     if nj < 1:
         raise UserError(f"--nj {nj}: the number of jobs must be positive")

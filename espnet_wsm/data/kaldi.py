@@ -1,4 +1,4 @@
-"""Kaldi data directories: read strictly, written whole.
+"""Kaldi data directories: strict reading, atomic writing.
 
 ``wav.scp``, ``text``, ``utt2spk``, ``spk2utt``, and ``segments`` where utterances are parts of recordings.
 """
@@ -31,13 +31,13 @@ class Utterance:
     """One line of each list.
 
     Args:
-        id: of the utterance.
-        audio: a file, ``FILE.ark:OFFSET`` in a Kaldi archive, or, where pipes are allowed, a ``COMMAND |``
-            that writes audio.
-        text: empty where the directory has no transcripts.
-        speaker: the utterance's own id where there is no ``utt2spk``.
-        start: where in the audio it begins, in seconds.
-        end: where it ends; None = with the audio.
+        id: utterance id.
+        audio: a file, ``FILE.ark:OFFSET`` in a Kaldi archive, or, if pipes are allowed, a ``COMMAND |`` that
+            writes audio.
+        text: empty if the directory has no transcripts.
+        speaker: the utterance's own id if there is no ``utt2spk``.
+        start: start time in the audio, in seconds.
+        end: end time in seconds; None = the end of the audio.
     """
 
     id: str
@@ -63,7 +63,7 @@ def write_speakers(directory: Path, speakers: dict[str, str]) -> None:
 
 
 def _find_faults(utterance: Utterance) -> Iterable[str]:
-    """What keeps ``utterance`` from being written as one line of each list and read back the same."""
+    """Why ``utterance`` cannot be written as one line of each list and read back unchanged."""
     if fault := find_id_fault(utterance.id):
         yield f"utterance id {utterance.id!r} {fault}: rename it"
     if fault := find_id_fault(utterance.speaker):
@@ -77,10 +77,10 @@ def _find_faults(utterance: Utterance) -> Iterable[str]:
     shorter = round(end, 3) <= round(utterance.start, 3) if end < math.inf else utterance.end is not None
     if not 0 <= utterance.start < math.inf or shorter:
         times = f"from {utterance.start} to {utterance.end} s"
-        yield f"utterance {utterance.id!r}: {times} is no part of a recording: correct the times"
+        yield f"utterance {utterance.id!r}: {times} is not a part of a recording: correct the times"
     for name, value in (("text", utterance.text), ("audio", audio)):
         if "\n" in value or "\r" in value:
-            yield f"utterance {utterance.id!r}: the {name} holds a line break: replace it by a blank"
+            yield f"utterance {utterance.id!r}: the {name} holds a line break: replace it by a space"
         if any(0xD800 <= ord(char) <= 0xDFFF for char in value):
             yield f"utterance {utterance.id!r}: the {name} cannot be written as UTF-8: {value!r}"
 
@@ -88,14 +88,14 @@ def _find_faults(utterance: Utterance) -> Iterable[str]:
 def write_data_dir(directory: Path, utterances: Iterable[Utterance]) -> None:
     """Write ``wav.scp``, ``text``, ``utt2spk`` and ``spk2utt``, sorted as ``LC_ALL=C sort`` does.
 
-    Where an utterance is a part of its audio there is ``segments`` too, and ``wav.scp`` has recordings, with
-    ids made of their file names; times are written to the millisecond.
+    If an utterance is a part of its audio, ``segments`` is written too, and ``wav.scp`` lists recordings,
+    with ids made from their file names; times are written to the millisecond.
 
-    The lists are written into a temporary sibling that then takes the place of ``directory``; an old data
-    directory is replaced whole. Blanks at the ends of a text are dropped, all else is kept byte for byte.
+    The lists are written to a temporary folder, which then replaces ``directory`` as a whole. Spaces at the
+    ends of a text are dropped; everything else is kept byte for byte.
 
-    Raises UserError for no utterances at all, an id given twice, ids or speakers with white space, an empty
-    text, a line break, times that are none, or a ``directory`` that is something else.
+    Raises UserError if there are no utterances, for duplicate ids, ids or speakers with white space, an empty
+    text, a line break, invalid times, or if ``directory`` is something else.
     """
     directory = Path(directory)
     utterances = sorted(utterances, key=lambda utterance: utterance.id)
@@ -130,7 +130,7 @@ def write_data_dir(directory: Path, utterances: Iterable[Utterance]) -> None:
 
 
 def _name_recordings(audio: Iterable[str]) -> dict[str, str]:
-    """An id for each audio, of its file name, with a number where names or what is left of them are equal."""
+    """An id for each audio, made from its file name, with a number added where these ids would be equal."""
     ids: dict[str, str] = {}
     taken: set[str] = set()
     for path in sorted(set(audio), key=byte_order):
@@ -145,20 +145,20 @@ def _name_recordings(audio: Iterable[str]) -> dict[str, str]:
 
 
 def _format_segment(recording: str, utterance: Utterance) -> str:
-    """What follows an utterance's id in ``segments``; Kaldi writes the end of the recording as -1."""
+    """The rest of an utterance's line in ``segments``; Kaldi writes the end of the recording as -1."""
     end = -1 if utterance.end is None else f"{utterance.end:.3f}"
     return f"{recording} {utterance.start:.3f} {end}"
 
 
 @dataclass(frozen=True)
 class DataLists:
-    """The lists of a data directory, with whatever faults they have.
+    """The lists of a data directory, including their faults.
 
     Args:
-        directory: of them.
-        entries: by name, the one that says where utterances have their audio first: ``segments``, or
-            ``wav.scp`` where utterances are whole files.
-        recordings: ``wav.scp`` where there is ``segments``.
+        directory: folder of the lists.
+        entries: entries by name of the list. The list that gives the audio of utterances comes first:
+            ``segments``, or ``wav.scp`` if utterances are whole files.
+        recordings: ``wav.scp``, if there is ``segments``.
     """
 
     directory: Path
@@ -171,7 +171,7 @@ class DataLists:
         return next(iter(self.entries))
 
     def find_fault(self, name: str, id: str, allow_pipes: bool) -> str | None:
-        """What is wrong with a line of the list ``name``; the end of a sentence that begins with its id."""
+        """What is wrong with a line of the list ``name``, as the rest of a sentence that begins with it."""
         value = self.entries[name][id].value
         if not value.strip():
             what = {
@@ -186,11 +186,11 @@ class DataLists:
                 recording, start, end = value.split()
                 times = float(start), float(end)
             except ValueError:
-                return f" has {value!r} where RECORDING START END are due: write seconds, -1 for the end"
+                return f" has {value!r} instead of RECORDING START END: write seconds, -1 for the end"
             if recording not in self.recordings:
                 return f" is a part of {recording}, which wav.scp does not have: add it, or remove the id"
             if not (0 <= times[0] < math.inf and (times[0] < times[1] < math.inf or times[1] == -1)):
-                return f" goes from {start} to {end} s: it has to end after it begins"
+                return f" goes from {start} to {end} s: the end has to be after the start"
             value = self.recordings[recording].value
             if not value:
                 return f" is a part of {recording}, whose audio path is empty: fill it in"
@@ -201,7 +201,7 @@ class DataLists:
         return None
 
     def make_utterance(self, id: str) -> Utterance:
-        """An utterance that all lists have without a fault."""
+        """The utterance with this id, which has no fault in any list."""
         audio, start, end = self.entries[self.audio_list][id].value, 0.0, None
         if self.audio_list == "segments":
             recording, *times = audio.split()
@@ -226,7 +226,7 @@ def read_lists(directory: Path, need_text: bool, problems: list[str]) -> DataLis
 
 
 def _require_same_ids(lists: DataLists, problems: list[str]) -> None:
-    """Report the ids that the list of the audio and another list do not share."""
+    """Report the ids that are in the list of the audio but not in another list, and vice versa."""
     audio = lists.entries[lists.audio_list]
     for name, entries in lists.entries.items():
         for have, lack, only in (
@@ -245,14 +245,14 @@ def _require_same_ids(lists: DataLists, problems: list[str]) -> None:
 def inspect_data_dir(
     directory: Path, need_text: bool = True, allow_pipes: bool = False
 ) -> tuple[list[Utterance], list[str]]:
-    """The utterances that all lists of a data directory have whole, and all faults of the lists.
+    """The utterances that are complete in all lists of a data directory, and all faults of the lists.
 
-    ``utt2spk`` may be absent: each utterance is then its own speaker. Without ``need_text`` so may ``text``:
-    every text is then empty. ``spk2utt`` follows from ``utt2spk`` and is not read. The audio is not looked
-    at; commands in its place are a fault unless ``allow_pipes``.
+    ``utt2spk`` may be missing: each utterance is then its own speaker. Without ``need_text``, ``text`` may be
+    missing too: every text is then empty. ``spk2utt`` follows from ``utt2spk`` and is not read. The audio is
+    not opened; commands in place of audio are a fault unless ``allow_pipes`` is set.
 
     Returns:
-        utterances in byte order of their ids, and for each fault file, line, id and remedy.
+        The utterances in byte order of their ids, and for each fault its file, line, id and remedy.
     """
     directory = Path(directory)
     if not directory.is_dir():
@@ -272,15 +272,15 @@ def inspect_data_dir(
 
 
 def find_audio_list(directory: Path) -> Path:
-    """The list whose lines say where the utterances of a data directory have their audio."""
+    """The list that gives the audio of the utterances of a data directory."""
     segments = directory / "segments"
     return segments if segments.exists() else directory / "wav.scp"
 
 
 def read_data_dir(directory: Path, need_text: bool = True, allow_pipes: bool = False) -> list[Utterance]:
-    """The utterances of a data directory without faults, see :func:`inspect_data_dir`.
+    """The utterances of a faultless data directory, see :func:`inspect_data_dir`.
 
-    Raises UserError naming file, line, id and remedy of the first ten faults, with their number.
+    Raises UserError with file, line, id and remedy of the first ten faults, and the number of all faults.
     """
     utterances, problems = inspect_data_dir(directory, need_text, allow_pipes)
     raise_collected(problems, directory)

@@ -1,4 +1,4 @@
-"""Language models of words: n-grams in ARPA's format or KenLM's, trained by lmplz or brought along."""
+"""Word n-grams in ARPA or KenLM format, trained by lmplz or given by the user."""
 
 import os
 import re
@@ -18,27 +18,27 @@ from espnet_wsm.files import write_atomically, write_text
 
 MODEL_SUFFIXES = (".arpa", ".gz", ".bin", ".binary", ".klm")
 ARPA_START, KENLM_START = b"\\data\\", b"mmap lm http://kheafield.com/code"
-LARGEST_ORDER = 6  # KenLM is built for up to this
+LARGEST_ORDER = 6  # the largest that KenLM is built for
 REMEDY = "name an n-gram of words in ARPA's format (as lmplz or SRILM write it) or KenLM's binary one"
 
 
 def is_model(path: Path) -> bool:
-    """Whether a file is meant as a model, by its name or by how it begins, and not as a text to train on."""
+    """Whether a file is a model rather than a text to train on, according to its name or its first bytes."""
     with path.open("rb") as file:
         start = file.read(len(KENLM_START) + 100).lstrip()
     return path.suffix in MODEL_SUFFIXES or start.startswith((ARPA_START, KENLM_START))
 
 
 def load_model(path: Path) -> kenlm.Model:
-    """An n-gram of words.
+    """Load a word n-gram.
 
     Raises:
-        UserError: there is no such file, or it is no whole model that KenLM can read.
+        UserError: there is no such file, or it is not a complete model that KenLM can read.
     """
     if not path.is_file():
         raise UserError(f"{path} does not exist: {REMEDY}")
     if path.suffix == ".gz":
-        raise UserError(f"{path} is packed: unpack it with `gunzip --keep {path}` and name what comes out")
+        raise UserError(f"{path} is compressed: unpack it with `gunzip --keep {path}` and name the result")
     config = kenlm.Config()
     config.show_progress = False
     config.arpa_complain = kenlm.ARPALoadComplain.NONE
@@ -54,7 +54,7 @@ def read_training_sentences(text: Path) -> list[str]:
     """The transcripts of a list (``id words``); copies at other speeds count once.
 
     Raises:
-        UserError: the list is missing, empty or broken.
+        UserError: the list is missing, empty or faulty.
     """
     problems: list[str] = []
     entries = read_list(text, problems)
@@ -77,20 +77,20 @@ def read_sentences(path: Path) -> list[str]:
             f"or if it is meant as a model, {REMEDY}"
         ) from None
     if not (sentences := [line for line in lines if line.strip()]):
-        raise UserError(f"{path} is empty: it needs a sentence a line")
+        raise UserError(f"{path} is empty: it needs one sentence per line")
     return sentences
 
 
 class Spelling:
-    """How training texts are written, for other texts to be written in the same way.
+    """The spelling of the training texts, which is applied to other texts.
 
-    The rules of stage 2 first; then what the training texts do not have all the same is taken away: capital
-    letters (or small ones), marks of punctuation. Letters and digits that they lack stay: such words are of
-    no use, but do no harm.
+    First come the rules of stage 2. Then everything is removed that the training texts do not have: upper (or
+    lower) case and punctuation marks. Letters and digits that they lack are kept; words with them are useless
+    but harmless.
 
     Args:
-        texts: the training set's.
-        rules: by which stage 2 has spelt them.
+        texts: texts of the training set.
+        rules: rules by which stage 2 spelt them.
     """
 
     def __init__(self, texts: Iterable[str], rules: TextRules):
@@ -100,9 +100,9 @@ class Spelling:
         self.upper = not any(char.islower() for char in self.characters)
 
     def apply(self, sentence: str) -> str:
-        """``sentence`` in this spelling, its words separated by single blanks."""
+        """``sentence`` in this spelling, its words separated by single spaces."""
         sentence = self.rules.apply(sentence)
-        if self.lower != self.upper:  # both: a script without capitals
+        if self.lower != self.upper:  # both are set for a script without case
             sentence = sentence.lower() if self.lower else sentence.upper()
         kept = (
             char if char in self.characters or unicodedata.category(char)[0] in "LMN" else " "
@@ -112,9 +112,10 @@ class Spelling:
 
 
 def train_model(sentences: Iterable[str], order: int, out: Path) -> Path:
-    """Let KenLM's lmplz make ``out/lm.arpa`` of sentences; the text and its log lie beside it.
+    """Train ``out/lm.arpa`` on sentences with KenLM's lmplz; the text and the log are written beside it.
 
-    The order is from 2 to 6, modified Kneser-Ney with fixed discounts where a text is too small for its own.
+    The order is from 2 to 6. Smoothing is modified Kneser-Ney, with fixed discounts if the text is too small
+    to estimate them.
 
     Raises:
         UserError: lmplz is not on PATH, or fails.
@@ -144,10 +145,10 @@ def train_model(sentences: Iterable[str], order: int, out: Path) -> Path:
 
 
 def check_vocabulary(model: kenlm.Model, path: Path, texts: dict[Path, list[str]]) -> list[str]:
-    """How many of the words of ``texts`` the model knows, a sentence each.
+    """How many of the words of each text the model knows, one sentence per text.
 
     Raises:
-        UserError: it knows none of them all: it is of another language, or spelled otherwise.
+        UserError: it knows none of them, because its language or spelling is different.
     """
     told, unknown, any_known = [], {}, False
     for text, sentences in texts.items():

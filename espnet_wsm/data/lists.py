@@ -1,4 +1,4 @@
-"""Kaldi lists (``id value`` per line): read with every fault named, written atomically."""
+"""Kaldi lists (``id value`` per line): reading names every fault, writing is atomic."""
 
 import os
 import re
@@ -10,12 +10,12 @@ from pathlib import Path
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import write_text
 
-SHOWN = 10  # faults, or ids of one fault, that a message spells out before it only counts
+SHOWN = 10  # the most faults, or ids of one fault, that a message lists before it only counts
 UNFIT_FOR_IDS = re.compile(r"[\s\x00-\x1f\x7f\ud800-\udfff]")
 
 
 def raise_collected(problems: list[str], where: Path | str, shown: int = SHOWN) -> None:
-    """Raise one UserError that shows the first ``shown`` problems and counts the rest; none: return."""
+    """Raise one UserError that shows the first ``shown`` problems and counts the rest, if there are any."""
     if not problems:
         return
     if len(problems) == 1:
@@ -43,10 +43,11 @@ def byte_order(text: str) -> bytes:
 
 
 def find_id_fault(name: str) -> str | None:
-    """What makes ``name`` unusable as an id or speaker in a Kaldi list, None when nothing does.
+    """Why ``name`` cannot be used as an id or speaker in a Kaldi list, None if it can.
 
-    White space (of any kind: ESPnet splits lines at Unicode spaces too) and control characters, which
-    ``sort`` would order before the blank that ends the id, and lone surrogates, which have no UTF-8 form.
+    The reasons are white space of any kind (ESPnet splits lines at Unicode spaces too), control characters,
+    which ``sort`` would order before the space that ends the id, and lone surrogates, which have no UTF-8
+    form.
     """
     if not name:
         return "is empty"
@@ -59,14 +60,14 @@ def find_id_fault(name: str) -> str | None:
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of a list: what follows the id, and the line number, counted from 1."""
+    """One line of a list: the text after the id, and the line number, counted from 1."""
 
     value: str
     line: int
 
 
 def _read_lines(path: Path, problems: list[str]) -> list[tuple[int, str]]:
-    """(line number, text) of every line, also of those whose faulty bytes are appended to ``problems``."""
+    """(line number, text) of every line, including lines whose faulty bytes are appended to ``problems``."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -82,7 +83,7 @@ def _read_lines(path: Path, problems: list[str]) -> list[tuple[int, str]]:
         problems.append(
             f"{path}:1: begins with a byte order mark: remove it with `sed -i '1s/^\\xef\\xbb\\xbf//' {path}`"
         )
-        data = b"   " + data[3:]  # keeps the byte offsets; stripped below
+        data = b"   " + data[3:]  # keeps the byte offsets; these spaces are stripped below
     lines, offset, returns = [], 0, []
     for number, raw in enumerate(data.removesuffix(b"\n").split(b"\n"), start=1):
         if b"\r" in raw:
@@ -99,17 +100,17 @@ def _read_lines(path: Path, problems: list[str]) -> list[tuple[int, str]]:
     if returns:
         number, at_end = returns[0]
         what = "ends with CRLF" if at_end else "holds a carriage return"
-        remedy = f"run `dos2unix {path}`" if at_end else "replace it by a blank"
+        remedy = f"run `dos2unix {path}`" if at_end else "replace it by a space"
         problems.append(f"{path}:{number}: {what} ({count(len(returns), 'such line')}): {remedy}")
     return lines
 
 
 def read_list(path: Path, problems: list[str], may_be_empty: bool = False) -> dict[str, Entry]:
-    """Read ``id value`` lines; the id ends at the first ASCII blank or tab, the value keeps all other spaces.
+    """Read ``id value`` lines; the id ends at the first ASCII space or tab, the value keeps all other spaces.
 
-    Every fault (encoding, line ends, empty lines, ids given twice or out of byte order) is appended to
-    ``problems`` as ``file:line: ...`` with its remedy; the lines that can be read are returned all the same.
-    With ``may_be_empty`` an empty file is an empty list.
+    Every fault (encoding, line ends, empty lines, duplicate ids, ids out of byte order) is appended to
+    ``problems`` as ``file:line: ...`` with its remedy; the lines that can be read are still returned.
+    With ``may_be_empty``, an empty file is an empty list.
     """
     if may_be_empty and path.is_file() and path.stat().st_size == 0:
         return {}
@@ -140,14 +141,14 @@ def read_list(path: Path, problems: list[str], may_be_empty: bool = False) -> di
 
 
 def write_list(path: Path, values: Mapping[str, object]) -> None:
-    """Write ``id value`` lines sorted as ``LC_ALL=C sort`` does, atomically."""
+    """Write ``id value`` lines atomically, sorted as by ``LC_ALL=C sort``."""
     write_text(path, (f"{key} {values[key]}" for key in sorted(values, key=byte_order)))
 
 
 def replace_directory(directory: Path, fill: Callable[[Path], None]) -> None:
-    """Let ``fill`` write a temporary sibling of ``directory``, then swap it in; a failure leaves the old one.
+    """Let ``fill`` write a temporary folder, then swap it with ``directory``; a failure leaves the old one.
 
-    Between the two renames the name is missing for an instant; it never shows a half-written directory.
+    Between the two renames ``directory`` is missing for an instant; it is never half-written.
     """
     directory = directory.resolve()
     directory.parent.mkdir(parents=True, exist_ok=True)

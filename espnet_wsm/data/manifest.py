@@ -1,6 +1,6 @@
-"""Corpora as people have them: a table (CSV, TSV, JSON lines), a folder with one, or Kaldi directories.
+"""Read a corpus from a table (CSV, TSV, JSON lines), a folder with one, or Kaldi directories.
 
-A table has a row for each utterance, with columns by any of the usual names:
+A table has one row per utterance; each column may have any of the usual names:
 
   path       audio file, relative to the table      path, file_name, audio, audio_filepath, wav, file
   text       transcript                             text, transcription, transcript, sentence
@@ -48,10 +48,10 @@ SPLIT_NAMES = {
 }  # fmt: skip
 TABLES = (".csv", ".tsv", ".jsonl", ".json")
 METADATA = ("metadata.csv", "metadata.tsv", "metadata.jsonl")
-SUFFIXES = ("", ".wav", ".flac", ".mp3", ".ogg", ".opus")  # some tables leave them out
+SUFFIXES = ("", ".wav", ".flac", ".mp3", ".ogg", ".opus")  # some tables omit them
 FEWEST_SPEAKERS = 5  # to split by speaker
-LARGEST_SHARE_MISSING = 0.1  # of audio files; more than that is a mistake in the paths
-SMALLEST_HEADER = 44  # bytes, of a WAV file: there is no speech in a file that is not longer
+LARGEST_SHARE_MISSING = 0.1  # of audio files; if more are missing, the paths are wrong
+SMALLEST_HEADER = 44  # bytes, of a WAV file; a file of this size or less holds no speech
 
 
 @dataclass(frozen=True)
@@ -59,15 +59,15 @@ class Row:
     """An utterance as its corpus lists it, not yet checked.
 
     Args:
-        place: where it stands, ``FILE:LINE``, for messages and ``dropped.txt``.
-        folder: from which ``path`` counts.
-        path: of the audio; its suffix may be left out.
+        place: where it is listed, ``FILE:LINE``, for messages and ``dropped.txt``.
+        folder: the folder to which ``path`` is relative.
+        path: path of the audio; may lack its suffix.
         text: transcript.
-        speaker: empty: unknown.
-        split: train, dev or test; empty: the corpus does not say.
-        start: of the utterance in the audio, in seconds.
-        end: of it; None = with the audio.
-        id: empty: made of speaker and path.
+        speaker: empty if unknown.
+        split: train, dev or test; empty if the corpus does not say.
+        start: start time of the utterance in the audio, in seconds.
+        end: end time in seconds; None = the end of the audio.
+        id: utterance id; empty: made from speaker and path.
     """
 
     place: str
@@ -83,7 +83,7 @@ class Row:
 
 @dataclass
 class Prepared:
-    """What became of a corpus: utterances by split, rows left out and why, and how it was split."""
+    """A prepared corpus: utterances by split, rows left out and why, and how it was split."""
 
     splits: dict[str, list[Utterance]]
     dropped: list[tuple[str, str]]
@@ -93,15 +93,15 @@ class Prepared:
 def read_corpus(source: Path, columns: Mapping[str, str] | None = None) -> Prepared:
     """Read a table, a folder with tables (Hugging Face's audiofolder), or Kaldi directories.
 
-    Where the corpus names no splits, test and dev get a tenth each: by speaker when there are five or more,
-    else by text, so that no text is on two sides.
+    If the corpus names no splits, test and dev get a tenth each: by speaker if there are five or more, else
+    by text, so that no text is in two splits.
 
     Args:
         source: file or folder.
-        columns: names of columns that are none of the usual ones, e.g. ``{"text": "Satz"}``.
+        columns: names of columns, if they are not the usual ones, e.g. ``{"text": "Satz"}``.
 
     Raises:
-        UserError: what cannot be read or understood, with file, line and remedy.
+        UserError: something cannot be read or understood; gives file, line and remedy.
     """
     source = Path(source)
     if not source.exists():
@@ -121,7 +121,7 @@ def read_corpus(source: Path, columns: Mapping[str, str] | None = None) -> Prepa
 
 
 def _find_folders(source: Path, names: Iterable[str]) -> list[Path]:
-    """``source`` or those folders in it that hold a file of one of the names."""
+    """``source``, or those folders in it, that hold a file with one of the names."""
     folders = [source, *sorted(path for path in source.iterdir() if path.is_dir())]
     found = [folder for folder in folders if any((folder / name).is_file() for name in names)]
     return found[:1] if found[:1] == [source] else found
@@ -138,17 +138,17 @@ def read_table(
     folder: Path | None = None,
     header: Sequence[str] | None = None,
 ) -> list[Row]:
-    """The rows of a table, with the columns that the head of this file names.
+    """The rows of a table, with the columns listed at the top of this module.
 
     Args:
         table: file.
-        columns: names of columns that are none of the usual ones, e.g. ``{"text": "Satz"}``.
-        split: of the rows, where the table has no such column.
-        folder: from which paths count; None: that of the table.
-        header: names of the columns of a CSV or TSV whose first line is a row already.
+        columns: names of columns, if they are not the usual ones, e.g. ``{"text": "Satz"}``.
+        split: split of the rows, if the table has no such column.
+        folder: the folder to which paths are relative; None: that of the table.
+        header: names of the columns of a CSV or TSV without a header line.
 
     Raises:
-        UserError: what cannot be read or understood, with file, line and remedy.
+        UserError: something cannot be read or understood; gives file, line and remedy.
     """
     suffix = table.suffix.lower()
     if suffix not in TABLES:
@@ -177,11 +177,11 @@ def read_table(
             if end is None and "start" in values and "duration" in values:
                 end = start + float(values["duration"])
         except ValueError as error:
-            problems.append(f"{place}: start, end or duration is no number of seconds ({error}): correct it")
+            problems.append(f"{place}: start, end or duration is not a number ({error}): give seconds")
             continue
         if not 0 <= start < (math.inf if end is None else end):
             problems.append(
-                f"{place}: from {start:g} to {end} s is no part of a recording: correct the times"
+                f"{place}: from {start:g} to {end} s is not a part of a recording: correct the times"
             )
             continue
         own = values.get("split", split)
@@ -199,14 +199,14 @@ def read_table(
 
 
 def _read_value(value: object) -> str:
-    """A value as text; of the objects that Hugging Face's datasets have for audio, the path."""
+    """A value as text; for the audio objects of Hugging Face's datasets, their path."""
     if isinstance(value, Mapping):
         value = value.get("path")
     return "" if value is None else str(value).strip()
 
 
 def _read_delimited(table: Path, names: Sequence[str] | None) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """(line, row) of a CSV with whatever delimiter its header has, or of a TSV, in which quotes are text."""
+    """(line, row) of a CSV, with the delimiter found in its header, or of a TSV, in which quotes are text."""
     csv.field_size_limit(2**31 - 1)
     with table.open(encoding="utf-8-sig", newline="") as file:
         header = file.readline()
@@ -224,13 +224,13 @@ def _read_delimited(table: Path, names: Sequence[str] | None) -> Iterator[tuple[
                 if None in record:
                     raise UserError(
                         f"{table}:{reader.line_num}: the row has more fields than the "
-                        f"{'header' if names is None else f'{len(names)} that are due'}: "
+                        f"{'header' if names is None else f'{len(names)} expected'}: "
                         "put texts with the delimiter in them into quotes"
                     )
                 yield reader.line_num, record
         except csv.Error as error:
             raise UserError(
-                f"{table}:{reader.line_num}: no row of a table ({error}): look at its quotes"
+                f"{table}:{reader.line_num}: not a row of a table ({error}): check its quotes"
             ) from error
 
 
@@ -242,14 +242,14 @@ def _read_json_lines(table: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
             try:
                 record = json.loads(line)
             except json.JSONDecodeError as error:
-                raise UserError(f"{table}:{number}: no JSON ({error}): write one object a line") from error
+                raise UserError(f"{table}:{number}: not JSON ({error}): write one object per line") from error
             if not isinstance(record, dict):
-                raise UserError(f"{table}:{number}: no JSON object: write one a line")
+                raise UserError(f"{table}:{number}: not a JSON object: write one per line")
             yield number, record
 
 
 def _choose_columns(table: Path, there: set[str], given: Mapping[str, str]) -> dict[str, str]:
-    """The column of each kind: the one given, else the first of the usual names, in whatever case."""
+    """The column of each kind: the given one, else the first with a usual name, in any case."""
     if unknown := given.keys() - COLUMNS.keys():
         raise UserError(f"--columns {min(unknown)}: there are {', '.join(COLUMNS)}")
     if missing := set(given.values()) - there:
@@ -284,14 +284,14 @@ def _prepare_rows(rows: list[Row]) -> Prepared:
 
 
 def prepare_sets(sets: Mapping[str, Sequence[Row]], remedy: str) -> Prepared:
-    """A corpus that says itself what its sets are. What one set has, another may have too.
+    """Prepare a corpus that defines its own sets, which may overlap.
 
     Args:
         sets: rows by the name of the set.
-        remedy: what to do when more than a tenth of the audio files of a set are missing.
+        remedy: what to do if more than a tenth of the audio files of a set are missing.
 
     Raises:
-        UserError: so it is, or nothing of a set can be used.
+        UserError: more than a tenth of the audio files are missing, or nothing in a set can be used.
     """
     if empty := [name for name, rows in sets.items() if not rows]:
         raise UserError(f"nothing is left of {empty[0]}: {remedy}")
@@ -303,7 +303,7 @@ def prepare_sets(sets: Mapping[str, Sequence[Row]], remedy: str) -> Prepared:
 
 
 def _find_usable(rows: Sequence[Row], remedy: str) -> tuple[list[tuple[Row, Path]], list[tuple[str, str]]]:
-    """The rows that can be used, with their audio; of the others the place and the reason."""
+    """The rows that can be used, with their audio; for the others, place and reason."""
     dropped, kept, missing = [], [], []
     for row in rows:
         audio = _find_audio(row) if row.path else None
@@ -325,9 +325,7 @@ def _find_usable(rows: Sequence[Row], remedy: str) -> tuple[list[tuple[Row, Path
             f"{count(len(rows), 'row')} are like this: {remedy}"
         )
     if not kept:
-        raise UserError(
-            f"{dropped[0][0]}: {dropped[0][1]}, and so it is with all rows: see which columns it has"
-        )
+        raise UserError(f"{dropped[0][0]}: {dropped[0][1]}, and so for all rows: see which columns it has")
     return kept, dropped
 
 
@@ -343,12 +341,12 @@ def _clean_id(name: str) -> str:
 
 
 def _name_utterances(kept: list[tuple[Row, Path]]) -> list[str]:
-    """The id of the table, else ``SPEAKER-FILE``, with the path instead of the name where names are equal."""
+    """The ids of the table, else ``SPEAKER-FILE``, with the path in place of ambiguous file names."""
 
     def name(row: Row, file: str) -> str:
         parts = [_clean_id(row.speaker)] if row.speaker else []
         parts.append(_clean_id(file))
-        if row.start or row.end is not None:  # as Kaldi does, in hundredths of a second
+        if row.start or row.end is not None:  # as in Kaldi, in hundredths of a second
             parts.append(f"{round(100 * row.start):07}")
         return "-".join(parts)
 
@@ -361,7 +359,7 @@ def _name_utterances(kept: list[tuple[Row, Path]]) -> list[str]:
 
 
 def _divide(utterances: list[tuple[Utterance, str]], dropped: list[tuple[str, str]]) -> Prepared:
-    """Fill the splits; those that the corpus does not have are taken from the training set."""
+    """Fill the splits; those that the corpus lacks are taken from the training set."""
     splits = {name: [each for each, split in utterances if split == name] for name in SPLITS}
     rest = splits["train"] + [each for each, split in utterances if not split]
     wanted = [name for name in ("test", "dev") if not splits[name]]
@@ -372,7 +370,7 @@ def _divide(utterances: list[tuple[Utterance, str]], dropped: list[tuple[str, st
     by_speaker = len(speakers) >= FEWEST_SPEAKERS and len(speakers) < len(rest)
     key = (lambda each: each.speaker) if by_speaker else (lambda each: _fold(each.text))
     home = split_by_digest(key(each) for each in rest)
-    for name in wanted:  # of a few keys a tenth may be none
+    for name in wanted:  # a tenth of a few keys may be none
         free = [each for each, split in home.items() if split not in wanted]
         if name not in home.values() and len(free) > 1:
             home[free[0]] = name
@@ -394,7 +392,7 @@ def _fold(text: str) -> str:
 
 
 def _prepare_kaldi(folders: Mapping[Path, str | None]) -> Prepared:
-    """Kaldi directories: named train, dev, test, or one that is to be split."""
+    """Prepare Kaldi directories named train, dev and test, or a single one that has to be split."""
     if len(folders) > 1 and (odd := [folder for folder, split in folders.items() if split is None]):
         raise UserError(
             f"{name_some(map(str, odd))}: name Kaldi directories train, dev and test, or give one alone"
@@ -403,7 +401,7 @@ def _prepare_kaldi(folders: Mapping[Path, str | None]) -> Prepared:
     for folder, split in folders.items():
         for each in read_data_dir(folder, allow_pipes=True):
             audio = each.audio
-            # Kaldi's paths count from a recipe's folder, which need not be this one.
+            # Kaldi's paths are relative to the folder of a recipe, which need not be this one.
             if not (is_pipe(audio) or find_archive_entry(audio) or Path(audio).exists()):
                 beside = [place / audio for place in (folder, *folder.parents) if (place / audio).is_file()]
                 audio = beside[0] if beside else audio
@@ -412,10 +410,10 @@ def _prepare_kaldi(folders: Mapping[Path, str | None]) -> Prepared:
 
 
 def write_corpus(prepared: Prepared, out: Path) -> list[str]:
-    """Write a directory for each set and ``out/dropped.txt``; gives what they hold, a line each.
+    """Write a directory for each set and ``out/dropped.txt``; returns a summary, one line each.
 
     Raises:
-        UserError: an id is there twice, or cannot stand in a list.
+        UserError: an id is used twice, or is not allowed in a list.
     """
     parts = defaultdict(set)
     for each in itertools.chain.from_iterable(prepared.splits.values()):

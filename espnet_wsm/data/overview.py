@@ -1,4 +1,4 @@
-"""What there is in data directories, for people: hours, speakers, durations, speaking rates, characters."""
+"""Overview of data directories: hours, speakers, durations, speaking rates, characters."""
 
 import io
 import math
@@ -18,13 +18,13 @@ QUANTILES = (0.05, 0.5, 0.95)
 
 
 def write_overview(surveys: Sequence[Survey], out: Path) -> list[str]:
-    """Write ``README.md``, ``characters.tsv`` and ``data.png`` to ``out``; gives the lines of the page.
+    """Write ``README.md``, ``characters.tsv`` and ``data.png`` to ``out``; returns the lines of the page.
 
-    Characters of later sets are compared with the first, the training set.
+    The characters of the other sets are compared with those of the first, the training set.
 
     Args:
-        surveys: with the headers of the audio.
-        out: a folder, made when it is not there.
+        surveys: surveys that include the headers of the audio.
+        out: a folder, created if it does not exist.
     """
     counters = [Counter("".join(each.utterance.text for each in survey.measured)) for survey in surveys]
     lines = ["# Data", "", *_make_table(surveys, counters), "", "![durations, rates, characters](data.png)"]
@@ -58,7 +58,7 @@ def _make_table(surveys: Sequence[Survey], counters: Sequence[Counter]) -> list[
 
 
 def _measure(survey: Survey) -> tuple[np.ndarray, np.ndarray]:
-    """Durations in seconds, and characters a second, of the utterances whose duration is known."""
+    """Durations in seconds, and characters per second, of the utterances whose duration is known."""
     known = [each for each in survey.measured if not math.isnan(each.seconds)]
     seconds = np.array([each.seconds for each in known])
     return seconds, np.array([each.num_characters for each in known]) / seconds
@@ -69,7 +69,7 @@ def _quantiles(values: np.ndarray) -> str:
 
 
 def _list_characters(surveys: Sequence[Survey], counters: Sequence[Counter]) -> list[str]:
-    """A line for each character, the most frequent of the first set first."""
+    """One line per character, sorted by frequency in the first set."""
     everything = sum(counters, Counter())
     order = sorted(everything, key=lambda char: (-counters[0][char], -everything[char], char))
     head = ["character", "code point", "name", *(str(survey.directory) for survey in surveys)]
@@ -86,7 +86,7 @@ def _list_characters(surveys: Sequence[Survey], counters: Sequence[Counter]) -> 
 
 
 def _plot(surveys: Sequence[Survey], counters: Sequence[Counter], file: Path) -> None:
-    """Histograms of durations and rates, and how often each character is there, sets above each other."""
+    """Plot histograms of durations and speaking rates, and the frequencies of characters, by set."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 7), layout="constrained")
@@ -127,7 +127,7 @@ def _plot(surveys: Sequence[Survey], counters: Sequence[Counter], file: Path) ->
 
 
 def _name_tick(char: str) -> str:
-    """A character that the font of figures has, else its code point."""
+    """The character if the font of figures has it, else its code point."""
     if char == " ":
         return "␣"
     return char if char.isprintable() and not char.isspace() and ord(char) < 0x0590 else f"{ord(char):04X}"

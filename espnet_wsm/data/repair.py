@@ -1,4 +1,4 @@
-"""A data directory without what is wrong with it, and a log of what was dropped and why."""
+"""Copy a data directory without its faults, and log what was dropped and why."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +11,12 @@ from espnet_wsm.errors import UserError
 from espnet_wsm.files import write_text
 
 LOG = "fix.log"
-UNDECODABLE = "\ufffd"  # what read_list has in the place of bytes that are not UTF-8
+UNDECODABLE = "\ufffd"  # read_list replaces bytes that are not UTF-8 by it
 
 
 @dataclass(frozen=True)
 class Repair:
-    """What :func:`repair_data_dir` has done; prints as one line."""
+    """The result of :func:`repair_data_dir`; prints as one line."""
 
     out: Path
     kept: int
@@ -37,22 +37,22 @@ def repair_data_dir(
     open_audio: bool = True,
     rules: TextRules | None = None,
 ) -> Repair:
-    """Write to ``out`` what is sound in ``source``, sorted, and ``fix.log``: what was found and dropped.
+    """Write what is sound in ``source`` to ``out``, sorted, with a log of faults and drops in ``fix.log``.
 
-    Byte order marks, carriage returns and empty lines go; of an id given twice the first line stays.
-    Utterances go that a list lacks, that have no transcript, whose id, transcript or speaker cannot stand in
-    a list, of whose transcript ``rules`` leave nothing, or whose audio cannot be opened. Transcripts stay as
-    they are written.
+    Byte order marks, carriage returns and empty lines are removed; of lines with the same id, the first is
+    kept. An utterance is dropped if a list lacks it, if it has no transcript, if its id, transcript or
+    speaker is not allowed in a list, if ``rules`` leave nothing of its transcript, or if its audio cannot be
+    opened. Transcripts are not changed.
 
     Args:
-        source: the directory as it is; nothing in it is changed.
-        out: another directory, replaced when it is one of data.
-        allow_pipes: whether commands in the place of audio stay.
-        open_audio: whether to read the headers of the audio, or only to see that it is there.
+        source: the faulty directory; nothing in it is changed.
+        out: another directory; a data directory there is replaced.
+        allow_pipes: whether commands in place of audio are kept.
+        open_audio: whether to read the headers of the audio, or only to check that it exists.
         rules: how stage 2 will spell the transcripts.
 
     Raises:
-        UserError: ``out`` is ``source`` or no data directory, or nothing in ``source`` is sound.
+        UserError: ``out`` is ``source`` or is not a data directory, or nothing in ``source`` is sound.
     """
     source, out = Path(source), Path(out)
     if out.resolve() == source.resolve():
@@ -75,7 +75,7 @@ def repair_data_dir(
 
 
 def _find_reason(id: str, lists: DataLists, allow_pipes: bool) -> str | None:
-    """What in the lists speaks against an utterance."""
+    """Why an utterance has to be dropped, according to the lists; None if it need not be."""
     if fault := find_id_fault(id):
         return f"its id {fault}"
     if lacking := [name for name, entries in lists.entries.items() if id not in entries]:

@@ -1,4 +1,4 @@
-"""Which utterances to train on: none too short, too long, or with more text than CTC has frames for."""
+"""Select utterances to train on: not too short or too long, and not with more text than CTC can align."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,18 +12,18 @@ from espnet_wsm.data.lists import name_some, raise_collected, write_list
 from espnet_wsm.data.tokens import Tokenizer
 from espnet_wsm.errors import UserError
 
-# The convolutional front of wav2vec 2.0, HuBERT, WavLM and their kin: kernels 10 3 3 3 3 2 2, strides
-# 5 2 2 2 2 2 2, no padding (Baevski et al., 2020, arXiv:2006.11477). In samples at 16 kHz.
+# The convolutional feature extractor of wav2vec 2.0, HuBERT, WavLM and similar models: kernels 10 3 3 3 3 2
+# 2, strides 5 2 2 2 2 2 2, no padding (Baevski et al., 2020, arXiv:2006.11477). In samples at 16 kHz.
 RECEPTIVE_FIELD, HOP = 400, 320
 
 
 def count_encoder_frames(num_samples: int) -> int:
-    """Frames (of 20 ms at 16 kHz) that an upstream makes of ``num_samples``."""
+    """Number of frames (20 ms at 16 kHz) that an upstream makes from ``num_samples``."""
     return max(0, (num_samples - RECEPTIVE_FIELD) // HOP + 1)
 
 
 def count_ctc_frames(ids: Sequence[int]) -> int:
-    """The fewest frames that can carry ``ids`` under CTC: one each, and a blank between equal neighbours."""
+    """The fewest frames to which CTC can align ``ids``: one each, and a blank between equal neighbours."""
     return len(ids) + sum(first == second for first, second in pairwise(ids))
 
 
@@ -71,13 +71,13 @@ def select_utterances(
 ) -> SelectionSummary:
     """Write the lists of ``directory`` to ``out`` without the utterances that are not fit for training.
 
-    Dropped are those shorter than ``min_seconds`` or longer than ``max_seconds``, and, given a token list
-    folder ``tokens``, those whose text needs more CTC frames than the encoder has. Besides the usual lists
-    ``out`` gets ESPnet's ``speech_shape`` (``id samples``); ``log`` gets ``id reason numbers`` of each
-    dropped one. Audio files stay where they are.
+    Utterances shorter than ``min_seconds`` or longer than ``max_seconds`` are dropped, and, if the folder
+    ``tokens`` of a token list is given, those whose text needs more CTC frames than the encoder has. Besides
+    the usual lists, ``out`` gets ESPnet's ``speech_shape`` (``id samples``); ``log`` gets ``id reason
+    numbers`` of each dropped utterance. Audio files stay where they are.
 
-    Raises UserError when nothing is kept (``log`` says why), for impossible limits, for broken lists, and
-    when ``out`` is ``directory``: a second selection would then start from what the first has left.
+    Raises UserError if nothing is kept (``log`` says why), for impossible limits, for faulty lists, and if
+    ``out`` is ``directory``, because a second selection would then start from the result of the first.
     """
     if not 0 <= min_seconds <= max_seconds:
         raise UserError(f"--min_seconds {min_seconds} --max_seconds {max_seconds}: need 0 <= min <= max")

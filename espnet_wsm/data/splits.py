@@ -1,4 +1,4 @@
-"""A corpus divided into train, dev and test, without chance, and written with what was left out and why."""
+"""Split a corpus deterministically into train, dev and test, and log what was left out and why."""
 
 import hashlib
 import urllib.parse
@@ -16,9 +16,9 @@ SPLITS = ("train", "dev", "test")
 
 @dataclass(frozen=True)
 class Candidate:
-    """A recording of a corpus, or a text without one, by the ``key`` that the corpus knows it by.
+    """A recording of a corpus, or a text without one, with the corpus's own ``key`` for it.
 
-    ``reason`` says why it is left out, and is empty when it is used; then it has a text, a speaker and audio.
+    ``reason`` says why it is left out; if it is empty, the candidate is used and has text, speaker and audio.
     """
 
     key: str
@@ -36,10 +36,10 @@ class Candidate:
 
 
 def split_by_digest(keys: Iterable[str]) -> dict[str, str]:
-    """The split of each key: test and dev get a tenth of ``keys`` each, train the rest.
+    """The split of each key: test and dev get a tenth of ``keys`` each, train gets the rest.
 
-    Equal keys stay together. Their SHA-256 digests give the order in which the splits are filled, so neither
-    the order of ``keys`` nor the machine matters.
+    Equal keys stay together. The splits are filled in the order of the keys' SHA-256 digests, so neither the
+    order of ``keys`` nor the machine matters.
     """
     counts = Counter(keys)
     split, done = {}, 0
@@ -53,7 +53,7 @@ def split_by_digest(keys: Iterable[str]) -> dict[str, str]:
 def group_by_split(
     candidates: Iterable[Candidate], split_of: Callable[[Candidate], str], source: Path
 ) -> dict[str, list[Candidate]]:
-    """The candidates that are used, by split. Raises UserError naming ``source`` when a split gets none."""
+    """The candidates that are used, by split. Raises UserError, naming ``source``, if a split gets none."""
     splits: dict[str, list[Candidate]] = {name: [] for name in SPLITS}
     for candidate in candidates:
         if not candidate.reason:
@@ -76,9 +76,9 @@ def require_disjoint_texts(splits: Mapping[str, Sequence[Candidate]]) -> None:
 def write_splits(
     out: Path, label: str, splits: Mapping[str, Sequence[Candidate]], candidates: Iterable[Candidate]
 ) -> str:
-    """Write ``out/{train,dev,test}`` and ``out/dropped.txt``; return what they hold, one line a split.
+    """Write ``out/{train,dev,test}`` and ``out/dropped.txt``; returns a summary, one line per split.
 
-    ``candidates`` are all, so that those with a reason are listed with it.
+    ``candidates`` includes those that are left out, which are listed with their reason.
     """
     require_disjoint_texts(splits)
     dropped = sorted((each.key, each.reason) for each in candidates if each.reason)

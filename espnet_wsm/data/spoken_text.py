@@ -1,19 +1,19 @@
-"""What a speaker says, in one spelling: the words of a text, and why some texts cannot be trusted."""
+"""The words that a speaker says, in one spelling, and reasons not to trust a text."""
 
 import re
 import unicodedata
 
 NOTE = re.compile(r"\[[^]]*\]|\([^)]*\)|<[^>]*>")
 APOSTROPHES = str.maketrans(dict.fromkeys("’‘ʼ`´", "'"))
-# "Press * to": the voice says a word for these, and the text does not say which.
+# "Press * to ...": the voice says a word for each of these, but the text does not say which.
 SPOKEN_SYMBOLS = "*#@$&%=+/\\"
 
 
 def spell_words(text: str) -> str:
-    """Lower-case words with their accents and inner apostrophes; what is perhaps spoken stays visible.
+    """Lower-case words with their accents and inner apostrophes, and everything that may have been spoken.
 
-    Notes in brackets go, and other punctuation turns into blanks. Digits and symbols such as ``*`` are left
-    for ``find_text_fault``, since nobody knows how they were read.
+    Notes in brackets are removed, and other punctuation becomes spaces. Digits and symbols such as ``*`` are
+    left for ``find_text_fault``, because the text does not say how they were read.
     """
     text = unicodedata.normalize("NFC", NOTE.sub(" ", text)).translate(APOSTROPHES).lower()
     kept = (c if unicodedata.category(c)[0] in "LMN" or c in SPOKEN_SYMBOLS + "'" else " " for c in text)
@@ -22,14 +22,14 @@ def spell_words(text: str) -> str:
 
 
 def count_letters(text: str) -> int:
-    """Letters, without blanks and apostrophes."""
+    """The number of letters, without spaces and apostrophes."""
     return sum(c.isalpha() for c in text)
 
 
 def find_text_fault(words: str, script: str) -> str | None:
-    """Why ``words`` (from ``spell_words``) may not be what is said, None when nothing speaks against it.
+    """Why ``words`` (from ``spell_words``) may not be what is said, None if there is no reason.
 
-    ``script`` is that of the language as Unicode names it: "latin", "cyrillic".
+    ``script`` is the Unicode name of the language's script: "latin", "cyrillic".
     """
     if not count_letters(words):
         return "no words in the text (tone or noise)"

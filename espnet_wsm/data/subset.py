@@ -1,4 +1,4 @@
-"""A fixed part of a training set, for so many minutes of speech."""
+"""A fixed subset of a training set with a given number of minutes of speech."""
 
 import hashlib
 import re
@@ -10,12 +10,12 @@ from espnet_wsm.data.kaldi import read_data_dir
 from espnet_wsm.data.lists import raise_collected, write_list
 from espnet_wsm.errors import UserError
 
-COPY_PREFIX = re.compile(r"^sp[0-9.]+-")  # of the copies that --speed_perturb makes
+COPY_PREFIX = re.compile(r"^sp[0-9.]+-")  # of the ids of copies that --speed_perturb makes
 
 
 @dataclass(frozen=True)
 class SubsetSummary:
-    """What was taken; prints as one line."""
+    """Summary of a subset; prints as one line."""
 
     name: str
     utterances: int
@@ -29,12 +29,13 @@ class SubsetSummary:
 def subset_dump(directory: Path, minutes: float, out: Path, fs: int = 16_000) -> SubsetSummary:
     """Write the lists of ``minutes`` of ``directory`` (``dump/raw/train``) to ``out``.
 
-    Utterances are taken in the order of the SHA-256 digests of their ids until the next one would be too
-    much. So the set depends on nothing but ids and lengths, and one of fewer minutes is part of one of more.
-    Copies at other speeds come along with their utterance and do not count.
+    Utterances are taken in the order of the SHA-256 digests of their ids until the next one would exceed
+    ``minutes``. So the subset depends only on ids and lengths, and a larger subset contains a smaller one.
+    Copies at other speeds are taken with their utterance and do not count.
 
     Raises:
-        UserError: minutes that are not positive, or more than there are; broken lists; nothing short enough.
+        UserError: ``minutes`` is not positive, or more than there are; the lists are faulty; the first
+            utterance is too long.
     """
     if not minutes > 0:
         raise UserError(f"--minutes {minutes:g}: a positive number is needed")
@@ -45,7 +46,7 @@ def subset_dump(directory: Path, minutes: float, out: Path, fs: int = 16_000) ->
 
     copied = (directory.parent / "org" / directory.name / "speed_perturb").exists()
     original = {each.id: COPY_PREFIX.sub("", each.id) if copied else each.id for each in utterances}
-    samples: dict[str, int] = {}  # of an original, or of its first copy when it is not there itself
+    samples: dict[str, int] = {}  # of an original, or of its first copy if the original is not there
     for each in utterances:
         if each.id == original[each.id] or original[each.id] not in samples:
             samples[original[each.id]] = num_samples[each.id]

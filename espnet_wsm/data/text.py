@@ -1,18 +1,17 @@
-"""Transcripts in one spelling, by ``--text_config``, and scripts that have rules of their own.
+"""The spelling of transcripts, as set by ``--text_config``, and scripts with rules of their own.
 
-A configuration has any of these keys; without one, or with none of them, only what is always done is done.
-The language is that of --lang where the configuration names none.
+A configuration may have any of these keys. Without them, only the changes that are always made are made.
+The default of ``language`` is --lang.
 
   case         keep (default), lower or upper
   language     tr or az: i and its capital İ, ı and its capital I, when the case changes
-  punctuation  keep (default) or remove: whatever Unicode calls punctuation or a symbol becomes a blank
-  keep         signs that stay inside a word all the same (default: the apostrophe, also written ’)
-  digits       keep (default), ascii: those of any script as 0 to 9, or remove
-  strip        a list of marks to take out: harakat, tatweel, niqqud
+  punctuation  keep (default) or remove: what Unicode calls punctuation or a symbol becomes a space
+  keep         signs that nevertheless stay inside words (default: the apostrophe, also written ’)
+  digits       keep (default), ascii: digits of any script become 0 to 9, or remove
+  strip        a list of marks to remove: harakat, tatweel, niqqud
 
-Always: Unicode NFC, single blanks, none at the ends, no control characters, no invisible ones that only
-direct how a line is shown. Combining marks (vowel signs, tones) stay; only ``strip`` takes those away that it
-names.
+Always: Unicode NFC, single spaces, none at the ends, no control characters, and no invisible characters that
+only affect layout. Combining marks (vowel signs, tones) stay; only ``strip`` removes those that it names.
 """
 
 import argparse
@@ -38,26 +37,26 @@ CASES = ("keep", "lower", "upper")
 PUNCTUATION = ("keep", "remove")
 DIGITS = ("keep", "ascii", "remove")
 APOSTROPHE, TYPOGRAPHIC = "'", "\N{RIGHT SINGLE QUOTATION MARK}"
-# Control characters but for white space, soft hyphen, zero-width space and no-break space, word joiner,
-# directions of writing. The joiner and the non-joiner are not among them: Persian and the scripts of India
-# spell with them.
+# Control characters except white space, the soft hyphen, the zero-width space and no-break space, the word
+# joiner, and marks of writing direction. The zero-width joiner and non-joiner are not among them, because
+# Persian and the scripts of India need them.
 _CONTROL = (code for code in (*range(0x20), *range(0x7F, 0xA0)) if not chr(code).isspace())
 INVISIBLE = dict.fromkeys(_CONTROL) | dict.fromkeys(
     map(ord, "\u00ad\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff")
 )
-# Marks that a language can be written without, by the names its writers give them.
+# Marks that a language can be written without, by their usual names.
 MARKS = {
     "harakat": [*range(0x064B, 0x0653), 0x0670],
     "tatweel": [0x0640],
     "niqqud": [*range(0x05B0, 0x05BE), 0x05BF, 0x05C1, 0x05C2, 0x05C7],
 }
-# Languages that have both i and ı: before Python's own rule, which knows one of them.
+# For languages with both i and ı; applied before Python's own case rules, which do not distinguish them.
 DOTTED = {
     "lower": {ord("I"): "ı", ord("İ"): "i"},
     "upper": {ord("i"): "İ", ord("ı"): "I"},
 }
 DOTTED_LANGUAGES = ("tr", "tur", "az", "aze", "azj")
-# Scripts without blanks between words, by the names of Unicode.
+# Scripts without spaces between words, by their Unicode names.
 UNSPACED = ("Han", "Hiragana", "Katakana", "Thai", "Lao", "Khmer", "Myanmar", "Tibetan", "Javanese")
 _UNSPACED = {name: regex.compile(rf"\p{{Script={name}}}") for name in UNSPACED}
 _ANY_UNSPACED = regex.compile("[" + "".join(rf"\p{{Script={name}}}" for name in UNSPACED) + "]")
@@ -69,10 +68,10 @@ class TextRules:
     """How transcripts are spelt; the keys are those of the configuration above.
 
     Args:
-        symbols: what stays as it is, e.g. ``[eng]``; not in the configuration.
+        symbols: symbols that are never changed, e.g. ``[eng]``; not in the configuration.
 
     Raises:
-        UserError: a value that there is not.
+        UserError: a value is invalid.
     """
 
     case: str = "keep"
@@ -96,7 +95,7 @@ class TextRules:
             raise UserError(f"keep: {odd[0]!r} is no sign that punctuation: remove would take away")
 
     def apply(self, text: str) -> str:
-        """``text`` in this spelling; empty when nothing but symbols is left of it."""
+        """``text`` in this spelling; empty if only symbols are left of it."""
         parts = [text]
         if self.symbols:
             parts = re.split(f"({'|'.join(map(re.escape, self.symbols))})", text)
@@ -106,7 +105,7 @@ class TextRules:
         return " ".join("".join(parts).split())
 
     def _spell(self, text: str) -> str:
-        """Text without symbols, its blanks not yet joined."""
+        """Spell text without symbols; multiple spaces are not joined yet."""
         text = unicodedata.normalize("NFC", text).translate(INVISIBLE)
         for name in self.strip:
             text = text.translate(dict.fromkeys(MARKS[name]))
@@ -123,7 +122,7 @@ class TextRules:
         return unicodedata.normalize("NFC", text)
 
     def _remove_signs(self, text: str) -> str:
-        """Signs become blanks, or nothing between letters of a script without blanks."""
+        """Replace signs by spaces, or by nothing between letters of a script without spaces."""
         if APOSTROPHE in self.keep:
             text = text.replace(TYPOGRAPHIC, APOSTROPHE)
         kept: list[str] = []
@@ -150,23 +149,23 @@ def _is_inside_word(text: str, index: int) -> bool:
 
 
 def add_text_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of :func:`read_text_arguments`."""
+    """Add the arguments of :func:`read_text_arguments`."""
     parser.add_argument(
         "--text_config",
         type=Path,
         help="YAML file that says how transcripts are spelt (default: Unicode NFC and single blanks)",
     )
-    parser.add_argument("--lang", default="", help="of the text, where --text_config names none")
+    parser.add_argument("--lang", default="", help="language of the text, if --text_config names none")
     parser.add_argument(
-        "--non_linguistic_symbols", type=Path, metavar="FILE", help="symbols to leave alone, a line each"
+        "--non_linguistic_symbols", type=Path, metavar="FILE", help="symbols not to change, one per line"
     )
 
 
 def read_text_arguments(args: argparse.Namespace) -> TextRules:
-    """The rules that arguments of a command ask for.
+    """The rules that the arguments of a command ask for.
 
     Raises:
-        UserError: as :func:`read_text_rules` and `espnet_wsm.data.tokens.read_symbols`.
+        UserError: as in :func:`read_text_rules` and `espnet_wsm.data.tokens.read_symbols`.
     """
     rules = read_text_rules(args.text_config)
     symbols = read_symbols(args.non_linguistic_symbols) if args.non_linguistic_symbols else ()
@@ -174,10 +173,10 @@ def read_text_arguments(args: argparse.Namespace) -> TextRules:
 
 
 def read_text_rules(path: Path | None) -> TextRules:
-    """The rules of a configuration; those that always hold when there is none.
+    """The rules of a configuration; without one, the rules that always apply.
 
     Raises:
-        UserError: the file cannot be read, or the key and value at fault.
+        UserError: the file cannot be read, or a key or value is invalid.
     """
     content: Any = {} if path is None else read_yaml(path) or {}
     if not isinstance(content, Mapping):
@@ -195,14 +194,14 @@ def read_text_rules(path: Path | None) -> TextRules:
 
 
 def split_graphemes(text: str) -> list[str]:
-    """What a reader takes for one character each: Unicode's extended grapheme clusters."""
+    """The characters that a reader sees: Unicode's extended grapheme clusters."""
     return _GRAPHEME.findall(text)
 
 
 def find_unspaced_script(texts: Iterable[str]) -> str | None:
-    """The script without blanks between words that most letters of ``texts`` are of, None when there is none.
+    """The script without spaces between words of most letters in ``texts``, None if there is none.
 
-    Several such scripts of one text, e.g. Japanese ones, are joined by ``and``.
+    Several such scripts in one text, e.g. in Japanese, are joined by ``and``.
     """
     found: Counter[str] = Counter()
     letters = 0

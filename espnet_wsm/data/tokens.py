@@ -23,7 +23,7 @@ TOKEN_TYPES = ("char", "bpe", "unigram")
 
 
 def read_symbols(path: Path) -> list[str]:
-    """ESPnet's non-linguistic symbols, such as ``[eng]``, a line each; the longest first, as they are tried.
+    """ESPnet's non-linguistic symbols, such as ``[eng]``, one per line; sorted longest first, for matching.
 
     Raises:
         UserError: the file cannot be read; a symbol holds white space.
@@ -31,7 +31,7 @@ def read_symbols(path: Path) -> list[str]:
     try:
         symbols = {line.rstrip() for line in path.read_text(encoding="utf-8").split("\n")} - {""}
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read ({error}): write a symbol a line in UTF-8") from None
+        raise UserError(f"{path} cannot be read ({error}): write one symbol per line in UTF-8") from None
     raise_collected(
         [f"{path}: symbol {each!r} {fault}" for each in sorted(symbols) if (fault := find_id_fault(each))],
         path,
@@ -40,23 +40,23 @@ def read_symbols(path: Path) -> list[str]:
 
 
 def split_characters(text: str, symbols: Sequence[str] = ()) -> list[str]:
-    """ESPnet's ``char`` tokens of ``text``: code points, the blank written as ``<space>``.
+    """ESPnet's ``char`` tokens of ``text``: code points, with the space written as ``<space>``.
 
-    A symbol is one token; those that begin others come after them.
+    Each of ``symbols`` is one token. A symbol must come before any symbol that is its prefix.
     """
     parts = re.findall("|".join([*map(re.escape, symbols), "."]), text, re.DOTALL) if symbols else text
     return [SPACE if part == " " else part for part in parts]
 
 
 def _find_reserved(text: str, token_type: str) -> str | None:
-    """What in ``text`` cannot become a token, in words."""
+    """The part of ``text`` that cannot become a token, in words; None if there is none."""
     for char in text:
         if char == "\0":
             return "a NUL character"
         if token_type == "char" and char.isspace() and char != " ":
             return f"the white space U+{ord(char):04X}, which ESPnet strips from its token list"
         if token_type != "char" and char == "\u2581":
-            return "U+2581, which sentencepiece keeps for the blank"
+            return "U+2581, which sentencepiece reserves for the space"
     return None
 
 
@@ -74,7 +74,7 @@ def _read_texts(path: Path, token_type: str) -> list[str]:
 
 
 def _make_characters(texts: list[str], out: Path, symbols: Sequence[str]) -> list[str]:
-    """Characters, the most frequent first; equally frequent ones as they first occur, as in ESPnet."""
+    """Characters, most frequent first; ties in order of first occurrence, as in ESPnet."""
     for name in ("bpe.model", "bpe.vocab"):
         (out / name).unlink(missing_ok=True)
     counts = Counter(char for text in texts for char in split_characters(text, symbols))
@@ -82,10 +82,10 @@ def _make_characters(texts: list[str], out: Path, symbols: Sequence[str]) -> lis
 
 
 def _train_pieces(texts: list[str], model_type: str, vocab_size: int, **options: object) -> bytes:
-    """A sentencepiece model that changes no character: stage 2 has spelt the texts. sentencepiece's own rule,
-    NFKC, would make hypotheses of Thai that agree with no reference.
+    """A sentencepiece model without normalisation, because stage 2 has already normalised the texts. With
+    sentencepiece's default, NFKC, no hypothesis in Thai would match its reference.
 
-    One thread and all sentences in their order: the same text gives the same bytes.
+    It uses one thread and all sentences in order, so the same text gives the same bytes.
     """
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
@@ -97,7 +97,7 @@ def _train_pieces(texts: list[str], model_type: str, vocab_size: int, **options:
         normalization_rule_name="identity",
         shuffle_input_sentence=False,
         num_threads=1,
-        # Longer sentences (in bytes) would be left out silently; sentencepiece takes no limit below 10.
+        # Longer sentences (in bytes) would silently be skipped; sentencepiece accepts no limit below 10.
         max_sentence_length=max(10, 1 + max(len(text.encode()) for text in texts)),
         minloglevel=2,
         **options,
@@ -106,7 +106,7 @@ def _train_pieces(texts: list[str], model_type: str, vocab_size: int, **options:
 
 
 def _count_pieces(texts: list[str], model_type: str, symbols: Sequence[str]) -> int:
-    """How many pieces ``texts`` give when their number is not limited, with the three meta pieces."""
+    """How many pieces ``texts`` yield if their number is not limited, including the three meta pieces."""
     options = {"user_defined_symbols": list(symbols), "hard_vocab_limit": False}
     model = _train_pieces(texts, model_type, UNLIMITED, **options)
     return sentencepiece.SentencePieceProcessor(model_proto=model).get_piece_size()
@@ -115,9 +115,9 @@ def _count_pieces(texts: list[str], model_type: str, symbols: Sequence[str]) -> 
 def _explain_size(
     texts: list[str], model_type: str, nbpe: int, symbols: Sequence[str], byte_fallback: bool
 ) -> str | None:
-    """Why ``nbpe`` pieces cannot be and which numbers can, found by trial; None when they can be.
+    """Why a model of ``nbpe`` pieces is impossible and which sizes are possible; None if it is possible.
 
-    The least is a model of single characters, the most one without a limit.
+    Found by trial: the smallest model has only single characters, the largest is trained without a limit.
     """
     of_bytes = NUM_BYTES if byte_fallback else 0
     least = _count_pieces(texts, "char", symbols) + of_bytes
@@ -164,16 +164,16 @@ def make_token_list(
     symbols: Sequence[str] = (),
     byte_fallback: bool = False,
 ) -> list[str]:
-    """Make the tokens of the transcripts ``text`` (``id words`` lines) and write them to ``out/tokens.txt``.
+    """Make the tokens for the transcripts ``text`` (``id words`` lines) and write them to ``out/tokens.txt``.
 
-    ``token_type`` is ``char``, ``bpe`` or ``unigram``; the latter two also write ``bpe.model`` and
-    ``bpe.vocab``. ``nbpe`` is the length of the list for them: ``<blank>``, ``<unk>`` and ``<sos/eos>``
-    stand where sentencepiece has its three meta pieces. ESPnet calls both of them ``bpe``. ``symbols`` (of
-    `read_symbols`) are one token each, and are written to ``out/nlsyms.txt``. With ``byte_fallback`` 256 of
-    the tokens are bytes, and a character that the text lacks is those of its UTF-8 form instead of ``<unk>``.
+    ``token_type`` is ``char``, ``bpe`` or ``unigram``; the latter two, both of which ESPnet calls ``bpe``,
+    also write ``bpe.model`` and ``bpe.vocab``. For them, ``nbpe`` is the length of the list; ``<blank>``,
+    ``<unk>`` and ``<sos/eos>`` replace sentencepiece's three meta pieces. ``symbols`` (from `read_symbols`)
+    are one token each, and are written to ``out/nlsyms.txt``. With ``byte_fallback``, 256 of the tokens are
+    bytes, and a character that the text lacks is written as the bytes of its UTF-8 form instead of ``<unk>``.
 
-    Raises UserError for faults of the text, characters that cannot be tokens, bytes for ``char``, and a size
-    that the text does not allow, with those that it does.
+    Raises UserError for faults of the text, characters that cannot be tokens, ``byte_fallback`` with
+    ``char``, and a size that the text does not allow (the message names the sizes that it allows).
     """
     if token_type not in TOKEN_TYPES:
         raise UserError(f"--token_type {token_type} is unknown: use one of {', '.join(TOKEN_TYPES)}")
@@ -196,13 +196,13 @@ def make_token_list(
 
 
 class Tokenizer:
-    """Text to tokens and ids exactly as ESPnet's training does it, without importing ESPnet.
+    """Convert text to tokens and ids exactly as ESPnet's training does, without importing ESPnet.
 
     Args:
-        directory: what `make_token_list` wrote.
-        token_type: ``char``, ``bpe`` or ``unigram``; None: sentencepiece where there is a ``bpe.model``.
+        directory: folder written by `make_token_list`.
+        token_type: ``char``, ``bpe`` or ``unigram``; None: sentencepiece if there is a ``bpe.model``.
 
-    Raises UserError when the files for the type are missing.
+    Raises UserError if the files for the type are missing.
     """
 
     def __init__(self, directory: Path, token_type: str | None = None):
@@ -223,7 +223,7 @@ class Tokenizer:
         self.tokenize = processor.encode_as_pieces
 
     def ids(self, text: str) -> list[int]:
-        """Token ids of ``text``; what is not in the list becomes ``<unk>``."""
+        """Token ids of ``text``; tokens that are not in the list become ``<unk>``."""
         unknown = self._ids[UNKNOWN]
         return [self._ids.get(token, unknown) for token in self.tokenize(text)]
 
@@ -236,5 +236,5 @@ def _read_tokens(path: Path) -> Iterable[str]:
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 at byte {error.start}: make the tokens again") from None
     if UNKNOWN not in tokens:
-        raise UserError(f"{path} has no {UNKNOWN}: it is no token list of ESPnet, make the tokens again")
+        raise UserError(f"{path} has no {UNKNOWN}: it is not an ESPnet token list, make the tokens again")
     return tokens

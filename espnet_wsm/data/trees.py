@@ -1,4 +1,4 @@
-"""Where the folders of a corpus are in what the user names with ``--downloads``."""
+"""Find the folders of a corpus below ``--downloads``."""
 
 from collections.abc import Collection, Iterable
 from pathlib import Path
@@ -8,9 +8,9 @@ from espnet_wsm.errors import UserError
 
 
 def refuse_tree(downloads: Path, tree: str) -> UserError:
-    """What is said of a folder that does not hold ``tree``, e.g. ``sw_ke/train.tsv``."""
+    """The error for a folder that does not hold ``tree``, e.g. ``sw_ke/train.tsv``."""
     if not downloads.is_dir():
-        found = "it is no folder"
+        found = "it is not a folder"
     else:
         found = f"it holds {name_some(sorted(path.name for path in downloads.iterdir())) or 'nothing'}"
     return UserError(f"--downloads {downloads}: {tree} is expected in it, and {found}; see README.md")
@@ -20,13 +20,13 @@ def find_language(downloads: Path, lang: str, table: str, above: Iterable[str] =
     """The folder of a language, which holds ``table``: in ``downloads``, or ``downloads`` itself.
 
     Args:
-        downloads: folder.
-        lang: name of the folder.
+        downloads: folder that the user named.
+        lang: name of the language's folder.
         table: a file that every language has.
-        above: where in ``downloads`` the folders of the languages may be, as patterns.
+        above: patterns of the folders in ``downloads`` that may hold those of the languages.
 
     Raises:
-        UserError: there is none, or more than one; it names those there.
+        UserError: there is none, or more than one; names those that are there.
     """
     if downloads.resolve().name == lang and (downloads / table).is_file():
         return downloads
@@ -43,7 +43,7 @@ def find_language(downloads: Path, lang: str, table: str, above: Iterable[str] =
 
 
 def require_sets(needed: Iterable[str], sets: Collection[str], downloads: Path) -> None:
-    """Raise UserError for a set that is needed and not among the ``sets`` that were found."""
+    """Raise UserError for a set that is needed but is not among the ``sets`` that were found."""
     if lacking := [name for name in needed if name not in sets]:
         raise UserError(
             f"{lacking[0]} cannot be made of {downloads}, but {name_some(sets) or 'no set'}: unpack what is "

@@ -1,4 +1,4 @@
-"""What is wrong with the data of a recipe, and what is only suspicious: all of it in one pass."""
+"""Find everything that is wrong or suspicious in the data of a recipe, in one pass."""
 
 import math
 import re
@@ -17,30 +17,30 @@ from espnet_wsm.data.lists import SHOWN, byte_order, count, name_some, read_list
 from espnet_wsm.data.text import EMPTIED, TextRules
 from espnet_wsm.errors import UserError
 
-# Characters a second are compared with the median of their set, in multiples of its robust deviation, and are
-# never suspicious within a factor of three.
+# Characters per second are compared with the median of the set, in multiples of its robust deviation. Within
+# a factor of three they are never suspicious.
 FEWEST_FOR_OUTLIERS = 10
 OUTLYING_DEVIATIONS = 5.0
 OUTLYING_FACTOR = 3.0
-PAUSE = 3.0  # seconds; a single letter is often said in a longer silence
-FRAMES_PER_SECOND = 50  # of the upstreams: CTC needs a frame for each character
+PAUSE = 3.0  # seconds; a single letter is often surrounded by a long silence
+FRAMES_PER_SECOND = 50  # of the upstreams; CTC needs at least one frame per character
 
 
 @dataclass(frozen=True)
 class Measured:
-    """An utterance, and what the header of its audio says; None where there was no look at it."""
+    """An utterance and the header of its audio; None if the header was not read."""
 
     utterance: Utterance
     header: Header | None
 
     @property
     def seconds(self) -> float:
-        """Duration; NaN where it is unknown."""
+        """Duration; NaN if it is unknown."""
         return math.nan if self.header is None else self.header.seconds
 
     @property
     def num_characters(self) -> int:
-        """Of the transcript, without white space and combining marks."""
+        """Characters of the transcript, without white space and combining marks."""
         return sum(
             not char.isspace() and not unicodedata.category(char).startswith("M")
             for char in self.utterance.text
@@ -49,14 +49,15 @@ class Measured:
 
 @dataclass
 class Survey:
-    """A data directory as it was found.
+    """What was found in a data directory.
 
     Args:
-        directory: of the lists.
+        directory: the folder of the lists.
         measured: the utterances without a fault.
-        unusable: of those whose audio cannot be opened, or of whose transcript nothing is left, why.
-        errors: what has to be put right, each with file, line, id and remedy.
-        warnings: what should be looked at.
+        unusable: the reason by id, for utterances whose audio cannot be opened or whose transcript is empty
+            after spelling.
+        errors: what has to be corrected, each with file, line, id and remedy.
+        warnings: what should be checked.
     """
 
     directory: Path
@@ -88,23 +89,23 @@ def survey_data_dir(
     max_seconds: float = 20.0,
     rules: TextRules | None = None,
 ) -> Survey:
-    """Look at all lists of a data directory and at all audio they name.
+    """Check all lists of a data directory and all audio that they name.
 
     Args:
-        directory: with ``wav.scp``, ``text``, ``utt2spk`` and perhaps ``segments``.
+        directory: folder with ``wav.scp``, ``text``, ``utt2spk`` and perhaps ``segments``.
         need_text: whether a missing ``text`` is a fault.
-        allow_pipes: whether commands in the place of audio are none; they are not run.
-        open_audio: whether to read the headers, or only to see that the files are there.
-        min_seconds: utterances shorter than this are left out of training.
-        max_seconds: as are longer ones.
-        rules: how stage 2 will spell the transcripts, which are surveyed like that.
+        allow_pipes: whether commands in place of audio are allowed; they are not run.
+        open_audio: whether to read the headers, or only to check that the files exist.
+        min_seconds: training leaves out shorter utterances.
+        max_seconds: training leaves out longer utterances.
+        rules: how stage 2 will spell the transcripts; they are surveyed in that spelling.
     """
     directory = Path(directory)
     utterances, errors = inspect_data_dir(directory, need_text, allow_pipes)
     survey = Survey(directory, errors=errors)
     utterances = _spell(survey, utterances, rules or TextRules())
     lines = read_list(survey.audio_list, []) if utterances else {}
-    headers: dict[str, Header] = {}  # a recording of many utterances is opened once
+    headers: dict[str, Header] = {}  # a recording with many utterances is opened only once
     progress = tqdm(utterances, desc=str(directory), unit="utt", disable=None, mininterval=1, leave=False)
     for utterance in progress:
         try:
@@ -134,7 +135,7 @@ def survey_data_dir(
 
 
 def _spell(survey: Survey, utterances: Iterable[Utterance], rules: TextRules) -> list[Utterance]:
-    """The utterances with their transcripts as stage 2 will have them, without those that then have none."""
+    """The utterances with transcripts as stage 2 will spell them, without those left with none."""
     path = survey.directory / "text"
     spelt = [replace(each, text=rules.apply(each.text)) for each in utterances if each.text]
     empty = [each.id for each in spelt if not each.text]
@@ -146,7 +147,7 @@ def _spell(survey: Survey, utterances: Iterable[Utterance], rules: TextRules) ->
 
 
 def shorten(messages: Iterable[str]) -> list[str]:
-    """At most ten messages about one file that end in the same remedy, and how many more there are."""
+    """At most ten messages about one file with the same remedy, and how many more there are."""
     kinds: dict[tuple[str, str], list[str]] = defaultdict(list)
     for message in messages:
         kinds[re.split(r":\d*:? ", message)[0], message.rpartition(": ")[2]].append(message)
@@ -159,7 +160,7 @@ def shorten(messages: Iterable[str]) -> list[str]:
 
 
 def _check_speaker_lists(directory: Path) -> Iterable[str]:
-    """``spk2utt`` follows from ``utt2spk``; other tools read it."""
+    """``spk2utt`` has to agree with ``utt2spk``, because other tools read it."""
     path = directory / "spk2utt"
     if not path.exists():
         return
@@ -230,10 +231,10 @@ def _check_speaking_rate(survey: Survey) -> Iterable[str]:
 
 
 def compare_with_training(train: Survey, others: Sequence[Survey]) -> None:
-    """Add to the errors and warnings of other sets what they share with the training set.
+    """Add errors and warnings to other sets about what they share with the training set.
 
-    The same audio on both sides is an error; the same speakers or texts, and characters that no training
-    could have taught, are warnings.
+    Audio in both is an error. Speakers or texts in both, and characters that training has not seen, are
+    warnings.
     """
     audio = defaultdict(list)
     for each in train.measured:
@@ -278,7 +279,7 @@ def compare_with_training(train: Survey, others: Sequence[Survey]) -> None:
 
 
 def _overlap(one: Utterance, other: Utterance) -> bool:
-    """Whether two parts of the same audio have something in common."""
+    """Whether two segments of the same audio overlap."""
     ends = [math.inf if each.end is None else each.end for each in (one, other)]
     return one.start < ends[1] and other.start < ends[0]
 

@@ -14,22 +14,22 @@ SIGNED = "+.2f"
 
 
 def rank_arm(arm: str) -> int:
-    """Arms come in the order of ARMS."""
+    """Sort key of an arm: its place in ARMS."""
     return list(ARMS).index(arm)
 
 
 def join(values: Iterable[object]) -> str:
-    """Separated by commas."""
+    """The values, separated by commas."""
     return ", ".join(map(str, values))
 
 
 def show_mean(rate: Rate) -> str:
-    """``23.41 ± 0.52``; one seed has no deviation."""
+    """E.g. ``23.41 ± 0.52``; a single seed has no deviation."""
     return f"{rate.mean:.2f}" + ("" if rate.deviation is None else f" ± {rate.deviation:.2f}")
 
 
 def show_span(interval: Interval | Rate, form: str = ".1f") -> str:
-    """``21.9 to 24.9``."""
+    """E.g. ``21.9 to 24.9``."""
     return f"{interval.low:{form}} to {interval.high:{form}}"
 
 
@@ -39,7 +39,7 @@ def show_difference(interval: Interval) -> tuple[str, str]:
 
 
 def show_ratio(value: float | None) -> str:
-    """Two digits."""
+    """A ratio with two digits."""
     return NONE if value is None else f"{value:.2f}"
 
 
@@ -50,12 +50,12 @@ def make_point(place: float, rate: Rate | Interval) -> Point:
 
 
 def name_amount(minutes: int | None) -> str:
-    """Of training data."""
+    """An amount of training data."""
     return "all training data" if minutes is None else f"{minutes} min of training data"
 
 
 def name_setting(setting: Setting) -> str:
-    """Without its corpus."""
+    """A setting, without its corpus."""
     return f"k = {setting.num_replaced}, {name_amount(setting.minutes)}"
 
 
@@ -67,12 +67,12 @@ def name_value(axis: str, value: int | None) -> str:
 
 
 def name_size(axis: str, value: int | None) -> str:
-    """A window or width; None is what the configuration has."""
+    """A window or width; None is the configured value."""
     return CONFIGURED if value is None else name_value(axis, value)
 
 
 def name_setup(setup: Setup) -> str:
-    """An arm, and what of it is not as configured."""
+    """An arm, and those of its sizes that are not as configured."""
     parts = [setup.arm if setup.attention_dropout else f"{setup.arm} without dropout"]
     for axis in ("window", "width"):
         if getattr(setup, axis) is not None:

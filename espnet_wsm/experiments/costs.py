@@ -28,22 +28,22 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 COSTS = "costs.json"
-METHOD = 3  # counts changes of how it is measured: with another number all is measured again
+METHOD = 3  # incremented when the method of measurement changes; all is then measured again
 REFERENCE = "attention"
 BATCH, SECONDS, TOKENS_PER_SECOND, VOCABULARY = 4, 10.0, 12, 50
 SAMPLE_RATE = 16000
 ROUNDS, FEWEST_ROUNDS, LONGEST_S = 9, 3, 60.0
-THREADS = 1  # as the runs of a grid train
+THREADS = 1  # as in the runs of a grid
 PACKAGES = ("espnet-wsm", "torch", "transformers", "espnet", "espnet-s3prl")
 RATIOS = ("saved_bytes", "step_s", "checkpoint_bytes")
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What differs in cost: an arm, how many layers, and the sizes of its blocks (None = as configured).
+    """What costs depend on: arm, number of layers, and sizes of its blocks (None = as configured).
 
-    On a CPU attention keeps its T x T weights only because of their dropout. So attention is measured without
-    it too, as the best that this arm could do.
+    On a CPU, attention keeps its T x T weights only because of their dropout. So attention is also measured
+    without dropout, as the best that this arm could do.
     """
 
     arm: str
@@ -56,9 +56,9 @@ class Setup:
 class SavedBytes:
     """What autograd keeps between forward and backward, in bytes.
 
-    Counted at the end of the forward pass: the storages that saved tensors lie in, each once and whole. Those
-    of the model's parameters and buffers, which are there anyway, are left out of the first count and part of
-    the second. Exact and repeatable.
+    At the end of the forward pass, the storages of saved tensors are counted, each once and as a whole. The
+    first count leaves out those of the model's parameters and buffers, which exist anyway; the second
+    includes them. Both are exact and repeatable.
     """
 
     class _Kept:
@@ -85,7 +85,7 @@ class SavedBytes:
         return saved_tensors_hooks(pack, lambda kept: kept.tensor)
 
     def count(self) -> dict[str, int]:
-        """Bytes of what is still kept, without and with the model's own tensors."""
+        """Bytes that are still kept, without and with the model's own tensors."""
         storages = {}
         for kept in self._kept:
             storage = kept.tensor.untyped_storage()
@@ -97,7 +97,7 @@ class SavedBytes:
 
 
 class CountingFile(io.RawIOBase):
-    """Takes what is written and keeps its size alone."""
+    """Counts what is written and discards it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -124,7 +124,7 @@ def saved_size(value: Any) -> int:
 
 
 def find_cpu_name() -> str:
-    """What the processor calls itself; ``unknown`` where the system does not tell."""
+    """The processor's name; ``unknown`` if the system does not tell."""
     with contextlib.suppress(OSError, StopIteration):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
@@ -134,13 +134,13 @@ def find_cpu_name() -> str:
 def measure_costs(grid: Grid, root: Path, results: Path) -> dict[str, Any]:
     """Measure what each arm of a grid costs above the cut, unless it was measured before.
 
-    One batch of 4 x 10 s of random hidden states goes through the trained part of the model: the layers above
-    the cut as the arm has them, in ``suffix_dtype``, and a CTC head of 50 tokens. The arms take turns, so
-    that what else the machine does hits all alike. Written to ``RESULTS/costs.json``.
+    One batch of 4 x 10 s of random hidden states goes through the trained part of the model: the arm's
+    layers above the cut, in ``suffix_dtype``, and a CTC head with 50 tokens. The arms take turns, so that
+    other load on the machine affects all of them alike. Written to ``RESULTS/costs.json``.
 
     Args:
-        grid: what is run.
-        root: of the checkout.
+        grid: the grid that is run.
+        root: folder of the checkout.
         results: folder of the records.
 
     Returns:
@@ -179,7 +179,7 @@ def measure_costs(grid: Grid, root: Path, results: Path) -> dict[str, Any]:
 
 
 def read_costs(results: Path) -> dict[str, Any] | None:
-    """The content of ``RESULTS/costs.json``, with a ``setup`` in each row; None when there is none.
+    """The content of ``RESULTS/costs.json``, with a ``setup`` in each row; None if it does not exist.
 
     Raises:
         UserError: it is damaged.
@@ -201,7 +201,7 @@ def read_costs(results: Path) -> dict[str, Any] | None:
 
 
 def list_setups(grid: Grid) -> list[Setup]:
-    """What to measure: all that differs among the runs, and pretrained attention to compare with."""
+    """What to measure: all setups of the runs, and pretrained attention for comparison."""
     setups = dict.fromkeys(Setup(r.arm, r.num_replaced, r.window, r.width) for r in grid.runs)
     for k in sorted({setup.num_replaced for setup in setups} - {0}):
         setups |= dict.fromkeys((Setup(REFERENCE, k), Setup(REFERENCE, k, attention_dropout=False)))
@@ -216,7 +216,7 @@ def _read_settings(path: Path) -> dict[str, Any]:
 
 
 def _read_options(options: Mapping[str, str]) -> dict[str, Any]:
-    """Those options of run.sh that are keys of encoder_conf."""
+    """The options of run.sh that are keys of encoder_conf."""
     names = ("window", "trainable", "trust")
     return {name: yaml.safe_load(options[name]) for name in names if options.get(name)}
 
@@ -226,8 +226,8 @@ class _Model:
 
     Args:
         setup: what to build.
-        encoder_conf: of the training configuration.
-        ctc_conf: likewise.
+        encoder_conf: encoder_conf of the training configuration.
+        ctc_conf: ctc_conf of the training configuration.
     """
 
     def __init__(self, setup: Setup, encoder_conf: Mapping[str, Any], ctc_conf: Mapping[str, Any]):
@@ -294,7 +294,7 @@ class _Model:
 def _measure(
     setups: Iterable[Setup], encoder_conf: Mapping[str, Any], ctc_conf: Mapping[str, Any]
 ) -> tuple[dict[Setup, dict[str, Any]], dict[str, Any]]:
-    """Of each setup the measured values; window, width and precision as configured."""
+    """The measured values of each setup; window, width and precision as configured."""
     import torch
 
     threads = torch.get_num_threads()
@@ -302,7 +302,7 @@ def _measure(
     try:
         models = {s: _Model(s, encoder_conf, ctc_conf) for s in tqdm(list(setups), "costs: building")}
         models = {s: model for s, model in models.items() if s.attention_dropout or model.without_dropout}
-        for model in models.values():  # the first step is slower, and its times are not kept
+        for model in models.values():  # the first step is slower and is not timed
             model.step(SavedBytes(model.modules))
         times = _time_steps(models)
     finally:
@@ -318,7 +318,7 @@ def _measure(
 
 
 def _time_steps(models: Mapping[Setup, _Model]) -> dict[Setup, dict[str, float]]:
-    """Seconds of a step: median, least and greatest over the rounds."""
+    """Seconds per step: median, minimum and maximum over the rounds."""
     taken: dict[Setup, list[float]] = {setup: [] for setup in models}
     order, generator, begin = list(models), random.Random(0), time.monotonic()
     for number in tqdm(range(ROUNDS), "costs: timing"):
@@ -334,7 +334,7 @@ def _time_steps(models: Mapping[Setup, _Model]) -> dict[Setup, dict[str, float]]
 
 
 def _add_ratios(measured: Mapping[Setup, dict[str, Any]]) -> list[dict[str, Any]]:
-    """A row per setup, with ratios to pretrained attention in as many layers, where that is there."""
+    """One row per setup, with ratios to pretrained attention in the same number of layers, if measured."""
 
     def read(values: Mapping[str, Any], name: str) -> float:
         return values[name]["median"] if name == "step_s" else values[name]

@@ -1,4 +1,4 @@
-"""What the records come to: error rates with intervals, differences between arms, and verdicts."""
+"""Results of the records: error rates with intervals, differences between arms, and verdicts."""
 
 import functools
 from collections import Counter
@@ -32,7 +32,7 @@ from espnet_wsm.scoring.significance import (
 )
 from espnet_wsm.scoring.trn import TOKENIZERS, TextPair, read_kaldi_text
 
-REFERENCE = "wsm"  # what every arm is compared with
+REFERENCE = "wsm"  # the arm with which all others are compared
 NO_DIFFERENCE = "no difference"
 LEVEL = Resampling.level  # of the intervals
 FEWEST_TO_POOL = 3  # corpora
@@ -51,7 +51,7 @@ class Rate:
 
 @dataclass(frozen=True)
 class Setting:
-    """What the arms of one table have in common. ``minutes`` None is all training data."""
+    """What the arms of one table have in common. ``minutes`` is None for all training data."""
 
     corpus: str
     minutes: int | None
@@ -60,11 +60,11 @@ class Setting:
 
 @dataclass(frozen=True, eq=False)
 class System:
-    """Runs that differ in their seed alone.
+    """Runs that differ only in their seed.
 
     Args:
-        run: one of them, for what they have in common.
-        records: of all, by seed.
+        run: one of the runs, for what they have in common.
+        records: records of all runs, by seed.
     """
 
     run: Run
@@ -77,10 +77,10 @@ class System:
 
     @cached_property
     def test(self) -> Counts:
-        """Of the first seed; the ids and reference tokens are those of all.
+        """Counts of the first seed; all seeds have the same ids and reference tokens.
 
         Raises:
-            UserError: the seeds were scored on other utterances.
+            UserError: the seeds were scored on different utterances.
         """
         first = self.records[0].sets[TEST]
         for record in self.records[1:]:
@@ -109,7 +109,7 @@ class System:
     def _estimate(self, metric: str) -> Rate:
         """One seed: the bootstrap over utterances. Several: utterances and seeds are resampled.
 
-        The latter is the interval of the difference to a system that makes no errors.
+        With several seeds, it is the interval of the difference to a system without errors.
         """
         errors, tokens = self.errors(metric), self.test.tokens[metric]
         summary = summarise_seeds([record.sets[TEST].rate(metric) for record in self.records])
@@ -117,7 +117,7 @@ class System:
             interval = bootstrap_error_rate(errors[0], tokens)
         else:
             interval = compare_over_seeds(errors, np.zeros_like(errors[:1]), tokens).difference
-        low = max(0.0, interval.low)  # seeds that vary much can push it below
+        low = max(0.0, interval.low)  # with a large variation between seeds it can be negative
         return Rate(len(errors), summary.mean, summary.deviation, low, interval.high)
 
 
@@ -139,7 +139,7 @@ def check_same_texts(run: Run, counts: Counts, other_run: Run, other: Counts) ->
 
 @functools.lru_cache(maxsize=10_000)
 def compare(system: System, reference: System, metric: str = "cer") -> SeedComparison:
-    """Error rate of a system minus that of the reference, over utterances and seeds of both."""
+    """Error rate of a system minus that of the reference, resampling utterances and seeds of both."""
     check_same_texts(system.run, system.test, reference.run, reference.test)
     return compare_over_seeds(system.errors(metric), reference.errors(metric), system.test.tokens[metric])
 
@@ -168,18 +168,18 @@ class Study:
 
     @cached_property
     def tests(self) -> dict[str, Counts]:
-        """A test set of each corpus, for its ids and reference tokens, sorted by corpus."""
+        """One test set per corpus, for its ids and reference tokens, sorted by corpus."""
         return {system.run.corpus: system.test for system in self.systems}
 
     def settings(self) -> list[Setting]:
-        """All for which there are runs with window and width as configured, all training data first."""
+        """All settings with runs that have window and width as configured, all training data first."""
         found = {Setting(s.run.corpus, s.run.minutes, s.run.num_replaced) for s in self.systems if s.plain}
         trained = {(setting.corpus, setting.minutes) for setting in found if setting.num_replaced}
         found = {s for s in found if s.num_replaced or (s.corpus, s.minutes) not in trained}
         return sorted(found, key=lambda s: (s.corpus, _rank_minutes(s.minutes), s.num_replaced))
 
     def arms(self, setting: Setting) -> dict[str, System]:
-        """Of a setting by arm, in the order of ARMS; ``frozen``, which has no layers, belongs to every k."""
+        """The systems of a setting by arm, in the order of ARMS; ``frozen`` belongs to every k."""
         return {
             system.run.arm: system
             for system in self.systems
@@ -190,7 +190,7 @@ class Study:
 
     @cached_property
     def main(self) -> list[Setting]:
-        """The amount of training data and the k with the most systems, a setting for each corpus."""
+        """The amount of training data and the k with the most systems, one setting per corpus."""
         sizes: Counter[tuple[int | None, int]] = Counter()
         for setting in self.settings():
             sizes[setting.minutes, setting.num_replaced] += len(self.arms(setting))
@@ -203,7 +203,7 @@ class Study:
         return [s for s in self.settings() if (s.minutes, s.num_replaced) == best]
 
     def compare_arms(self, setting: Setting) -> dict[str, SeedComparison]:
-        """Each arm of a setting with the reference, if that was run."""
+        """Each arm of a setting compared with the reference, if that was run."""
         systems = self.arms(setting)
         if REFERENCE not in systems:
             return {}
@@ -213,7 +213,7 @@ class Study:
     def along(self, axis: str) -> dict[Setting, dict[str, dict[int | None, System]]]:
         """Systems that differ in one field of their run: setting -> arm -> value -> system.
 
-        ``frozen``, which has no layers, belongs to every k, and stands at 0 on that axis.
+        ``frozen``, which has no replaced layers, belongs to every k, and is at 0 on that axis.
 
         Args:
             axis: ``num_replaced`` or ``minutes``, whose groups have two values at least; ``window`` or
@@ -246,7 +246,7 @@ def _varies(axis: str, values: dict[int | None, System]) -> bool:
 
 
 def _rank_minutes(minutes: int | None) -> float:
-    """All first, then the larger amounts first."""
+    """Sort key of an amount of training data: all first, then from large to small."""
     return -float("inf") if minutes is None else -minutes
 
 
@@ -255,9 +255,9 @@ def _rank_arm(arm: str) -> int:
 
 
 def pool(estimates: Sequence[float]) -> SeedSummary:
-    """Mean of one figure per corpus with Student's interval: each corpus counts once, as a draw from many.
+    """Mean of one number per corpus with Student's interval: each corpus counts once, as a sample from many.
 
-    The noise of utterances and seeds is part of what the figures differ by, so it needs no adding.
+    The noise of utterances and seeds is already part of the variation between these numbers.
     """
     return summarise_seeds(estimates)
 
@@ -265,7 +265,7 @@ def pool(estimates: Sequence[float]) -> SeedSummary:
 def combine(rates: Sequence[Rate]) -> Interval:
     """Mean of the rates of an arm on several test sets.
 
-    The test sets are independent of each other, so the half widths add as squares. It holds for these
+    The test sets are independent, so the squares of the half widths add up. The interval holds for these
     corpora, not for others.
     """
     mean = sum(rate.mean for rate in rates) / len(rates)
@@ -292,7 +292,7 @@ def examine_pair(results: Path, first: Record, second: Record) -> list[PairTests
         first, second: A and B of the comparison.
 
     Raises:
-        UserError: references or hypotheses are not those that were counted.
+        UserError: references or hypotheses differ from those that were counted.
     """
     reference = results / "references" / first.run.corpus / TEST
     texts = read_kaldi_text(reference)

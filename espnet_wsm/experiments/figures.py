@@ -1,4 +1,4 @@
-"""The figures of a report. Every arm has its colour and its sign in all of them."""
+"""The figures of a report. Every arm has the same colour and marker in all of them."""
 
 import io
 import math
@@ -12,7 +12,7 @@ import numpy as np
 from espnet_wsm.experiments.grid import ARMS
 from espnet_wsm.files import write_atomically
 
-# Okabe and Ito's palette, told apart by people with any colour vision; the signs tell arms apart in grey.
+# Okabe and Ito's palette, which is safe for colour-blind readers; the markers distinguish arms in greyscale.
 COLOURS = {
     "wsm": "#D55E00",
     "sm": "#009E73",
@@ -45,7 +45,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Panel:
-    """One pair of axes: lines by arm, and levels drawn across it, by their names."""
+    """One pair of axes: lines by arm, and horizontal levels by their names."""
 
     title: str
     lines: Mapping[str, Sequence[Point]]
@@ -53,14 +53,14 @@ class Panel:
 
 
 def plot_arms(file: Path, panels: Mapping[str, Mapping[str, Point]], label: str) -> None:
-    """Arms below each other with their error bars, the best on top; a panel per corpus.
+    """Arms in rows with error bars, the best on top; one panel per corpus.
 
-    The order is that of the mean over the panels, so that an arm has its line through all of them.
+    The order is that of the mean over the panels, so that an arm is in the same row in all of them.
 
     Args:
         file: PNG to write.
-        panels: title -> arm -> estimate, whose x is not looked at; not more than MOST_PANELS.
-        label: of the horizontal axis.
+        panels: title -> arm -> estimate, whose x is not used; at most MOST_PANELS.
+        label: label of the horizontal axis.
     """
     means: dict[str, list[float]] = {}
     for arms in panels.values():
@@ -84,20 +84,20 @@ def plot_arms(file: Path, panels: Mapping[str, Mapping[str, Point]], label: str)
 def plot_lines(
     file: Path, panels: Sequence[Panel], ticks: Mapping[float, str], label: str, value: str
 ) -> None:
-    """Estimates with error bars along an axis with a place for each value, a panel per corpus.
+    """Estimates with error bars along an axis with one place per value; one panel per corpus.
 
     Args:
         file: PNG to write.
-        panels: not more than MOST_PANELS.
-        ticks: place -> what it is called, of all values.
-        label: of the horizontal axis.
-        value: of the vertical axis.
+        panels: at most MOST_PANELS.
+        ticks: place -> label, for all values.
+        label: label of the horizontal axis.
+        value: label of the vertical axis.
     """
     figure, axes = _make_axes(len(panels), (4.2, 3.2), sharey=False)
     handles: dict[str, Any] = {}
     for axis, panel in zip(axes, panels, strict=True):
         for number, (arm, points) in enumerate(panel.lines.items()):
-            # Beside each other, so that error bars do not hide each other.
+            # Shifted, so that error bars do not hide each other.
             shift = 0.07 * (number - (len(panel.lines) - 1) / 2)
             bars = np.array([point.below_and_above for point in points]).T
             handles[arm] = axis.errorbar(
@@ -123,12 +123,12 @@ def plot_lines(
 
 
 def plot_trade_off(file: Path, panels: Mapping[str, Mapping[str, Mapping[int, Point]]], value: str) -> None:
-    """Estimates against a cost, a point per arm and k, with k beside it.
+    """Estimates against a cost, one point per arm and k, with k beside it.
 
     Args:
         file: PNG to write.
         panels: label of the horizontal axis -> arm -> k -> estimate, at its cost.
-        value: of the vertical axis.
+        value: label of the vertical axis.
     """
     figure, axes = _make_axes(len(panels), (5.0, 3.8), sharey=True)
     handles: dict[str, Any] = {}
@@ -155,9 +155,9 @@ def plot_trade_off(file: Path, panels: Mapping[str, Mapping[str, Mapping[int, Po
 
 
 def plot_curves(file: Path, curves: Mapping[str, Mapping[str, Mapping[str, np.ndarray]]]) -> None:
-    """Values over the epochs: a row per value, a column per corpus, a line with a band per arm.
+    """Values over epochs: one row per value, one column per corpus, one line with a band per arm.
 
-    The line is the mean over the seeds, the band reaches from the least to the greatest.
+    The line is the mean over the seeds; the band reaches from minimum to maximum.
 
     Args:
         file: PNG to write.
@@ -190,10 +190,10 @@ def plot_curves(file: Path, curves: Mapping[str, Mapping[str, Mapping[str, np.nd
 
 
 def save_picture(figure: Any, file: Path) -> None:
-    """PNG of 256 colours, a third of the size of one with all.
+    """Save a PNG with 256 colours, which is a third of the size of one with all.
 
-    The colours are the most frequent ones and, exactly, white and those of the arms: a line that others hide
-    is seen in the legend alone, and would be given the colour of another arm.
+    The palette has the most frequent colours and, exactly, white and the colours of the arms. Otherwise a
+    line that is hidden by others, and visible only in the legend, would get the colour of another arm.
     """
     from PIL import Image
 
@@ -213,7 +213,7 @@ def save_picture(figure: Any, file: Path) -> None:
 
 
 def _import_pyplot() -> Any:
-    """matplotlib without a screen; takes a second."""
+    """Import matplotlib for use without a display; takes a second."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -223,7 +223,7 @@ def _import_pyplot() -> Any:
 
 
 def _make_axes(number: int, size: tuple[float, float], sharey: bool) -> tuple[Any, list[Any]]:
-    """A figure and ``number`` axes in rows of three at most, or two by two, each of ``size`` inches."""
+    """A figure and ``number`` axes in rows of at most three, or two by two, each of ``size`` inches."""
     columns = 2 if number == 4 else min(3, number)
     rows = math.ceil(number / columns)
     figure, axes = _import_pyplot().subplots(
@@ -241,7 +241,7 @@ def _style(arm: str) -> dict[str, Any]:
 
 
 def _add_legend(figure: Any, handles: Mapping[str, Any]) -> None:
-    """One legend below all panels, no wider than they are; arms in their own order, then the levels."""
+    """Add one legend below all panels, no wider than they are: arms in their order, then the levels."""
     names = sorted(
         handles, key=lambda name: (name not in ARMS, list(ARMS).index(name) if name in ARMS else 0)
     )

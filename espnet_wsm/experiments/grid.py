@@ -10,7 +10,7 @@ from typing import Any
 from espnet_wsm.data.settings import read_yaml
 from espnet_wsm.errors import UserError
 
-# What each arm is, as options of run.sh. An arm without layers of its own ignores num_replaced.
+# Each arm as options of run.sh. An arm without replaced layers ignores num_replaced.
 ARMS = {
     "wsm": {"mixer": "wsm"},
     "sm": {"mixer": "sm"},
@@ -23,10 +23,10 @@ ARMS = {
 }
 WITH_WINDOW = ("wsm", "local")
 WITH_WIDTH = ("wsm", "sm", "local")
-# Frames that no utterance reaches: a window of the whole utterance, written inf.
+# More frames than any utterance has: a window over the whole utterance, written as inf.
 INFINITE = 10**6
 AXES = ("corpora", "arms", "num_replaced", "minutes", "seeds", "window", "width", "lr")
-# Options of run.sh that the runner gives itself, for each run, and those that move what it has to find.
+# Options of run.sh that the runner sets itself, and those that move files that it has to find.
 OF_THE_RUNNER = {
     "upstream",
     "train_config",
@@ -40,29 +40,29 @@ OF_THE_RUNNER = {
 }
 OF_THE_RUNNER |= {"mixer", "num_replaced", "window", "train_minutes", "trainable"}
 OF_THE_RUNNER |= {"data_dir", "dump_dir", "exp_dir", "search", "lm", "inference_model"}
-# What it gives to the trainer, or reads from the training configuration.
+# Options of the trainer that the runner sets, or reads from the training configuration.
 OF_THE_RUNNER_IN_ASR_ARGS = re.compile(
     r"--(seed|encoder_conf|output_dir|config|resume|token_list)\b|\blr\b(?=\W*[=:])"
 )
-# Options of run.sh that change no number: where things are, and how much is done at a time.
+# Options of run.sh that do not affect results: where things are, and how much is done at a time.
 IMMATERIAL = ("downloads", "nj", "cmd", "num_threads")
 FILE_KEYS = ("upstream", "train_config", "recipe_options", "sweep", "grids", "upstream_digest")
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training: what is trained, on what, and how.
+    """One training run: what is trained, on which data, and how.
 
     Args:
-        corpus: ``RECIPE_LANG``, or ``RECIPE`` where a recipe has one language.
+        corpus: ``RECIPE_LANG``, or ``RECIPE`` if the recipe has one language.
         arm: a key of ``ARMS``.
         num_replaced: k, layers from the top; 0 for ``frozen``.
-        minutes: of the training set; None for all of it.
-        seed: of the trainer.
-        window: half width in frames, INFINITE for all of them, or None for that of the configuration.
-        width: channels inside the block, or None for that of the configuration.
-        lr: learning rate; None until the sweep has chosen it, or for that of the configuration.
-        sweep: whether it serves to choose ``lr``, and is then decoded on the development set alone.
+        minutes: minutes of training data; None for all.
+        seed: seed of the trainer.
+        window: half width in frames, INFINITE for all of them, or None as configured.
+        width: channels inside the block, or None as configured.
+        lr: learning rate; None until the sweep has chosen it, or as configured.
+        sweep: whether the run serves to choose ``lr``; it is then decoded only on the development set.
     """
 
     corpus: str
@@ -77,7 +77,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        """``wsm-k2-all-s0``, with what is not as configured behind it."""
+        """E.g. ``wsm-k2-all-s0``, followed by what is not as configured."""
         parts = [self.arm, f"k{self.num_replaced}", f"{self.minutes}min" if self.minutes else "all"]
         parts += [f"w{name_window(self.window)}"] if self.window is not None else []
         parts += [f"width{self.width}"] if self.width is not None else []
@@ -86,7 +86,7 @@ class Run:
 
     @property
     def title(self) -> str:
-        """With the corpus before it, for people and for paths."""
+        """The name with the corpus before it, for messages and paths."""
         return f"{self.corpus}/{self.name}"
 
 
@@ -97,7 +97,7 @@ def name_window(window: int) -> str:
 
 @dataclass(frozen=True)
 class Grid:
-    """What a configuration of experiments asks for.
+    """The content of a configuration of experiments.
 
     Args:
         upstream: path of the upstream, relative to a recipe's folder.
@@ -105,7 +105,7 @@ class Grid:
         recipe_options: further options of every run.sh.
         sweep: the runs that choose the learning rate of each arm, on the development set.
         runs: the runs that are reported.
-        upstream_digest: what the upstream's ``upstream.json`` has to have; None for any.
+        upstream_digest: the digest that the upstream's ``upstream.json`` must have; None for any.
     """
 
     upstream: str
@@ -117,10 +117,10 @@ class Grid:
 
 
 def read_grid(path: Path) -> Grid:
-    """Read and expand a configuration; equal runs of several blocks are one.
+    """Read and expand a configuration; equal runs in several blocks are merged.
 
     Raises:
-        UserError: the file, the block and the key at fault, and what there is instead.
+        UserError: something is invalid; names the file, the block, the key and the known keys.
     """
     content = read_yaml(path)
     if not isinstance(content, dict):
@@ -177,7 +177,7 @@ def _expand(blocks: Sequence[Mapping[str, Any]], place: str, sweep: bool = False
 
 
 def _check_sweep(sweep: Iterable[Run], path: Path) -> None:
-    """Refuse rates of an arm that were not tried on the same data: their means would be compared."""
+    """Refuse learning rates of an arm that are not tried on the same data: their means are compared."""
     tried: dict[str, dict[Run, set[float]]] = {}
     for run in sweep:
         tried.setdefault(run.arm, {}).setdefault(replace(run, lr=None), set()).add(run.lr)
@@ -206,7 +206,7 @@ def check_options(options: Mapping[str, object], place: str) -> None:
 
 
 def add_options(grid: Grid, given: Mapping[str, str], place: str) -> None:
-    """Options of run.sh beside those of the grid, which they replace; ``asr_args`` come behind the grid's.
+    """Add options of run.sh, which replace those of the grid; ``asr_args`` is appended to the grid's.
 
     Raises:
         UserError: see :func:`check_options`.
@@ -219,7 +219,7 @@ def add_options(grid: Grid, given: Mapping[str, str], place: str) -> None:
 
 
 def _name_option(value: object) -> str:
-    """A value of YAML as run.sh takes it."""
+    """A YAML value as run.sh takes it."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -248,7 +248,7 @@ def expand_block(block: Mapping[str, Any], place: str, sweep: bool = False) -> I
     for corpus, arm, k, minutes, seed, window, width, lr in product(*(lists[axis] for axis in AXES)):
         window = INFINITE if window in ("inf", float("inf")) else window
         for key, value, least in (
-            ("num_replaced", k, 0 if "num_replaced" in ARMS[arm] else 1),  # none replaced is the arm frozen
+            ("num_replaced", k, 0 if "num_replaced" in ARMS[arm] else 1),  # 0 layers: that is frozen
             ("seeds", seed, 0),
             ("minutes", 1 if minutes == "all" else minutes, 1),
             ("window", 0 if window is None else window, 0),
@@ -276,8 +276,8 @@ def expand_block(block: Mapping[str, Any], place: str, sweep: bool = False) -> I
 def choose_rates(sweep: Iterable[tuple[Run, float]]) -> dict[str, float]:
     """The learning rate of each arm with the lowest error on the development set, from runs of the sweep.
 
-    An arm that was tried several times at one rate (other seeds or corpora) is judged by the mean; of equal
-    ones the smaller rate is taken.
+    If an arm was tried several times at one rate (with other seeds or corpora), the mean counts; among equal
+    means, the smaller rate is chosen.
     """
     tried: dict[str, dict[float, list[float]]] = {}
     for run, error in sweep:
@@ -289,5 +289,5 @@ def choose_rates(sweep: Iterable[tuple[Run, float]]) -> dict[str, float]:
 
 
 def with_chosen_rates(runs: Iterable[Run], chosen: Mapping[str, float]) -> list[Run]:
-    """The runs with the learning rate of their arm, where none is given and one was chosen."""
+    """The runs with the chosen learning rate of their arm, unless they have their own."""
     return [run if run.lr is not None else replace(run, lr=chosen.get(run.arm)) for run in runs]

@@ -39,7 +39,7 @@ from espnet_wsm.scoring.significance import Interval, SeedComparison, name_verdi
 
 CER = "test CER (%)"
 MAIN_FIGURE = "arms"
-OPPONENT = "attention"  # of the pair that is compared in full
+OPPONENT = "attention"  # the other arm of the pair that is compared in full
 AXES = {  # field of a run -> title of its section, label in its figure
     "num_replaced": ("Number of replaced layers", "replaced layers k, counted from the top"),
     "minutes": ("Amount of training data", "training data"),
@@ -70,7 +70,7 @@ def list_summary(sources: Sources) -> Iterator[str]:
 
 
 def render_main(study: Study) -> str:
-    """One corpus: its arms with their differences. Several: arms by corpora."""
+    """For one corpus, a table of arms with their differences; for several, a table of arms by corpora."""
     if len(study.main) == 1:
         return _render_setting(study, study.main[0], with_dev=False)
     by_corpus = {setting.corpus: study.arms(setting) for setting in study.main}
@@ -101,7 +101,7 @@ def _find_signs(comparisons: Mapping[str, SeedComparison]) -> dict[str, str]:
 
 
 def _list_verdicts(study: Study) -> Iterator[str]:
-    """How often which verdict was reached, and the mean difference over the corpora."""
+    """How often each verdict was reached, and the mean difference over the corpora."""
     yield (
         f"**Bold**: lowest of its corpus. >: higher than that of {REFERENCE}, <: lower; no sign: no "
         "difference found. The interval of the mean holds for these corpora: their test sets are "
@@ -132,7 +132,7 @@ def _list_verdicts(study: Study) -> Iterator[str]:
 
 
 def list_tables(sources: Sources) -> Iterator[str]:
-    """A table per corpus, amount of training data and k."""
+    """One table per corpus, amount of training data and k."""
     yield "## Tables"
     for setting in sources.study.settings():
         yield f"### {setting.corpus}, {name_setting(setting)}"
@@ -146,7 +146,7 @@ def _list_cautions(comparisons: Iterable[SeedComparison]) -> Iterator[str]:
 
 
 def _render_setting(study: Study, setting: Setting, with_dev: bool = True) -> str:
-    """A row per arm, sorted by test CER."""
+    """One row per arm, sorted by test CER."""
     systems, comparisons = study.arms(setting), study.compare_arms(setting)
     rows = []
     for arm, system in sorted(systems.items(), key=lambda item: item[1].cer.mean):
@@ -171,7 +171,7 @@ def list_axis(sources: Sources, axis: str) -> Iterator[str]:
     title, label = AXES[axis]
     yield f"## {title}"
     values = {value for arms in groups.values() for found in arms.values() for value in found}
-    unlayered = {0} if axis == "num_replaced" else set()  # frozen: a level across the figure, not a point
+    unlayered = {0} if axis == "num_replaced" else set()  # frozen: a horizontal line, not a point
     places = _place_values(values - unlayered)
     panels = []
     for setting, arms in groups.items():
@@ -212,7 +212,7 @@ def _render_axis(
 
 
 def list_size(sources: Sources, axis: str) -> Iterator[str]:
-    """CER over the window or the width of the blocks, with the arms that have none beside it."""
+    """CER over the window or the width of the blocks, with the arms that have neither for comparison."""
     groups = sources.study.along(axis)
     if not groups:
         return
@@ -223,7 +223,7 @@ def list_size(sources: Sources, axis: str) -> Iterator[str]:
         "lowest of several test rates is too low by chance."
     )
     default = (sources.costs or {}).get("configured", {}).get(axis)
-    default = default if isinstance(default, int) else None  # several windows are no place on an axis
+    default = default if isinstance(default, int) else None  # a list of windows has no place on an axis
     values = {value for arms in groups.values() for found in arms.values() for value in found}
     places = _place_values((values | {default}) - {None})
     panels = []
@@ -286,7 +286,7 @@ def _draw_lines(
 
 
 def _place_values(values: Iterable[int | None]) -> dict[int | None, int]:
-    """Places beside each other; all training data comes last."""
+    """Equidistant places on an axis; all training data comes last."""
     return {value: place for place, value in enumerate(sorted(values, key=_rank_value))}
 
 
@@ -295,7 +295,7 @@ def _rank_value(value: int | None) -> float:
 
 
 def list_arm_pairs(sources: Sources) -> Iterator[str]:
-    """Every arm against every better one, where there are others than the reference to compare with."""
+    """Every arm compared with every better one, if there are others than the reference."""
     by_setting = {
         setting: sorted(systems.values(), key=lambda system: system.cer.mean)
         for setting in sources.study.main
@@ -322,7 +322,7 @@ def list_arm_pairs(sources: Sources) -> Iterator[str]:
 
 
 def _mark_difference(comparison: SeedComparison) -> str:
-    """The estimate, bold where there is a difference."""
+    """The estimate, in bold if there is a difference."""
     cell = f"{comparison.difference.estimate:{SIGNED}}"
     return cell if comparison.verdict == NO_DIFFERENCE else f"**{cell}**"
 

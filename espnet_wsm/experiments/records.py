@@ -1,7 +1,7 @@
-"""What is kept of a run: small text from which every table can be made again without training.
+"""The records of runs: small text files from which every table can be made again without training.
 
-``RESULTS/runs/CORPUS/NAME.json`` says what was run and how it went, ``NAME.tsv`` holds every hypothesis with
-its errors. ``RESULTS/references/CORPUS/SET`` holds the texts they are compared with.
+``RESULTS/runs/CORPUS/NAME.json`` says what was run and with what result, ``NAME.tsv`` holds every hypothesis
+with its errors. ``RESULTS/references/CORPUS/SET`` holds the reference texts.
 """
 
 import json
@@ -17,7 +17,7 @@ from espnet_wsm.files import write_text
 from espnet_wsm.scoring.mapsswe import align_like_sclite, count_errors
 from espnet_wsm.scoring.trn import TOKENIZERS, pair_texts, read_kaldi_text
 
-ASKED = "grid.json"  # what the grid asks for, so that a report can say what is missing
+ASKED = "grid.json"  # the runs that the grid asks for, so that a report can say what is missing
 TSV_HEADER = ("set", "id", "words", "word_errors", "characters", "character_errors", "hypothesis")
 CURVES = (("train", "loss"), ("valid", "loss"), ("valid", "cer_ctc"))
 METRICS = {"wer": ("word_errors", "words"), "cer": ("character_errors", "characters")}
@@ -42,14 +42,14 @@ class Record:
     """One finished run.
 
     Args:
-        run: what it was.
+        run: the run.
         fingerprint: digest of everything it depends on.
         upstream: name and digest of the upstream.
-        trainable, total: parameters.
-        seconds: of training, wall time of this machine.
-        git, date, device: where it was made.
-        curves: per epoch ``train loss``, ``valid loss``, ``valid cer_ctc``; shorter where ESPnet says less.
-        sets: counts by set, ``dev`` and ``test``; a run of a sweep has no ``test``.
+        trainable, total: number of parameters.
+        seconds: wall time of training on this machine.
+        git, date, device: commit, date and device of the run.
+        curves: per epoch ``train loss``, ``valid loss``, ``valid cer_ctc``; shorter if ESPnet reports less.
+        sets: counts by set, ``dev`` and ``test``; runs of a sweep have no ``test``.
     """
 
     run: Run
@@ -66,7 +66,7 @@ class Record:
 
 
 def record_path(results: Path, run: Run) -> Path:
-    """Where the record of a run is kept."""
+    """The file of a run's record."""
     return results / "runs" / run.corpus / f"{run.name}.json"
 
 
@@ -87,12 +87,12 @@ def score_texts(reference: Path, hypothesis: Path) -> list[tuple[str, int, int, 
 
 
 def write_record(results: Path, record: Record, rows: Mapping[str, Sequence[tuple]]) -> None:
-    """Write the hypotheses, then the record that says that they are there.
+    """Write the hypotheses, then the record, which shows that they are complete.
 
     Args:
         results: folder of all results.
-        record: its ``sets`` are not looked at.
-        rows: by set, what :func:`score_texts` gives.
+        record: the record; its ``sets`` are not used.
+        rows: results of :func:`score_texts`, by set.
     """
     path = record_path(results, record.run)
     lines = ["\t".join(TSV_HEADER)]
@@ -108,8 +108,8 @@ def read_record(path: Path) -> Record:
     """Read a record with its counts.
 
     Raises:
-        UserError: it is damaged or of another version; it has other utterances than the references, where
-            these are.
+        UserError: it is damaged or from another version; or it has other utterances than the references, if
+            there are references.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -160,7 +160,7 @@ def read_records(results: Path) -> list[Record]:
 
 
 def read_epochs(checkpoint: Path) -> tuple[float, dict[str, list[float]]]:
-    """What ESPnet's trainer has kept of all epochs; a log has only those since the training was last resumed.
+    """Results of all epochs from ESPnet's trainer; a log has only those since training was last resumed.
 
     Args:
         checkpoint: ``checkpoint.pth`` of an experiment.
@@ -170,7 +170,7 @@ def read_epochs(checkpoint: Path) -> tuple[float, dict[str, list[float]]]:
         ``valid cer_ctc``.
 
     Raises:
-        UserError: the file is missing or no such checkpoint.
+        UserError: the file is missing or is not such a checkpoint.
     """
     from espnet_wsm.upstream.pickles import open_pickle  # takes seconds; reports are made without it
 
@@ -190,10 +190,10 @@ def read_epochs(checkpoint: Path) -> tuple[float, dict[str, list[float]]]:
 
 
 def keep_reference(results: Path, corpus: str, name: str, text: Path) -> None:
-    """Keep the texts of a set, once.
+    """Store the reference texts of a set, once.
 
     Raises:
-        UserError: other texts are there already: the runs would not be comparable.
+        UserError: other texts are already there, with which the runs would not be comparable.
     """
     kept, content = results / "references" / corpus / name, text.read_bytes()
     if kept.is_file() and kept.read_bytes() != content:
@@ -206,7 +206,7 @@ def keep_reference(results: Path, corpus: str, name: str, text: Path) -> None:
 
 
 def keep_asked(results: Path, grid: Grid) -> None:
-    """Note what the grid asks for: a report names what is missing of it, and leaves out the rest."""
+    """Store what the grid asks for: a report names missing runs, and leaves out other records."""
     asked = {
         "upstream": grid.upstream,
         "train_config": grid.train_config,

@@ -1,4 +1,4 @@
-"""The report of a grid: REPORT.md with its figures, made of the records alone."""
+"""The report of a grid: REPORT.md and its figures, made only from the records."""
 
 import os
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ NAMES = (MAIN_FIGURE, "num_replaced", "minutes", "window", "width", "trade_off",
 
 
 def write_report(results: Path, out: Path | None = None) -> str:
-    """Write the report of a folder of results and its figures, from what is kept there.
+    """Write the report of a folder of results, and its figures, from the records there.
 
     Args:
         results: folder of the records; the figures go to ``RESULTS/figures``. Records of runs that the grid
@@ -32,7 +32,7 @@ def write_report(results: Path, out: Path | None = None) -> str:
         out: the file to write, by default ``RESULTS/REPORT.md``; its links to the figures are relative.
 
     Returns:
-        the main table and where the report is, for the terminal.
+        The main table and the path of the report, for the terminal.
 
     Raises:
         UserError: there are no records, they are damaged, or they are of different test sets.
@@ -40,14 +40,14 @@ def write_report(results: Path, out: Path | None = None) -> str:
     out = results / REPORT if out is None else out
     sources = Sources(results, Path(os.path.relpath(results / FIGURES, out.parent)).as_posix())
     write_text(out, "\n\n".join(_list_parts(sources)).split("\n"))
-    for name in NAMES:  # what an earlier report showed and this one does not
+    for name in NAMES:  # figures of an earlier report that are not in this one
         if name not in sources.drawn:
             sources.figure(name).unlink(missing_ok=True)
     return f"{render_main(sources.study)}\n\nreport: {out}\nfigure: {sources.figure(MAIN_FIGURE)}"
 
 
 def _list_parts(sources: Sources) -> Iterator[str]:
-    """What is separated by empty lines. A section without records yields nothing."""
+    """The parts of the report, separated by empty lines. A section without records yields nothing."""
     yield "<!-- Written by `python -m espnet_wsm.bin.make_report`: change the experiments, not this file. -->"
     yield "# Results of the experiments"
     yield from list_facts(sources)

@@ -38,7 +38,7 @@ MIB, MB = 2**20, 10**6
 
 
 def list_facts(sources: Sources) -> Iterator[str]:
-    """What was run, where, on what, and how to read the tables."""
+    """What was run, where, with which data, and how to read the tables."""
     study = sources.study
     records = [*study.records, *study.sweep]
     runs = f"Runs: {len(study.records)}"
@@ -51,7 +51,7 @@ def list_facts(sources: Sources) -> Iterator[str]:
     sizes = sorted({record.total for record in study.records})
     millions = " to ".join(dict.fromkeys(f"{size / 1e6:.2f}" for size in (sizes[0], sizes[-1])))
     facts.append(f"Upstream (name, digest): {join(upstreams)}; whole models of {millions} M parameters.")
-    if sources.asked is not None and "recipe_options" in sources.asked:  # an earlier version kept none
+    if sources.asked is not None and "recipe_options" in sources.asked:  # a record may have none
         options = {"train_config": sources.asked["train_config"]} | sources.asked["recipe_options"]
         words = shlex.join(word for name, value in options.items() for word in (f"--{name}", value))
         facts.append(f"Options that the grid gives to every `run.sh`: `{words}`.")
@@ -88,7 +88,7 @@ def _render_tests(study: Study) -> str:
 
 
 def find_speakers(ids: Iterable[str]) -> set[str]:
-    """What stands before the first hyphen: the speaker, in ids as this project's recipes make them."""
+    """The parts of ids before the first hyphen, which is the speaker in this project's recipes."""
     return {name.partition("-")[0] for name in ids}
 
 
@@ -207,7 +207,7 @@ def _rank_setup(setup: Setup) -> tuple:
 
 
 def _find_trained(study: Study) -> tuple[Setting, dict[Setup, System]]:
-    """Where most of the arms were trained, of the main settings, and what was trained there with any k."""
+    """The main setting in which most arms were trained, and what was trained there with any k."""
     place = max(study.main, key=lambda setting: len(study.arms(setting)))
     there = [s for s in study.systems if (s.run.corpus, s.run.minutes) == (place.corpus, place.minutes)]
     runs = ((system.run, system) for system in there)
@@ -293,7 +293,7 @@ def count_product(study: Study) -> tuple[int, int]:
 
 
 def _list_blocks(study: Study) -> list[tuple[str, ...]]:
-    """The runs as blocks in which every corpus, arm, window and width was combined, largest amounts first."""
+    """The runs as blocks of all combinations of corpus, arm, window and width, largest amounts first."""
     blocks = [
         {
             "minutes": system.run.minutes,
@@ -309,7 +309,7 @@ def _list_blocks(study: Study) -> list[tuple[str, ...]]:
     for axis in ("arm", "corpus", "window", "width"):
         merged: dict[str, dict[str, Any]] = {}
         for block in blocks:
-            # As configured is no value among others: it would be lost in a list of them.
+            # "As configured" cannot be listed among other values.
             configured = axis in ("window", "width") and block[axis] == [None]
             rest = repr({name: value for name, value in block.items() if name != axis} | {"_": configured})
             if rest in merged:

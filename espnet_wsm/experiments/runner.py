@@ -1,4 +1,4 @@
-"""Run a grid: the data once, then every training through the recipes' own stages, several at a time."""
+"""Run a grid: prepare the data once, then run the recipes' stages for every training, several at a time."""
 
 import fcntl
 import hashlib
@@ -33,22 +33,22 @@ from espnet_wsm.experiments.records import (
 from espnet_wsm.files import write_text
 
 LOCK = ".run_all.lock"
-# Those that name a file which changes the texts, and what they are where nothing is given.
+# Options that name a file which changes the texts, and their defaults.
 TEXT_FILES = {"text_config": "conf/text.yaml", "nlsyms_txt": ""}
 CHOSEN = "chosen_lr.json"
 DIGITS = 12  # of the digest of an upstream
-LINES_OF_FAILURE = 3  # of a launcher's output, shown of a failed run
-EXPERIMENTS = "grid"  # their folder in a recipe's exp/
+LINES_OF_FAILURE = 3  # lines of a launcher's output that are shown for a failed run
+EXPERIMENTS = "grid"  # folder of the runs in a recipe's exp/
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """A recipe and, where it has several, a language.
+    """A recipe and, if it has several, a language.
 
     Args:
-        name: as in the grid.
-        recipe: the folder of its run.sh.
-        lang: empty where the recipe has one language.
+        name: name in the grid.
+        recipe: folder of its run.sh.
+        lang: language; empty if the recipe has only one.
     """
 
     name: str
@@ -61,12 +61,12 @@ class Corpus:
 
     @property
     def options(self) -> list[str]:
-        """What tells run.sh which corpus it is."""
+        """The options of run.sh that choose the corpus."""
         return ["--lang", self.lang] if self.lang else []
 
 
 def find_corpus(root: Path, name: str) -> Corpus:
-    """The recipe that a corpus of the grid names: ``festvox_ru``, or ``asterisk_en`` of ``asterisk``.
+    """The recipe for a corpus of the grid: ``festvox_ru``, or ``asterisk_en`` in ``asterisk``.
 
     Raises:
         UserError: there is no such recipe.
@@ -83,10 +83,10 @@ def find_corpus(root: Path, name: str) -> Corpus:
 
 @contextmanager
 def hold_lock(root: Path) -> Iterator[None]:
-    """Let one process at a time run experiments in this checkout; the system frees the lock of a dead one.
+    """Let one process at a time run experiments in this checkout; the lock ends with its process.
 
     Raises:
-        UserError: another one runs.
+        UserError: another process holds the lock.
     """
     with (root / LOCK).open("a+", encoding="utf-8") as lock:
         try:
@@ -105,24 +105,24 @@ def hold_lock(root: Path) -> Iterator[None]:
 
 
 class FailedRunsError(UserError):
-    """Some runs of a grid failed, and others are there to be reported."""
+    """Some runs of a grid failed, but others can be reported."""
 
 
 class Runner:
-    """Runs what a grid asks for and is not there yet.
+    """Runs everything that a grid asks for and that is not there yet.
 
     Args:
-        root: of the checkout.
-        grid: what to run.
+        root: folder of the checkout.
+        grid: the grid to run.
         results: folder of the records.
         cmd: launcher with Kaldi's command line, for whole runs.
-        jobs: runs at a time.
+        jobs: number of runs at a time.
     """
 
     def __init__(self, root: Path, grid: Grid, results: Path, cmd: str, jobs: int) -> None:
         self.root, self.grid, self.results, self.jobs = root, grid, results, jobs
         program, *options = shlex.split(cmd)
-        # Runs start in the recipes' folders, where a relative path would lead elsewhere.
+        # Runs start in the recipes' folders, where a relative path would not be valid.
         self.cmd = [os.path.abspath(program) if os.path.isfile(program) else program, *options]
         names = dict.fromkeys(run.corpus for run in (*grid.sweep, *grid.runs))
         self.corpora = {name: find_corpus(root, name) for name in names}
@@ -136,7 +136,7 @@ class Runner:
 
     @staticmethod
     def _digest_upstream(folder: Path, wanted: str | None) -> str:
-        """Name and digest of the upstream, by its own record, which its files are checked against."""
+        """Name and digest of the upstream from its record, against which its files are checked."""
         record = folder / "upstream.json"
         if not record.is_file():
             raise UserError(f"{folder} is no upstream of this project: it has no upstream.json")
@@ -153,7 +153,7 @@ class Runner:
 
         Raises:
             UserError: a stage of the preparation failed.
-            FailedRunsError: runs failed; all others have ended and can be reported.
+            FailedRunsError: some runs failed; all others have ended and can be reported.
         """
         for corpus in self.corpora.values():
             self.prepare(corpus)
@@ -172,7 +172,7 @@ class Runner:
             self._call(corpus, ["--stage", "1", "--stop_stage", "1"])
         for k in sorted({run.num_replaced for run in wanted}):
             self._call(corpus, ["--stage", "2", "--stop_stage", "2", "--num_replaced", str(k)])
-        # As stage 2 has spelt them, which is what training saw and what stage 5 scores against.
+        # The texts as spelt by stage 2, which training uses and against which stage 5 scores.
         for name, folder in ((DEV, f"raw/org/{DEV}"), (TEST, f"raw/{TEST}")):
             keep_reference(self.results, corpus.name, name, corpus.folder("dump") / folder / "text")
 
@@ -182,7 +182,7 @@ class Runner:
             try:
                 status = process.wait()
             except BaseException:
-                process.terminate()  # and the end of the block waits for its stages to end
+                process.terminate()  # the end of the block waits until its stages end
                 raise
         if status:
             raise UserError(f"{corpus.name}: {shlex.join(command)} failed (see above)")
@@ -193,7 +193,7 @@ class Runner:
         return [word for name in options if name not in without for word in (f"--{name}", options[name])]
 
     def fingerprint(self, run: Run) -> str:
-        """Digest of what a run depends on: itself, configuration, upstream, data and their options."""
+        """Digest of everything a run depends on: itself, configuration, upstream, data and options."""
         corpus = self.corpora[run.corpus]
         made_from = (corpus.folder("dump") / ".made_from").read_text(encoding="utf-8")
         options = repr(self._common_options(without=IMMATERIAL))
@@ -204,7 +204,7 @@ class Runner:
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
     def run_all(self, runs: Iterable[Run], name: str) -> list[Record]:
-        """The records of all runs, those made before and those made now.
+        """The records of all runs, including those that were there already.
 
         Raises:
             UserError: some failed, ``FailedRunsError`` where others can be reported; names their logs.
@@ -247,7 +247,7 @@ class Runner:
         return [done[run] for run in runs]
 
     def _launch(self, command: Sequence[str], folder: Path) -> tuple[int, str]:
-        """Exit status and output of a command, which :meth:`_stop` ends before its time."""
+        """Exit status and output of a command, which :meth:`_stop` can end early."""
         with self._launching:
             if self._stopped:
                 raise UserError("stopped")
@@ -265,7 +265,7 @@ class Runner:
         return process.returncode, output
 
     def _stop(self) -> None:
-        """End what was launched: a training that went on alone would stand in the way of the next call."""
+        """Stop what was launched: a training that kept running would block the next call."""
         with self._launching:
             self._stopped = True
             for process in tuple(self._launched):
@@ -279,13 +279,13 @@ class Runner:
         return record if record.fingerprint == self.fingerprint(run) else None
 
     def run_one(self, run: Run) -> Record:
-        """Train, decode and keep one run.
+        """Train, decode and record one run.
 
         Raises:
             UserError: a stage failed; names the log.
         """
         corpus = self.corpora[run.corpus]
-        # A run of other settings has a folder of its own: it must not be resumed as if it were this one.
+        # A run with other settings has another folder, so that it is not resumed as if it were this one.
         tag = f"{EXPERIMENTS}/{run.name}-{self.fingerprint(run)[:8]}"
         exp = corpus.folder("exp") / f"asr_{tag}"
         log = corpus.folder("exp") / EXPERIMENTS / "log" / f"{run.name}.log"
@@ -296,7 +296,7 @@ class Runner:
             command[command.index("--test_sets") + 1] = DEV
         launcher = [*self.cmd, "--num_threads", "1", "--gpu", self.ngpu, str(log.resolve())]
         log.parent.mkdir(parents=True, exist_ok=True)
-        # A record of other settings or data would be reported in the place of this run until it has ended.
+        # Until this run ends, a record with other settings or data would be reported in its place.
         record_path(self.results, run).unlink(missing_ok=True)
         status, output = self._launch([*launcher, *command], corpus.recipe)
         if status:
@@ -325,8 +325,9 @@ class Runner:
             curves=curves,
         )
         write_record(self.results, record, rows)
-        # The averaged model is what was decoded. checkpoint.pth goes before the epochs: where the record is
-        # removed, the run is made again, and would be resumed and fail with a checkpoint that has no epochs.
+        # The averaged model was decoded and is kept. checkpoint.pth is deleted before the epochs: if the
+        # record is removed, the run is repeated, and resuming from a checkpoint without its epochs would
+        # fail.
         others = set(exp.glob("*.pth")) - set(exp.glob("valid.*.ave*.pth"))
         for path in sorted(others, key=lambda path: path.name != "checkpoint.pth"):
             path.unlink()
@@ -334,7 +335,7 @@ class Runner:
 
 
 def options_of(run: Run, asr_args: str = "") -> list[str]:
-    """A run as options of run.sh, with the ``asr_args`` of the grid before its own."""
+    """The options of run.sh for a run, with the ``asr_args`` of the grid before its own."""
     options = ARMS[run.arm] | {"num_replaced": run.num_replaced}
     if run.window is not None:
         options["window"] = run.window

@@ -1,4 +1,4 @@
-"""What a report is made of: the records of a folder of results, and the figures drawn from them."""
+"""The input of a report: the records of a folder of results, and the figures drawn from them."""
 
 import json
 from collections.abc import Callable
@@ -15,11 +15,11 @@ FIGURES = "figures"
 
 
 class Sources:
-    """The records of a grid, and what else is kept beside them.
+    """The records of a grid, and the other files beside them.
 
     Args:
         results: folder of the records.
-        link: path of the folder of figures, as the report links to them.
+        link: path of the folder of figures in the links of the report.
 
     Raises:
         UserError: there are no records, or something is damaged.
@@ -46,14 +46,14 @@ class Sources:
 
     @property
     def missing(self) -> list[str]:
-        """Runs that the grid asks for and that are not there."""
+        """Runs that the grid asks for but that are missing."""
         if self.asked is None:
             return []
         there = {record.run.title for record in (*self.study.records, *self.study.sweep)}
         return sorted({*self.asked["runs"], *self.asked["sweep"]} - there)
 
     def figure(self, name: str) -> Path:
-        """Where a figure is written."""
+        """The file of a figure."""
         return self.results / FIGURES / f"{name}.png"
 
     def draw(self, name: str, caption: str, plot: Callable[..., None], *arguments: Any) -> str:

@@ -1,4 +1,4 @@
-"""What the records show and what they do not, in sentences made of their numbers."""
+"""What the records show and what they do not, in sentences with their numbers."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -16,11 +16,11 @@ from espnet_wsm.scoring.significance import FEW_UNITS, SeedComparison, name_verd
 from espnet_wsm.scoring.trn import read_kaldi_text
 
 SATURATED = 90.0  # WER in percent
-UNTRAINED = 90.0  # CER in percent; what puts out blanks, or one letter, has more
+UNTRAINED = 90.0  # CER in percent; a model that outputs only blanks, or one letter, has more
 
 
 def list_statements(sources: Sources) -> Iterator[str]:
-    """The section."""
+    """The lines of the section."""
     kinds = (_compare_arms, _judge_runs, _judge_seeds, _judge_tests, _judge_rates, _judge_costs, _judge_scope)
     yield "## What is shown and what is not"
     yield "\n".join(f"- {statement}" for kind in kinds for statement in kind(sources))

@@ -1,4 +1,4 @@
-"""Means over time that ignore padding and cost O(T), whatever the window."""
+"""Means over time that ignore padding and cost O(T) for any window."""
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +13,7 @@ def zero_padding(x: Tensor, padding_mask: Tensor | None) -> Tensor:
 def masked_mean(x: Tensor, padding_mask: Tensor | None = None) -> Tensor:
     """Mean over the valid frames of each utterance.
 
-    Half precision is accumulated in float32 and rounded once, at the end.
+    Half-precision input is accumulated in float32 and rounded once, at the end.
 
     Args:
         x: (B, T, D), any floating dtype.
@@ -33,16 +33,16 @@ def masked_mean(x: Tensor, padding_mask: Tensor | None = None) -> Tensor:
 def windowed_mean(x: Tensor, window: int, padding_mask: Tensor | None = None) -> Tensor:
     """Mean over the frames at most ``window`` away from each frame.
 
-    A pooling window costs O(T * window). Here each sum is the difference of two cumulative sums, so that
-    time and memory are O(T) for every window. The difference of two large numbers cancels: after 50,000
-    frames float32 would have lost half of its digits. Sums are therefore kept in float64, which leaves the
-    digits of a float32 ``x`` (and a float64 one 1e-10 of its largest values). An infinite frame spoils all
-    later ones.
+    Pooling costs O(T * window). Here each sum is the difference of two cumulative sums, so time and memory
+    are O(T) for every window. Subtracting two large numbers loses digits: after 50,000 frames, float32 would
+    have lost half of them. The sums are therefore kept in float64, which preserves all digits of a float32
+    ``x``; for a float64 ``x`` the error is about 1e-10 of its largest value. One infinite frame spoils all
+    frames after it.
 
     Args:
         x: (B, T, D), any floating dtype.
         window: half width in frames of 20 ms (10 = 200 ms on either side); 0 returns the frame itself. The
-            window is clipped at both ends of the utterance; from T - 1 on it covers the whole utterance.
+            window is clipped at both ends of the utterance; T - 1 or more covers the whole utterance.
         padding_mask: (B, T) bool, True = padded; None = no padding.
 
     Returns:
@@ -67,7 +67,7 @@ def windowed_mean(x: Tensor, window: int, padding_mask: Tensor | None = None) ->
 
 
 def _sum_within(cumulative: Tensor, window: int) -> Tensor:
-    """(B, T, D) running sums to (B, T, D) sums over [t - window, t + window], clipped; window < T - 1."""
+    """Turn (B, T, D) running sums into sums over [t - window, t + window], clipped; needs window < T - 1."""
     length = cumulative.size(1)
     upper = torch.cat([cumulative[:, window:], cumulative[:, -1:].expand(-1, window, -1)], dim=1)
     lower = F.pad(cumulative[:, : length - window - 1], (0, 0, window + 1, 0))

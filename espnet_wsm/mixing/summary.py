@@ -1,4 +1,4 @@
-"""The mixing blocks that stand in for self-attention."""
+"""The mixing blocks that replace self-attention."""
 
 from collections.abc import Sequence
 
@@ -10,14 +10,14 @@ from espnet_wsm.mixing.means import masked_mean, windowed_mean, zero_padding
 
 
 class HeadwiseLinear(nn.Module):
-    """A per-frame projection whose heads do not see each other: a block-diagonal matrix.
+    """A per-frame projection with independent heads: a block-diagonal matrix.
 
-    SummaryMixing (arXiv 2307.07421) splits its projections in this way; one head is a plain linear layer.
+    SummaryMixing (arXiv 2307.07421) splits its projections this way; one head is a plain linear layer.
 
     Args:
-        dim_in: channels in, a multiple of ``heads``.
-        dim_out: channels out, a multiple of ``heads``.
-        heads: number of blocks; parameters shrink by this factor.
+        dim_in: input channels, a multiple of ``heads``.
+        dim_out: output channels, a multiple of ``heads``.
+        heads: number of blocks; the number of weights shrinks by this factor.
     """
 
     def __init__(self, dim_in: int, dim_out: int, heads: int = 1):
@@ -35,10 +35,10 @@ class HeadwiseLinear(nn.Module):
 
 
 class _SummaryBlock(nn.Module):
-    """The frame's own transform, any number of local summaries and at most one global one, combined.
+    """The frame's own transform, any number of local summaries and at most one global summary, combined by c.
 
-    c is applied to its inputs block by block instead of to their concatenation, so that the global mean is
-    projected once per utterance and not once per frame.
+    c is applied to each of its inputs separately instead of to their concatenation, so the global mean is
+    projected once per utterance rather than once per frame.
     """
 
     def __init__(
@@ -80,8 +80,8 @@ class _SummaryBlock(nn.Module):
             padding_mask: (B, T) bool, True = padded; None = no padding.
 
         Returns:
-            (B, T, dim), zeros at padded frames. Neighbours in the batch and finite padding do not
-            change the rest.
+            (B, T, dim), zeros at padded frames. Valid frames depend neither on the other utterances of the
+            batch nor on what the padding holds, as long as it is finite.
         """
         summary = F.gelu(self.summary(x))  # (B, T, W)
         local = summary if self.local_summary is None else F.gelu(self.local_summary(x))
@@ -102,17 +102,18 @@ class _SummaryBlock(nn.Module):
 
 
 class SummaryMixing(_SummaryBlock):
-    """Self-attention compares every pair of frames, O(T^2); a mean over time tells most of it in O(T).
+    """Self-attention compares every pair of frames, which costs O(T^2); a mean over time costs O(T).
 
         s_bar = (1/T) sum_j s(x_j)        h_t = c([f(x_t); s_bar])
 
-    with f and s a projection and a GELU, c a projection back (arXiv 2307.07421; written from the
-    equations).
+    where f and s are a projection followed by a GELU, and c projects back to ``dim`` (arXiv 2307.07421;
+    written from the equations).
 
     Args:
         dim: channels of the model.
-        width: channels of f and s; None = ``dim``. A third of ``dim`` is a typical economical value.
-        heads: block-diagonal f and s (c stays full, so that heads mix: our choice, no paper states it).
+        width: channels of f and s; None = ``dim``. A third of ``dim`` is a typical, economical value.
+        heads: blocks of the block-diagonal f and s. c is a full matrix, so that heads mix (our choice; no
+            paper states it).
         dropout: on the output of f and on the summaries, before c (our choice), 0 to 1.
     """
 
@@ -121,7 +122,7 @@ class SummaryMixing(_SummaryBlock):
 
 
 class WindowedSummaryMixing(_SummaryBlock):
-    """One mean per utterance "lacks local context"; a mean over a window around each frame adds it.
+    """One mean per utterance "lacks local context"; the mean over a window around each frame adds it.
 
         l_t = (1/|N_t|) sum_{j in N_t} s(x_j)      N_t = {j : |j - t| <= w, 1 <= j <= T}
         h_t = c([f(x_t); l_t; s_bar])
@@ -132,12 +133,12 @@ class WindowedSummaryMixing(_SummaryBlock):
         dim: channels of the model.
         width: channels of f and s; None = ``dim``.
         window: w, half width in frames of 20 ms, typically 5 to 50; several values give one local summary
-            each. From T - 1 on the local summary equals the global one. The default is our choice; the
+            each. With T - 1 or more, the local summary equals the global one. The default is our choice; the
             paper does not state it.
-        heads: block-diagonal f and s.
+        heads: blocks of the block-diagonal f and s.
         dropout: on the output of f and on the summaries, before c.
-        global_summary: False leaves the local summaries alone (an ablation).
-        shared_projection: True feeds local and global summaries from one s, False from one each (our
+        global_summary: False omits the global summary (an ablation).
+        shared_projection: True computes local and global summaries from one s, False from one s each (our
             choice; the paper does not state it).
     """
 
@@ -153,5 +154,5 @@ class WindowedSummaryMixing(_SummaryBlock):
     ):
         windows = tuple(window) if isinstance(window, Sequence) else (window,)
         if not windows:
-            raise ValueError("window needs at least one value; without any, use SummaryMixing")
+            raise ValueError("window needs at least one value; for none, use SummaryMixing")
         super().__init__(dim, width, heads, dropout, windows, global_summary, shared_projection)

@@ -1,6 +1,6 @@
-"""Those arguments of a training that decide about stored features, read without ESPnet.
+"""Read the arguments of a training that decide about stored features.
 
-Its import takes seconds.
+ESPnet's own parser is not used, because importing ESPnet's task takes seconds.
 """
 
 import argparse
@@ -21,14 +21,14 @@ NAME = "wsm_s3prl"
 def read_arguments(training: Sequence[str]) -> argparse.Namespace:
     """The arguments of a training that :func:`find_reason_against_cache` looks at.
 
-    They are read as ESPnet reads them: a configuration gives defaults, options come on top. Whatever else it
-    would refuse is left for it to refuse.
+    They are read as ESPnet reads them: the configuration gives defaults, and options override it. Other
+    errors in the arguments are left to ESPnet.
 
     Args:
-        training: as of ``asr_train``.
+        training: arguments of ``asr_train``.
 
     Raises:
-        UserError: the configuration cannot be read, or is no mapping.
+        UserError: the configuration cannot be read, or is not a mapping.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--config", type=Path)
@@ -50,7 +50,7 @@ def read_arguments(training: Sequence[str]) -> argparse.Namespace:
 
 
 def find_reason_against_cache(args: argparse.Namespace) -> str | None:
-    """Why a training with these arguments cannot use stored features, None when it can."""
+    """Why a training with these arguments cannot use stored features, None if it can."""
     if args.encoder != NAME:
         return f"encoder {args.encoder} has no frozen part that could be stored"
     config = WsmConfig.from_dict(args.encoder_conf)

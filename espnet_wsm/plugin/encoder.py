@@ -1,4 +1,4 @@
-"""The ESPnet encoder: raw waveform in, frames of the fine-tuned upstream out."""
+"""The ESPnet encoder: waveforms in, frames of the fine-tuned upstream out."""
 
 import inspect
 import json
@@ -27,28 +27,28 @@ from espnet_wsm.upstream import (
 from espnet_wsm.upstream.stored_cut import check_cut, cut_of, load_suffix
 from espnet_wsm.upstream.surgery import LayerRow, describe_part, describe_prefix, describe_suffix
 
-# The name that torch gives to what get_extra_state returns.
+# The key under which torch stores the result of get_extra_state.
 IDENTITY_KEY = "_extra_state"
 
 
 class WsmS3prlEncoder(AbsEncoder):
-    """Fine-tuning only the last layers of an upstream, as an ESPnet encoder.
+    """An ESPnet encoder that fine-tunes only the last layers of an upstream.
 
-    ESPnet's own ``S3prlFrontend`` back-propagates through the whole upstream even when it is frozen, and
-    every checkpoint holds all of it. Here the upstream is cut below the first replaced layer: the prefix
-    runs in eval mode and without a graph, the suffix trains, and ``state_dict()`` holds what trains and the
-    upstream's identity. ``load_state_dict`` also takes the full state that older versions wrote.
+    ESPnet's own ``S3prlFrontend`` back-propagates through the whole upstream even if it is frozen, and every
+    checkpoint holds all of it. Here the upstream is cut below the first replaced layer: the prefix runs in
+    eval mode and without a graph, the suffix trains, and ``state_dict()`` holds only what trains and the
+    upstream's identity. ``load_state_dict`` also accepts a state of the whole model.
 
     Args:
-        input_size: given by ESPnet, unused: the input is the waveform. ``input_size: 1``, ``frontend: null``
-            and ``normalize: null`` in the training configuration make it so.
-        cache: folder of stored features (``cut.json`` in it) to train from: the upstream is not loaded and
-            the input is the features. ``WsmASRTask`` sets it, never a configuration.
+        input_size: passed by ESPnet and unused, because the input is the waveform; the training configuration
+            needs ``input_size: 1``, ``frontend: null`` and ``normalize: null``.
+        cache: folder of stored features (the one with ``cut.json``) to train from. The upstream is then not
+            loaded, and the input is the features. Set by ``WsmASRTask``, never in a configuration.
         **conf: the fields of :class:`espnet_wsm.upstream.WsmConfig`.
 
     Raises:
-        UserError: from the configuration, the upstream, the surgery or the cache; from ``load_state_dict``
-            when a state does not belong to this upstream and configuration.
+        UserError: the configuration, the upstream or the cache is faulty, or they do not fit together;
+            ``load_state_dict`` raises it if a state does not belong to this upstream and configuration.
     """
 
     def __init__(self, input_size: int, cache: str | None = None, **conf):
@@ -59,12 +59,12 @@ class WsmS3prlEncoder(AbsEncoder):
         self.register_module("prefix", None)
         below = self._load() if cache is None else self._load_from_cache(Path(cache))
         num_below = len(below) - 1  # the first row is what lies below the layers
-        # Alive, so that no new parameter gets the identity of an old one.
+        # Kept alive, so that no new parameter can get the id() of an old one.
         pretrained = list(self.parameters())
         _, replaced = self.config.place_cut(num_below + len(self.suffix.layers))
         kinds = prepare_suffix(self.suffix, replaced, self._output_size, self.config)
         known = {id(parameter) for parameter in pretrained}
-        # LoRA starts at zero, whatever ESPnet's `init:` says: it adds to what is pretrained.
+        # LoRA starts at zero whatever ESPnet's `init:` says, because it is added to pretrained weights.
         self._new = {n for n, p in self.named_parameters() if id(p) not in known and "lora_" not in n}
         self.register_module("layer_weights", None)
         if self.config.features == "weighted_sum":
@@ -105,12 +105,12 @@ class WsmS3prlEncoder(AbsEncoder):
 
         Args:
             xs_pad: (B, N) 16 kHz samples, or (B, T, D) hidden states below the cut.
-            ilens: (B,) valid samples of each, or valid frames. Fewer samples than one frame has (400) count
-                as zero-padded to one.
-            prev_states: unused, part of ESPnet's interface.
+            ilens: (B,) number of valid samples or frames of each. A waveform shorter than one frame (400
+                samples) is zero-padded to one frame.
+            prev_states: unused; part of ESPnet's interface.
 
         Returns:
-            (B, T, D) frames of 20 ms, (B,) valid frames of each, None.
+            (B, T, D) frames of 20 ms, (B,) number of valid frames of each, None.
         """
         if xs_pad.dim() == 3 and xs_pad.size(-1) == 1:
             xs_pad = xs_pad.squeeze(-1)
@@ -134,18 +134,18 @@ class WsmS3prlEncoder(AbsEncoder):
         return encoded, olens, None
 
     def get_extra_state(self) -> Tensor:
-        """The upstream's identity: JSON, one byte a float, which survives ESPnet's averaging unchanged."""
+        """The upstream's identity: JSON, one float per byte, which survives ESPnet's averaging unchanged."""
         record = {"upstream": self.checkpoint.name, "digest": self.checkpoint.digest}
         return torch.tensor(list(json.dumps(record).encode()), dtype=torch.float64)
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Nothing to set: ``load_state_dict`` has compared it before."""
+        """Nothing to set; ``load_state_dict`` compares the identity before."""
 
     def reload_pretrained_parameters(self) -> None:
-        """Undo ESPnet's ``init:`` on everything that came with the upstream; new blocks keep their init.
+        """Undo ESPnet's ``init:`` on everything that came with the upstream, but not on new blocks.
 
-        ESPnet calls this at the end of its initialisation. The weights are read again from the checkpoint
-        instead of being held twice in memory.
+        ESPnet calls this at the end of its initialisation. The weights are read from the checkpoint again, so
+        they are never held in memory twice.
         """
         fresh = type(self)(1, self.cache, **asdict(self.config))
         with torch.no_grad():
@@ -157,7 +157,7 @@ class WsmS3prlEncoder(AbsEncoder):
 
 
 def split_waveforms(xs_pad: Tensor, ilens: Tensor) -> list[Tensor]:
-    """(B, N) padded waveforms to a list of B, each as long as it is, but at least one frame."""
+    """Split padded waveforms (B, N) into a list of B without padding, each at least one frame long."""
     if xs_pad.size(1) < RECEPTIVE_FIELD:
         xs_pad = nn.functional.pad(xs_pad, (0, RECEPTIVE_FIELD - xs_pad.size(1)))
     return [x[: max(n, RECEPTIVE_FIELD)] for x, n in zip(xs_pad, ilens.tolist(), strict=True)]
@@ -166,8 +166,8 @@ def split_waveforms(xs_pad: Tensor, ilens: Tensor) -> list[Tensor]:
 def _repeat_last_frame(x: Tensor, lengths: Tensor) -> Tensor:
     """Fill the padding of (B, T, D) with each utterance's last valid frame.
 
-    ESPnet 202611 computes cer_ctc from the best path over all frames, padding included, and would count
-    what it finds there as insertions, and choose the best epoch by it. A repeated frame adds no token.
+    ESPnet 202611 computes cer_ctc from the best path over all frames, including padding. It would count
+    tokens found there as insertions, and choose the best epoch by them. A repeated frame adds no token.
     """
     frames = torch.arange(x.size(1), device=x.device).unsqueeze(0)  # (1, T)
     index = torch.minimum(frames, (lengths - 1).clamp(min=0).unsqueeze(1))  # (B, T)
@@ -177,7 +177,7 @@ def _repeat_last_frame(x: Tensor, lengths: Tensor) -> Tensor:
 def _keep_what_trains(
     encoder: WsmS3prlEncoder, state: dict[str, Any], prefix: str, _metadata: dict[str, Any]
 ) -> None:
-    """After ``state_dict()``: drop what the upstream's own checkpoint holds."""
+    """After ``state_dict()``: remove what the upstream's own checkpoint holds."""
     for key in [key for key in state if key.startswith(prefix)]:
         name = key.removeprefix(prefix)
         if name.startswith("prefix.") or name in encoder._from_upstream:
@@ -187,9 +187,9 @@ def _keep_what_trains(
 def _complete_state(
     encoder: WsmS3prlEncoder, state: dict[str, Any], prefix: str, *_torch_arguments: Any
 ) -> None:
-    """Before ``load_state_dict()``: refuse what does not belong here, add what the upstream has given.
+    """Before ``load_state_dict()``: refuse a state that does not fit, and add what came with the upstream.
 
-    ESPnet loads with ``strict=False``, which would leave a layer random without a word.
+    ESPnet loads with ``strict=False``, which would silently leave a layer random.
     """
     given = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
     identity = encoder.get_extra_state()
@@ -203,7 +203,7 @@ def _complete_state(
                 "the upstream that it was trained on"
             )
     own = dict(encoder.named_parameters()) | dict(encoder.named_buffers())
-    if encoder.prefix is None:  # an older, full checkpoint: the features stand for the prefix
+    if encoder.prefix is None:  # the state may be of the whole model; stored features replace the prefix
         for name in [name for name in given if name.startswith("prefix.")]:
             del given[name], state[prefix + name]
     trained = own.keys() - encoder._from_upstream
@@ -225,7 +225,7 @@ def _complete_state(
         state.setdefault(prefix + name, value.detach())
 
 
-# ESPnet reads defaults from the signature of a class: state the fields of WsmConfig there once.
+# ESPnet reads defaults from the signature of a class, so the signature is built from the fields of WsmConfig.
 WsmS3prlEncoder.__signature__ = inspect.Signature(
     [
         inspect.Parameter("input_size", inspect.Parameter.POSITIONAL_OR_KEYWORD),

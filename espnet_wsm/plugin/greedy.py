@@ -1,4 +1,4 @@
-"""Batched greedy CTC decoding: the best token of every frame, repeats and blanks removed."""
+"""Batched greedy CTC decoding: the best token of every frame, with repeats and blanks removed."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ class Hypothesis:
 
 
 class GreedyCtcDecoder:
-    """Beam search needs a second per utterance; the best path of a whole batch is one argmax.
+    """Beam search takes about a second per utterance; the best path of a whole batch takes one argmax.
 
     Args:
         train_config: ESPnet's ``config.yaml`` of the model.
@@ -53,7 +53,7 @@ class GreedyCtcDecoder:
         )
 
     def __call__(self, speech: Tensor, speech_lengths: Tensor) -> list[Hypothesis]:
-        """Decode (B, N) 16 kHz samples with (B,) valid lengths."""
+        """Decode 16 kHz samples (B, N), of which (B,) ``speech_lengths`` are valid."""
         ids, scores, lengths = self.best_frames(speech, speech_lengths)
         return [
             self.hypothesis(frame_ids[:length], frame_scores[:length])
@@ -65,10 +65,10 @@ class GreedyCtcDecoder:
 
         Args:
             speech: (B, N) 16 kHz samples.
-            speech_lengths: (B,) valid samples of each.
+            speech_lengths: (B,) number of valid samples of each.
 
         Returns:
-            On the CPU: (B, T) token ids, (B, T) their log probabilities, (B,) valid frames of each.
+            (B, T) token ids, (B, T) their log probabilities, and (B,) number of valid frames, on the CPU.
         """
         log_probs, lengths = self.log_probs(speech, speech_lengths)
         scores, ids = log_probs.max(dim=-1)
@@ -76,11 +76,11 @@ class GreedyCtcDecoder:
 
     @torch.inference_mode()
     def log_probs(self, speech: Tensor, speech_lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, T, V) float32 log probabilities of the tokens, and (B,) valid frames, on the model's device.
+        """(B, T, V) float32 log probabilities of the tokens and (B,) number of valid frames, on the device.
 
         Args:
             speech: (B, N) 16 kHz samples.
-            speech_lengths: (B,) valid samples of each.
+            speech_lengths: (B,) number of valid samples of each.
         """
         encoded, lengths = self.model.encode(speech.to(self.device), speech_lengths.to(self.device))
         if isinstance(encoded, tuple):  # an encoder with intermediate CTC

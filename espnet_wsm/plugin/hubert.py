@@ -1,4 +1,4 @@
-"""ESPnet's HuBERT pre-training: an encoder fast enough for a CPU, and files that survive a kill."""
+"""HuBERT pre-training with ESPnet: an encoder fast enough for a CPU, and files that survive a kill."""
 
 import torch
 from espnet2.asr.encoder.hubert_encoder import TorchAudioHuBERTPretrainEncoder
@@ -13,13 +13,13 @@ LOGIT_TEMPERATURE = 0.1  # as torchaudio has it, after Hsu et al., 2021, arXiv:2
 
 
 class CosineLogits(nn.Module):
-    """Scores of frames against the embeddings of the clusters, as torchaudio's ``LogitGenerator`` gives them.
+    """Scores of frames against the cluster embeddings, as in torchaudio's ``LogitGenerator``.
 
-    torchaudio writes every pair of a frame and a cluster out before it takes their cosine, which on a CPU is
-    most of a step. One product of matrices gives the same numbers.
+    torchaudio expands every pair of a frame and a cluster before it takes their cosine, which on a CPU takes
+    most of a step. One matrix product gives the same numbers.
 
     Args:
-        generator: torchaudio's, whose parameters are taken over under their names.
+        generator: torchaudio's module, whose parameters are used under the same names.
     """
 
     def __init__(self, generator: nn.Module) -> None:
@@ -28,7 +28,7 @@ class CosineLogits(nn.Module):
         self.label_embeddings = generator.label_embeddings
 
     def score(self, projected: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Frames (N, F) and their clusters (N,) -> (N, 1 + K): the true one, then all, it being -inf."""
+        """Scores (N, 1 + K) of frames (N, F) with clusters (N,): the true one, then all, with -inf for it."""
         frames = functional.normalize(projected.float(), dim=-1)
         clusters = functional.normalize(self.label_embeddings.float(), dim=-1)
         scores = frames @ clusters.T / LOGIT_TEMPERATURE  # (N, K)
@@ -38,9 +38,9 @@ class CosineLogits(nn.Module):
     def forward(
         self, x: torch.Tensor, label: torch.Tensor, mask_m: torch.Tensor, mask_u: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Outputs (B, T, D), clusters (B, T), masked and other frames (B, T) -> the scores of these.
+        """Scores of the masked and of the other frames, from outputs (B, T, D), clusters and masks (B, T).
 
-        ESPnet reports the accuracy of both, so none is left out.
+        Both are needed because ESPnet reports the accuracy of both.
         """
         projected = self.final_proj(x)
         with torch.autocast(x.device.type, enabled=False):
@@ -48,13 +48,13 @@ class CosineLogits(nn.Module):
 
 
 class HubertPretrainEncoder(TorchAudioHuBERTPretrainEncoder):
-    """``torchaudio_hubert`` of ESPnet with :class:`CosineLogits`, and in bfloat16 where that is asked for.
+    """ESPnet's ``torchaudio_hubert`` with :class:`CosineLogits` and, on request, bfloat16.
 
-    ESPnet's trainer knows mixed precision on CUDA only. Recent CPUs multiply bfloat16 matrices several times
-    faster than float32 ones.
+    ESPnet's trainer supports mixed precision only on CUDA. Recent CPUs multiply bfloat16 matrices several
+    times faster than float32 ones.
 
     Args:
-        dtype: of the matrix products: float32 or bfloat16, which needs no loss scaling.
+        dtype: precision of the matrix products: float32, or bfloat16, which needs no loss scaling.
         **kwargs: those of ``TorchAudioHuBERTPretrainEncoder``.
 
     Raises:
@@ -72,14 +72,14 @@ class HubertPretrainEncoder(TorchAudioHuBERTPretrainEncoder):
         model.logit_generator = CosineLogits(model.logit_generator)
 
     def forward(self, xs_pad: torch.Tensor, *args, **kwargs):
-        """As in ESPnet; scores are float32."""
+        """As ESPnet's; scores are float32."""
         with torch.autocast(xs_pad.device.type, torch.bfloat16, enabled=self.low_precision):
             return super().forward(xs_pad, *args, **kwargs)
 
 
 def _refuse_narrow_groups(model: nn.Module) -> None:
-    """On CPUs, PyTorch 2.14.1 returns wrong numbers for half precision in groups of channels that are no
-    multiple of 16, and nothing would tell a training of them."""
+    """On CPUs, PyTorch 2.14.1 silently returns wrong results in half precision when the number of channels
+    per group is not a multiple of 16."""
     for module in model.modules():
         if isinstance(module, nn.Conv1d) and module.groups > 1 and module.in_channels // module.groups % 16:
             raise UserError(
@@ -89,6 +89,6 @@ def _refuse_narrow_groups(model: nn.Module) -> None:
 
 
 class WsmHubertTask(HubertTask):
-    """ESPnet's task with a trainer that can be killed at any moment and resumed."""
+    """ESPnet's task, with a trainer that can be killed at any moment and resumed."""
 
     trainer = WsmTrainer

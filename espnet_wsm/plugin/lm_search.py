@@ -1,4 +1,4 @@
-"""CTC beam search with a language model of words, of which the model may spell any other word too."""
+"""CTC beam search with a word language model and an open vocabulary: any other word can be spelt too."""
 
 import dataclasses
 import math
@@ -28,21 +28,21 @@ BYTE = re.compile("<0x([0-9A-F]{2})>")
 
 @dataclass(frozen=True)
 class LmSearchConfig:
-    """What a hypothesis scores, and how many are kept.
+    """The score of a hypothesis, and how many hypotheses are kept.
 
-    ``log p(tokens) + lm_weight * log p(words) + word_bonus * number of words``, in natural logarithms, the
-    first by CTC, summed over all alignments.
+    The score is ``log p(tokens) + lm_weight * log p(words) + word_bonus * number of words``, in natural
+    logarithms. The first term is that of CTC, summed over all alignments.
 
     Args:
-        lm_weight: of the language model.
-        word_bonus: for each word; against the shortness that language models prefer.
+        lm_weight: weight of the language model.
+        word_bonus: added for each word, to balance the preference of language models for few words.
         unk_score: log10 probability of a word that the language model does not know.
         beam_size: hypotheses kept in each frame.
-        beam_size_token: the best tokens of a frame that lengthen them.
-        beam_threshold: what is worse than the best by more (natural logarithm) is dropped.
+        beam_size_token: number of tokens, the most probable ones, by which they are extended in each frame.
+        beam_threshold: hypotheses that score this much less than the best (natural logarithm) are dropped.
 
     Raises:
-        UserError: a value is out of its range.
+        UserError: a value is out of range.
     """
 
     lm_weight: float
@@ -64,21 +64,21 @@ class LmSearchConfig:
 
 
 class WordLm(LM):
-    """KenLM scores words, flashlight's search asks for tokens: a word is scored when the next one begins.
+    """KenLM scores words, but flashlight's search scores tokens: a word is scored when the next one begins.
 
-    Words are what the tokens spell between ``<space>``, or from one word mark of sentencepiece to the next;
-    bytes are put together. So it does not matter into which pieces a model cuts a word.
+    A word is what the tokens spell between two ``<space>``, or from one word mark of sentencepiece to the
+    next; byte tokens are joined. So it does not matter into which pieces a model splits a word.
 
     Args:
-        model: n-gram of words.
-        tokens: the model's token list.
+        model: word n-gram.
+        tokens: the acoustic model's token list.
         config: weights.
     """
 
     def __init__(self, model: kenlm.Model, tokens: list[str], config: LmSearchConfig):
         super().__init__()
         self.model, self.config = model, config
-        # Of each token: whether a word ends before it, and the bytes it adds to the next one.
+        # For each token: whether a word ends before it, and the bytes it adds to the next word.
         self.spelled: list[tuple[bool, bytes]] = []
         for token in tokens:
             if token == SPACE:
@@ -89,18 +89,18 @@ class WordLm(LM):
                 self.spelled.append((token.startswith(WORD_MARK), token.replace(WORD_MARK, "").encode()))
         # flashlight's state -> KenLM's after all whole words, and the bytes of the word that has begun
         self.hypotheses: dict[LMState, tuple[kenlm.State, bytes]] = {}
-        # The search asks for the same again and again: what :meth:`score` has answered.
+        # The search asks for the same scores again and again, so the results of :meth:`score` are kept.
         self.answers: dict[tuple[LMState, int], tuple[LMState, float]] = {}
 
     def start(self, start_with_nothing: bool) -> LMState:
-        """The beginning of an utterance; what is known of the last one is forgotten."""
+        """The state at the beginning of an utterance; forgets the previous utterance."""
         root, state = LMState(), kenlm.State()
         self.model.BeginSentenceWrite(state)
         self.hypotheses, self.answers = {root: (state, b"")}, {}
         return root
 
     def score(self, state: LMState, usr_token_idx: int) -> tuple[LMState, float]:
-        """The state after a token, and the score of the word that it ends."""
+        """The state after a token, and the score of the word that the token ends."""
         if answer := self.answers.get((state, usr_token_idx)):
             return answer
         child, score = state.child(usr_token_idx), 0.0
@@ -124,7 +124,7 @@ class WordLm(LM):
         return state, score + self.config.lm_weight * math.log(10) * end
 
     def score_word(self, state: kenlm.State, spelled: bytes) -> tuple[kenlm.State, float]:
-        """KenLM's state after a word, and the word's weighted score with its bonus."""
+        """KenLM's state after a word, and the word's weighted score plus the bonus."""
         word, after = spelled.decode("utf-8", errors="replace"), kenlm.State()
         log10 = self.model.BaseScore(state, word, after)
         if word not in self.model:
@@ -133,15 +133,15 @@ class WordLm(LM):
 
 
 class LmCtcDecoder(GreedyCtcDecoder):
-    """Prefix beam search over the tokens of CTC, by flashlight-text, with shallow fusion of an n-gram.
+    """CTC prefix beam search by flashlight-text, with shallow fusion of a word n-gram.
 
-    Batched like greedy decoding; an utterance is searched by itself, so its result is the same in any batch
-    that gives it the same log probabilities.
+    The model runs in batches, as in greedy decoding. Each utterance is searched by itself, so its result is
+    the same in any batch that gives it the same log probabilities.
 
     Args:
         train_config: ESPnet's ``config.yaml`` of the model.
         model_file: its checkpoint.
-        lm_file: n-gram of words in ARPA's format or KenLM's.
+        lm_file: word n-gram in ARPA or KenLM format.
         config: weights and sizes.
         device: torch device of the model; the search runs on the CPU.
 
@@ -168,7 +168,7 @@ class LmCtcDecoder(GreedyCtcDecoder):
             beam_size=config.beam_size,
             beam_size_token=min(config.beam_size_token, len(tokens)),
             beam_threshold=config.beam_threshold,
-            lm_weight=1.0,  # WordLm weights
+            lm_weight=1.0,  # WordLm applies the weight
             sil_score=0.0,
             log_add=True,
             criterion_type=CriterionType.CTC,
@@ -178,7 +178,10 @@ class LmCtcDecoder(GreedyCtcDecoder):
         self.search = LexiconFreeDecoder(options, self.lm, blank, blank, [])
 
     def __call__(self, speech: Tensor, speech_lengths: Tensor) -> list[Hypothesis]:
-        """Decode (B, N) 16 kHz samples with (B,) valid lengths; ``score`` has that of the words in it."""
+        """Decode 16 kHz samples (B, N), of which (B,) ``speech_lengths`` are valid.
+
+        The scores of the hypotheses include those of their words.
+        """
         log_probs, lengths = self.log_probs(speech, speech_lengths)
         pairs = zip(log_probs.cpu(), lengths.tolist(), strict=True)
         return [self.search_utterance(frames[:length]) for frames, length in pairs]

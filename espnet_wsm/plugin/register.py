@@ -10,7 +10,7 @@ from espnet_wsm.plugin.encoder import WsmS3prlEncoder
 from espnet_wsm.plugin.hubert import HubertPretrainEncoder
 
 PRETRAINING_NAME = "wsm_hubert"
-# The data type of stored features: dump/cache/CUT/train/feats.scp,speech,feature_cache
+# The data type of stored features, used as dump/cache/CUT/train/feats.scp,speech,feature_cache
 CACHE_TYPE = "feature_cache"
 
 encoder_choices.classes[NAME] = WsmS3prlEncoder

@@ -25,25 +25,25 @@ PARAMETERS_FILE = "parameters.json"
 
 
 class WsmASRTask(ASRTask):
-    """Complete ``encoder_conf`` with its defaults and leave the parameter counts in the output directory.
+    """Adds defaults to ``encoder_conf``, and writes the parameter counts to the output directory.
 
-    The defaults go into ``config.yaml``, so that a later version with other defaults still builds the model
-    that was trained. When the speech is of the data type ``feature_cache``, the model trains without its
-    prefix; ``config.yaml`` describes the whole model all the same, so that decoding starts from waveforms.
+    The defaults go into ``config.yaml``, so that a version with other defaults still builds the model that
+    was trained. If the speech has the data type ``feature_cache``, the model trains without its prefix. Even
+    then ``config.yaml`` describes the whole model, so that decoding starts from waveforms.
     """
 
     trainer = WsmTrainer
 
     @classmethod
     def main_worker(cls, args: argparse.Namespace) -> None:
-        """As ESPnet; also one of several processes says without a traceback what the user can put right."""
+        """As ESPnet's, but each of several processes reports a UserError without a traceback."""
         report_user_errors(super().main_worker)(args)
 
     @classmethod
     def build_sequence_iter_factory(
         cls, args: argparse.Namespace, iter_options: IteratorOptions, mode: str
     ) -> AbsIterFactory:
-        """As ESPnet.
+        """As ESPnet's.
 
         Raises:
             UserError: a batch holds fewer utterances than there are processes to share it.
@@ -60,20 +60,21 @@ class WsmASRTask(ASRTask):
 
     @classmethod
     def build_model(cls, args: argparse.Namespace) -> ESPnetASRModel:
-        """As ESPnet; also writes ``parameters.json`` to ``args.output_dir``.
+        """As ESPnet's; also writes ``parameters.json`` to ``args.output_dir``.
 
         Raises:
-            UserError: the training needs waveforms and gets features, or both, or those of two caches.
+            UserError: the training needs waveforms but is given features, or is given both, or features of
+                two caches.
         """
         if args.encoder != register.NAME:
             return super().build_model(args)
         conf = asdict(WsmConfig.from_dict(args.encoder_conf))
-        # A name means the same only in this working directory; decoding looks for a path in others too.
+        # A name is only valid in this working directory, whereas decoding looks for a path in others too.
         conf["upstream"] = locate(conf["upstream"])
         args.encoder_conf = conf | {"cache": _find_cache(args)}
         model = super().build_model(args)
         args.encoder_conf = conf
-        # ESPnet would mask its input, the waveform; what SpecAugment means is features.
+        # ESPnet would mask the model's input, which is the waveform; SpecAugment is meant for features.
         model.encoder.specaug, model.specaug = model.specaug, None
         if args.output_dir is not None:
             _write_parameters(Path(args.output_dir), model, args.encoder_conf)
@@ -81,7 +82,7 @@ class WsmASRTask(ASRTask):
 
 
 def _find_cache(args: argparse.Namespace) -> str | None:
-    """The folder with the cut of the cached speech of a training, None for waveforms."""
+    """The folder of the stored cut that a training's features belong to, None for waveforms."""
     speech = [
         (Path(path).parent.parent if kind == register.CACHE_TYPE else None)
         for part in ("train", "valid")
@@ -90,7 +91,7 @@ def _find_cache(args: argparse.Namespace) -> str | None:
     ]
     if len(set(speech)) > 1:
         raise UserError(
-            "training and validation speech have to be waveforms both or features of one cache, got "
+            "training and validation speech have to be both waveforms, or both features of one cache; got "
             + " and ".join("waveforms" if folder is None else str(folder) for folder in speech)
         )
     if not speech or speech[0] is None:

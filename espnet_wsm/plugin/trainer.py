@@ -1,4 +1,4 @@
-"""ESPnet's trainer with files that survive a kill at any moment, and errors that name what is at fault."""
+"""ESPnet's trainer, with files that survive a kill at any moment and errors that name the cause."""
 
 import contextlib
 import logging
@@ -18,19 +18,19 @@ from espnet_wsm.data.select import HOP
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import write_atomically
 
-MAX_BAD_STEPS = 10  # one after the other, whose loss is no number
+MAX_BAD_STEPS = 10  # consecutive steps with a loss that is NaN or infinite
 
 
 class WsmTrainer(Trainer):
-    """ESPnet 202611 writes checkpoints in place, and one epoch's files one after the other.
+    """ESPnet 202611 writes checkpoints in place, and the files of an epoch one after the other.
 
-    A kill in the first leaves a checkpoint that cannot be read, a kill between the others an epoch whose
-    model or links are missing, on which the averaging at the end fails, or older models that nobody removes.
-    Here every file is moved into place when it is whole, and resuming first completes what the last epoch
-    left undone.
+    A kill during a write leaves a checkpoint that cannot be read. A kill between two files leaves an epoch
+    without its model or links, on which the averaging at the end fails, or older models that are never
+    removed. Here every file is renamed into place when it is complete, and resuming first completes what the
+    last epoch left undone.
 
-    It also trains on for hours when every loss is NaN, and ends with status 0; and it does not say which
-    batch was too large for the GPU. See :meth:`train_one_epoch`.
+    ESPnet's trainer also goes on for hours if every loss is NaN, and then ends with status 0; and it does not
+    say which batch was too large for the GPU. See :meth:`train_one_epoch`.
     """
 
     @classmethod
@@ -53,11 +53,11 @@ class WsmTrainer(Trainer):
 
     @classmethod
     def train_one_epoch(cls, model: torch.nn.Module, **kwargs: Any) -> bool:
-        """As ESPnet's; steps with a loss that is no number leave the model as it was, there and here.
+        """As ESPnet's. In both, a step with a loss that is NaN or infinite does not change the model.
 
         Raises:
-            UserError: ``MAX_BAD_STEPS`` of them came one after the other, or an epoch had no others; or the
-                GPU's memory did not suffice for a batch.
+            UserError: there were ``MAX_BAD_STEPS`` such steps in a row, or no others in an epoch; or a batch
+                did not fit into the GPU's memory.
         """
         last = LastBatch()
         handles = (
@@ -68,8 +68,8 @@ class WsmTrainer(Trainer):
             only_bad_steps = super().train_one_epoch(model=model, **kwargs)
         except torch.OutOfMemoryError as error:
             raise UserError(
-                f"the GPU's memory did not suffice for {last}: lower --batch_bins, --max_wav_duration of "
-                f"stage 2 or num_replaced ({' '.join(str(error).split())})"
+                f"the GPU ran out of memory with {last}: lower --batch_bins, --max_wav_duration of stage 2 "
+                f"or num_replaced ({' '.join(str(error).split())})"
             ) from error
         finally:
             for handle in handles:
@@ -81,12 +81,12 @@ class WsmTrainer(Trainer):
 
 REMEDY = (
     "the last checkpoint is untouched; look at the audio and text of these utterances, lower optim_conf.lr, "
-    "or take float32 for prefix_dtype and suffix_dtype"
+    "or use float32 for prefix_dtype and suffix_dtype"
 )
 
 
 class LastBatch:
-    """Follows a training: which utterances are in the batch at hand, and how many bad steps there were."""
+    """Keeps track of the utterances in the current batch and of the number of consecutive bad steps."""
 
     def __init__(self) -> None:
         self.ids: list[str] = []
@@ -94,13 +94,13 @@ class LastBatch:
         self.bad_steps = 0
 
     def note(self, _model: torch.nn.Module, _args: Any, batch: dict[str, Any]) -> None:
-        """Before an ESPnet model's forward pass: keep the ids and lengths of its batch."""
+        """Before the forward pass of an ESPnet model: keep the ids and lengths of the batch."""
         samples = HOP if batch["speech"].dim() == 3 else 1  # stored features, or waveforms
         self.ids = list(batch["utt_id"])
         self.seconds = [length * samples / SAMPLE_RATE for length in batch["speech_lengths"].tolist()]
 
     def check_loss(self, _model: torch.nn.Module, _args: Any, output: Any) -> None:
-        """After it: count bad steps."""
+        """After the forward pass: count bad steps."""
         loss = (output["loss"] if isinstance(output, dict) else output[0]).detach()
         if torch.isfinite(loss).all():
             self.bad_steps = 0
@@ -109,7 +109,7 @@ class LastBatch:
         logging.warning("the loss is %s with %s: this step is skipped", loss.tolist(), self)
         if self.bad_steps == MAX_BAD_STEPS:
             raise UserError(
-                f"the loss was no number in {MAX_BAD_STEPS} steps one after the other, the last with {self}: "
+                f"the loss was NaN or infinite in {MAX_BAD_STEPS} consecutive steps, the last with {self}: "
                 f"{REMEDY}"
             )
 
@@ -123,7 +123,7 @@ class LastBatch:
 
 @contextlib.contextmanager
 def atomic_torch_save() -> Iterator[None]:
-    """Let ``torch.save`` to a path write a neighbour first; ESPnet's trainer takes no other save function."""
+    """Make ``torch.save`` write a temporary file first; ESPnet's trainer accepts no other save function."""
     save = torch.save
 
     def save_atomically(obj: Any, f: Any, *args: Any, **kwargs: Any) -> None:
@@ -140,12 +140,13 @@ def atomic_torch_save() -> Iterator[None]:
 
 
 def complete_last_epoch(options: TrainerOptions) -> None:
-    """Do what a kill after ``checkpoint.pth`` was written kept ESPnet's trainer from in that epoch.
+    """Finish the last epoch, if ESPnet's trainer was killed after it wrote ``checkpoint.pth``.
 
-    That is to write the epoch's model, links and, at an interval's end, averages, and to remove older models.
+    This writes the epoch's model, its links and, at the end of an interval, averages, and removes older
+    models.
 
     Args:
-        options: of the training that is resumed.
+        options: options of the training that is resumed.
 
     Raises:
         UserError: the checkpoint cannot be read.
@@ -156,7 +157,7 @@ def complete_last_epoch(options: TrainerOptions) -> None:
         states = safe_torch_load(checkpoint, map_location="cpu")
         model, reporter = states["model"], Reporter()
         reporter.load_state_dict(states["reporter"])
-    except Exception as error:  # torch and pickle raise anything here
+    except Exception as error:  # torch and pickle may raise anything here
         raise UserError(
             f"{checkpoint} cannot be resumed from ({type(error).__name__}: {error}): delete it to train anew"
         ) from error

@@ -1,4 +1,4 @@
-"""Speech to text in one call: find all parts of a trained model, then transcribe audio of any length."""
+"""Speech to text in one call: find the parts of a trained model, then transcribe audio of any length."""
 
 import glob
 import itertools
@@ -25,18 +25,18 @@ from espnet_wsm.plugin.greedy import GreedyCtcDecoder
 from espnet_wsm.upstream.families import is_name
 
 SAMPLE_RATE = 16000
-CONTEXT = 100  # frames on either side of a chunk that are computed for the sake of their neighbours: 2 s
+CONTEXT = 100  # frames (2 s) on either side of a chunk that only serve as context for the others
 
 
 class Transcriber:
-    """A recording of an hour does not fit into one pass: attention below the cut is quadratic in time.
+    """An hour-long recording does not fit into one pass: attention below the cut is quadratic in time.
 
-    Audio longer than a chunk is cut into chunks of equal length that overlap by 4 s, none of them padded. Of
-    the frames of each chunk the outer 2 s are dropped wherever a neighbour has them further from its edge.
-    The best tokens of the frames that are left are joined and collapsed once, as if they came from a single
-    pass, so no token is doubled or lost at a seam. What a model takes from the whole utterance (the global
-    summary, attention below the cut, normalisation of the waveform) it then takes from a chunk. Audio that
-    fits into a chunk is one forward pass, with the text that ``asr_inference_greedy`` gives.
+    Longer audio is split into chunks of equal length that overlap by 4 s, without padding. The outer 2 s of
+    each chunk are dropped where a neighbouring chunk has the same frames further from its edge. The best
+    tokens of the remaining frames are joined and collapsed once, as if they came from a single pass, so no
+    token is doubled or lost where two chunks meet. What a model computes over the whole utterance (the global
+    summary, attention below the cut, normalisation of the waveform) is then computed over a chunk. Audio that
+    fits into one chunk takes one forward pass and gives the same text as ``asr_inference_greedy``.
 
     Arguments and errors are those of ``espnet_wsm.load``.
     """
@@ -69,7 +69,7 @@ class Transcriber:
             config.write_text(yaml.safe_dump(_locate_paths(trained, upstream, trust)), encoding="utf-8")
             self.decoder = GreedyCtcDecoder(config, trained.checkpoint, _choose_device(device))
             self.receptive_field = self.decoder.model.encoder.suffix.family.receptive_field
-            # ESPnet opens a sentencepiece model only when it is first needed: the files stay till the end.
+            # ESPnet opens a sentencepiece model only when it is first used, so the files are kept until then.
             weakref.finalize(self, stack.pop_all().close)
 
     def __call__(self, waveform: np.ndarray | Tensor, sample_rate: int = SAMPLE_RATE) -> str:
@@ -77,16 +77,16 @@ class Transcriber:
 
         Args:
             waveform: (N,) or (N, channels); floating point with full scale ±1, or int16 or int32.
-            sample_rate: in Hz. What is not 16 kHz is resampled, several channels are averaged.
+            sample_rate: in Hz. Other rates than 16 kHz are resampled, and several channels are averaged.
 
         Raises:
-            UserError: it is empty, has another shape or type, or samples that are not finite or far beyond
-                full scale.
+            UserError: the waveform is empty, has another shape or type, or has samples that are not finite or
+                far beyond full scale.
         """
         return self.transcribe(_convert_waveform(waveform, sample_rate))
 
     def transcribe(self, samples: np.ndarray, progress: bool = False) -> str:
-        """The text of (N,) float32 samples at 16 kHz; ``progress`` shows a bar when they are long."""
+        """The text of (N,) float32 samples at 16 kHz; ``progress`` shows a progress bar for long audio."""
         frames = max(1, (len(samples) - self.receptive_field) // HOP + 1)
         if frames <= self.chunk_frames:
             return self.decoder(torch.from_numpy(np.stack([samples])), torch.tensor([len(samples)]))[0].text
@@ -108,7 +108,7 @@ class Transcriber:
         return self.decoder.hypothesis(ids, scores).text
 
     def _best_frames(self, samples: np.ndarray, starts: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-        """(B, chunk_frames) token ids and scores of the chunks that begin at the frames ``starts``."""
+        """(B, chunk_frames) token ids and scores of the chunks that begin at frames ``starts``."""
         size = (self.chunk_frames - 1) * HOP + self.receptive_field
         speech = torch.from_numpy(np.stack([samples[start * HOP :][:size] for start in starts]))
         ids, scores, lengths = self.decoder.best_frames(speech, torch.full((len(starts),), size))
@@ -117,7 +117,7 @@ class Transcriber:
 
 
 def _convert_waveform(waveform: np.ndarray | Tensor, sample_rate: int) -> np.ndarray:
-    """(M,) float32 at 16 kHz from whatever a caller has in hand."""
+    """(M,) float32 samples at 16 kHz from any supported waveform."""
     if isinstance(waveform, Tensor):
         waveform = waveform.detach().cpu()
         waveform = (waveform.float() if waveform.is_floating_point() else waveform).numpy()
@@ -158,7 +158,7 @@ def _choose_device(device: str | None) -> str:
 
 @dataclass(frozen=True)
 class _TrainedModel:
-    """What there is of a model: ``name`` as the user gave it, made absolute; ``unpacked`` for archives."""
+    """The parts of a model: ``name`` is the user's path, made absolute; ``unpacked`` is set for archives."""
 
     name: Path
     config: dict
@@ -168,7 +168,7 @@ class _TrainedModel:
 
 def _find_parts(model: Path | str, model_file: Path | str | None, scratch: Path) -> _TrainedModel:
     """Find configuration and checkpoint of a model; archives are unpacked below ``scratch``."""
-    name = Path(os.path.abspath(model))  # an experiment behind a link counts as being where the link is
+    name = Path(os.path.abspath(model))  # does not resolve links: an experiment is where its link is
     if not name.exists():
         raise UserError(f"{name} does not exist: name an experiment folder or an archive of espnet2.bin.pack")
     if name.is_dir():
@@ -194,7 +194,7 @@ def _find_parts(model: Path | str, model_file: Path | str | None, scratch: Path)
 
 
 def _choose_average(folder: Path, criteria: list[list[str]]) -> Path:
-    """ESPnet's average of the best epochs, by the first criterion that it has one for, validation first."""
+    """ESPnet's average of the best epochs by the first criterion that has one, validation criteria first."""
     names = [f"{phase}.{criterion}.ave.pth" for phase, criterion, _ in criteria]
     names.sort(key=lambda name: not name.startswith("valid."))
     for name in names:
@@ -212,28 +212,28 @@ def _unpack(archive: Path, folder: Path) -> tuple[Path, Path]:
         unpack(archive, folder)
         meta = yaml.safe_load((folder / "meta.yaml").read_text(encoding="utf-8"))
         packed = meta["yaml_files"] | meta["files"]
-    except Exception as error:  # each format has exceptions of its own
+    except Exception as error:  # each archive format has its own exceptions
         raise UserError(
             f"{archive} cannot be unpacked as an archive of espnet2.bin.pack: {type(error).__name__}: {error}"
         ) from error
     missing = [f"--{key}" for key in ("asr_train_config", "asr_model_file") if key not in packed]
     if missing:
         raise UserError(f"{archive} was packed without {' and '.join(missing)}: pack it again with them")
-    # ESPnet records absolute paths of files from elsewhere, and the archive formats drop the leading slash.
+    # ESPnet records absolute paths of files from other folders, and archives drop the leading slash.
     config, checkpoint = (folder / packed[key].lstrip("/") for key in ("asr_train_config", "asr_model_file"))
     for path in (config, checkpoint):
         if not path.resolve().is_relative_to(folder.resolve()):
-            raise UserError(f"{archive} names files outside of itself; do not use an archive of that origin")
+            raise UserError(f"{archive} names files outside of itself; do not use archives from that source")
     return config, checkpoint
 
 
 def _locate_paths(trained: _TrainedModel, upstream: Path | str | None, trust: bool) -> dict:
-    """The configuration with paths that hold here and now; it has them as they were for the training.
+    """The configuration with paths that are valid here; it was written with those of the training.
 
-    Whoever trained the model does not decide for its user whether the upstream's file is trusted.
+    Whether the upstream's file is trusted is decided by the user, not by whoever trained the model.
     """
     conf = trained.config | {"encoder_conf": dict(trained.config["encoder_conf"])}
-    # Earlier versions had the loader's name in `upstream` and the checkpoint in `path`.
+    # A configuration may have the loader's name in `upstream` and the checkpoint in `path`.
     trained_on = conf["encoder_conf"].pop("path", None) or conf["encoder_conf"].get("upstream", "")
     conf["encoder_conf"] |= {"upstream": trained_on, "trust": trust}
     if upstream is not None:
@@ -248,10 +248,10 @@ def _locate_paths(trained: _TrainedModel, upstream: Path | str | None, trust: bo
 
 
 def _locate(what: str, path: str, trained: _TrainedModel, remedy: str) -> str:
-    """Where the file or folder ``path`` of a configuration is.
+    """Find the file or folder ``path`` of a configuration.
 
-    A relative path counts from the folder that training ran in, which is most likely the nearest one above
-    the experiment that has it. The working directory comes last: it may be that of another recipe.
+    A relative path is relative to the folder in which training ran, most likely the nearest folder above the
+    experiment in which the path exists. The working directory comes last, as it may be another recipe's.
     """
     places = []
     if trained.unpacked is not None:
@@ -268,10 +268,10 @@ def _locate(what: str, path: str, trained: _TrainedModel, remedy: str) -> str:
 
 
 def _find_by_longest_tail(folder: Path, path: str) -> Path | None:
-    """What below ``folder`` agrees with ``path`` in the most of its last parts.
+    """The file below ``folder`` that has the longest tail in common with ``path``.
 
-    ``espnet2.bin.pack`` names members relative to the folder in which it was called, which may be any other
-    than that of the training.
+    ``espnet2.bin.pack`` names members relative to the folder in which it was called, which may not be the
+    folder of the training.
     """
     parts = [glob.escape(part) for part in Path(path).parts if part not in ("/", "..")]
     for start in range(len(parts)):

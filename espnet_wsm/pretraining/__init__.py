@@ -1,1 +1,1 @@
-"""Pre-training a small HuBERT: cluster targets, export, and a probe of what came out."""
+"""Pre-training a small HuBERT: cluster targets, export, and a probe of the result."""

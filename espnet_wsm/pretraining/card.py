@@ -93,7 +93,7 @@ def find_card(directory: Path) -> Path:
     """The card of an exported model.
 
     Raises:
-        UserError: there is none, or it has no place for a probe.
+        UserError: there is no card, or it has no place for a probe.
     """
     card = Path(directory) / "README.md"
     if not card.is_file() or not PROBE.search(card.read_text(encoding="utf-8")):
@@ -102,7 +102,7 @@ def find_card(directory: Path) -> Path:
 
 
 def put_probe(directory: Path, probe: dict[str, Any]) -> None:
-    """Write what ``probe_upstream`` has measured into the card of the model in ``directory``."""
+    """Write the results of ``probe_upstream`` to the card of the model in ``directory``."""
     card = find_card(directory)
     section = f"## Probe\n\n{_describe_probe(probe)}\n\n"
     text = PROBE.sub(lambda _: section, card.read_text(encoding="utf-8"), count=1)
@@ -116,14 +116,14 @@ def write_card(
     iterations: dict[str, Iteration],
     private: bool,
 ) -> str:
-    """The ``README.md`` of the model in ``directory``, not yet probed.
+    """The ``README.md`` of the model in ``directory``, without a probe.
 
     Args:
-        directory: holds the files of the model.
-        parameters: how many it has.
-        sources: what it was trained on.
-        iterations: by name; the last one's model it is.
-        private: whether it must not be given away.
+        directory: folder with the files of the model.
+        parameters: number of its parameters.
+        sources: the recordings it was trained on.
+        iterations: iterations by name; the model is that of the last one.
+        private: whether it must not be published.
     """
     *_, last = iterations.values()
     conf = last.settings["encoder_conf"]
@@ -167,7 +167,7 @@ def write_card(
 
 
 def _count_hours(iteration: Iteration) -> float:
-    """Of speech that was trained on, without its copies at other speeds."""
+    """Hours of training speech, without copies at other speeds."""
     copies = sum(1 / float(speed) for speed in iteration.speeds.split())
     return iteration.frames["train"] / FRAMES_PER_HOUR / copies
 

@@ -1,4 +1,4 @@
-"""A pre-trained encoder in the form that everything else reads: a directory of transformers' HuBERT."""
+"""Export a pre-trained encoder as a transformers HuBERT directory, which everything else reads."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ from espnet_wsm.pretraining.records import DAMAGE, read_criterion, read_settings
 from espnet_wsm.upstream.families import GENERIC
 from espnet_wsm.upstream.fetch import EXPORTED, RECORD_FILE
 
-# Where ESPnet's checkpoint holds torchaudio's model, and what transformers calls the parts.
+# The prefix of torchaudio's model in ESPnet's checkpoint, and transformers' names of its parts.
 PREFIX = "encoder.hubert_pretrain_model."
 RENAMED = (
     ("wav2vec2.feature_extractor.", "feature_extractor."),
@@ -31,7 +31,7 @@ def read_training(exp: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     """``encoder_conf`` and averaged weights of an experiment of ``hubert_train``.
 
     Raises:
-        UserError: files are missing or damaged, or the encoder is another one.
+        UserError: files are missing or damaged, or it is another encoder.
     """
     settings = read_settings(exp / "config.yaml")
     weights = exp / "{}.{}.ave.pth".format(*read_criterion(settings))
@@ -47,7 +47,7 @@ def build_hubert(encoder_conf: dict[str, Any], state: dict[str, torch.Tensor]) -
     """transformers' ``HubertModel`` with the weights of ESPnet's (torchaudio's) encoder, in eval mode.
 
     Raises:
-        UserError: weights do not fit the configuration.
+        UserError: the weights do not match the configuration.
     """
     from transformers import HubertConfig, HubertModel
 
@@ -81,10 +81,10 @@ def build_hubert(encoder_conf: dict[str, Any], state: dict[str, torch.Tensor]) -
 
 
 def refuse_foreign(directory: Path) -> None:
-    """Refuse a place that an export would overwrite something else in.
+    """Refuse a directory in which an export would overwrite something else.
 
     Raises:
-        UserError: ``directory`` is a file, or holds something else than an upstream with its record.
+        UserError: ``directory`` is a file, or holds anything but an upstream with its record.
     """
     if directory.is_file() or (
         directory.is_dir() and any(directory.iterdir()) and not (directory / RECORD_FILE).is_file()
@@ -98,15 +98,15 @@ def save_upstream(
     exp: Path,
     describe: Callable[[Path], dict[str, str]] = lambda _: {},
 ) -> None:
-    """Write a model in float16 with what it takes to load it, and ``upstream.json`` with their digests.
+    """Write a model in float16 with the files needed to load it, and ``upstream.json`` with their digests.
 
-    The directory appears whole or not at all; an earlier export in its place is replaced.
+    The directory is written atomically; an earlier export there is replaced.
 
     Args:
-        model: of :func:`build_hubert`.
-        directory: to write.
-        exp: the experiment it comes from, for the record.
-        describe: given the directory with the files of the model, further texts by file name.
+        model: result of :func:`build_hubert`.
+        directory: directory to write.
+        exp: the experiment that the model comes from, for the record.
+        describe: returns further texts by file name, given the directory with the model's files.
 
     Raises:
         UserError: as :func:`refuse_foreign`.
@@ -119,9 +119,9 @@ def save_upstream(
 
     def fill(new: Path) -> None:
         model.half().save_pretrained(new)
-        # The waveform is read as it is, as in pre-training; the lowest norm takes care of its scale.
+        # The waveform is not normalised, as in pre-training; the lowest norm removes its scale.
         Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=False).save_pretrained(new)
-        # safetensors writes files that nobody else may read.
+        # safetensors makes files that only their owner can read.
         shutil.copymode(new / "config.json", new / "model.safetensors")
         files = sorted(file.name for file in new.iterdir())
         record = {"upstream": GENERIC, EXPORTED: str(exp), "files": files}

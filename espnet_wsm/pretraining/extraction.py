@@ -1,4 +1,4 @@
-"""Features of all utterances of a dump folder, in batches of like length."""
+"""Features of all utterances of a dump folder, in batches of similar length."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,20 +15,20 @@ from espnet_wsm.data.select import RECEPTIVE_FIELD, count_encoder_frames
 from espnet_wsm.errors import UserError
 from espnet_wsm.pretraining.features import Extractor
 
-# Audio that the extractor gets at a time: as much as a CPU's caches hold.
+# Audio in one batch of the extractor: as much as fits into a CPU's caches.
 BATCH_SAMPLES = 15 * 16_000
 
 
 def count_frames(num_samples: int) -> int:
-    """Frames of an utterance; one that is shorter than a frame is filled up with zeros, as in training."""
+    """Number of frames of an utterance; a shorter one is zero-padded to one frame, as in training."""
     return max(1, count_encoder_frames(num_samples))
 
 
 def read_dump(directory: Path) -> tuple[list[Utterance], dict[str, int]]:
-    """Utterances of a dump folder (``dump/raw/train``), and how many samples each has.
+    """Utterances of a dump folder (``dump/raw/train``), and the number of samples of each.
 
     Raises:
-        UserError: its lists are broken or do not belong together.
+        UserError: its lists are faulty or do not belong together.
     """
     utterances = read_data_dir(directory, need_text=False)
     problems: list[str] = []
@@ -41,10 +41,10 @@ def read_dump(directory: Path) -> tuple[list[Utterance], dict[str, int]]:
 
 
 def extract_dump(directory: Path, extract: Extractor) -> Iterator[tuple[Utterance, torch.Tensor]]:
-    """Each utterance with its features (T, ...), the shortest first; shows its progress.
+    """Yield each utterance with its features (T, ...), the shortest first; shows a progress bar.
 
     Raises:
-        UserError: the audio is not that of the lists.
+        UserError: the audio does not match the lists.
     """
     utterances, num_samples = read_dump(directory)
     with tqdm(
@@ -65,7 +65,7 @@ def extract_dump(directory: Path, extract: Extractor) -> Iterator[tuple[Utteranc
 
 
 def _make_batches(utterances: list[Utterance], num_samples: dict[str, int]) -> Iterator[list[Utterance]]:
-    """Utterances of like length together, up to BATCH_SAMPLES with the padding."""
+    """Batches of utterances of similar length, of up to BATCH_SAMPLES including padding."""
     batch: list[Utterance] = []
     for utterance in sorted(utterances, key=lambda each: (num_samples[each.id], each.id)):
         if batch and (len(batch) + 1) * num_samples[utterance.id] > BATCH_SAMPLES:

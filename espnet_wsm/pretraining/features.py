@@ -1,4 +1,4 @@
-"""Features of frames of 20 ms: what targets are clustered from, and what a probe compares."""
+"""Features per 20 ms frame, from which targets are clustered and which a probe compares."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ NUM_CEPSTRA = 13
 NUM_MEL = 80
 WINDOW_MS, HOP_MS = 1000 * RECEPTIVE_FIELD / SAMPLE_RATE, 1000 * HOP / SAMPLE_RATE
 
-# Waveforms (N,) at 16 kHz in [-1, 1] -> of each, one vector for each frame of the encoder, (T, D).
+# Waveforms (N,) at 16 kHz in [-1, 1] -> for each, one vector per frame of the encoder, (T, D).
 Extractor = Callable[[list[torch.Tensor]], list[torch.Tensor]]
 
 
@@ -28,16 +28,16 @@ def extract_mfcc(waveforms: list[torch.Tensor]) -> list[torch.Tensor]:
 
 
 def _extract_mfcc(waveform: torch.Tensor) -> torch.Tensor:
-    """Waveform (N,) -> (T, 39), one vector for each 20 ms of the encoder.
+    """Waveform (N,) -> (T, 39), one vector per 20 ms frame of the encoder.
 
     Kaldi's MFCC of 25 ms windows every 10 ms, every second of them, as HuBERT's first iteration uses them
-    (Hsu et al., 2021, arXiv:2106.07447). T is that of a convolutional front of 400 samples every 320.
+    (Hsu et al., 2021, arXiv:2106.07447). T is that of an encoder with frames of 400 samples every 320.
     """
     from torchaudio.compliance.kaldi import mfcc
     from torchaudio.functional import compute_deltas
 
     cepstra = mfcc(
-        waveform[None] * 2**15,  # Kaldi counts in 16-bit samples
+        waveform[None] * 2**15,  # Kaldi works with 16-bit samples
         sample_frequency=SAMPLE_RATE,
         frame_length=WINDOW_MS,
         frame_shift=HOP_MS / 2,
@@ -67,7 +67,7 @@ def extract_log_mel(waveforms: list[torch.Tensor]) -> list[torch.Tensor]:
 
 
 def make_layer_extractor(upstream: Path, layer: int) -> Extractor:
-    """The hidden states behind ``layer`` (1 = the lowest) of an upstream, (T, D) of each waveform (N,).
+    """The output of ``layer`` (1 = the lowest) of an upstream, (T, D) of each waveform (N,).
 
     Raises:
         UserError: the upstream cannot be loaded, or has no such layer.
@@ -96,8 +96,8 @@ def make_states_extractor(
 
     Args:
         upstream: name or path.
-        layers: which; 0 is what enters the lowest. None: 0 and all.
-        seed: of random weights in the place of the upstream's own. None: its own.
+        layers: numbers of layers, 0 for the input of the lowest; None: 0 and all layers.
+        seed: seed of random weights that replace the upstream's own; None: its own weights.
 
     Raises:
         UserError: the upstream cannot be loaded, or has no such layers.

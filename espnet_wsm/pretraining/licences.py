@@ -1,4 +1,4 @@
-"""Which weights may be given away, under which licence, and what has to be said along with them."""
+"""Which weights may be published, under which licence, and with which notices."""
 
 import json
 import textwrap
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from espnet_wsm.errors import UserError
 
-WEIGHTS = "CC-BY-SA-3.0"  # the licence of all weights that are given away
+WEIGHTS = "CC-BY-SA-3.0"  # the licence of all published weights
 WIDTH = 80
 
 
@@ -15,11 +15,11 @@ WIDTH = 80
 class Licence:
     """What the licence of a recording means for weights trained on it.
 
-    Whether weights are a derived work of the recordings is not settled. Here they are treated as one, the
-    reading under which nobody's terms are broken.
+    Whether weights are a derived work of the recordings is not settled. Here they are treated as one, because
+    this violates nobody's terms.
 
     Args:
-        url: of its text; empty where the notice of the package is the text.
+        url: address of its text; empty if the notice of the package is the text.
         fits: whether its terms allow weights under CC-BY-SA-3.0.
     """
 
@@ -27,7 +27,7 @@ class Licence:
     fits: bool = True
 
 
-# By the name that the recipe gives it.
+# By the name in the recipe.
 LICENCES = {
     "CC-BY-SA-3.0": Licence("https://creativecommons.org/licenses/by-sa/3.0/legalcode"),
     "CC-BY-SA-3.0-IT": Licence("https://creativecommons.org/licenses/by-sa/3.0/it/legalcode"),
@@ -41,8 +41,8 @@ SHARE_ALIKE = ("CC-BY-SA-3.0", "CC-BY-SA-3.0-IT")
 ALLISON = """\
 Recorded by Allison Smith (http://www.theivrvoice.com). Financial contributions
 by Digium, Inc. (http://www.digium.com)."""
-# By Debian package: what its copyright file asks to be said, besides holder and licence. Notices that have to
-# be retained stand here in full.
+# By Debian package: notices that its copyright file asks for, besides holder and licence. Notices that have
+# to be retained are given in full.
 NOTICES = {
     "asterisk-core-sounds-en-g722": ALLISON,
     "asterisk-core-sounds-es-g722": ALLISON,
@@ -122,12 +122,12 @@ class UsedSource:
     """Recordings that a model was trained on, as the recipe's ``sources.json`` has them.
 
     Args:
-        name: of the recipe's making.
-        language: ISO 639-1.
+        name: name in the recipe.
+        language: ISO 639-1 code.
         licence: a key of ``LICENCES``.
-        holder: of the copyright.
-        package: of Debian.
-        minutes: before copies at other speeds.
+        holder: holder of the copyright.
+        package: Debian package.
+        minutes: duration without copies at other speeds.
     """
 
     name: str
@@ -142,7 +142,7 @@ def read_sources(file: Path) -> list[UsedSource]:
     """Read ``sources.json``.
 
     Raises:
-        UserError: it is missing or damaged, or a licence or a notice is not known here.
+        UserError: the file is missing or damaged, or a licence or notice is unknown.
     """
     fields = ("language", "licence", "holder", "package", "minutes")
     try:
@@ -171,10 +171,10 @@ def read_sources(file: Path) -> list[UsedSource]:
 
 
 def refuse_exclusive(sources: list[UsedSource]) -> None:
-    """Refuse sources of which no weights may be given away.
+    """Refuse sources whose combination allows no published weights.
 
     Raises:
-        UserError: names one that does not allow it, and one that allows no other licence.
+        UserError: names a source that does not allow it, and one that allows no other licence.
     """
     alien = next((source for source in sources if not LICENCES[source.licence].fits), None)
     if alien is None:

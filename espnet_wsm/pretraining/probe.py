@@ -1,4 +1,4 @@
-"""What are features worth for speech recognition? The error rate of one linear layer on top of them."""
+"""How useful features are for speech recognition: the error rate of one linear layer on top of them."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -35,16 +35,16 @@ Score = Callable[[Sequence[str], Sequence[str]], tuple[list[int], list[int]]]
 
 @dataclass(frozen=True)
 class ProbeSettings:
-    """The effort, the same for all features.
+    """Settings of the training, the same for all features.
 
     Args:
-        train_set: in ``dump/raw``, to train the linear layer on.
-        valid_set: chooses learning rate and epoch.
-        test_set: counts in the end.
-        learning_rates: of Adam, at the start; they fall linearly to 0.
-        max_epoch: with each of them.
+        train_set: set in ``dump/raw`` on which the linear layer is trained.
+        valid_set: set by which learning rate and epoch are chosen.
+        test_set: set whose error rate is reported.
+        learning_rates: initial rates of Adam to try; they fall linearly to 0.
+        max_epoch: the most epochs with each rate.
         patience: epochs without a better character error rate of ``valid_set`` before training stops.
-        seed: of the order of batches, and of the random upstream.
+        seed: seed of the order of batches and of the random upstream.
     """
 
     train_set: str = "train"
@@ -68,16 +68,16 @@ class ProbeResult:
     """One row of the table.
 
     Args:
-        features: in words.
+        features: description of the features.
         kind: ``log-mel``, ``upstream`` or ``random``.
-        layer: of the upstream, None for log-mel.
+        layer: layer of the upstream, None for log-mel.
         dev_cer: character error rate of the valid set in percent, with the best rate and epoch.
-        test_cer: that of the test set.
-        test_errors: of each of its utterances.
-        learning_rate: the best.
-        epoch: the best.
-        epochs: trained in all, with all learning rates.
-        seconds: of training.
+        test_cer: character error rate of the test set in percent.
+        test_errors: errors in each utterance of the test set.
+        learning_rate: the best learning rate.
+        epoch: the best epoch.
+        epochs: total number of epochs with all learning rates.
+        seconds: duration of training.
     """
 
     features: str
@@ -106,14 +106,14 @@ class LabelledFrames:
 class LinearProbe:
     """A linear layer from features to characters and the blank, trained with CTC.
 
-    CTC alone finds another alignment with every order of the batches, and equal features then differ by 8
-    points of character error rate. So the layer first learns, by cross-entropy, a uniform alignment of each
-    text (the flat start of hidden Markov models; no blanks), which leaves 2.
+    With CTC only, the alignment depends on the order of batches, and the character error rate of the same
+    features varies by 8 points. So the layer first learns a uniform alignment of each text by cross-entropy
+    (the flat start of hidden Markov models, without blanks), which reduces this to 2 points.
 
     Args:
-        tokens: of the token list, the blank first.
-        score: counts errors of characters.
-        settings: the effort.
+        tokens: the token list, beginning with the blank.
+        score: counts character errors.
+        settings: settings of the training.
     """
 
     def __init__(self, tokens: list[str], score: Score, settings: ProbeSettings) -> None:
@@ -233,7 +233,7 @@ def probe_upstream(
     results: list[ProbeResult] = []
     sets: dict[str, LabelledFrames] = {}
     for kind, (function, numbers) in kinds.items():
-        sets.clear()  # one kind at a time: all layers of an hour are gigabytes
+        sets.clear()  # one kind at a time: all layers of an hour of speech take gigabytes
         for name, directory in directories.items():
             sets[name] = _collect(directory, function, tokenizer)
         if len(sets["test"].texts) < 2:
@@ -255,12 +255,12 @@ def probe_upstream(
 
 
 def _find_rate(errors: Sequence[int], characters: Sequence[int]) -> float:
-    """In percent."""
+    """Error rate in percent."""
     return 100 * sum(errors) / sum(characters)
 
 
 def _name_recipe(dump: Path) -> str:
-    """The place of a dump in the tree of recipes: that of its machine means nothing to others."""
+    """The path of a dump in the tree of recipes; its absolute path means nothing elsewhere."""
     parts = dump.resolve().parts
     return "/".join(parts[parts.index("egs") :] if "egs" in parts else parts[-1:])
 
@@ -315,7 +315,7 @@ def _collect(directory: Path, extract: Extractor, tokenizer: Tokenizer) -> Label
 
 
 def _make_batches(lengths: list[int]) -> list[tuple[slice, slice]]:
-    """Utterances in their order, up to BATCH_FRAMES together: slices of them and of their frames."""
+    """Batches of consecutive utterances of up to BATCH_FRAMES: slices of utterances and of frames."""
     batches, first, start, end = [], 0, 0, 0
     for place, length in enumerate(lengths):
         if place > first and end + length - start > BATCH_FRAMES:
@@ -326,7 +326,7 @@ def _make_batches(lengths: list[int]) -> list[tuple[slice, slice]]:
 
 
 def _ctc_loss(logits: Tensor, lengths: list[int], targets: list[Tensor]) -> Tensor:
-    """Mean a character; logits (N, V) of utterances one after the other."""
+    """Mean CTC loss per character; logits (N, V) of concatenated utterances."""
     padded = nn.utils.rnn.pad_sequence(list(logits.log_softmax(-1).split(lengths)))  # (T, B, V)
     sizes = torch.tensor([len(target) for target in targets])
     loss = nn.functional.ctc_loss(
@@ -336,7 +336,7 @@ def _ctc_loss(logits: Tensor, lengths: list[int], targets: list[Tensor]) -> Tens
 
 
 def format_results(record: dict[str, Any]) -> str:
-    """The table of what :func:`probe_upstream` returns, with the ``interval`` of each row."""
+    """A table of the results of :func:`probe_upstream`, with the ``interval`` of each row."""
     head = ("features", "dev CER", "test CER", "95 % interval", "rate", "epoch", "s")
     rows = [
         (
@@ -361,8 +361,8 @@ def plot_results(record: dict[str, Any], file: Path) -> None:
     """Test error rates over the layers with their intervals, log-mel as a level and a band, as a picture.
 
     Args:
-        record: of :func:`probe_upstream`, an ``interval`` beside each row.
-        file: to write, in the form of its suffix.
+        record: result of :func:`probe_upstream`, with an ``interval`` in each row.
+        file: file to write, in the format of its suffix.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

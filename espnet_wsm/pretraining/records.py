@@ -1,4 +1,4 @@
-"""What a pre-training has left about itself in its folder: settings, curves, time and devices."""
+"""Read the records of a pre-training from its folder: settings, curves, time and devices."""
 
 import json
 import pickle
@@ -17,7 +17,7 @@ from espnet_wsm.pretraining.targets import SUMMARY_FILE
 
 DEVICES_FILE = "devices.txt"
 ENCODERS = ("wsm_hubert", "torchaudio_hubert")
-# ESPnet's own, of what is read here of encoder_conf; asking its encoder for them takes seconds of imports.
+# ESPnet's defaults for the keys of encoder_conf that are read here; importing its encoder would take seconds.
 ENCODER_DEFAULTS = {
     "extractor_mode": "group_norm",
     "extractor_conv_layer_config": [[512, 10, 5], *[[512, 3, 2]] * 4, *[[512, 2, 2]] * 2],
@@ -32,7 +32,7 @@ ENCODER_DEFAULTS = {
     "mask_prob": 0.8,
     "mask_length": 10,
 }
-# What a damaged file, or one of another program, makes its reader raise.
+# Exceptions for a file that is damaged or was written by another program.
 DAMAGE = (
     AttributeError, EOFError, KeyError, OSError, RuntimeError, TypeError, ValueError,
     pickle.UnpicklingError, yaml.YAMLError,
@@ -42,7 +42,7 @@ PARTS = ("train", "valid")
 
 @dataclass(frozen=True)
 class Measures:
-    """Means over an epoch: loss in nats a masked frame, share of the masked frames told right."""
+    """Means over an epoch: loss in nats per masked frame, share of masked frames predicted correctly."""
 
     loss: float
     accuracy: float
@@ -54,14 +54,14 @@ class Iteration:
 
     Args:
         settings: ESPnet's ``config.yaml``, ``encoder_conf`` with its defaults.
-        run: of ``run.json``: ``command``, ``git``, ``date``.
-        devices: what it ran on, in words.
-        features: what the targets were clustered from, in words; empty where that was not recorded.
-        num_clusters: how many there are.
-        frames: of 20 ms, by set (train, valid).
-        speeds: of the copies in the training set, in words.
-        steps: of the optimiser.
-        seconds: of training and validation, without starting up.
+        run: ``command``, ``git`` and ``date`` from ``run.json``.
+        devices: description of the devices it ran on.
+        features: description of the features that were clustered; empty if that was not recorded.
+        num_clusters: number of clusters.
+        frames: number of 20 ms frames, by set (train, valid).
+        speeds: description of the speeds of copies in the training set.
+        steps: number of optimiser steps.
+        seconds: duration of training and validation, without start-up.
         epochs: measures by epoch and set.
         averaged: epochs whose weights were averaged, the best first.
     """
@@ -93,7 +93,7 @@ def describe_device(ngpu: int) -> str:
         return f"{ngpu} x {torch.cuda.get_device_name(0)}, torch {torch.__version__}"
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:  # another system than Linux
+    except OSError:  # not a Linux system
         lines = []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     name = models[0] if models else platform.machine()
@@ -101,7 +101,7 @@ def describe_device(ngpu: int) -> str:
 
 
 def record_device(exp: Path, ngpu: int) -> None:
-    """Add the present device to ``devices.txt``, once: a training may be resumed on another."""
+    """Add the current device to ``devices.txt``, once; a training may be resumed on another."""
     file = exp / DEVICES_FILE
     known = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
     if (device := describe_device(ngpu)) not in known:
@@ -109,7 +109,7 @@ def record_device(exp: Path, ngpu: int) -> None:
 
 
 def read_iteration(exp: Path) -> Iteration:
-    """Read what the training in ``exp`` has left.
+    """Read the records of the training in ``exp``.
 
     The data that ``config.yaml`` names are looked for in the working directory, as in training.
 
@@ -127,12 +127,12 @@ def read_iteration(exp: Path) -> Iteration:
         raise _damaged(config, error) from error
     summary = labels.parents[1] / SUMMARY_FILE
     targets = _read(summary, _load_json)
-    # Where stage 2 of the recipe leaves the whole set that the training set was selected from.
+    # Where stage 2 of the recipe writes the complete set from which the training set was selected.
     copies = speech.parents[1] / "org" / speech.parent.name / "speed_perturb"
     devices = exp / DEVICES_FILE
     if devices.is_file():
         found = devices.read_text(encoding="utf-8").splitlines()
-    else:  # of a training that espnet2's own hubert_train has run
+    else:  # the training was run by espnet2's own hubert_train
         found = ["GPU of a kind that was not recorded" if settings.get("ngpu") else "CPU"]
     try:
         return Iteration(
@@ -164,7 +164,7 @@ def read_settings(config: Path) -> dict[str, Any]:
     """ESPnet's ``config.yaml`` of a pre-training, ``encoder_conf`` with its defaults.
 
     Raises:
-        UserError: the file is missing or damaged, or the encoder is another one.
+        UserError: the file is missing or damaged, or has another encoder.
     """
     settings = _read(config, lambda file: dict(yaml.safe_load(file.read_text(encoding="utf-8"))))
     encoder = settings.get("encoder")
@@ -178,13 +178,13 @@ def read_settings(config: Path) -> dict[str, Any]:
 
 
 def read_criterion(settings: dict[str, Any]) -> tuple[str, str]:
-    """Set and measure by which the epochs to average were chosen, as in the name of the averaged model."""
+    """The set and measure by which epochs were chosen for averaging, as in the averaged model's name."""
     phase, measure, _ = settings["best_model_criterion"][0]
     return phase, measure
 
 
 def _find_averaged(settings: dict[str, Any], stats: dict[int, Any]) -> tuple[int, ...]:
-    """The epochs that ESPnet's ``average_nbest_models`` chose: the n best, or one where there are fewer."""
+    """The epochs that ESPnet's ``average_nbest_models`` chose: the n best, or one if there are fewer."""
     phase, measure = read_criterion(settings)
     sign = -1 if settings["best_model_criterion"][0][2] == "max" else 1
     best = sorted(stats, key=lambda epoch: sign * stats[epoch][phase][measure])

@@ -1,4 +1,4 @@
-"""Cluster ids as the targets of masked prediction, one for each frame of 20 ms."""
+"""Cluster ids as targets of masked prediction, one per 20 ms frame."""
 
 import json
 import tempfile
@@ -16,16 +16,16 @@ from espnet_wsm.pretraining.features import Extractor
 
 LABELS_FILE = "labels"
 SUMMARY_FILE = "targets.json"
-# Frames that k-means is fitted on: more change the clusters little and take longer.
+# Frames to which k-means is fitted; more take longer and hardly change the clusters.
 FIT_FRAMES = 300_000
 
 
 @dataclass(frozen=True)
 class TargetSummary:
-    """What the clusters of a set of utterances look like.
+    """Statistics of the clusters of a set of utterances.
 
-    ``perplexity`` is the exponential of the entropy of the clusters' use: near ``num_clusters`` when all are
-    used alike. ``frames_per_run`` is how long a cluster lasts on average.
+    ``perplexity`` is the exponential of the entropy of the cluster frequencies, close to ``num_clusters`` if
+    all are equally frequent. ``frames_per_run`` is the mean length of a run of one cluster.
     """
 
     utterances: int
@@ -45,7 +45,7 @@ class TargetSummary:
 
 @dataclass(frozen=True)
 class _Frames:
-    """Features of a set: (N, D) on disk, and where each utterance's lie; ``voice`` has each one's speaker."""
+    """Features of a set: (N, D) on disk, and the place of each utterance; ``voice`` is its speaker."""
 
     features: np.ndarray
     spans: dict[str, tuple[int, int]]
@@ -69,7 +69,7 @@ def _extract(directory: Path, extract: Extractor, scratch: Path) -> _Frames:
 def _standardise_voices(frames: _Frames, num_static: int) -> None:
     """Mean 0 within each voice, and deviation 1 of the static features, in place.
 
-    Differences of these keep their relative size: scaled up to 1 as well, they would drown the rest in noise.
+    Differences keep their relative size: scaled up to 1 too, they would mask the static features with noise.
     """
     rows: dict[str, list[tuple[int, int]]] = {}
     for utterance, span in frames.spans.items():
@@ -96,14 +96,14 @@ def make_targets(
     Args:
         train: dump folder (``dump/raw/train``) that the clusters are fitted on.
         others: further dump folders to label.
-        out: gets ``SET/labels`` for each set, ``centroids.npy`` (K, D), and last ``targets.json``.
-        extract: the features, one vector a frame.
+        out: folder for ``SET/labels`` of each set, ``centroids.npy`` (K, D), and finally ``targets.json``.
+        extract: computes the features, one vector per frame.
         num_clusters: K.
-        seed: of the sample that k-means sees, and of k-means.
-        num_static: standardise within each voice first, so that clusters tell sounds rather than voices
-            apart; as many features are static, the others differences of them. 0: take features as they
-            are. Our choice for a handful of voices; HuBERT does not.
-        features: what they are, in words, for ``targets.json``.
+        seed: seed of the sample for k-means, and of k-means.
+        num_static: number of static features; the others are their differences. Features are first
+            standardised within each voice, so that clusters distinguish sounds rather than voices. 0: no
+            standardisation. Our choice for a handful of voices; HuBERT does not do this.
+        features: description of the features, for ``targets.json``.
 
     Raises:
         UserError: fewer frames than clusters, or lists and audio that do not belong together.

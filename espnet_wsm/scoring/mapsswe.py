@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 SUBSTITUTION, GAP = 4, 3  # sclite's costs; a gap is a deletion or an insertion
-SEPARATION = 2  # words in a row that both systems have right part two segments
+SEPARATION = 2  # consecutive words that both systems have right separate two segments
 FEW_SEGMENTS = 30
 
 
@@ -15,8 +15,8 @@ FEW_SEGMENTS = 30
 class MatchedPairs:
     """Result of MAPSSWE on the segments of two systems A and B.
 
-    ``mean`` and ``deviation`` (n - 1 in the divisor) are of errors of A minus errors of B per segment;
-    ``z > 0`` speaks for B. ``p`` is two-sided.
+    ``mean`` and ``deviation`` (with n - 1 in the divisor) are those of errors of A minus errors of B per
+    segment; ``z > 0`` favours B. ``p`` is two-sided.
     """
 
     segments: int
@@ -27,7 +27,7 @@ class MatchedPairs:
 
     @property
     def caution(self) -> str | None:
-        """Why the result should not be leaned on, None when nothing is odd."""
+        """Why the result should not be relied on, None if there is no reason."""
         if self.segments == 0:
             return "no segment holds an error: there is nothing to compare"
         if self.mean and not self.deviation:
@@ -44,12 +44,12 @@ class MatchedPairs:
 
 
 def align_like_sclite(reference: Sequence[str], hypothesis: Sequence[str]) -> str:
-    """Align two token sequences as sclite does: one letter a step, of C, S, D (reference only) and I.
+    """Align two token sequences as sclite does, with one letter per step: C, S, D (reference only) or I.
 
-    Which words count as wrong, and so where segments end, depends on the alignment, and several have the
-    fewest errors. sclite's has the least cost with 4 for a substitution and 3 for a deletion or insertion;
-    of equal ones, from the last word backwards, the diagonal step is taken before the insertion, and the
-    insertion before the deletion.
+    Which words count as wrong, and so where segments end, depends on the alignment, and several alignments
+    have the fewest errors. sclite minimises a cost of 4 for a substitution and 3 for a deletion or insertion.
+    Among equal alignments, traced from the last word backwards, the diagonal step comes before the insertion,
+    and the insertion before the deletion.
 
     Time and memory grow with ``len(reference) * len(hypothesis)`` (4 bytes each).
     """
@@ -59,8 +59,8 @@ def align_like_sclite(reference: Sequence[str], hypothesis: Sequence[str]) -> st
         for side in (reference, hypothesis)
     )
     rows, columns = len(left) + 1, len(right) + 1
-    # cost[i, j]: of the first i reference and j hypothesis tokens. A row is found at once, since a run of
-    # insertions that ends at j costs min over k <= j of entry[k] + GAP * (j - k).
+    # cost[i, j]: of the first i reference and j hypothesis tokens. A row is computed at once, because a run
+    # of insertions that ends at j costs min over k <= j of entry[k] + GAP * (j - k).
     ramp = GAP * np.arange(columns, dtype=np.int32)
     cost = np.empty((rows, columns), dtype=np.int32)
     cost[0] = ramp
@@ -94,13 +94,14 @@ def count_errors(steps: str) -> int:
 
 
 def cut_segments(steps_a: str, steps_b: str) -> list[tuple[int, int]]:
-    """Cut one utterance into segments whose errors may be taken as independent: (errors of A, of B) of each.
+    """Cut one utterance into segments with independent errors: (errors of A, errors of B) for each.
 
-    Errors come in clumps (a misheard word spoils the next through the context), so words are not independent,
-    and utterances, which are, may be few and long. A segment lies between: a stretch of errors of either
-    system, parted from the next by at least two reference words in a row that both have right with no
-    insertion between them. Stretches without an error are no segments. Characters depend on each other much
-    farther than two apart: on them the test finds differences too easily.
+    Errors come in clusters (a misrecognised word affects the next through its context), so words are not
+    independent; utterances are, but there may be few, and long ones. A segment is something in between: a
+    stretch of errors of either system, separated from the next by at least two consecutive reference words
+    that both systems have right, with no insertion between them. Stretches without an error are not segments.
+    Characters depend on each other over longer distances, so on characters the test finds differences too
+    easily.
 
     Args:
         steps_a: Alignment of A with the reference, from :func:`align_like_sclite`.
@@ -119,7 +120,7 @@ def cut_segments(steps_a: str, steps_b: str) -> list[tuple[int, int]]:
             "systems with the same reference"
         )
     segments: list[list[int]] = []
-    right_in_a_row = SEPARATION  # the start of the utterance parts as well
+    right_in_a_row = SEPARATION  # the start of the utterance separates too
     for place, (wrong_a, wrong_b) in enumerate(zip(places_a, places_b, strict=True)):
         if wrong_a or wrong_b:
             if right_in_a_row >= SEPARATION:
@@ -128,7 +129,7 @@ def cut_segments(steps_a: str, steps_b: str) -> list[tuple[int, int]]:
             segments[-1][1] += wrong_b
             right_in_a_row = 0
         else:
-            right_in_a_row += place % 2  # a gap without insertions is no word
+            right_in_a_row += place % 2  # a gap without insertions is not a word
     return [(wrong_a, wrong_b) for wrong_a, wrong_b in segments]
 
 
@@ -146,11 +147,11 @@ def _errors_by_place(steps: str) -> Iterator[int]:
 
 
 def compare_segments(segments: Sequence[tuple[int, int]]) -> MatchedPairs:
-    """Test whether two systems make as many errors per segment.
+    """Test whether two systems make equally many errors per segment.
 
     With d_i = errors of A - errors of B in segment i of n, z = mean(d) / (sd(d) / sqrt(n)) is compared with
-    the standard normal distribution, p = 2 (1 - Phi(|z|)). Without segments, and where all d_i are equal,
-    z is 0 and p is 1, and ``caution`` says why.
+    the standard normal distribution, p = 2 (1 - Phi(|z|)). Without segments, or if all d_i are equal, z is 0
+    and p is 1, and ``caution`` says why.
 
     Args:
         segments: (errors of A, errors of B) of all segments of a test set, from :func:`cut_segments`.

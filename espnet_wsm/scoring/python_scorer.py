@@ -73,14 +73,14 @@ class Counts:
 
 @dataclass(frozen=True)
 class ScorerResult:
-    """What one scorer says of a set: the counts, or the reason why there are none.
+    """The result of one scorer for a set: the counts, or the reason why there are none.
 
     Args:
-        counts: over all utterances.
-        version: of the scorer.
+        counts: counts over all utterances.
+        version: version of the scorer.
         reason: why there are no counts.
-        interval: of the error rate in percent, 95 % of the bootstrap over utterances; None where it was not
-            asked for, for one utterance, and where an utterance has no reference.
+        interval: 95 % bootstrap interval over utterances of the error rate in percent; None if it was not
+            requested, if there is only one utterance, and if an utterance has no reference.
     """
 
     counts: Counts | None
@@ -90,7 +90,7 @@ class ScorerResult:
 
 
 def align_tokens(pairs: Sequence[TextPair]) -> list[list[jiwer.AlignmentChunk]]:
-    """Align each pair with least edits, all of cost 1: per pair its chunks (token ranges of both sides)."""
+    """Align each pair with the fewest edits, all of cost 1; gives its chunks (token ranges of both sides)."""
 
     def as_given(sentences: list[list[str]]) -> list[list[str]]:  # jiwer's default splits words itself
         return sentences
@@ -118,7 +118,7 @@ def score_utterances(pairs: Sequence[TextPair]) -> list[Counts]:
 
 
 def score_with_jiwer(pairs: Sequence[TextPair], with_interval: bool = False) -> ScorerResult:
-    """Counts over ``pairs``, jiwer's version and, when asked for, the interval (seconds for thousands)."""
+    """Counts over ``pairs``, jiwer's version and, on request, the interval (seconds for thousands)."""
     scores = score_utterances(pairs)
     interval = None
     if with_interval and len(scores) > 1 and all(score.words for score in scores):

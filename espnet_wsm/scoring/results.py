@@ -1,4 +1,4 @@
-"""The record of a scored set (score.json, examples.md), and the tables made of many records (RESULTS.md)."""
+"""The record of a scored set (score.json, examples.md), and tables of many records (RESULTS.md)."""
 
 import json
 import os
@@ -18,9 +18,9 @@ from espnet_wsm.scoring.significance import FEW_UNITS
 from espnet_wsm.scoring.trn import TOKENIZERS, TextPair
 
 SCORERS = ("sclite", "python")
-TRAIN, SCORE = "3 (train)", "5 (score)"  # the stages that write what is collected here
+TRAIN, SCORE = "3 (train)", "5 (score)"  # the stages that write the files collected here
 COUNT_COLUMNS = ("Snt", "Wrd", "Corr", "Sub", "Del", "Ins", "Err", "S.Err")
-RATE_METRICS = ("wer", "cer")  # those with a table and intervals of their own
+RATE_METRICS = ("wer", "cer")  # those with their own table and intervals
 CHARACTER_METRICS = {
     "cer": "CER, code points",
     "cer_nospace": "without spaces",
@@ -29,7 +29,7 @@ CHARACTER_METRICS = {
 }
 NONE = "–"
 NOT_AVAILABLE = "n/a"
-BY_PYTHON = "†"  # marks a figure that stands in for sclite's
+BY_PYTHON = "†"  # marks a number that replaces sclite's
 RANDOM_UPSTREAM = "random upstream"
 WITHOUT_WINDOW = ("sm", "attention", "random_attention")  # mixers that ignore encoder_conf's window
 
@@ -38,7 +38,7 @@ Scores = dict[str, dict[str, ScorerResult]]  # metric -> scorer -> result
 
 @dataclass(frozen=True)
 class SetScore:
-    """What stage 5 left for one decoded set; ``label`` tells sets of several decoding directories apart."""
+    """What stage 5 wrote for one decoded set; ``label`` distinguishes several decoding directories."""
 
     label: str
     scores: Scores
@@ -47,7 +47,7 @@ class SetScore:
 
 @dataclass(frozen=True)
 class Experiment:
-    """What training and scoring left in one ESPnet experiment directory."""
+    """What training and scoring wrote to one ESPnet experiment directory."""
 
     name: str
     encoder: dict[str, Any]
@@ -64,7 +64,7 @@ def write_score(path: Path, set_name: str, scores: Scores) -> None:
 
 
 def read_score(path: Path) -> tuple[str, Scores]:
-    """Set name and scores of a score.json; UserError when it is not what :func:`write_score` wrote."""
+    """Set name and scores of a score.json; UserError if :func:`write_score` did not write it."""
     record = _read_mapping(path, ("set", *TOKENIZERS), SCORE)
     try:
         scores = {
@@ -77,12 +77,12 @@ def read_score(path: Path) -> tuple[str, Scores]:
 
 def _read_result(entry: dict[str, Any]) -> ScorerResult:
     counts = None if entry["counts"] is None else Counts(**entry["counts"])
-    interval = entry.get("interval")  # older records have none
+    interval = entry.get("interval")  # a record may have none
     return ScorerResult(counts, entry["version"], entry["reason"], interval and tuple(interval))
 
 
 def _read_mapping(path: Path, keys: Iterable[str], stage: str) -> dict[str, Any]:
-    """The mapping in a JSON or YAML file that has ``keys``; any fault is a UserError that names the stage."""
+    """The mapping in a JSON or YAML file, which has ``keys``; any fault is a UserError naming the stage."""
     load = yaml.safe_load if path.suffix == ".yaml" else json.loads
     try:
         record = load(path.read_text(encoding="utf-8"))
@@ -112,10 +112,10 @@ def format_counts(counts: Counts) -> tuple[str, ...]:
 
 
 def render_summary(set_name: str, scores: Scores) -> str:
-    """The scores of one set as an aligned table, a line per metric and scorer.
+    """The scores of one set as an aligned table, one line per metric and scorer.
 
-    A metric is left out that is equal to an earlier one in every count, as those by grapheme are wherever
-    each is one code point.
+    A metric is omitted if all its counts equal those of an earlier one, as those by grapheme do if each
+    grapheme is one code point.
     """
     rows, shown = [], []
     for metric, results in scores.items():
@@ -132,10 +132,10 @@ def render_summary(set_name: str, scores: Scores) -> str:
 
 
 def find_disagreements(set_name: str, scores: Scores) -> Iterator[str]:
-    """A sentence per metric that is refused, that Python scored alone, or in whose total the scorers differ.
+    """One sentence per metric that is refused, scored only by Python, or has different totals.
 
-    Their splits into substitutions, deletions and insertions may differ: sclite aligns with costs 4, 3, 3 and
-    jiwer with 1, 1, 1, which also makes sclite's total the larger one where they differ.
+    The split into substitutions, deletions and insertions may differ: sclite aligns with costs 4, 3, 3 and
+    jiwer with 1, 1, 1. For the same reason, sclite's total is the larger one if they differ.
     """
     for metric, results in scores.items():
         sclite, python = results["sclite"], results["python"]
@@ -151,7 +151,7 @@ def find_disagreements(set_name: str, scores: Scores) -> Iterator[str]:
 
 
 def render_examples(pairs: Sequence[TextPair], number: int) -> str:
-    """A Markdown table of ``number`` utterances taken evenly over ``pairs``; words in error are bold."""
+    """A Markdown table of ``number`` utterances, evenly spaced in ``pairs``; words in error are bold."""
     number = min(number, len(pairs))
     chosen = [pairs[index * len(pairs) // number] for index in range(number)]
     rows = []
@@ -172,12 +172,12 @@ def _mark(words: Sequence[str], right: bool) -> str:
 
 
 def _escape_markdown(text: str) -> str:
-    """``text`` as a table cell that shows it literally; an underscore inside a word needs no escape."""
+    """Escape ``text`` for a table cell; an underscore inside a word needs no escape."""
     return re.sub(r"([\\`*\[\]<&|~$]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", text)
 
 
 def show_p(p: float) -> str:
-    """Three digits."""
+    """``p`` with three digits."""
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
@@ -195,7 +195,7 @@ def render_table(header: Sequence[str], rows: Iterable[Sequence[str]], num_left:
 
 
 def name_experiment(directory: Path) -> str:
-    """``<recipe>/<names>`` for ``.../<recipe>/asr1/exp/<names>``, else the last part of the path."""
+    """``<recipe>/<names>`` for ``.../<recipe>/asr1/exp/<names>``, else the last component of the path."""
     parts = Path(os.path.abspath(directory)).parts
     for index in range(len(parts) - 3, 0, -1):
         if parts[index : index + 2] == ("asr1", "exp"):
@@ -212,7 +212,7 @@ def collect_experiments(arguments: Iterable[str]) -> list[Experiment]:
     """Read the experiments ``DIR`` or ``label=DIR``, or all scored ones below a ``DIR``, sorted by name.
 
     Raises:
-        UserError: a directory or one of its files is missing or damaged, or two experiments have one name.
+        UserError: a directory or one of its files is missing or damaged, or two experiments share a name.
     """
     experiments: dict[str, Experiment] = {}
     for argument in arguments:
@@ -287,7 +287,7 @@ def render_results(title: str, note: str | None, experiments: Sequence[Experimen
 
 
 def _render_versions(results: Iterable[tuple[str, ScorerResult]]) -> str:
-    """Packages as installed here, scorers as recorded when the sets were scored."""
+    """Versions of installed packages, and of scorers as recorded when the sets were scored."""
     found = {"espnet": "espnet", "torch": "torch", "s3prl": "espnet-s3prl"}
     for name, package in found.items():
         try:
@@ -302,7 +302,7 @@ def _render_versions(results: Iterable[tuple[str, ScorerResult]]) -> str:
 
 
 def render_rate_tables(experiments: Sequence[Experiment]) -> Iterator[str]:
-    """Headings and tables of WER, CER and other counts of characters, a row per experiment and set."""
+    """Headings and tables of WER, CER and other character metrics, one row per experiment and set."""
     header = ("experiment", "set", "k", "mixer", "window", *COUNT_COLUMNS, "Err (Python)", "95 % interval")
     for metric in RATE_METRICS:
         rows = []
@@ -325,7 +325,7 @@ def render_rate_tables(experiments: Sequence[Experiment]) -> Iterator[str]:
 
 
 def _list_characters(experiments: Sequence[Experiment]) -> Iterator[tuple[str, ...]]:
-    """Err of every metric of characters, a row per experiment and set."""
+    """Err of every character metric, one row per experiment and set."""
     err = COUNT_COLUMNS.index("Err")
     for experiment in experiments:
         for score in experiment.sets:
@@ -341,7 +341,7 @@ def _list_characters(experiments: Sequence[Experiment]) -> Iterator[tuple[str, .
 def _format_rates(results: dict[str, ScorerResult]) -> tuple[str, ...]:
     """COUNT_COLUMNS by sclite, then Python's Err and its interval.
 
-    Without sclite Err is n/a and the rest Python's, marked.
+    Without sclite, Err is n/a and the other numbers are Python's, marked as such.
     """
     if results["python"].counts is None:
         return (NOT_AVAILABLE,) * (len(COUNT_COLUMNS) + 2)
@@ -357,7 +357,7 @@ def _format_rates(results: dict[str, ScorerResult]) -> tuple[str, ...]:
 
 
 def _format_cell(value: object) -> str:
-    """One cell of Markdown: None is a dash, a list is separated by commas."""
+    """One Markdown cell: None is a dash, a list is separated by commas."""
     if value is None:
         return NONE
     if isinstance(value, list):
@@ -384,7 +384,7 @@ def _render_runs(experiments: Sequence[Experiment]) -> str:
 
 
 def _describe_upstream(experiment: Experiment) -> str:
-    """Name, file and description. Of an absolute path only the last part, which means the same elsewhere."""
+    """Name, file and description. An absolute path is cut to its last component, which is valid elsewhere."""
     upstream = experiment.parameters["upstream"] or {}
     text = upstream.get("name") or NONE
     if path := upstream.get("path"):
@@ -393,7 +393,7 @@ def _describe_upstream(experiment: Experiment) -> str:
 
 
 def _format_code(text: str) -> str:
-    """A code span for a table cell: pipes escaped, the fence longer than any run of back-ticks inside."""
+    """A code span for a table cell: pipes escaped, the fence longer than any run of backticks inside."""
     text = " ".join(text.split()).replace("|", "\\|")
     fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
     return f"{fence}{text}{fence}" if len(fence) == 1 else f"{fence} {text} {fence}"

@@ -1,6 +1,7 @@
 """Run SCTK's sc_stats on two systems: NIST's own MAPSSWE, to check ours against.
 
-It is given numbered words and ids, for its input format knows no quotation marks, colons or commas in words.
+It is given numbers in place of words and ids, because its input format does not allow quotation marks, colons
+or commas in words.
 """
 
 import os
@@ -21,9 +22,10 @@ NOT_FOUND = "sc_stats not found; it comes with sclite: install Debian's sctk or 
 
 @dataclass(frozen=True)
 class ScStats:
-    """What sc_stats says of systems A and B, in its rounding; ``p`` as printed, e.g. ``0.131``, ``<0.001``.
+    """The result of sc_stats for systems A and B, as rounded by it; ``p`` as printed: ``0.131``, ``<0.001``.
 
-    ``differs`` is its verdict at 95 %. It looks p up with z cut to two decimals, so p may be 0.008 too large.
+    ``differs`` is its verdict at 95 %. It looks up p with z truncated to two decimals, so p may be 0.008 too
+    large.
     """
 
     segments: int
@@ -35,7 +37,7 @@ class ScStats:
 
 
 def find_sc_stats() -> list[str] | None:
-    """The command that starts sc_stats: the one beside sclite, else on PATH; None without one."""
+    """The command that starts sc_stats: the one beside sclite, else on PATH; None if there is none."""
     sclite = find_sclite()
     if sclite is None:
         return None
@@ -48,12 +50,12 @@ def find_sc_stats() -> list[str] | None:
 def run_sc_stats(
     pairs_a: Sequence[TextPair], pairs_b: Sequence[TextPair], timeout: float = 600
 ) -> tuple[ScStats | None, str | None]:
-    """MAPSSWE of two systems by ``sclite -o sgml`` and ``sc_stats``: the result, or the reason why not.
+    """MAPSSWE of two systems by ``sclite -o sgml`` and ``sc_stats``: the result, or why there is none.
 
     Args:
         pairs_a: Reference and hypothesis of A.
-        pairs_b: The same utterances in the same order with the hypothesis of B.
-        timeout: Seconds that each of the four programs run may take.
+        pairs_b: The same utterances in the same order, with the hypotheses of B.
+        timeout: Time limit in seconds for each of the four calls of a program.
     """
     sclite, sc_stats = find_sclite(), find_sc_stats()
     if sclite is None or sc_stats is None:
@@ -64,7 +66,7 @@ def run_sc_stats(
     except subprocess.TimeoutExpired as error:
         return None, f"sc_stats did not finish within {error.timeout:g} s"
     except (OSError, subprocess.CalledProcessError) as error:
-        # It reads beyond an empty list when no segment holds an error.
+        # It reads beyond an empty list if no segment has an error.
         return None, f"sc_stats failed: {error}"
 
 
@@ -98,7 +100,7 @@ def _compare(
         alignments += _call([*sclite, *texts, "-i", "rm", "-s", "-o", "sgml", "stdout"], directory, timeout)
     write_text(directory / "alignments.sgml", alignments.removesuffix("\n").split("\n"))
     test = [*sc_stats, "-p", "-t", "mapsswe", "-n", "-"]
-    # -v prints z and no p, -u prints p and no z.
+    # -v prints z but not p, -u prints p but not z.
     detailed, unified = (
         _call([*test, option], directory, timeout, directory / "alignments.sgml") for option in ("-v", "-u")
     )

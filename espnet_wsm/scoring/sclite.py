@@ -1,9 +1,9 @@
 """Run SCTK's sclite safely and read its counts.
 
-sclite gives wrong counts silently for text it did not expect: ``{ a / b }`` is an alternation, ``;`` ends a
-word, ``\\`` and ``@`` vanish, ``a*`` equals ``a``, a parenthesis in an id makes a word of a part of it. The
-remedy: it is given copies in which these characters are private-use code points, alike on both sides, and
-its counts are checked per utterance against the lengths of both texts.
+sclite silently gives wrong counts for some texts: ``{ a / b }`` is an alternation, ``;`` ends a word, ``\\``
+and ``@`` vanish, ``a*`` equals ``a``, and a parenthesis in an id turns part of the id into a word. Therefore
+it is given copies in which these characters are private-use code points, the same on both sides, and its
+counts are checked per utterance against the lengths of both texts.
 """
 
 import os
@@ -30,13 +30,14 @@ MAX_TOKEN_BYTES = 900
 
 
 class ScliteError(RuntimeError):
-    """sclite ran, but its counts do not belong to the text it was given."""
+    """sclite ran, but its counts do not match the text it was given."""
 
 
 def find_sclite() -> list[str] | None:
-    """The command that starts sclite, None without one.
+    """The command that starts sclite, None if there is none.
 
-    Looked for on PATH, beside this Python (where tools/setup.sh puts it), at Debian's place, and as ``sctk``.
+    It is looked for on PATH, beside this Python (where tools/setup.sh puts it), where Debian has it, and as
+    ``sctk sclite``.
     """
     beside = Path(sys.executable).with_name("sclite")
     if path := shutil.which("sclite") or shutil.which(beside) or shutil.which(DEBIAN_SCLITE):
@@ -47,14 +48,14 @@ def find_sclite() -> list[str] | None:
 
 
 def read_sclite_version(command: Sequence[str]) -> str | None:
-    """E.g. ``2.10 (SCTK 1.3)``, None when ``command`` does not say; sclite prints it above its usage."""
+    """E.g. ``2.10 (SCTK 1.3)``, None if ``command`` does not say; sclite prints it above its usage."""
     _, stdout, stderr = run_program(command, Path.cwd(), timeout=10)
     match = re.search(r"sclite Version: (\S+), SCTK Version: (\S+)", stdout + stderr)
     return f"{match[1]} (SCTK {match[2]})" if match else None
 
 
 def make_escapes(texts: Iterable[str]) -> dict[int, int]:
-    """Table for ``str.translate``: special characters to private-use code points absent from ``texts``."""
+    """Table for ``str.translate``, special characters -> private-use code points not in ``texts``."""
     used = {ord(char) for text in texts for char in text}
     free = (code for code in chain(range(0xE000, 0xF900), range(0xF0000, 0xFFFFE)) if code not in used)
     return dict(zip(map(ord, SPECIAL), free, strict=False))
@@ -69,12 +70,12 @@ def parse_result(text: str) -> dict[str, Counts]:
 def run_sclite(pairs: Sequence[TextPair], result: Path, timeout: float = 600) -> ScorerResult:
     """Score ``pairs`` with ``sclite -s -i rm -o all stdout`` and write its report to ``result``, atomically.
 
-    The report shows the real characters. Where sclite cannot be used (not installed, a token too long for it,
-    two utterances with one ``speaker-id``, more than ``timeout`` seconds, a crash) no report is left, and the
-    result holds the reason instead of counts.
+    The report shows the original characters. If sclite cannot be used (not installed, a token too long for
+    it, two utterances with the same ``speaker-id``, more than ``timeout`` seconds, a crash), there is no
+    report, and the result holds the reason instead of counts.
 
     Raises:
-        ScliteError: sclite scored other utterances or other numbers of tokens than it was given.
+        ScliteError: sclite scored other utterances, or other numbers of tokens, than it was given.
     """
     result.unlink(missing_ok=True)
     command = find_sclite()
@@ -96,7 +97,7 @@ def run_sclite(pairs: Sequence[TextPair], result: Path, timeout: float = 600) ->
 
 
 def _find_obstacle(pairs: Sequence[TextPair]) -> str | None:
-    """Why sclite must not see ``pairs``, None if it may. An escaped character takes at most 4 bytes."""
+    """Why sclite must not be given ``pairs``, None if it may. An escaped character takes at most 4 bytes."""
     keys = set()
     for pair in pairs:
         key = f"{pair.speaker}-{pair.id}"
@@ -114,7 +115,7 @@ def _find_obstacle(pairs: Sequence[TextPair]) -> str | None:
 
 
 def _score(command: Sequence[str], pairs: Sequence[TextPair], timeout: float) -> str:
-    """sclite's report on escaped copies of ``pairs``, with the real characters put back."""
+    """sclite's report on escaped copies of ``pairs``, with the original characters restored."""
     escapes = make_escapes(chain.from_iterable((p.id, p.speaker, *p.reference, *p.hypothesis) for p in pairs))
 
     def escape(tokens: Iterable[str]) -> tuple[str, ...]:
@@ -145,7 +146,7 @@ def run_program(
     """Exit status, stdout and stderr of ``command`` run in ``directory``, with the file ``stdin`` or none.
 
     Raises:
-        subprocess.TimeoutExpired: it took more than ``timeout`` seconds, and was killed with what it started.
+        subprocess.TimeoutExpired: it took more than ``timeout`` seconds, and was killed with its children.
     """
     with (
         open(stdin or os.devnull, "rb") as source,
@@ -164,14 +165,15 @@ def run_program(
         try:
             stdout, stderr = process.communicate(timeout=timeout)
         except BaseException:
-            # The whole group: `sctk` is a shell script, and killing it alone leaves a hanging sclite behind.
+            # The whole group: `sctk` is a shell script, and killing only the script would leave sclite
+            # hanging.
             os.killpg(process.pid, signal.SIGKILL)
             raise
     return process.returncode, stdout, stderr
 
 
 def _check_counts(scores: dict[str, Counts], pairs: Sequence[TextPair]) -> Counts:
-    """The total of ``scores``, once each pair is found there with as many tokens on both sides."""
+    """The total of ``scores``, after checking that each pair is there with the same numbers of tokens."""
     given = {f"{pair.speaker}-{pair.id}": pair for pair in pairs}
     if scores.keys() != given.keys():
         odd = min(scores.keys() ^ given.keys())

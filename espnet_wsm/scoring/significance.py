@@ -1,7 +1,7 @@
-"""How far error rates can be trusted: bootstrap intervals, paired differences, and the noise of the seeds.
+"""How reliable error rates are: bootstrap intervals, paired differences, and variation between seeds.
 
-Rates and their differences are in percent of the reference words; a difference is A - B, so that more than 0
-means that B makes fewer errors. All functions give the same figures for the same arguments.
+Rates and their differences are in percent of the reference words. A difference is A - B, so a positive one
+means that B makes fewer errors. All functions give the same results for the same arguments.
 """
 
 import math
@@ -17,17 +17,18 @@ from espnet_wsm.errors import UserError
 
 FEW_UNITS = 30
 MIN_REPLICATES = 100
-CELLS_AT_ONCE = 2_000_000  # resampled indices held at a time, about 50 MB with what is made of them
+CELLS_AT_ONCE = 2_000_000  # resampled indices in memory at a time, about 50 MB with all that depends on them
 
 
 @dataclass(frozen=True)
 class Resampling:
-    """How often and from which seed to resample, and what share of the replicates an interval holds.
+    """How often and with which seed to resample, and the level of intervals.
 
     Args:
-        replicates: Test sets drawn, 100 or more; 10,000 keeps the ends of an interval steady to two digits.
-        seed: Of the random numbers, 0 or more.
-        level: Of the intervals, between 0 and 1, e.g. 0.95.
+        replicates: Number of test sets to draw, 100 or more; with 10,000, the ends of an interval are stable
+            to two digits.
+        seed: Seed of the random numbers, 0 or more.
+        level: Share of the replicates in an interval, between 0 and 1, e.g. 0.95.
 
     Raises:
         UserError: a value is out of range.
@@ -75,7 +76,7 @@ class PairedComparison:
 
     @property
     def caution(self) -> str | None:
-        """Why the intervals should not be leaned on, None when there were enough units."""
+        """Why the intervals should not be relied on, None if there were enough units."""
         if self.units >= FEW_UNITS:
             return None
         return f"only {self.units} were resampled: below about {FEW_UNITS} the intervals come out too narrow"
@@ -83,7 +84,7 @@ class PairedComparison:
 
 @dataclass(frozen=True)
 class SeedSummary:
-    """Rates of one system over training seeds, see :func:`summarise_seeds`; None where seeds are too few."""
+    """Rates of one system over training seeds, see :func:`summarise_seeds`; None for too few seeds."""
 
     seeds: int
     mean: float
@@ -96,7 +97,8 @@ class SeedSummary:
 class SeedComparison:
     """Two systems over their training seeds, see :func:`compare_over_seeds`.
 
-    ``verdict`` is ``A better``, ``B better`` or ``no difference``; ``caution`` says which noise was not seen.
+    ``verdict`` is ``A better``, ``B better`` or ``no difference``; ``caution`` says which source of noise is
+    not covered.
     """
 
     rate_a: SeedSummary
@@ -114,17 +116,17 @@ def bootstrap_error_rate(
 ) -> Interval:
     """Interval of an error rate: what the rate could have been on other utterances of the same kind.
 
-    Errors come in clumps, so a binomial interval over words is too narrow. The remedy: draw n of the n
-    utterances with replacement, many times over, and compute the rate of each such test set,
+    Errors come in clusters, so a binomial interval over words is too narrow. The remedy is to draw n of the n
+    utterances with replacement, many times, and to compute the rate of each such test set,
     100 * sum(errors) / sum(words); the interval holds the middle ``level`` of these rates (percentiles).
 
-    The utterances must be independent of each other. Where several come from one speaker or recording they
-    are not, and the interval is too narrow: name the speakers in ``groups``, and whole groups are drawn.
-    With fewer than about 30 utterances or groups it is too narrow all the same.
+    The utterances must be independent of each other. If several come from one speaker or recording, they are
+    not, and the interval is too narrow; give the speakers as ``groups``, and whole groups are drawn.
+    With fewer than about 30 utterances or groups, the interval is still too narrow.
 
     Args:
-        errors: (n,) substitutions, deletions and insertions of each utterance.
-        words: (n,) reference words (or characters) of each utterance, 1 or more.
+        errors: (n,) number of substitutions, deletions and insertions in each utterance.
+        words: (n,) number of reference words (or characters) of each utterance, 1 or more.
         groups: (n,) speaker or other group of each utterance.
         resampling: Number of replicates, seed and level.
 
@@ -149,14 +151,14 @@ def compare_paired(
 ) -> PairedComparison:
     """Compare two systems that decoded the same utterances, by a paired bootstrap.
 
-    Intervals of two single rates overlap far too easily: most of their width is due to utterances that are
-    hard for both systems. Here both are scored on each resampled test set, and their difference
-    d = rate(A) - rate(B) is what varies. Of the R replicates d_r follow its percentile interval, the
-    probability of improvement #(d_r > 0) / R, how often B makes fewer errors, and the two-sided
+    The intervals of two rates overlap too easily, because most of their width is due to utterances that are
+    hard for both systems. Here both systems are scored on each resampled test set, and their difference
+    d = rate(A) - rate(B) is resampled. The R replicates d_r give its percentile interval; the probability of
+    improvement #(d_r > 0) / R, which is how often B makes fewer errors; and the two-sided
     p = 2 min(#(d_r <= 0) + 1, #(d_r >= 0) + 1) / (R + 1), at most 1.
 
-    One run of each system tells about these two runs only: whether another training seed would turn the
-    result is not seen, see :func:`compare_over_seeds`.
+    With one run of each system, the result holds only for these two runs. It does not say whether another
+    training seed would reverse it, see :func:`compare_over_seeds`.
 
     Args:
         errors_a: (n,) errors of A in each utterance.
@@ -189,12 +191,13 @@ def name_verdict(verdict: str, a: str, b: str) -> str:
 def summarise_seeds(rates: Sequence[float], level: float = 0.95) -> SeedSummary:
     """Mean and sample standard deviation over seeds, and Student's interval of the mean.
 
-    mean +- t * sd / sqrt(n), with the quantile t of n - 1 degrees of freedom, since few runs know their own
-    spread badly. One seed has no deviation; two have no interval (it would be 13 deviations wide or so).
+    The interval is mean +- t * sd / sqrt(n), with the quantile t for n - 1 degrees of freedom, because a few
+    runs estimate their own spread poorly. One seed has no deviation; two have no interval (it would be about
+    13 deviations wide).
 
     Args:
         rates: Error rate of each seed, in percent.
-        level: Of the interval.
+        level: Level of the interval.
 
     Raises:
         UserError: no rate, or one that is not finite.
@@ -217,44 +220,44 @@ def compare_over_seeds(
     groups: Sequence[Hashable] | None = None,
     resampling: Resampling = Resampling(),
 ) -> SeedComparison:
-    """Say whether A or B is better when both were trained from several seeds and decoded one test set.
+    """Say whether A or B is better, if both were trained with several seeds and decoded the same test set.
 
-    A difference has two sources of noise, the utterances and the seeds, and looking at one alone finds
-    differences that are none. So each replicate draws utterances (the same for all runs of both systems)
-    and, for each system by itself, seeds, and adds up
+    A difference has two sources of noise, the utterances and the seeds. Looking at only one of them finds
+    differences where there are none. So each replicate draws utterances (the same for all runs of both
+    systems) and, for each system separately, seeds, and computes
 
         d_r = A(utterances of r) - B(utterances of r) + f_A (A(seeds of r) - A) - f_B (B(seeds of r) - B),
 
-    where A() is the mean rate over the runs. The interval of the d_r decides: without 0 inside there is a
-    difference. Few seeds show too little of their spread: S drawn from S vary by (S - 1) / S of the sample
-    variance, and are not normal. f_A = sqrt(S_A / (S_A - 1)) * t / z makes up for it, with Student's t
-    at Welch's degrees of freedom over the normal quantile z. In simulations where the seeds vary much, f = 1
-    finds a difference between equal systems 18 % of the time with two seeds and 11 % with three; with f it is
-    about 5 % at most. Where seeds hardly vary the interval is too wide rather than too narrow, and two seeds
-    see only large differences.
+    where A() is the mean rate over the runs. There is a difference if the interval of the d_r does not
+    include 0. A few seeds underestimate their spread: S seeds drawn from S have a variance of (S - 1) / S of
+    the sample variance, and are not normal. The factor f_A = sqrt(S_A / (S_A - 1)) * t / z corrects for this,
+    with Student's t for Welch's degrees of freedom and the normal quantile z. In simulations with a large
+    variation between seeds, f = 1 finds a difference between equal systems 18 % of the time with two seeds
+    and 11 % with three; with f it is about 5 % at most. If seeds hardly vary, the interval is too wide rather
+    than too narrow; two seeds reveal only large differences.
 
-    With one seed each, only the noise of the test set is seen, and the verdict holds for these two models,
-    not for their way of training; ``caution`` says so.
+    With one seed each, only the noise of the test set is covered, and the verdict holds for these two models,
+    not for how they were trained; ``caution`` says so.
 
     Args:
         errors_a: (S_A, n) errors of A per seed and utterance.
         errors_b: (S_B, n) errors of B; the number of seeds may differ, and they need not be the same seeds.
         words, groups, resampling: As in :func:`bootstrap_error_rate`, with the same errors.
 
-    Source: resampling both rows and columns as Owen, "The pigeonhole bootstrap", Annals of Applied
-    Statistics 2007; the factor is ours, the tests hold the simulation.
+    Source: resampling of both rows and columns as in Owen, "The pigeonhole bootstrap", Annals of Applied
+    Statistics 2007. The factor is ours; the simulation is in the tests.
     """
     runs_a, runs_b = _check_runs("A", errors_a), _check_runs("B", errors_b)
     seeds_a, seeds_b = len(runs_a), len(runs_b)
     totals = _total_units([*runs_a, *runs_b], words, groups)
     observed = _rates_of(totals.sum(0))
     observed_a, observed_b = observed[:seeds_a], observed[seeds_a:]
-    # Mean rates over seeds as fractions of whole numbers with one denominator: equal rates are equal floats.
+    # Mean rates over seeds as fractions of integers with a common denominator: equal rates are equal floats.
     total_a, total_b = totals[:, :seeds_a].sum(1), totals[:, seeds_a:-1].sum(1)
     means = np.stack([seeds_b * total_a, seeds_a * total_b, seeds_a * seeds_b * totals[:, -1]], axis=1)
     estimate_a, estimate_b = _rates_of(means.sum(0))
     rates_a, rates_b = _resample_rates(means, resampling).T
-    # The worse system draws its seeds first, so that swapping A and B only turns the sign.
+    # The worse system draws its seeds first, so that swapping A and B only flips the sign.
     sign, first, second = (1, observed_a, observed_b)
     if estimate_a < estimate_b:
         sign, first, second = (-1, observed_b, observed_a)
@@ -274,10 +277,10 @@ def compare_over_seeds(
 
 
 def find_t_quantile(level: float, freedom: float) -> float:
-    """The t with P(|T| <= t) = ``level`` for Student's T of ``freedom`` >= 1 degrees of freedom.
+    """The t with P(|T| <= t) = ``level`` for Student's T with ``freedom`` >= 1 degrees of freedom.
 
-    With T = sqrt(freedom) tan(u), the probability is proportional to the integral of cos(u)^(freedom - 1),
-    which Gauss and Legendre's rule finds to more than six digits; bisection inverts it.
+    With T = sqrt(freedom) tan(u), the probability is proportional to the integral of cos(u)^(freedom - 1).
+    Gauss-Legendre quadrature computes it to more than six digits, and bisection inverts it.
     """
     if not 0 < level < 1 or freedom < 1:
         raise ValueError(f"level {level:g}, freedom {freedom:g}: give 0 < level < 1 and freedom >= 1")
@@ -292,7 +295,7 @@ def find_t_quantile(level: float, freedom: float) -> float:
 
 
 def _check_counts(name: str, values: ArrayLike, shape: tuple[int, ...], least: int) -> np.ndarray:
-    """``values`` as float64, in which sums of counts are exact; UserError for what are no counts."""
+    """``values`` as float64, in which sums of counts are exact; UserError if they are not counts."""
     array = np.asarray(values)
     if array.shape != shape:
         raise UserError(f"{name} has shape {array.shape}, expected {shape}: give one count per utterance")
@@ -316,7 +319,7 @@ def _check_runs(name: str, errors: ArrayLike) -> np.ndarray:
 def _total_units(
     errors: Sequence[ArrayLike], words: ArrayLike, groups: Sequence[Hashable] | None
 ) -> np.ndarray:
-    """(units, k + 1): the k counts of errors, then the words, of each utterance or of each group."""
+    """(units, k + 1): the k error counts and the number of words of each utterance or group."""
     shape = (np.size(words),)
     columns = [_check_counts("errors", one, shape, least=0) for one in errors]
     columns.append(_check_counts("reference words", words, shape, least=1))
@@ -336,12 +339,12 @@ def _total_units(
 
 
 def _rates_of(totals: np.ndarray) -> np.ndarray:
-    """(..., k + 1) errors and words to (..., k) rates in percent."""
+    """(..., k) rates in percent from (..., k + 1) errors and words."""
     return 100 * totals[..., :-1] / totals[..., -1:]
 
 
 def _draw_weights(units: int, resampling: Resampling) -> Iterator[np.ndarray]:
-    """Blocks of (replicates, units): how often each unit was drawn. A row sums to ``units``."""
+    """Blocks of (replicates, units): how often each unit was drawn. Each row sums to ``units``."""
     generator = np.random.default_rng(resampling.seed)
     rows = max(1, CELLS_AT_ONCE // units)
     for start in range(0, resampling.replicates, rows):
@@ -352,7 +355,7 @@ def _draw_weights(units: int, resampling: Resampling) -> Iterator[np.ndarray]:
 
 
 def _resample_rates(totals: np.ndarray, resampling: Resampling) -> np.ndarray:
-    """(replicates, k) rates, all k on the same drawn units."""
+    """(replicates, k) rates, all k for the same drawn units."""
     blocks = [weights.astype(np.float64) @ totals for weights in _draw_weights(len(totals), resampling)]
     return _rates_of(np.concatenate(blocks))
 
@@ -363,7 +366,7 @@ def _make_interval(estimate: float, replicates: np.ndarray, level: float) -> Int
 
 
 def _draw_seed_deviations(rates: np.ndarray, replicates: int, generator: np.random.Generator) -> np.ndarray:
-    """(replicates,) mean of resampled seeds minus mean of all, scaled to the variance of a mean of S runs."""
+    """(replicates,) mean of the drawn seeds minus mean of all, scaled to the variance of a mean of S runs."""
     number = len(rates)
     if not np.ptp(rates):
         return np.zeros(replicates)
@@ -372,12 +375,12 @@ def _draw_seed_deviations(rates: np.ndarray, replicates: int, generator: np.rand
 
 
 def _find_t_widening(rates_a: np.ndarray, rates_b: np.ndarray, level: float) -> float:
-    """t / z with Welch's degrees of freedom; 1 where no seed varies."""
+    """t / z with Welch's degrees of freedom; 1 if the seeds do not vary."""
     varying = [rates for rates in (rates_a, rates_b) if np.ptp(rates)]
     if not varying:
         return 1.0
     parts = np.array([rates.var(ddof=1) / len(rates) for rates in varying])
-    parts /= parts.max()  # only their ratio counts, and squares of tiny ones would vanish
+    parts /= parts.max()  # only their ratio matters, and the squares of tiny values would underflow
     freedom = parts.sum() ** 2 / sum(
         part**2 / (len(rates) - 1) for part, rates in zip(parts, varying, strict=True)
     )

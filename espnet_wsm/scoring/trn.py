@@ -11,7 +11,7 @@ from espnet_wsm.data.text import find_unspaced_script, split_graphemes
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import write_text
 
-# As sclite and Kaldi split. `str.split()` would also split at the no-break space and other Unicode spaces.
+# Where sclite and Kaldi split. `str.split()` would also split at the no-break space and other Unicode spaces.
 ASCII_SPACE = re.compile(r"[ \t\r\v\f]+")
 
 
@@ -26,12 +26,12 @@ class TextPair:
 
 
 def read_kaldi_text(path: Path) -> dict[str, tuple[str, ...]]:
-    """Read ``id word word ...`` lines into id -> words, in the order of the file; an id alone has no words.
+    """Read ``id word word ...`` lines into id -> words, in the order of the file; words may be missing.
 
-    Lines end at the line feed and words at ASCII white space only.
+    Lines end only at line feeds, and words only at ASCII white space.
 
     Raises:
-        UserError: the file cannot be read; a line without an id, not UTF-8, or with an id given before.
+        UserError: the file cannot be read; a line has no id, is not UTF-8, or repeats an id.
     """
     try:
         data = path.read_bytes()
@@ -68,14 +68,14 @@ def pair_texts(
 ) -> list[TextPair]:
     """Pair two Kaldi texts by id, sorted by id as ``LC_ALL=C sort`` does.
 
-    ``symbols`` (non-linguistic, see `espnet_wsm.data.tokens.read_symbols`) are taken out of both sides.
+    ``symbols`` (non-linguistic, see `espnet_wsm.data.tokens.read_symbols`) are removed from both sides.
 
-    Without ``utt2spk`` every utterance is its own speaker, Kaldi's convention. An empty hypothesis is kept:
-    it counts as deletions. Ids that only ``utt2spk`` knows are ignored.
+    Without ``utt2spk``, every utterance is its own speaker, by Kaldi's convention. An empty hypothesis is
+    kept and counts as deletions. Ids that are only in ``utt2spk`` are ignored.
 
     Raises:
-        UserError: as :func:`read_kaldi_text`; no reference at all; an empty reference; an id of one text that
-            the other lacks; a reference whose id has no speaker, or not exactly one.
+        UserError: as :func:`read_kaldi_text`; there is no reference; a reference is empty; an id is in only
+            one of the texts; an id does not have exactly one speaker.
     """
     references, hypotheses = read_kaldi_text(reference), read_kaldi_text(hypothesis)
     if symbols:
@@ -120,7 +120,7 @@ def _split_graphemes(text: str) -> list[str]:
 
 
 def _split_sides(pair: TextPair, split: Callable[[str], Iterable[str]]) -> TextPair:
-    """Both sides, joined by blanks, cut into tokens."""
+    """Join the words of each side with spaces, and split the result into tokens."""
     reference, hypothesis = (tuple(split(" ".join(words))) for words in (pair.reference, pair.hypothesis))
     return replace(pair, reference=reference, hypothesis=hypothesis)
 
@@ -130,7 +130,7 @@ def _without_spaces(split: Callable[[str], Iterable[str]]) -> Callable[[TextPair
 
 
 # Metric -> how the words of a pair become its tokens. A character is a code point, as in ESPnet; a grapheme
-# is what a reader takes for one, with its vowel signs and tone marks.
+# is what a reader sees as one character, with its vowel signs and tone marks.
 TOKENIZERS: dict[str, Callable[[TextPair], TextPair]] = {
     "wer": lambda pair: pair,
     "cer": split_characters,
@@ -141,10 +141,10 @@ TOKENIZERS: dict[str, Callable[[TextPair], TextPair]] = {
 
 
 def find_reason_against_words(pairs: Iterable[TextPair]) -> str | None:
-    """Why a word error rate would mean nothing for these references, None where it means something."""
+    """Why a word error rate would be meaningless for these references, None if it is meaningful."""
     script = find_unspaced_script(" ".join(pair.reference) for pair in pairs)
     return script and (
-        f"{script} is written without blanks between words, so that a WER would count phrases: use the "
+        f"{script} is written without spaces between words, so that a WER would count phrases: use the "
         "character error rates, CER by code point or GCER by grapheme"
     )
 

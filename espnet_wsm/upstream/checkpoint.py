@@ -1,4 +1,4 @@
-"""Which upstream is meant, which files is it, and are they here? Answered without loading it, and offline."""
+"""Find the files of the upstream that a name or a path stands for, offline and without loading it."""
 
 import difflib
 import functools
@@ -34,7 +34,7 @@ from espnet_wsm.upstream.fetch import (
 )
 from espnet_wsm.upstream.pickles import open_pickle
 
-# What defines a model in a directory of transformers; a README or our description does not.
+# The files that define a model in a transformers directory; a README or our description does not.
 MODEL_FILES = (
     "config.json",
     "preprocessor_config.json",
@@ -50,9 +50,9 @@ class Checkpoint:
     """An upstream on this machine.
 
     Args:
-        name: S3PRL's name of the upstream, or of its loader for a checkpoint of one's own.
+        name: S3PRL's name for the upstream, or for the loader if the checkpoint is the user's own.
         family: its contract.
-        files: that make the model.
+        files: the files that make up the model.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Checkpoint:
 
     @functools.cached_property
     def digest(self) -> str:
-        """SHA-256 of the files, 32 digits. Files may be renamed, but those that tell each other by names."""
+        """SHA-256 of the files, 32 digits. Names count only where files refer to each other by name."""
         digest = hashlib.sha256()
         for file in self.files:
             stat = file.stat()
@@ -72,14 +72,14 @@ class Checkpoint:
 
     @property
     def place(self) -> Path:
-        """The file, or the directory of several."""
+        """The file, or the directory if there are several."""
         return self.files[0] if len(self.files) == 1 else self.files[0].parent
 
     def __str__(self) -> str:
         return f"{self.name} (digest {self.digest[:12]})"
 
 
-@functools.lru_cache(maxsize=64)  # a gigabyte takes a second, and is asked for several times
+@functools.lru_cache(maxsize=64)  # a gigabyte takes a second, and each file is digested several times
 def _digest_file(file: Path, _size: int, _mtime_ns: int) -> bytes:
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").digest()
@@ -89,11 +89,12 @@ def find_checkpoint(upstream: str, trust: bool = False) -> Checkpoint:
     """The checkpoint that a name or a path stands for. Nothing is downloaded.
 
     Args:
-        upstream: a file or a directory; or S3PRL's name of an upstream that S3PRL has downloaded before.
+        upstream: a file or a directory; or S3PRL's name for an upstream that S3PRL has already downloaded.
         trust: whether a file may be opened in a way that can run code from it.
 
     Raises:
-        UserError: it is not here (with the command that fetches it), not supported, or not a checkpoint.
+        UserError: it is not on this machine (the message has the command that fetches it), not supported, or
+            not a checkpoint.
     """
     path = Path(locate(upstream))
     if path.is_dir():
@@ -109,9 +110,10 @@ def find_checkpoint(upstream: str, trust: bool = False) -> Checkpoint:
 
 
 def locate(upstream: str) -> str:
-    """The path that an upstream is given by, told from a name by its slash, else the name.
+    """The path of an upstream, always with a slash, which tells it from a name; else the name as given.
 
-    For a name it is the folder that ``fetch_upstream`` has made in the working directory, if it has.
+    For a name, this is the folder that ``fetch_upstream`` made for it in the working directory, if there is
+    one.
     """
     if Path(upstream).exists():
         return upstream if "/" in upstream else f"./{upstream}"
@@ -128,12 +130,12 @@ def _find_named(name: str) -> Checkpoint:
     family = find_family(name)
     if name.endswith(PATH_SUFFIXES):
         raise UserError(
-            f"{name} is a loader for a checkpoint of yours: give the path of the checkpoint as the upstream, "
+            f"{name} is a loader for your own checkpoint: give the path of the checkpoint as the upstream, "
             f"{family.form}"
         )
     try:
         files = find_stored(name)
-    except OSError as error:  # S3PRL makes its folder when it is asked where that is
+    except OSError as error:  # S3PRL creates its folder when asked for its path
         raise UserError(f"upstream {name}: S3PRL's folder of downloads cannot be used: {error}") from error
     if not all(file.is_file() for file in files):
         raise UserError(f"upstream {name} is not on this machine: {_fetch_command(name)}")
@@ -176,7 +178,7 @@ def _find_recorded(directory: Path) -> Checkpoint:
 
 
 def _check_record(directory: Path) -> dict[str, Any]:
-    """The record of a directory, whose files are those that it describes."""
+    """Read the record of a directory, and refuse files that are not those it describes."""
     record = read_record(directory)
     for name, recorded in record["sha256"].items():
         file = directory / name
@@ -233,7 +235,7 @@ def _find_file(path: Path, trust: bool) -> Checkpoint:
 
 @functools.lru_cache(maxsize=64)
 def _recognise(path: Path, trust: bool, _size: int, _mtime_ns: int) -> str:
-    """S3PRL's name of the loader for a file."""
+    """S3PRL's name for the loader of a file."""
     content = open_pickle(path, trust)
     if not isinstance(content, Mapping):
         raise UserError(f"{path} is not a checkpoint: it holds a {type(content).__name__}")

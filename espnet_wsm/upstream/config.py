@@ -19,36 +19,38 @@ class WsmConfig:
     Args:
         upstream: a checkpoint's file or directory, or S3PRL's name of an upstream that is on this machine
             (``fetch_upstream`` gets it there), e.g. ``xls_r_300m``.
-        trust: whether an upstream's file that runs code when it is loaded may do so.
-        num_replaced: k, the number of layers counted from the top whose self-attention is replaced; 0 trains
-            the head alone.
-        layers: instead of the last k, the numbers of the layers to replace, 1 = the lowest. The cut is below
-            the lowest of them.
-        mixer: what takes its place, a key of ``espnet_wsm.upstream.MIXERS``, or ``drop``: nothing, the
-            layers themselves are taken out.
+        trust: whether to load an upstream's file even if loading it can run code.
+        num_replaced: k, the number of layers, counted from the top, whose self-attention is replaced; 0
+            trains only the head.
+        layers: numbers of the layers to replace instead of the last k, 1 = the lowest. The cut is below the
+            lowest of them.
+        mixer: what replaces their self-attention, a key of ``espnet_wsm.upstream.MIXERS``; or ``drop``, which
+            removes these layers altogether.
         window: half width of the local summary in frames of 20 ms, or several of them.
         width: channels of the block's projections; None = those of the model.
         heads: blocks of the block-diagonal projections.
         dropout: inside the block, 0 to 1.
         shared_projection: whether local and global summaries share one projection.
-        lora_rank: rank of the matrices that ``mixer: lora`` adds to the projections of the kept attention.
-            LoRA as it is mostly used goes with ``trainable: mixer``; with ``layer`` the rest trains too.
-        lora_alpha: they are scaled by ``lora_alpha / lora_rank``.
-        trainable: ``mixer`` trains the mixing blocks alone, ``layer`` the replaced layers whole and the norm
-            above the last layer, ``suffix`` everything above the cut, replaced or not. The paper can be read
-            both as ``mixer`` and as ``layer``; the default is our choice.
-        features: ``last`` hands on the output of the last layer, ``weighted_sum`` a learned mean of the
-            states below, between and above all layers (SUPERB, arXiv 2105.01051).
-        prefix_dtype: precision of the frozen layers, whatever that of the training (autocast included), so
-            that stored and fresh features agree. Half precision halves their memory.
-        suffix_dtype: of the matrix products above the cut, in training and in decoding; float32 leaves it to
-            ESPnet's ``use_amp``, which knows CUDA alone. CPUs with instructions for bfloat16 train faster.
-        exact_padding: whether what reaches over time below the layers (the group norm of Base models, the
-            stacked position convolutions of data2vec) leaves padding out, so that an utterance is encoded the
-            same alone and in a padded batch. False computes these as S3PRL does.
+        lora_rank: rank of the matrices that ``mixer: lora`` adds to the projections of the pretrained
+            attention. ``trainable: mixer`` is the usual LoRA; with ``layer``, the rest of the layer trains
+            too.
+        lora_alpha: the added matrices are scaled by ``lora_alpha / lora_rank``.
+        trainable: ``mixer`` trains only the mixing blocks; ``layer`` the whole replaced layers and the norm
+            above the last layer; ``suffix`` everything above the cut, replaced or not. The paper can be read
+            as either ``mixer`` or ``layer``; the default is our choice.
+        features: ``last`` returns the output of the last layer, ``weighted_sum`` a learned weighted mean of
+            the input of the first layer and the outputs of all layers (SUPERB, arXiv 2105.01051).
+        prefix_dtype: precision of the frozen layers, independent of the precision of training (including
+            autocast), so that stored and freshly computed features agree. Half precision halves their memory.
+        suffix_dtype: precision of the matrix products above the cut, in training and decoding. float32 leaves
+            this to ESPnet's ``use_amp``, which supports only CUDA. bfloat16 trains faster on CPUs that have
+            instructions for it.
+        exact_padding: whether the parts below the layers that span several frames (the group norm of Base
+            models, the stacked position convolutions of data2vec) exclude padding, so that an utterance is
+            encoded the same alone and in a padded batch. False computes them as S3PRL does.
 
     Raises:
-        UserError: a value that cannot work, with the field and the value.
+        UserError: a value is invalid; names the field and the value.
     """
 
     upstream: str
@@ -71,13 +73,13 @@ class WsmConfig:
 
     @classmethod
     def from_dict(cls, conf: dict) -> "WsmConfig":
-        """Build from a YAML mapping; an unknown or missing key is an error that lists the known ones."""
+        """Build from a YAML mapping; an unknown key, or none for the upstream, is an error."""
         known = [field.name for field in fields(cls)]
         unknown = sorted(set(conf) - set(known))
         if "path" in unknown:
             raise UserError(
-                f"encoder_conf has no key path any more: write 'upstream: {conf['path']}' in place of "
-                "upstream and path; the family is found from the checkpoint"
+                f"encoder_conf has no key path: write 'upstream: {conf['path']}' in place of upstream and "
+                "path; the family is found from the checkpoint"
             )
         if unknown:
             raise UserError(f"encoder_conf has no key {', '.join(unknown)}; the keys are {', '.join(known)}")
@@ -139,7 +141,8 @@ class WsmConfig:
         """Where to cut an upstream of ``depth`` layers, and which of the layers above are replaced.
 
         Returns:
-            the number of layers below the cut; the places of the replaced layers above it, 0 = the lowest.
+            The number of layers below the cut, and the indices of the replaced layers among those above it,
+            0 = the lowest.
 
         Raises:
             UserError: the upstream has fewer layers.

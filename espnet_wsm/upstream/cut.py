@@ -1,4 +1,4 @@
-"""The cut: below it nothing trains and nothing is random, above it are the few layers that do."""
+"""The cut: below it nothing trains and nothing is random; above it are the few layers that train."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -19,24 +19,24 @@ def count_frames(hidden: Tensor, padding_mask: Tensor | None) -> Tensor:
 
 
 class PaddedGroupNorm(nn.GroupNorm):
-    """Group norm over time takes the padding of a batch into its statistics.
+    """Group norm over time includes the padding of a batch in its statistics.
 
-    So an utterance of a Base model is encoded differently in every batch. Here mean and variance are those of
-    each utterance's own frames, as if it were alone. What comes in is the largest tensor of the upstream:
-    one more of its size is held at a time, as by the norm itself.
+    A Base model therefore encodes an utterance differently in every batch. Here mean and variance are
+    computed over each utterance's own frames, as if it were alone. The input is the largest tensor of the
+    upstream, so only one more tensor of its size is held at a time, as in the original norm.
 
     Args:
-        norm: the upstream's own, whose parameters it keeps and which computes batches without padding.
+        norm: the upstream's norm. Its parameters are kept, and it still computes batches without padding.
     """
 
     def __init__(self, norm: nn.GroupNorm):
         super().__init__(norm.num_groups, norm.num_channels, norm.eps, affine=False)
         self.weight, self.bias = norm.weight, norm.bias
         self._plain = type(norm).forward
-        self.frames: tuple[int, ...] | None = None  # of each utterance, set for the length of one call
+        self.frames: tuple[int, ...] | None = None  # of each utterance, set for the duration of one call
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, T) to (B, C, T), without a graph."""
+        """Normalise (B, C, T), without a graph."""
         if self.frames is None or min(self.frames) == x.size(2):
             return self._plain(self, x)
         padded = ~mark_valid(self.frames, x.size(2), x.device)[:, None, None]  # (B, 1, 1, T)
@@ -53,9 +53,9 @@ class PaddedGroupNorm(nn.GroupNorm):
 
 
 class PaddedConvolution(nn.Module):
-    """A stack of convolutions carries what each makes of the padding into the frames before it.
+    """In a stack of convolutions, the output at padded frames leaks into the valid frames of the next one.
 
-    Here each sees zeros behind an utterance, as the lowest does, and as it would were the utterance alone.
+    Here each convolution sees zeros after the end of an utterance, as it would if the utterance were alone.
 
     Args:
         block: (B, D, T) to (B, D, T).
@@ -74,17 +74,17 @@ class PaddedConvolution(nn.Module):
 
 
 class FrozenPrefix(nn.Module):
-    """Frozen layers inside a training model still get dropout and still cost autograd memory.
+    """Frozen layers in a model that trains still apply dropout and still take autograd memory.
 
-    The prefix is S3PRL's own upstream, shortened to the layers below the cut, so that it computes exactly
-    what the whole upstream computes there. It stays in eval mode whatever mode its parent is put in, never
-    records a graph, and computes in its own precision whatever autocast or ``.to(dtype)`` of its parent say.
+    The prefix is S3PRL's own upstream, shortened to the layers below the cut, so it computes exactly what the
+    whole upstream computes there. It stays in eval mode whatever mode its parent is in, never records a
+    graph, and computes in its own precision whatever autocast or the parent's ``.to(dtype)`` ask for.
 
     Args:
         expert: S3PRL's expert without the layers above the cut.
         family: its contract.
         dtype: ``float16`` or ``bfloat16`` for half precision; None = that of the parent model.
-        exact_padding: leave padding out of what reaches over time below the layers.
+        exact_padding: exclude padding from the parts below the layers that span several frames.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class FrozenPrefix(nn.Module):
         self.eval()
 
     def _wrap_what_reaches_over_time(self) -> None:
-        """Exchange the modules, and note behind which convolutions each counts its frames."""
+        """Replace the modules that span several frames, and record which convolutions precede each."""
         convolutions = self.family.convolutions(self.expert)
         positions = self.family.position_convolutions(self.expert)
         norms = [m for m in self.expert.modules() if isinstance(m, nn.GroupNorm)]
@@ -125,8 +125,8 @@ class FrozenPrefix(nn.Module):
     def _set_precision(self) -> None:
         if self.dtype is not None:
             self.expert.to(self.dtype)
-            # The convolution for positions stays in float32: on CPUs, PyTorch 2.14.1 returns wrong
-            # numbers for half precision in groups of channels that are no multiple of 16.
+            # The position convolution stays in float32: on CPUs, PyTorch 2.14.1 returns wrong results in
+            # half precision when the number of channels per group is not a multiple of 16.
             for convolution in self._grouped:
                 convolution.float()
 
@@ -148,12 +148,12 @@ class FrozenPrefix(nn.Module):
 
         Args:
             wavs: 16 kHz waveforms, each (N,), at least 400 samples.
-            on_state: is handed the input (B, T', D) of each layer below the cut, in the dtype of ``wavs``.
-                T' may exceed T by what an upstream pads to.
+            on_state: called with the input (B, T', D) of each layer below the cut, in the dtype of ``wavs``.
+                T' may exceed T where an upstream pads its input.
 
         Returns:
             (B, T, D) hidden states in the dtype of ``wavs``, and the padding mask (B, T), True = padded, or
-            None when nothing is padded.
+            None if nothing is padded.
         """
         dtype, device = wavs[0].dtype, wavs[0].device
         lengths = tuple(len(wav) for wav in wavs)
@@ -163,7 +163,7 @@ class FrozenPrefix(nn.Module):
 
         with contextlib.ExitStack() as stack:
             if on_state is not None:
-                # For the length of one call: a hook that stayed would keep the last batch alive.
+                # Only for the duration of this call: a hook that stayed would keep the last batch alive.
                 for layer in self.family.encoder(self.expert).layers:
                     stack.callback(layer.register_forward_pre_hook(visit).remove)
             for module, convolutions in self._over_time:
@@ -175,13 +175,13 @@ class FrozenPrefix(nn.Module):
 
 
 class TrainableSuffix(nn.Module):
-    """The layers above the cut, and the final norm of upstreams that have one.
+    """The layers above the cut, and the final norm if the upstream has one.
 
     Args:
         layers: the upstream's layers above the cut.
-        final_norm: its norm behind the last layer; None for post-norm upstreams.
+        final_norm: its norm after the last layer; None for post-norm upstreams.
         family: its contract.
-        shared: what attention in these layers takes from the upstream's lowest layer; None for nothing.
+        shared: what attention in these layers needs from the upstream's lowest layer; None for nothing.
     """
 
     def __init__(
@@ -203,9 +203,9 @@ class TrainableSuffix(nn.Module):
         padding_mask: Tensor | None = None,
         on_state: Callable[[Tensor], None] | None = None,
     ) -> Tensor:
-        """(B, T, D) hidden states and (B, T) padding mask, True = padded, to (B, T, D).
+        """Run the layers on (B, T, D) hidden states with a (B, T) padding mask, True = padded.
 
-        ``on_state`` is handed the input (B, T, D) of each layer.
+        ``on_state`` is called with the input (B, T, D) of each layer. Returns (B, T, D).
         """
         x = self.family.run_layers(self.layers, x, padding_mask, self.shared, on_state)
         return x if self.final_norm is None else self.final_norm(x)
@@ -218,10 +218,10 @@ def run_suffix(
     padding_mask: Tensor | None,
     on_state: Callable[[Tensor], None] | None = None,
 ) -> Tensor:
-    """Call the suffix with its matrix products in ``suffix_dtype``; float32 leaves them to the trainer.
+    """Call the suffix with its matrix products in ``dtype``; float32 leaves the precision to the trainer.
 
     Args:
-        suffix: to be called.
+        suffix: the suffix to call.
         dtype: ``suffix_dtype`` of the configuration.
         hidden: (B, T, D) states below the cut.
         padding_mask: (B, T), True = padded, or None when nothing is padded.
@@ -237,10 +237,10 @@ def run_suffix(
 
 
 class LayerWeights(nn.Module):
-    """A learned mean of all hidden states (SUPERB, arXiv 2105.01051), without a stack of them.
+    """A learned weighted mean of all hidden states (SUPERB, arXiv 2105.01051), without stacking them.
 
-    S3PRL's ``Featurizer`` stacks L + 1 states and multiplies the stack: two copies of each. Here each state
-    is added to a running sum as soon as it is there.
+    S3PRL's ``Featurizer`` stacks L + 1 states and multiplies the stack, which makes two copies of each. Here
+    each state is added to a running sum as soon as it is computed.
 
     Args:
         num_states: L + 1.
@@ -251,7 +251,7 @@ class LayerWeights(nn.Module):
         self.weights = nn.Parameter(torch.zeros(num_states))
 
     def start(self) -> "RunningSum":
-        """A sum that takes the states in order, from the lowest."""
+        """A sum to which the states are added in order, from the lowest."""
         return RunningSum(self.weights.softmax(dim=0))
 
 
@@ -264,7 +264,7 @@ class RunningSum:
         self.total: Tensor | None = None
 
     def add(self, state: Tensor) -> None:
-        """Add the next state, also from inside ``no_grad``; frames that it lacks at the end are dropped."""
+        """Add the next state, even inside ``no_grad``; a sum that is longer than the state is shortened."""
         with torch.set_grad_enabled(self._grad):
             part = next(self._weights).to(state.dtype) * state
             self.total = part if self.total is None else self.total[:, : state.size(1)] + part
@@ -277,11 +277,11 @@ def cut_upstream(
     dtype: torch.dtype | None = None,
     exact_padding: bool = True,
 ) -> tuple[FrozenPrefix, TrainableSuffix]:
-    """Split an upstream above its lowest ``num_below`` layers. The expert is taken apart.
+    """Split an upstream above its lowest ``num_below`` layers. The expert is taken apart in the process.
 
     ``suffix(*prefix(wavs))`` equals the encoder output of the whole expert. (For pre-norm models of
-    transformers 5, S3PRL's last hidden state is the one before the final norm; ours is behind it, as in
-    ``last_hidden_state`` and in S3PRL's native upstreams.) ``dtype`` and ``exact_padding`` are those of
+    transformers 5, S3PRL's last hidden state is taken before the final norm; ours is taken after it, like
+    ``last_hidden_state`` and S3PRL's native upstreams.) ``dtype`` and ``exact_padding`` are those of
     ``FrozenPrefix``.
     """
     encoder = family.encoder(expert)

@@ -1,4 +1,4 @@
-"""Fetch an upstream once, where there is a network, into a folder for machines that have none."""
+"""Download an upstream once, where there is a network, into a folder for machines without one."""
 
 import difflib
 import functools
@@ -22,46 +22,46 @@ from espnet_wsm.errors import UserError
 from espnet_wsm.files import write_atomically, write_text
 
 RECORD_FILE = "upstream.json"  # written last: a folder without it is unfinished
-EXPORTED = "exported_from"  # in the record of a folder that export_upstream has written
-MARKER_FILE = ".unfinished"  # names what is being fetched, so that nothing foreign is taken for it
-# The hubs of S3PRL that ask for all files of an upstream in one call; those of pase and roberta, for example,
-# ask twice, and the first question alone would give half an upstream.
+EXPORTED = "exported_from"  # in the record of a folder written by export_upstream
+MARKER_FILE = ".unfinished"  # names the upstream being fetched; only that one may complete the folder
+# The hubs of S3PRL that request all files of an upstream in one call. Those of pase and roberta, for example,
+# make two requests, and the first one would give only half an upstream.
 HUBS = ("data2vec", "distiller", "espnet_hubert", "hubert", "unispeech_sat", "wav2vec2", "wavlm")
 PATH_SUFFIXES = ("_custom", "_local", "_url")
 PICKLE_SUFFIXES = (".pt", ".pth", ".ckpt")
-# What transformers loads; others, such as the adapter of each of a thousand languages, stay where they are.
+# The files that transformers loads; others, such as the adapters for a thousand languages, are not fetched.
 HF_SETTINGS = ("config.json", "preprocessor_config.json")
 HF_WEIGHTS = ("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json")
 HF_LEGACY_WEIGHTS = "pytorch_model.bin"
-BUSY = (408, 429, 500, 502, 503, 504)  # statuses of a server that is worth another attempt
+BUSY = (408, 429, 500, 502, 503, 504)  # HTTP statuses that are worth another attempt
 PAUSES_S = (1.0, 3.0, 9.0)  # before the second, third and fourth attempt
-TIMEOUT_S = (10.0, 60.0)  # to connect, and between two pieces
-PIECE_BYTES = 1 << 20  # what is lost at most when a transfer is cut off
+TIMEOUT_S = (10.0, 60.0)  # to connect, and between two chunks
+PIECE_BYTES = 1 << 20  # the most that is lost when a transfer is cut off
 GO_ONLINE = "run this on a machine with network, behind a proxy with https_proxy set, or again later"
 
 
 def default_folder(name: str) -> Path:
-    """Where in the working directory an upstream is fetched to unless told otherwise, and looked for."""
+    """The folder in the working directory where an upstream is fetched to by default, and looked for."""
     return Path("upstreams") / name.replace("/", "_")
 
 
 def list_names() -> list[str]:
-    """The names of all upstreams that S3PRL registers, those of its loaders too."""
-    with warnings.catch_warnings(action="ignore"):  # about the code of upstreams that nobody has asked for
+    """The names of all upstreams that S3PRL registers, including its loaders."""
+    with warnings.catch_warnings(action="ignore"):  # about the code of unrelated upstreams
         from s3prl import hub  # takes seconds
     return hub.options()
 
 
 def find_urls(name: str) -> tuple[str, ...]:
-    """The URLs that S3PRL would fetch for its ``name``, learned without network.
+    """The URLs that S3PRL would fetch for its ``name``, found without a network.
 
     Raises:
-        UserError: S3PRL does not know the name, or fetches nothing for it, or not in one go.
+        UserError: S3PRL does not know the name, fetches nothing for it, or makes several requests.
     """
-    with warnings.catch_warnings(action="ignore"):  # about the code of upstreams that nobody has asked for
+    with warnings.catch_warnings(action="ignore"):  # about the code of unrelated upstreams
         from s3prl import hub  # takes seconds
 
-    function = getattr(hub, name, None)  # not all of hub's names are upstreams: its star imports bring Path
+    function = getattr(hub, name, None)  # may not be an upstream: hub's star imports bring in names like Path
     if not inspect.isfunction(function) or not re.fullmatch(r"s3prl\..+\.hubconf", function.__module__):
         similar = ", ".join(difflib.get_close_matches(name, hub.options(only_registered_ckpt=True)))
         raise UserError(
@@ -69,7 +69,7 @@ def find_urls(name: str) -> tuple[str, ...]:
             "a Hugging Face id looks like facebook/mms-300m"
         )
     if name.endswith(PATH_SUFFIXES):
-        raise UserError(f"upstream {name} takes the path of a checkpoint that you have: nothing to fetch")
+        raise UserError(f"upstream {name} takes the path of a checkpoint of your own: nothing to fetch")
     if function.__module__.split(".")[-2] in HUBS:
         with _record_questions(function):
             try:
@@ -80,7 +80,7 @@ def find_urls(name: str) -> tuple[str, ...]:
 
 
 class _AskedFor(Exception):
-    """Ends a function of a hub where it would fetch; its ``args`` are the URLs."""
+    """Raised in place of a download by a hub's function; its ``args`` are the URLs."""
 
 
 @contextmanager
@@ -113,19 +113,19 @@ def find_stored(name: str) -> tuple[Path, ...]:
 def fetch_upstream(name: str, directory: Path, trust: bool = False) -> Path:
     """Fetch the files of an upstream into ``directory`` and describe them in its ``upstream.json``.
 
-    Called again it goes on where it was interrupted, and does nothing when all is there.
+    A second call resumes where the first was interrupted, and does nothing when everything is there.
 
     Args:
         name: S3PRL's name, e.g. ``xls_r_300m``, or a Hugging Face id, e.g. ``facebook/mms-300m``.
-        directory: new, empty, or of an earlier call with the same name.
+        directory: new, empty, or from an earlier call with the same name.
         trust: accept checkpoints that can run code when they are loaded.
 
     Returns:
         ``directory``.
 
     Raises:
-        UserError: unknown name; a directory with other content; no network, or a server that refuses; a
-            checkpoint that is damaged, or that can run code and is not trusted; a disk that is full.
+        UserError: the name is unknown; the directory has other content; there is no network, or the server
+            refuses; a checkpoint is damaged, or can run code and is not trusted; the disk is full.
     """
     directory = Path(directory)
     try:
@@ -145,12 +145,12 @@ def fetch_upstream(name: str, directory: Path, trust: bool = False) -> Path:
 
 
 def read_record(directory: Path) -> dict[str, Any]:
-    """What ``fetch_upstream`` or ``export_upstream`` says in ``upstream.json``.
+    """Read the ``upstream.json`` that ``fetch_upstream`` or ``export_upstream`` wrote.
 
-    It holds ``upstream``, ``files``, the ``sha256`` of each, and more.
+    Among others it has the keys ``upstream``, ``files``, and ``sha256`` with the digest of each file.
 
     Raises:
-        UserError: the file is not there or was not written by them.
+        UserError: the file does not exist, or neither of them wrote it.
     """
     file = directory / RECORD_FILE
     try:
@@ -171,14 +171,14 @@ def read_record(directory: Path) -> dict[str, Any]:
 
 
 def advise_anew(directory: Path, record: dict[str, Any]) -> str:
-    """How to get the files of a record anew, for messages."""
+    """How to get the files of a record again, for messages."""
     if EXPORTED in record:
         return f"take a whole copy of it, or remove {directory} and export {record[EXPORTED]} again"
     return f"remove {directory} and fetch {record.get('id', record['upstream'])} again"
 
 
 def _is_there(name: str, directory: Path) -> bool:
-    """Whether ``directory`` holds all of ``name``; refused when it holds anything else."""
+    """Whether ``directory`` holds all of ``name``. A directory with anything else is an error."""
     if (directory / RECORD_FILE).exists():
         record = read_record(directory)
         owner = record.get("id", record["upstream"])
@@ -206,21 +206,21 @@ def _digest(file: Path) -> str:
 
 
 def _fetch_checkpoint(name: str, directory: Path, trust: bool) -> dict[str, Any]:
-    """Fetch what S3PRL would fetch; one of its files that it has already stored is copied."""
+    """Fetch what S3PRL would fetch; files that S3PRL has already downloaded are copied."""
     from espnet_wsm.upstream.families import find_family, is_refused  # torch: seconds
 
     if is_refused(name):
-        find_family(name)  # raises with the reason, before gigabytes come
+        find_family(name)  # raises with the reason, before gigabytes are downloaded
     urls, stored_files = find_urls(name), find_stored(name)
     _claim(name, directory)
     record: dict[str, Any] = {"upstream": name, "files": [], "urls": []}
     for asked, stored in zip(urls, stored_files, strict=True):
-        # S3PRL asks for the web page about the configuration of espnet_hubert_large_gs_ll60k, and may have
-        # stored that page. Goes when no hub has "/blob/" in a URL any more.
+        # For espnet_hubert_large_gs_ll60k, S3PRL requests the web page about the configuration instead of the
+        # file, and may have stored that page. Can go when no hub has "/blob/" in a URL.
         url = asked.replace("/blob/main/", "/resolve/main/")
         file = directory / PurePosixPath(url).name
         if file.exists():
-            pass  # whole, of an earlier call
+            pass  # complete, from an earlier call
         elif stored.is_file() and url == asked:
             print(f"{file}: copied from {stored}", file=sys.stderr)
             write_atomically(file, functools.partial(shutil.copyfile, stored))
@@ -235,9 +235,9 @@ def _fetch_checkpoint(name: str, directory: Path, trust: bool) -> dict[str, Any]
 
 
 def _download(url: str, file: Path) -> None:
-    """Fetch ``url`` beside ``file`` and move it there when it is whole."""
-    # With requests, which S3PRL requires: the downloads of torch.hub and of S3PRL itself take a transfer that
-    # was cut off for a whole file, and that of huggingface_hub may try for ever and is not public.
+    """Download ``url`` to a temporary file beside ``file`` and rename it when it is complete."""
+    # With requests, which S3PRL requires. The downloads of torch.hub and of S3PRL itself take a truncated
+    # transfer for a complete file; that of huggingface_hub is not public and may retry for ever.
     import requests
 
     partial = file.with_name(f".{file.name}.partial")
@@ -249,7 +249,7 @@ def _download(url: str, file: Path) -> None:
         except requests.RequestException as error:
             if isinstance(error, requests.HTTPError) and error.response.status_code not in BUSY:
                 raise UserError(f"{url} cannot be fetched: its server says {error}") from error
-            # That of urllib3 below is a line shorter.
+            # The urllib3 error inside has a shorter message.
             reason = getattr(error.args[0] if error.args else None, "reason", error)
             if pause is None:
                 raise UserError(f"{url} cannot be fetched: {reason}; {GO_ONLINE}") from error
@@ -258,10 +258,10 @@ def _download(url: str, file: Path) -> None:
 
 
 def _transfer(url: str, partial: Path) -> None:
-    """Fill ``partial`` from where it ends if the server can do that, else from the start.
+    """Resume ``partial`` where it ends if the server supports that, else start over.
 
     Raises:
-        requests.RequestException: the file is not complete, or not the announced one.
+        requests.RequestException: the file is not complete, or its digest is not the announced one.
     """
     import requests
     from tqdm import tqdm
@@ -290,7 +290,7 @@ def _transfer(url: str, partial: Path) -> None:
             os.fsync(out.fileno())
     if total is not None and partial.stat().st_size != total:
         raise requests.ConnectionError(f"{partial.stat().st_size} of {total} bytes came")
-    # Hugging Face announces the SHA-256 of large files, which finds a file that changed between two attempts.
+    # Hugging Face announces the SHA-256 of large files, which reveals a file that changed between attempts.
     announced = [each.headers.get("X-Linked-Etag", "").strip('"') for each in (*response.history, response)]
     digests = [tag for tag in announced if re.fullmatch("[0-9a-f]{64}", tag)]
     if digests and _digest(partial) not in digests:
@@ -299,10 +299,10 @@ def _transfer(url: str, partial: Path) -> None:
 
 
 def _runs_code(file: Path, stored: Path) -> str | None:
-    """Why ``file`` asks for trust, None if it does not; ``stored`` is where it may have been copied from.
+    """Why ``file`` needs trust, None if it does not; ``stored`` is where it may have been copied from.
 
     Raises:
-        UserError: the file is no checkpoint at all, or damaged.
+        UserError: the file is not a checkpoint, or damaged.
     """
     from espnet_wsm.upstream.pickles import Distrusted, open_pickle  # torch: seconds
 
@@ -326,31 +326,31 @@ def _fetch_repository(id: str, directory: Path) -> dict[str, Any]:
 
     page = f"{ENDPOINT}/{id}"
     try:
-        # Asked first: without network snapshot_download hands back a folder that has something in it.
+        # Asked first: without a network, snapshot_download returns the folder as it is, complete or not.
         info = huggingface_hub.model_info(id)
         files = _choose_files([entry.rfilename for entry in info.siblings or ()], page)
         _claim(id, directory)
         get = functools.partial(huggingface_hub.snapshot_download, id, revision=info.sha, local_dir=directory)
         get(allow_patterns=["config.json"])
-        find_model_family(directory)  # raises where it is refused, before gigabytes come
+        find_model_family(directory)  # raises if it is refused, before gigabytes are downloaded
         get(allow_patterns=files)
     except (UserError, PermissionError):
         raise
     except Exception as error:  # the client's own exceptions, httpx's and xet's
-        # An answer of the hub's says itself what to do.
+        # An answer from the hub itself says what to do.
         advice = "" if isinstance(error, HfHubHTTPError) else f"; {GO_ONLINE}"
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}{advice}"
         raise UserError(f"{page} cannot be fetched: {reason}") from error
     if missing := [file for file in files if not (directory / file).is_file()]:
-        raise UserError(f"{page}: {', '.join(missing)} did not come; {GO_ONLINE}")
+        raise UserError(f"{page}: {', '.join(missing)} did not arrive; {GO_ONLINE}")
     return {"upstream": "hf_custom", "id": id, "revision": info.sha, "files": files}
 
 
 def _choose_files(offered: list[str], page: str) -> list[str]:
-    """The settings and the weights among the files of a repository, the old pickle only if there is no other.
+    """The settings and weights among the files of a repository; the old pickle only if nothing else is there.
 
     Raises:
-        UserError: the repository holds no model of transformers.
+        UserError: the repository holds no transformers model.
     """
     settings = [file for file in HF_SETTINGS if file in offered]
     weights = sorted(file for file in offered if any(fnmatchcase(file, pattern) for pattern in HF_WEIGHTS))
@@ -358,7 +358,7 @@ def _choose_files(offered: list[str], page: str) -> list[str]:
         weights = [HF_LEGACY_WEIGHTS]
     if "config.json" not in settings or not weights:
         raise UserError(
-            f"{page} holds no model of transformers, which has config.json and model.safetensors or "
+            f"{page} holds no transformers model, which has config.json and model.safetensors or "
             f"{HF_LEGACY_WEIGHTS}"
         )
     return settings + weights

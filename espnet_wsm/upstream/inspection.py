@@ -1,4 +1,4 @@
-"""What an upstream is, what a configuration would make of it, and whether padding reaches its utterances."""
+"""Describe an upstream, what a configuration would train in it, and whether padding changes its output."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from espnet_wsm.upstream.load import load_upstream
 from espnet_wsm.upstream.stored_cut import cut_of
 from espnet_wsm.upstream.surgery import LayerTable, describe_prefix, describe_suffix, prepare_suffix
 
-# Of the two utterances that are encoded alone and together, in seconds.
+# Durations in seconds of the two utterances that are encoded alone and together.
 SHORT, LONG = 0.5, 1.3
 SAMPLE_RATE = 16000
 
@@ -26,10 +26,10 @@ class Inspection:
         checkpoint: the upstream.
         num_layers: layers of its transformer.
         dim: their channels D.
-        norms: of the layers and in front of them.
-        parameters: their number, without what only pre-training needs.
-        deviations: of an utterance beside a longer one from itself alone, relative, with ``exact_padding``
-            and without; empty when not asked for.
+        norms: description of the norms in the layers and in the convolutions below them.
+        parameters: number of parameters, without those that only pre-training needs.
+        deviations: relative difference between an utterance encoded alone and encoded beside a longer one,
+            with ``exact_padding`` and without; empty when not asked for.
         table: what trains and what does not.
     """
 
@@ -63,14 +63,14 @@ class Inspection:
 
 
 def inspect_upstream(config: WsmConfig, padding: bool = False) -> Inspection:
-    """Load the upstream of ``config``, replace what it says, and count.
+    """Load the upstream of ``config``, replace what ``config`` names, and count parameters.
 
     Args:
         config: names the upstream and what to replace.
-        padding: run it on noise to measure what padding does; loads it twice more.
+        padding: run the upstream on noise to measure what padding does; loads it twice more.
 
     Raises:
-        UserError: from the configuration or the upstream.
+        UserError: the configuration or the upstream is faulty.
     """
     expert, checkpoint = load_upstream(config.upstream, config.trust)
     family = checkpoint.family
@@ -85,7 +85,7 @@ def inspect_upstream(config: WsmConfig, padding: bool = False) -> Inspection:
     prefix, suffix = cut_of(expert, family, config)
     kinds = prepare_suffix(suffix, replaced, dim, config)
     table = LayerTable((*describe_prefix(prefix), *describe_suffix(suffix, num_below, kinds)))
-    del expert, prefix, suffix  # large ones do not fit twice
+    del expert, prefix, suffix  # a large one does not fit into memory twice
     return Inspection(
         checkpoint=checkpoint,
         num_layers=num_layers,
@@ -102,10 +102,10 @@ def inspect_upstream(config: WsmConfig, padding: bool = False) -> Inspection:
 
 @torch.no_grad()
 def measure_deviation(expert: nn.Module, checkpoint: Checkpoint, exact_padding: bool) -> float:
-    """Largest difference of any hidden state of an utterance alone and beside a longer one.
+    """Largest difference in any hidden state between an utterance alone and beside a longer one.
 
-    Relative to the largest value of that state. The utterances are noise, the same on each call. The expert
-    is taken apart.
+    It is relative to the largest value of that state. The utterances are noise, the same in every call. The
+    expert is taken apart in the process.
     """
     family: FamilyContract = checkpoint.family
     depth = len(family.encoder(expert).layers)

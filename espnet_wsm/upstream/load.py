@@ -13,55 +13,55 @@ from espnet_wsm.errors import UserError
 from espnet_wsm.upstream.checkpoint import Checkpoint, find_checkpoint
 from espnet_wsm.upstream.pickles import Distrusted, runs_code
 
-# Characters of what a loader says; torch lists hundreds of weights.
+# Characters shown of a loader's message; torch may list hundreds of weights.
 LONGEST_REASON = 300
 
 
 def load_upstream(upstream: str, trust: bool = False) -> tuple[nn.Module, Checkpoint]:
     """S3PRL's expert with its weights, in eval mode, and the checkpoint it came from.
 
-    The random numbers that S3PRL draws before it loads the weights are not taken from the global generator,
-    so that new blocks start the same whether an upstream was loaded or not.
+    S3PRL draws random numbers before it loads the weights. They do not come from the global generator, so
+    that new blocks are initialised the same whether an upstream was loaded or not.
 
     Args:
         upstream: S3PRL's name, or the path of a checkpoint.
         trust: whether a pickle may run code.
 
     Raises:
-        UserError: the upstream is not here, not supported, damaged, or asks for trust.
+        UserError: the upstream is not on this machine, not supported, damaged, or needs ``trust``.
     """
     checkpoint = find_checkpoint(upstream, trust)
     family, place = checkpoint.family, checkpoint.place
     from transformers.utils import logging as transformers_logging
 
-    transformers_logging.disable_progress_bar()  # one bar per load would drown the training log
+    transformers_logging.disable_progress_bar()  # one bar per load would clutter the training log
     with (
         torch.random.fork_rng(devices=[]),
         _unpickling(trust),
-        warnings.catch_warnings(action="ignore"),  # about S3PRL's own code, also of upstreams not asked for
+        warnings.catch_warnings(action="ignore"),  # about S3PRL's own code, even of unrelated upstreams
     ):
         try:
             expert = family.load(checkpoint.files)
         except UserError:
             raise
-        except Exception as error:  # S3PRL, transformers and pickle raise anything here
+        except Exception as error:  # S3PRL, transformers and pickle may raise anything here
             if runs_code(error) and not trust:
                 raise Distrusted(place, error) from error
             reason = textwrap.shorten(f"{type(error).__name__}: {error}", LONGEST_REASON, placeholder=" ...")
             raise UserError(f"upstream {checkpoint.name} cannot be loaded from {place}: {reason}") from error
         family.check_expert(expert)
         family.check_weights(expert, checkpoint.files)
-    # transformers keeps the precision of the file, in which the layers above the cut could not train.
+    # transformers keeps the precision of the file. The layers above the cut cannot train in half precision.
     return expert.float().eval(), checkpoint
 
 
 @contextlib.contextmanager
 def _unpickling(trust: bool) -> Iterator[None]:
-    """Whatever torch.load is asked for inside: weights alone, or with trust whatever the file holds."""
-    # ESPnet's loader has a switch of its own, and else asks on the terminal.
+    """Make every torch.load inside read only weights, or with ``trust`` whatever the file holds."""
+    # ESPnet's loader has its own switch, and otherwise asks on the terminal.
     allowing = ("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "ESPNET_ALLOW_UNSAFE_TORCH_LOAD")
     forbidding = ("TORCH_FORCE_WEIGHTS_ONLY_LOAD",)
-    # Torch loads nothing at all while both of its own are set.
+    # torch refuses to load anything while both of its variables are set.
     before = {name: os.environ.pop(name, None) for name in (*allowing, *forbidding)}
     os.environ.update(dict.fromkeys(allowing if trust else forbidding, "1"))
     try:

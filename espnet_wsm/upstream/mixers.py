@@ -1,4 +1,4 @@
-"""The registry of mixers: what can stand where a layer's self-attention was."""
+"""The registry of mixers: what can replace a layer's self-attention."""
 
 import copy
 from collections.abc import Callable
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from espnet_wsm.upstream.config import WsmConfig
     from espnet_wsm.upstream.families import FamilyContract
 
-# Takes whole layers out instead of replacing their attention; the cut is where it would be otherwise.
+# Removes whole layers instead of replacing their attention; the cut stays where it would be otherwise.
 DROP = "drop"
 
 
 @dataclass(frozen=True)
 class AttentionSlot:
-    """A layer's self-attention, and the contract that says how a block of ours takes its place.
+    """A layer's self-attention, and the contract that says how one of our blocks replaces it.
 
     Args:
         attention: the pretrained module.
@@ -65,7 +65,7 @@ def _attention(slot: AttentionSlot, config: "WsmConfig") -> nn.Module:
 
 
 def _random_attention(slot: AttentionSlot, config: "WsmConfig") -> nn.Module:
-    """The same architecture without its pre-training: Xavier weights, zero biases (our choice)."""
+    """The same architecture without pre-training: Xavier weights, zero biases (our choice)."""
     attention = copy.deepcopy(slot.attention).requires_grad_(True)
     left = dict(attention.named_parameters())
     for name, module in attention.named_modules():
@@ -91,14 +91,14 @@ def _random_attention(slot: AttentionSlot, config: "WsmConfig") -> nn.Module:
 
 
 class MergedLora(nn.Module):
-    """Attention that reads the weights of its projections and never calls them would pass LoRA by.
+    """Attention that only reads the weights of its projections, without calling them, would bypass LoRA.
 
-    PEFT's layers add their low-rank product when they are called, but fairseq's and WavLM's attention hands
-    the weights to ``F.multi_head_attention_forward``. Here the sums W + B A are made first, and stand in for
+    PEFT's layers add their low-rank product when they are called, but fairseq's and WavLM's attention passes
+    the weights to ``F.multi_head_attention_forward``. Here the sums W + B A are computed first and replace
     the weights during the call.
 
     Args:
-        attention: with PEFT's layers in place of its projections.
+        attention: attention whose projections are PEFT's layers.
     """
 
     def __init__(self, attention: nn.Module):
@@ -106,7 +106,7 @@ class MergedLora(nn.Module):
         self.attention = attention
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """As the attention's."""
+        """Same arguments and results as the attention."""
         from peft.tuners.lora import LoraLayer
 
         merged = {
@@ -118,10 +118,10 @@ class MergedLora(nn.Module):
 
 
 def _lora(slot: AttentionSlot, config: "WsmConfig") -> nn.Module:
-    """The pretrained attention, frozen, with low-rank additions that train (LoRA, arXiv 2106.09685)."""
+    """The frozen pretrained attention with trainable low-rank additions (LoRA, arXiv 2106.09685)."""
     from peft import LoraConfig, inject_adapter_in_model  # takes seconds
 
-    # No dropout: it acts on the input of a projection, which MergedLora does not see.
+    # No dropout: it would act on the input of a projection, which MergedLora never sees.
     lora = LoraConfig(
         r=config.lora_rank,
         lora_alpha=config.lora_alpha,
@@ -134,7 +134,7 @@ def _lora(slot: AttentionSlot, config: "WsmConfig") -> nn.Module:
     return attention if slot.family.calls_projections else MergedLora(attention)
 
 
-# Key of encoder_conf.mixer -> the module that goes into the slot, with what of it trains marked.
+# Key of encoder_conf.mixer -> the module that goes into the slot, with requires_grad set on what trains.
 MIXERS: dict[str, Callable[[AttentionSlot, "WsmConfig"], nn.Module]] = {
     "wsm": _wsm,
     "sm": _sm,

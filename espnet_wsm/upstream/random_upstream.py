@@ -1,4 +1,4 @@
-"""A small upstream with random weights in its real on-disk form: for smoke tests, and where no hub is."""
+"""Write a small upstream with random weights in a real on-disk form, for smoke tests."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,11 +35,11 @@ class RandomUpstreamSize:
 def write_random_upstream(directory: Path, size: RandomUpstreamSize, seed: int) -> str:
     """Write model and feature extractor with ``save_pretrained``; returns the description stored beside them.
 
-    Pre-norm with layer norm in the convolutions, as in HuBERT Large and XLS-R: the variant whose result
-    for an utterance does not depend on the padding of its batch.
+    The model is pre-norm, with layer norm in the convolutions, as in HuBERT Large and XLS-R. In this variant,
+    the result for an utterance does not depend on the padding of its batch.
 
     Raises:
-        UserError: the directory holds something else already, or the sizes do not fit together.
+        UserError: the directory already holds something else, or the sizes do not fit together.
     """
     from transformers import AutoConfig, AutoModel, Wav2Vec2FeatureExtractor
     from transformers.utils import logging as transformers_logging
@@ -71,7 +71,7 @@ def write_random_upstream(directory: Path, size: RandomUpstreamSize, seed: int) 
         f"{size.num_layers} layers of {size.dim}, {parameters:,} parameters, never trained on speech"
     )
     directory.mkdir(parents=True, exist_ok=True)
-    # First, so that a directory left half-written is known as ours and written again.
+    # Written first, so that a half-written directory is recognised as ours and written again.
     (directory / DESCRIPTION_FILE).write_text(description + "\n", encoding="utf-8")
     model.save_pretrained(directory)
     Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=True).save_pretrained(directory)
@@ -79,6 +79,6 @@ def write_random_upstream(directory: Path, size: RandomUpstreamSize, seed: int) 
 
 
 def describe_upstream(upstream: str) -> str | None:
-    """What the writer of an upstream directory says of it; None when it says nothing."""
+    """The description that was stored with an upstream directory, None if there is none."""
     description = Path(upstream) / DESCRIPTION_FILE
     return description.read_text(encoding="utf-8").strip() if description.is_file() else None

@@ -1,4 +1,7 @@
-"""What training from stored features needs of an upstream, in a folder beside them: no upstream at all."""
+"""The parts of an upstream that training from stored features needs, stored beside the features.
+
+With them, the upstream itself need not be loaded.
+"""
 
 import json
 from dataclasses import asdict, dataclass
@@ -21,26 +24,26 @@ from espnet_wsm.upstream.surgery import LayerRow, describe_prefix
 
 CUT_FILE = "cut.json"
 SUFFIX_FILE = "suffix.safetensors"
-# Counts changes of our own code below the cut: with another number stored features are stale.
+# Incremented when our own code below the cut changes; features stored under another number are stale.
 PREFIX_VERSION = 2
-# The fields of WsmConfig that say which cut it is and how to get there.
+# The fields of WsmConfig that determine the cut.
 CONFIG_FIELDS = ("upstream", "trust", "num_replaced", "layers", "prefix_dtype")
 
 
 @dataclass(frozen=True)
 class StoredCut:
-    """The layers above the cut as they came with the upstream, and what lies below.
+    """Description of the layers above the cut, as they came with the upstream, and of what lies below.
 
     Args:
         key: what the hidden states below the cut depend on, see :func:`describe_key`.
-        config: the fields of ``WsmConfig`` that lead to it.
+        config: the fields of ``WsmConfig`` that determine the cut.
         family: name of the upstream's contract.
         dim: channels D.
         below: the rows of the frozen part for the table of parameters.
-        num_above: layers above the cut.
+        num_above: number of layers above the cut.
         layers: the contract's description of a layer.
-        shared: the contract's description of what the layers take from the lowest; None for nothing.
-        final_norm: epsilon of the norm behind the last layer, None when there is none.
+        shared: the contract's description of what the layers need from the lowest one; None for nothing.
+        final_norm: epsilon of the norm after the last layer, None when there is none.
     """
 
     key: dict[str, str]
@@ -68,7 +71,7 @@ def cut_of(
 
 
 def describe_key(config: WsmConfig) -> dict[str, str]:
-    """Everything that the hidden states below the cut depend on but the audio, without loading anything.
+    """Everything except the audio that the hidden states below the cut depend on, without loading anything.
 
     Raises:
         UserError: the checkpoint is not there.
@@ -87,7 +90,7 @@ def describe_key(config: WsmConfig) -> dict[str, str]:
 
 
 def name_cut(config: WsmConfig, stored_dtype: str) -> str:
-    """A folder name for features of this cut: family, first digits of its digest, cut, precision."""
+    """The folder name for features of this cut: family, first digits of the digest, cut, precision."""
     checkpoint = find_checkpoint(config.upstream, config.trust)
     cut = f"k{config.num_replaced}" if config.layers is None else f"from{min(config.layers)}"
     half = "" if config.prefix_dtype == "float32" else f"-prefix_{config.prefix_dtype}"
@@ -98,7 +101,7 @@ def find_cut(root: Path, config: WsmConfig, stored_dtype: str) -> Path:
     """The folder below ``root`` that holds features of this cut.
 
     Raises:
-        UserError: there is none; says in what each of those that are there differs.
+        UserError: there is none; says how each of those that exist differs.
     """
     folder = root / name_cut(config, stored_dtype)
     if (folder / CUT_FILE).is_file():
@@ -117,10 +120,10 @@ def find_cut(root: Path, config: WsmConfig, stored_dtype: str) -> Path:
 
 
 def store_cut(directory: Path, config: WsmConfig) -> StoredCut:
-    """Load the upstream, write its suffix and its description, and return the latter.
+    """Load the upstream, write its suffix and its description, and return the description.
 
     Raises:
-        UserError: from the configuration or the upstream.
+        UserError: the configuration or the upstream is faulty.
     """
     expert, checkpoint = load_upstream(config.upstream, config.trust)
     family = checkpoint.family
@@ -140,11 +143,11 @@ def store_cut(directory: Path, config: WsmConfig) -> StoredCut:
     weights = save(suffix.state_dict())
     write_atomically(directory / SUFFIX_FILE, lambda temporary: temporary.write_bytes(weights))
     write_text(directory / CUT_FILE, json.dumps(asdict(cut), indent=2).split("\n"))
-    return read_cut(directory)  # as JSON hands it back
+    return read_cut(directory)  # with the types that JSON gives
 
 
 def load_prefix(directory: Path) -> FrozenPrefix:
-    """The prefix of a stored cut, from the upstream.
+    """The prefix of a stored cut, loaded from the upstream.
 
     Raises:
         UserError: the upstream is not the one that was cut.
@@ -187,10 +190,10 @@ def _compare(cut: StoredCut, config: WsmConfig) -> list[str]:
 
 
 def check_cut(directory: Path, config: WsmConfig) -> StoredCut:
-    """Read a stored cut and refuse it when it is not that of ``config``.
+    """Read a stored cut and refuse it if it is not the cut of ``config``.
 
     Raises:
-        UserError: names each difference.
+        UserError: it is another cut; names each difference.
     """
     cut = read_cut(directory)
     if differences := _compare(cut, config):
@@ -220,6 +223,6 @@ def load_suffix(directory: Path, cut: StoredCut) -> TrainableSuffix:
         raise UserError(
             f"{path} does not exist: it belongs to the feature cache; run stage 2 again"
         ) from None
-    except Exception as error:  # safetensors raises its own kind, torch RuntimeError
+    except Exception as error:  # safetensors raises its own class, torch RuntimeError
         raise UserError(f"{path} is damaged ({error}): delete {directory} and run stage 2 again") from error
     return suffix.eval()

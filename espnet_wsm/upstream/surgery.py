@@ -57,11 +57,11 @@ def describe_part(layer: str, kind: str, module: nn.Module) -> LayerRow:
 def replace_attention(
     layers: Iterable[nn.Module], family: FamilyContract, dim: int, config: WsmConfig
 ) -> None:
-    """Put ``config.mixer`` in place of the self-attention of ``layers``, in place.
+    """Replace the self-attention of ``layers`` by ``config.mixer``, in place.
 
-    Only the attention module of a layer is exchanged, never the layer: S3PRL's hooks hang on the layers,
-    and an upstream that still holds them goes on working. Of the layers everything is frozen but what
-    ``config.trainable`` names.
+    Only the attention module of a layer is replaced, never the layer itself: S3PRL registers its hooks on the
+    layers, and an upstream that still holds them keeps working. Everything in the layers is frozen except
+    what ``config.trainable`` names.
 
     Args:
         layers: layers of the upstream, still part of it or cut off.
@@ -85,16 +85,16 @@ def replace_attention(
 def prepare_suffix(
     suffix: TrainableSuffix, replaced: Collection[int], dim: int, config: WsmConfig
 ) -> dict[int, str]:
-    """Replace the attention of layers of a suffix, or take these layers out, and mark what trains.
+    """Replace the attention of some layers of a suffix, or remove these layers, and mark what trains.
 
     Args:
-        suffix: as the cut has left it.
-        replaced: places of the layers in the suffix, 0 = the lowest.
+        suffix: as returned by ``cut_upstream``.
+        replaced: indices of the layers in the suffix, 0 = the lowest.
         dim: channels of the upstream.
         config: which mixer, what trains.
 
     Returns:
-        for the table, what each layer that is left has for attention, by its place before.
+        For the table of parameters: what each remaining layer has for attention, by its original index.
 
     Raises:
         UserError: as ``replace_attention``.

@@ -178,7 +178,7 @@ def test_kaldi_archives_are_read(archive):
 def test_faults_of_archives(archive, tmp_path):
     path, entries, _ = archive
     assert "does not exist" in fault_of(f"{tmp_path}/no.ark:12")
-    assert "behind the end of the archive" in fault_of(f"{path}:99999999")
+    assert "beyond the end of the archive" in fault_of(f"{path}:99999999")
     assert "holds no audio but something else" in fault_of(f"{path}:0")
     path.write_bytes(path.read_bytes()[:-2])
     assert "is truncated or damaged (the entry should have 32044 bytes and has 32042)" in fault_of(entries[1])

@@ -267,7 +267,7 @@ def test_merge_finds_broken_counts(data, capsys):
     run(1, merge=False)
     path = Path("dump/raw/train/split1/1/utt2num_samples")
     path.write_text(path.read_text().replace("b8k 8000", "b8k many"))
-    assert "utt2num_samples:2: id b8k has 'many' where a number of samples is due" in merge_fault(capsys, 1)
+    assert "utt2num_samples:2: id b8k has 'many' instead of a number of samples" in merge_fault(capsys, 1)
 
 
 def test_data_without_text(data):
@@ -341,7 +341,7 @@ def test_only_the_speeds_that_are_listed(data):
 def test_factors_that_are_none(words, data, capsys):
     bad = words.split()[-1]
     assert fault_of(capsys, run, 1, "out", [1], False, ("--speed_perturb", words)).startswith(
-        f"--speed_perturb {words!r}: {bad!r} is no factor between 0.3 and 3.0; give e.g. '0.9 1.0 1.1'"
+        f"--speed_perturb {words!r}: {bad!r} is not a factor between 0.3 and 3.0; give e.g. '0.9 1.0 1.1'"
     )
     assert not Path("out").exists()
 
@@ -355,7 +355,7 @@ def test_a_factor_given_twice():
 def test_copies_of_a_set_that_holds_copies(data, capsys):
     write_data_dir(data, [*read_data_dir(data), Utterance("sp0.9-b8k", "a.wav", "x", "s")])
     assert fault_of(capsys, run, 1, "out", [1], False, ("--speed_perturb", "0.9")).startswith(
-        "data/train: 1 id already there that --speed_perturb would make: sp0.9-b8k: the set holds such copies"
+        "data/train: 1 id already there that --speed_perturb would make: sp0.9-b8k: the set already holds"
     )
 
 

@@ -180,11 +180,23 @@ def test_without_utt2spk_each_utterance_is_its_speaker(data):
         ("wav.scp", b"a a.wav\nb\n", r"wav\.scp:2: id b has an empty audio path"),
         ("wav.scp", b"a a.wav\nb cat b.wav |\n", r"wav\.scp:2: id b: audio 'cat b\.wav \|' is a command"),
         ("segments", b"a rec 0 1\nb b 0 1\n", r"segments:1: id a is a part of rec, which wav\.scp does not"),
-        ("segments", b"a a 0 1\nb b 1 1.0\n", r"segments:2: id b goes from 1 to 1\.0 s: it has to end after"),
+        (
+            "segments",
+            b"a a 0 1\nb b 1 1.0\n",
+            r"segments:2: id b goes from 1 to 1\.0 s: the end has to be after",
+        ),
         ("segments", b"a a 0 1\nb b -1 1.0\n", r"segments:2: id b goes from -1 to 1\.0 s"),
         ("segments", b"a a 0 1\nb b 1 nan\n", r"segments:2: id b goes from 1 to nan s"),
-        ("segments", b"a a 0 1\nb b 1 2 3\n", r"segments:2: id b has 'b 1 2 3' where RECORDING START END"),
-        ("segments", b"a a 0 1\nb b one 2\n", r"segments:2: id b has 'b one 2' where RECORDING START END"),
+        (
+            "segments",
+            b"a a 0 1\nb b 1 2 3\n",
+            r"segments:2: id b has 'b 1 2 3' instead of RECORDING START END",
+        ),
+        (
+            "segments",
+            b"a a 0 1\nb b one 2\n",
+            r"segments:2: id b has 'b one 2' instead of RECORDING START END",
+        ),
         ("segments", b"a a 0 1\n", r"text:2: 1 id without a line in .*segments: b: add"),
     ],
 )

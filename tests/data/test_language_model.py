@@ -99,11 +99,11 @@ def test_other_faults_are_named(texts, tmp_path, capsys):
         capsys, "--lm", f"{tmp_path}/x.arpa", *texts
     )
     (tmp_path / "x.arpa.gz").write_bytes(b"\x1f\x8b")
-    assert "x.arpa.gz is packed: unpack it with `gunzip" in fault_of(
+    assert "x.arpa.gz is compressed: unpack it with `gunzip" in fault_of(
         capsys, "--lm", f"{tmp_path}/x.arpa.gz", *texts
     )
     (tmp_path / "empty").write_text(" \n")
-    assert "empty is empty: it needs a sentence a line" in fault_of(
+    assert "empty is empty: it needs one sentence per line" in fault_of(
         capsys, "--lm", f"{tmp_path}/empty", *texts
     )
     (tmp_path / "latin").write_bytes(b"caf\xe9\n")
@@ -190,7 +190,7 @@ def test_a_script_without_blanks_has_no_words_to_count(texts, tmp_path, capsys):
     (tmp_path / "text").write_text("u1 สวัสดีครับ\nu2 ขอบคุณ\n", encoding="utf-8")
     arpa = write_arpa(tmp_path / "x.arpa", SENTENCES)
     message = fault_of(capsys, "--lm", str(arpa), *texts)
-    assert "Thai is written without blanks between words" in message and "decode without --lm" in message
+    assert "Thai is written without spaces between words" in message and "decode without --lm" in message
 
 
 def test_copies_at_other_speeds_count_once(tmp_path):

@@ -110,5 +110,5 @@ def test_sets_may_share_a_recording_and_not_a_part_of_it(noise, capsys):
     "times", [(2.0, 1.0), (1.0, 1.0004), (-1.0, 1.0), (0.0, float("inf")), (float("nan"), None)]
 )
 def test_times_that_are_none_are_not_written(noise, times):
-    with pytest.raises(UserError, match=r"utterance 'u': from .* is no part of a recording"):
+    with pytest.raises(UserError, match=r"utterance 'u': from .* is not a part of a recording"):
         write_data_dir(Path("data"), [Utterance("u", "rec/one.flac", "a", "s", *times)])

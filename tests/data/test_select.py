@@ -140,7 +140,7 @@ def test_faults_of_options_and_lists(dump, capsys):
         capsys, "out"
     )
     (dump / "utt2num_samples").write_text(counts.replace("320000", "-3"))
-    assert "utt2num_samples:6: id f_good has '-3' where a number" in fault_of(capsys, "out")
+    assert "utt2num_samples:6: id f_good has '-3' instead of a number" in fault_of(capsys, "out")
     (dump / "utt2num_samples").write_text(counts)
     (dump / "text").unlink()
     assert "dump/raw/train/text does not exist: it is needed with --tokens" in fault_of(capsys, "out")

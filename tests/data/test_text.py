@@ -165,7 +165,7 @@ def test_a_configuration_is_read(tmp_path):
         ("digits: 5", "digits: 5 is none of"),
         ("strip: harakat", "is no list: write e.g. [harakat]"),
         ("strip: [accents]", "strip: 'accents' is none of harakat, tatweel, niqqud"),
-        ("case: lower: x", "is no YAML"),
+        ("case: lower: x", "is not YAML"),
     ],
 )
 def test_a_bad_configuration_is_refused_with_its_name(tmp_path, content, message):

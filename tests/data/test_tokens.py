@@ -200,7 +200,7 @@ def test_bytes_are_tokens_for_what_the_text_lacks(text, capsys):
     [
         ("char", "a 5\u00a0km", r"text:1: id a: the text holds the white space U\+00A0, which ESPnet strips"),
         ("char", "a 5\tkm", r"text:1: id a: the text holds the white space U\+0009"),
-        ("bpe", "a x\u2581y", r"text:1: id a: the text holds U\+2581, which sentencepiece keeps"),
+        ("bpe", "a x\u2581y", r"text:1: id a: the text holds U\+2581, which sentencepiece reserves"),
         ("char", "a x\0y", "text:1: id a: the text holds a NUL character"),
         ("unigram", "a x\0y", "text:1: id a: the text holds a NUL character"),
         ("char", "a", "text:1: id a has an empty transcript: remove the utterance"),

@@ -34,7 +34,7 @@ def test_a_language_that_is_not_there_or_twice_is_named(downloads):
 
 def test_what_is_said_of_another_tree(downloads):
     assert "a/b is expected in it, and it holds train.tsv; see" in str(refuse_tree(downloads / "sw", "a/b"))
-    assert "and it is no folder" in str(refuse_tree(downloads / "none", "a/b"))
+    assert "and it is not a folder" in str(refuse_tree(downloads / "none", "a/b"))
 
 
 def test_sets_that_are_needed_have_to_be_there():

@@ -136,7 +136,7 @@ def test_options_of_recipes_are_written_as_run_sh_takes_them(tmp_path):
     ("text", "message"),
     [
         ("[]", "holds no mapping"),
-        ("a: [", "is no YAML"),
+        ("a: [", "is not YAML"),
         (HEAD, "lacks grids"),
         (HEAD + "seeds: [1]\n" + ONE, "unknown key seeds"),
         (HEAD + "1: x\ntwo: y\n" + ONE, "unknown key 1"),

@@ -143,9 +143,9 @@ def test_the_command_line_writes_it_elsewhere_with_links_that_lead_to_the_figure
 @pytest.mark.parametrize(
     ("out", "remedy"),
     [
-        ("folder", "a folder stands where a file has to be"),
-        ("file/y.md", "move away what stands there"),
-        ("file/x/y.md", "a file stands where a folder has to be"),
+        ("folder", "there is a folder where a file has to be"),
+        ("file/y.md", "move the existing file or folder away"),
+        ("file/x/y.md", "there is a file where a folder has to be"),
     ],
 )
 def test_a_report_that_cannot_stand_there_is_refused_in_a_sentence(synthetic, tmp_path, capsys, out, remedy):

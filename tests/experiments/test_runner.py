@@ -215,7 +215,10 @@ def test_runs_that_failed_do_not_keep_the_others_from_being_reported(root, monke
 
 @pytest.mark.parametrize(
     ("results", "remedy"),
-    [("file", "move away what stands there"), ("file/full", "a file stands where a folder has to be")],
+    [
+        ("file", "move the existing file or folder away"),
+        ("file/full", "there is a file where a folder has to be"),
+    ],
 )
 def test_results_in_a_file_are_refused_before_anything_is_run(root, monkeypatch, capsys, results, remedy):
     monkeypatch.setattr(run_experiments, "ROOT", root)

@@ -54,7 +54,7 @@ def test_reading_them_takes_no_long_import(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("- a\n", "holds no mapping"), ("encoder: [", "is no YAML"), (None, "cannot be read")],
+    [("- a\n", "holds no mapping"), ("encoder: [", "is not YAML"), (None, "cannot be read")],
 )
 def test_a_configuration_that_is_none_is_named(tmp_path, content, message):
     config = tmp_path / "train.yaml"

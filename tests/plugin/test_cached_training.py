@@ -227,7 +227,7 @@ def test_waveforms_and_features_are_not_mixed(training_arguments, make_cache, tm
     mixed = [a if "dev/feats.scp" not in a else f"{tmp_path / 'wav.scp'},speech,sound" for a in cached]
     with pytest.raises(SystemExit):
         asr_train.main(mixed)
-    assert "have to be waveforms both or features of one cache" in capsys.readouterr().err
+    assert "have to be both waveforms, or both features of one cache" in capsys.readouterr().err
 
 
 def test_features_do_not_depend_on_the_number_of_jobs(make_cache, dump):

@@ -49,7 +49,9 @@ def break_steps(monkeypatch):
     return apply
 
 
-@pytest.mark.parametrize(("steps", "told"), [(2, "no step of this epoch could be used"), (30, "in 10 steps")])
+@pytest.mark.parametrize(
+    ("steps", "told"), [(2, "no step of this epoch could be used"), (30, "in 10 consecutive steps")]
+)
 def test_losses_that_are_no_numbers_stop_the_training_and_name_the_batch(
     training_arguments, tmp_path, capsys, break_steps, steps, told
 ):
@@ -88,7 +90,7 @@ def test_a_batch_too_large_for_the_gpu_is_named_with_what_to_change(
     assert stop.value.code == 1
     message = capsys.readouterr().err
     assert (
-        "did not suffice for a batch of 3 utterances (" in message
+        "ran out of memory with a batch of 3 utterances (" in message
         and "longest u3, 0.7 s): lower --batch_bins" in message
     )
 
@@ -156,7 +158,7 @@ def test_greedy_decoding_needs_a_ctc_output(corpus, training_arguments, tmp_path
         ("upstream=fbank", "error: upstream fbank is not supported"),
         ("num_replaced=7", "error: num_replaced is 7, but the upstream has only 3 layers"),
         ("upstream=nowhere/at_all", "error: upstream nowhere/at_all is neither a file nor a directory"),
-        ("path=nowhere", "error: encoder_conf has no key path any more: write 'upstream: nowhere'"),
+        ("path=nowhere", "error: encoder_conf has no key path: write 'upstream: nowhere'"),
         ("widow=3", "error: encoder_conf has no key widow"),
     ],
 )

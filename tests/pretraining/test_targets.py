@@ -115,7 +115,7 @@ def test_a_dump_whose_parts_do_not_belong_together_is_refused(sets, tmp_path):
     counts.write_text("anna-0 4321\n" + "".join(lines[1:]))
     attempt(r"id anna-0\): 12 frames of 4000 samples, expected 13 of 4321: make the dump again")
     counts.write_text("anna-0 many\n" + "".join(lines[1:]))
-    attempt("id anna-0 has 'many' where a number of samples is due")
+    attempt("id anna-0 has 'many' instead of a number of samples")
     counts.unlink()
     attempt("utt2num_samples does not exist")
 

@@ -91,7 +91,7 @@ def test_another_language_or_tree_is_refused(data, copy, tmp_path, capsys):
     said = refuse(data, capsys, tmp_path / "other")
     assert "other: sw_ke/train.tsv is expected in it, and it holds wavs; see README.md" in said
     (copy / "test.tsv").write_text("1\ta.wav\tA\ta\ta |\t1\tMALE\tmore\n")
-    assert "test.tsv:1: the row has more fields than the 7 that are due" in refuse(data, capsys, copy)
+    assert "test.tsv:1: the row has more fields than the 7 expected" in refuse(data, capsys, copy)
 
 
 @pytest.mark.recipe

@@ -105,7 +105,7 @@ def test_another_tree_is_refused_with_what_was_found(data, tmp_path, capsys, fou
     )
     with pytest.raises(SystemExit, match="1"):
         data.main(["--downloads", str(tmp_path / "none"), "--out", str(tmp_path / "data")])
-    assert "none: librispeech_finetuning" in (said := capsys.readouterr().err) and "it is no folder" in said
+    assert "none: librispeech_finetuning" in (said := capsys.readouterr().err) and "not a folder" in said
 
 
 def test_a_folder_without_transcripts_and_one_that_is_no_utf_8_are_named(data, copy, tmp_path, capsys):

@@ -83,7 +83,7 @@ def test_characters_are_counted_by_code_point_and_by_grapheme_with_spaces_and_wi
 def test_words_are_refused_where_no_blanks_stand_between_them(score, capsys):
     out = score(["u1 สวัสดีครับ ผมชื่อ", "u2 โอเค"], ["u1 สวัสดีครับผม ชื่อ", "u2 โอเค"])
     printed = capsys.readouterr()
-    assert "warning: test wer: refused: Thai is written without blanks between words" in printed.err
+    assert "warning: test wer: refused: Thai is written without spaces between words" in printed.err
     assert "CER by code point or GCER by grapheme" in printed.err and " n/a |" in printed.out
     _, scores = read_score(out / "score.json")
     assert all(result.counts is None for result in scores["wer"].values())

@@ -107,7 +107,7 @@ def test_a_job_that_outlived_its_launcher_is_not_joined_by_a_second_one(launcher
     process.wait()
     refused = run("x.log", "touch", "second")
     assert refused.returncode == 2 and not (tmp_path / "second").exists()
-    assert "a job of an earlier call still writes to x.log: wait for its end, or stop it" in refused.stderr
+    assert "a job of an earlier call still writes to x.log: wait until it ends, or stop it" in refused.stderr
     (tmp_path / "go").touch()
     wait_for(lambda: "with status 0" in (tmp_path / "x.log").read_text())
     wait_for(lambda: run("x.log", "touch", "second").returncode == 0)
@@ -237,7 +237,7 @@ def test_what_slurm_refuses_is_passed_on(slurm, shell, tmp_path):
         ("max_jobs_run: many\n", "max_jobs_run: 'many' is no whole number"),
         ("with_gpu: {with_gpu: {}}\n", "unknown key with_gpu"),
         ("- a\n", "holds no mapping"),
-        ("a: [\n", "is no YAML"),
+        ("a: [\n", "is not YAML"),
         (None, "site.yaml cannot be read: No such file"),
     ],
 )
@@ -268,7 +268,7 @@ def test_without_slurm_it_says_so(tmp_path):
     )
     assert (
         result.returncode == 2
-        and "sbatch is not there: this is no machine of a Slurm cluster" in result.stderr
+        and "sbatch is not there: this machine is not part of a Slurm cluster" in result.stderr
     )
 
 

@@ -63,5 +63,5 @@ def test_a_folder_that_cannot_be_written_is_named(project, shell, tmp_path):
     if shell(["unshare", "--mount", "true"], tmp_path).returncode:
         pytest.skip("a read-only disk can be made by root alone")
     result = shell(["unshare", "--mount", "bash", "-c", mounted], tmp_path)
-    assert result.returncode == 1 and "out cannot be written: look at its permissions" in result.stderr
+    assert result.returncode == 1 and "out cannot be written: check its permissions" in result.stderr
     assert not (tmp_path / "wrote").exists()

@@ -142,11 +142,11 @@ def test_weights_are_not_given_the_card_and_licence_of_other_data(finished, shel
     card = (recipe / "exp/two/upstream/README.md").read_bytes()
     for stage in "345":
         result = shell([*other, "--stage", stage, "--stop_stage", stage], recipe)
-        assert result.returncode == 1 and "dump/two does not belong to the present data/two" in result.stderr
+        assert result.returncode == 1 and "dump/two does not belong to the current data/two" in result.stderr
     assert shell([*other, "--stage", "2", "--stop_stage", "2"], recipe).returncode == 0
     for stage in "45":
         result = shell([*other, "--stage", stage, "--stop_stage", stage], recipe)
-        assert "exp/two/iter1 does not belong to the present dump/two/targets1" in result.stderr
+        assert "exp/two/iter1 does not belong to the current dump/two/targets1" in result.stderr
     assert (recipe / "exp/two/upstream/README.md").read_bytes() == card
 
 

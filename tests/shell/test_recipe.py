@@ -310,7 +310,7 @@ def test_a_stage_refuses_missing_and_stale_input(fresh, shell):
     text = fresh / "data/train/text"
     text.write_text(text.read_text().replace("START", "STOP"))
     assert (
-        "dump does not belong to the present data, which has changed since; run stage 2 again"
+        "dump does not belong to the current data, which has changed since; run stage 2 again"
         in shell(train, fresh).stderr
     )
 

@@ -462,7 +462,7 @@ def test_a_name_that_is_not_here_fails_with_the_command_that_fetches_it():
 )
 def test_a_loader_asks_for_the_path_of_a_checkpoint(name):
     message = refusal(name)
-    sentence = "is a loader for a checkpoint of yours: give the path of the checkpoint as the upstream"
+    sentence = "is a loader for your own checkpoint: give the path of the checkpoint as the upstream"
     assert message == f"{name} {sentence}, {find_family(name).form}"
 
 
@@ -837,9 +837,7 @@ def test_the_environment_is_as_before_after_loading_and_after_a_failure(
 
 def test_the_key_path_of_earlier_versions_says_what_to_write():
     conf = {"upstream": "wav2vec2_local", "path": "models/my.pt"}
-    message = (
-        "no key path any more: write 'upstream: models/my.pt' in place of upstream and path; the family is"
-    )
+    message = "no key path: write 'upstream: models/my.pt' in place of upstream and path; the family is"
     with pytest.raises(UserError, match=re.escape(message)):
         WsmConfig.from_dict(conf)
 

@@ -397,7 +397,7 @@ def test_what_would_be_refused_is_refused_before_its_weights_come(hub, upstream,
 
 def test_a_repository_without_weights_is_refused(hub, tmp_path):
     hub.files = [*SETTINGS, "model.onnx"]
-    with pytest.raises(UserError, match=r"/some/one holds no model of transformers"):
+    with pytest.raises(UserError, match=r"/some/one holds no transformers model"):
         fetch_upstream("some/one", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -407,7 +407,7 @@ def test_hugging_face_without_network_is_not_taken_for_done(hub, tmp_path):
     with pytest.raises(UserError, match=r"/some/one cannot be fetched: .*no route; run this on a machine"):
         fetch_upstream("some/one", tmp_path / "out")
     hub.error, hub.files, hub.arriving = None, [*SETTINGS, "model.safetensors"], SETTINGS
-    with pytest.raises(UserError, match=r"some/one: model\.safetensors did not come"):
+    with pytest.raises(UserError, match=r"some/one: model\.safetensors did not arrive"):
         fetch_upstream("some/one", tmp_path / "out")
     assert not (tmp_path / "out/upstream.json").exists()
 

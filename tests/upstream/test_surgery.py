@@ -105,7 +105,7 @@ def test_heads_that_do_not_divide_the_upstream_are_refused(upstream_path):
             "upstream has to be a name or a path, in quotes where YAML reads it otherwise, got 5",
         ),
         ({"windw": 3}, "encoder_conf has no key windw; the keys are upstream, trust, num_replaced, layers"),
-        ({"path": "up/here"}, "encoder_conf has no key path any more: write 'upstream: up/here' in place"),
+        ({"path": "up/here"}, "encoder_conf has no key path: write 'upstream: up/here' in place"),
         ({"upstream": None}, "encoder_conf needs 'upstream'"),
     ],
 )

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Bring up a Slurm of one node on this machine, for tests: slurmctld and slurmd on the loopback interface, as root.
 #   tools/slurm/start.sh FOLDER [CORES]
-# All of it lives in FOLDER: slurm.conf, state, logs, pid files. Prints the line to evaluate for using it:
+# All its files are in FOLDER: slurm.conf, state, logs, pid files. Prints the line to evaluate before using it:
 #   eval "$(tools/slurm/start.sh one_node)"; squeue; tools/slurm/stop.sh one_node
-# CORES is what the node claims to have, by default what it has; it claims a GPU too. Debian: apt-get install slurm-wlm.
+# CORES is the number of cores that the node claims, by default its own; it also claims a GPU. Debian: apt-get install slurm-wlm.
 set -euo pipefail
 
 die() {
@@ -27,7 +27,7 @@ export SLURM_CONF=${folder}/slurm.conf
 if [[ -f ${SLURM_CONF} ]] && scontrol ping 2>/dev/null | grep -q UP; then
     die "a Slurm runs in ${folder} already; tools/slurm/stop.sh ends it"
 fi
-# Ports that nothing listens on, so that several can run at a time.
+# Ports on which nothing listens, so that several can run at a time.
 read -r control daemon < <(python3 -c 'import socket
 sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
 print(*(each.getsockname()[1] for each in sockets))')

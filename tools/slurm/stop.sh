@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# End the Slurm that tools/slurm/start.sh brought up in FOLDER, its jobs first, and nothing else.
+# Stop the Slurm that tools/slurm/start.sh started in FOLDER, its jobs first, and nothing else.
 #   tools/slurm/stop.sh FOLDER
 set -euo pipefail
 
@@ -11,7 +11,7 @@ folder=$(cd "$1" && pwd)
 export SLURM_CONF=${folder}/slurm.conf
 [[ -f ${SLURM_CONF} ]] || { echo "stop.sh: ${folder} holds no Slurm of start.sh" >&2; exit 1; }
 
-# is_ours NAME PID: whether the process is that daemon: the number may be another process's by now.
+# is_ours NAME PID: whether the process is that daemon; the number may have been reused.
 is_ours() {
     [[ $(cat "/proc/$2/comm" 2>/dev/null) == "$1" ]] &&
         grep -qzxF "SLURM_CONF=${SLURM_CONF}" "/proc/$2/environ" 2>/dev/null

@@ -17,18 +17,18 @@ num_nodes=1                   # machines for training, with a launcher for Slurm
 num_threads=2                 # CPU threads of clustering and training
 cmd=../../../conf/cluster/local.sh # launcher with Kaldi's command line (run.pl, slurm.pl, queue.pl also fit)
 name=multi                    # of the model: data/NAME, dump/NAME, exp/NAME
-# Voices whose licences do not exclude each other: these alone may go into weights that are given away.
+# Voices with compatible licences; only these may be used for weights that are published.
 sources="asterisk_en asterisk_es asterisk_fr asterisk_it asterisk_ru festvox_ru armelle_fr menardi_it" # voices, see local/data.py --help
-downloads=downloads           # unpacked Debian packages; fetched with apt-get when they are not there
+downloads=downloads           # unpacked Debian packages; fetched with apt-get if they are not there
 speed_perturb="0.9 1.0 1.1"   # copies at these speeds; empty: as recorded
 train_config=conf/train_hubert.yaml # ESPnet training configuration
-num_clusters="100 250"        # k-means clusters of each iteration, which says how many iterations there are
-layer=5                       # of each model, clustered for the next, 1 = the lowest
-max_epoch="11 50"             # epochs of 100 batches, of each iteration; the last number counts for further ones
-seed=0                        # of clusters and training
+num_clusters="100 250"        # k-means clusters of each iteration; their number is the number of iterations
+layer=5                       # layer of each model that is clustered for the next iteration, 1 = the lowest
+max_epoch="11 50"             # epochs (of 100 batches) of each iteration; the last number applies to later ones too
+seed=0                        # seed of clusters and training
 train_args=                   # more arguments for hubert_train
-export_dir=                   # where the model goes; empty: exp/NAME/upstream
-private=false                 # true: export a model that must not be given away, whatever the licences of its voices
+export_dir=                   # folder for the model; empty: exp/NAME/upstream
+private=false                 # true: export a model that must not be published, whatever the licences of its voices
 
 # shellcheck source=egs/common/parse_options.sh
 . ../../common/parse_options.sh

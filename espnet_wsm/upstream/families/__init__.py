@@ -89,7 +89,7 @@ FAMILIES: tuple[FamilyContract, ...] = (
     HfBertFamily("hf_wav2vec2_bert", (GENERIC,), GENERIC, ("layer norm",), ("wav2vec2-bert",)),
 )
 
-# S3PRL names and transformers' model types that are refused, with the reason; the first that matches counts.
+# S3PRL names and transformers' model types that are refused, with the reason; the first match counts.
 REFUSED: dict[str, str] = {
     "wav2vec2?conformer*": "the convolution in each of its conformer layers looks into the padding, and its "
     "batch norm would train on the padding too",
@@ -130,12 +130,12 @@ def explain_refusal(name: str) -> str:
 
 
 def is_refused(name: str) -> bool:
-    """Whether it is a name that is refused for a reason of its own."""
+    """Whether the name is refused for a specific reason, not just because it is unknown."""
     return any(fnmatchcase(name, pattern) for pattern in REFUSED if pattern != "*")
 
 
 def is_name(upstream: str) -> bool:
-    """Whether it is S3PRL's name of a supported upstream, not a path."""
+    """Whether this is S3PRL's name for a supported upstream, not a path."""
     names = (pattern for family in FAMILIES for pattern in family.upstreams)
     return "/" not in upstream and any(fnmatchcase(upstream, pattern) for pattern in names)
 
@@ -144,7 +144,7 @@ def find_family(upstream: str) -> FamilyContract:
     """The contract for an S3PRL upstream name.
 
     Raises:
-        UserError: no family supports the name; says why and lists those that are supported.
+        UserError: no family supports the name; says why and lists the supported names.
     """
     for family in () if is_refused(upstream) else FAMILIES:
         if any(fnmatchcase(upstream, pattern) for pattern in family.upstreams):
@@ -156,7 +156,7 @@ def find_model_family(directory: Path) -> FamilyContract:
     """The contract for a directory of transformers, by its ``config.json``.
 
     Raises:
-        UserError: no family supports its type; says why and lists those that are supported.
+        UserError: no family supports its model type; says why and lists the supported types.
     """
     model_type = read_model_type(directory)
     for family in FAMILIES:

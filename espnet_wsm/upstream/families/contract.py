@@ -1,4 +1,4 @@
-"""What the surgery and the cut need to know of a family of upstreams."""
+"""What the surgery and the cut need to know about a family of upstreams."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from espnet_wsm.errors import UserError
 
-# How messages and tables name the three on-disk forms.
+# The names of the three on-disk forms in messages and tables.
 FILE_FORM = "one file, as S3PRL's converter or the authors' release has it"
 DIRECTORY_FORM = "a directory written by save_pretrained"
 EXPERIMENT_FORM = "an ESPnet experiment: config.yaml and a .pth beside it"
@@ -24,7 +24,7 @@ class Waveforms:
     """A batch of waveforms.
 
     Args:
-        padded: (B, N) samples, zeros behind each utterance.
+        padded: (B, N) samples, zeros after the end of each utterance.
         lengths: samples of each utterance.
     """
 
@@ -33,12 +33,12 @@ class Waveforms:
 
     @classmethod
     def pad(cls, wavs: list[Tensor]) -> "Waveforms":
-        """From waveforms (N,). S3PRL's experts ask the device for each length to do so; this does not."""
+        """From waveforms (N,). S3PRL's experts query the device for each length here; this does not."""
         return cls(pad_sequence(wavs, batch_first=True), tuple(len(wav) for wav in wavs))
 
 
 def mark_valid(lengths: Iterable[int], total: int, device: torch.device) -> Tensor:
-    """(B, total), True at the first ``lengths`` places of each row."""
+    """(B, total), True at the first ``lengths`` positions of each row."""
     ends = torch.tensor(list(lengths), device=device)
     return torch.arange(total, device=device) < ends.unsqueeze(1)
 
@@ -51,7 +51,7 @@ def mark_padding(frames: tuple[int, ...], hidden: Tensor) -> Tensor | None:
 
 
 def count_convolved(lengths: Iterable[int], convolutions: Iterable[nn.Conv1d]) -> tuple[int, ...]:
-    """Lengths behind a stack of convolutions without padding."""
+    """Lengths after a stack of convolutions without padding."""
     counts = tuple(lengths)
     for convolution in convolutions:
         kernel, stride = convolution.kernel_size[0], convolution.stride[0]
@@ -60,7 +60,7 @@ def count_convolved(lengths: Iterable[int], convolutions: Iterable[nn.Conv1d]) -
 
 
 class AdaptedMixer(nn.Module):
-    """A (B, T, D) mixing block behind the call signature of a family's attention, which a subclass gives."""
+    """A (B, T, D) mixing block with the call signature of a family's attention, defined by a subclass."""
 
     def __init__(self, mixer: nn.Module):
         super().__init__()
@@ -71,14 +71,14 @@ class AdaptedMixer(nn.Module):
 class FamilyContract(ABC):
     """One family: upstreams that share the module tree and the call signatures of their layers.
 
-    The modules below the cut are S3PRL's (or transformers'); a contract says where they are, how to call them
-    and the layers above the cut, and what an attention module takes and returns.
+    The modules below the cut belong to S3PRL (or transformers). A contract says where they are, how to call
+    them and the layers above the cut, and what an attention module takes and returns.
 
     Args:
-        name: shown in reports and errors; where S3PRL loads the family, that of its folder there.
-        upstreams: S3PRL names that are checkpoints of this family, shell patterns allowed.
-        loader: S3PRL's name for loading a checkpoint of one's own.
-        variants: the architectures that the tests cover on small models in their real on-disk form.
+        name: shown in reports and errors; if S3PRL loads the family, the name of its folder in S3PRL.
+        upstreams: S3PRL names of the checkpoints of this family, shell patterns allowed.
+        loader: S3PRL's name for loading the user's own checkpoint.
+        variants: the architectures that the tests cover with small models in their real on-disk form.
         full_size: models that the tests build at their true size, with random weights.
     """
 
@@ -89,11 +89,11 @@ class FamilyContract(ABC):
     full_size: tuple[str, ...] = field(default=(), kw_only=True)
 
     form: ClassVar[str]
-    # Samples that the first frame sees; the next frames begin 320 samples further each.
+    # Samples that one frame sees; each frame begins 320 samples after the one before.
     receptive_field: ClassVar[int] = 400
     mixer_class: ClassVar[type["AdaptedMixer"]]
-    # Attribute of a layer that holds its self-attention; in it, the linear layers that LoRA adapts, whether
-    # it calls them (or only reads their weights), and the parameters that start at one.
+    # The attribute of a layer that holds its self-attention; within it, the linear layers that LoRA adapts,
+    # whether it calls them (or only reads their weights), and the parameters that are initialised to one.
     attention: ClassVar[str]
     projections: ClassVar[tuple[str, ...]] = ("q_proj", "k_proj", "v_proj", "out_proj")
     calls_projections: ClassVar[bool] = True
@@ -104,21 +104,21 @@ class FamilyContract(ABC):
         """S3PRL's expert with the weights of a checkpoint."""
 
     def load_expert(self, checkpoint: Path) -> nn.Module:
-        """S3PRL's expert by :attr:`loader`.
+        """S3PRL's expert, from the function named by :attr:`loader`.
 
-        ``s3prl.hub`` would import all upstreams, and ESPnet with them, which takes seconds.
+        It is not called through ``s3prl.hub``, which imports all upstreams, and ESPnet, and takes seconds.
         """
         hubconf = import_module(f"s3prl.upstream.{self.name}.hubconf")
         return getattr(hubconf, self.loader)(ckpt=str(checkpoint))
 
     def check_expert(self, expert: nn.Module) -> None:  # noqa: B027  most have nothing to check
-        """Raise UserError when the loaded upstream is of a kind that the contract does not cover."""
+        """Raise UserError if the contract does not cover the loaded upstream."""
 
     def check_weights(self, expert: nn.Module, files: tuple[Path, ...]) -> None:  # noqa: B027
-        """Raise UserError when the checkpoint lacks weights that the loader then left random."""
+        """Raise UserError if the checkpoint lacks weights, which the loader leaves random."""
 
     def release(self, expert: nn.Module) -> None:  # noqa: B027
-        """Drop what only pre-training or S3PRL's collection of all hidden states needs."""
+        """Remove what only pre-training, or S3PRL's collection of all hidden states, needs."""
 
     def encoder(self, expert: nn.Module) -> nn.Module:
         """The module whose ``layers`` are the transformer layers."""
@@ -129,11 +129,11 @@ class FamilyContract(ABC):
         """The convolutions that turn samples into frames, from the waveform up."""
 
     def position_convolutions(self, expert: nn.Module) -> Iterable[nn.Module]:
-        """Stacked blocks (B, D, T) below the layers, where what one makes of padding meets the next."""
+        """Stacked convolution blocks (B, D, T) below the layers, through which padding would spread."""
         return ()
 
     def count_frames(self, expert: nn.Module, lengths: tuple[int, ...]) -> tuple[int, ...]:
-        """Frames of utterances of so many samples."""
+        """Number of frames of utterances with these numbers of samples."""
         return count_convolved(lengths, self.convolutions(expert))
 
     @abstractmethod
@@ -145,7 +145,7 @@ class FamilyContract(ABC):
         """Whether ``encoder.layer_norm`` follows the last layer (pre-norm) rather than precedes the first."""
 
     def describe_norms(self, expert: nn.Module) -> str:
-        """In words, before the upstream is cut."""
+        """The kinds of norm in words. Call it before the upstream is cut."""
         layers = "pre-norm" if self.has_final_norm(expert) else "post-norm"
         in_front = "group" if any(isinstance(m, nn.GroupNorm) for m in expert.modules()) else "layer"
         return f"{layers} layers, {in_front} norm in the convolutions"
@@ -163,9 +163,9 @@ class FamilyContract(ABC):
         return args[0]
 
     def share(self, lowest: nn.Module, stays_below: bool) -> nn.Module | None:
-        """What all layers take from the lowest one, made usable without it; None for nothing.
+        """The part of the lowest layer that all layers use, made usable without that layer; None for nothing.
 
-        It stays frozen. When the lowest layer does not stay below the cut, it is taken out of it.
+        It stays frozen. If the lowest layer is above the cut, the part is removed from it.
         """
         return None
 
@@ -183,7 +183,8 @@ class FamilyContract(ABC):
     ) -> Tensor:
         """Run layers on (B, T, D) with a (B, T) padding mask, True = padded; returns (B, T, D).
 
-        ``shared`` is what :meth:`share` has given, ``on_input`` is handed the input (B, T, D) of each layer.
+        ``shared`` is the result of :meth:`share`; ``on_input`` is called with the input (B, T, D) of each
+        layer.
         """
         layers = list(layers)
         attending = [
@@ -202,21 +203,22 @@ class FamilyContract(ABC):
     def prepare_run(
         self, attending: list[nn.Module], x: Tensor, padding_mask: Tensor | None, shared: nn.Module | None
     ) -> Callable[[nn.Module, Tensor], Tensor]:
-        """How to run one layer on (B, T, D), with what all layers take made once.
+        """A function that runs one layer on (B, T, D); what all layers need is computed once, here.
 
-        ``attending`` is the attention of the layers that have any: what only it takes is of size T x T.
+        ``attending`` lists the attention modules of the layers that have one. Tensors of size T x T are only
+        built if there are any.
         """
 
     @abstractmethod
     def describe_layers(self, expert: nn.Module) -> dict[str, Any]:
-        """All that ``build_layers`` needs, in a form that JSON can hold."""
+        """Everything that ``build_layers`` needs, in a form that JSON can hold."""
 
     @abstractmethod
     def build_layers(self, description: dict[str, Any], count: int) -> nn.ModuleList:
-        """The last ``count`` layers with their attention, weights undefined, without a checkpoint."""
+        """Build the last ``count`` layers without a checkpoint, attention included; weights are undefined."""
 
     def build_shared(self, description: dict[str, Any]) -> nn.Module:
-        """What :meth:`share` gives, from its ``describe()``, weights undefined, without a checkpoint."""
+        """Build the result of :meth:`share` from its ``describe()``; weights are undefined."""
         raise NotImplementedError(f"{self.name} shares nothing")
 
 
@@ -230,7 +232,7 @@ class FileFamily(FamilyContract):
         """Whether the content of a file is a checkpoint of this family."""
 
     def load(self, files: tuple[Path, ...]) -> nn.Module:
-        """S3PRL's expert; the file's keys and sizes have to fit exactly."""
+        """S3PRL's expert; the file's keys and shapes have to match exactly."""
         (file,) = files
         return self.load_expert(file)
 

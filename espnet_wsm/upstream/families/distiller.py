@@ -1,4 +1,4 @@
-"""DistilHuBERT: fairseq layers under a model of its own."""
+"""DistilHuBERT: fairseq layers inside a different model class."""
 
 import contextlib
 import io
@@ -49,7 +49,7 @@ class DistillerFamily(FairseqFamily):
         return features if model.post_extract_proj is None else model.post_extract_proj(features)
 
     def run_encoder(self, encoder: nn.Module, x: Tensor, padding_mask: Tensor | None) -> Tensor:
-        return encoder(x, padding_mask)[0]  # lists no states
+        return encoder(x, padding_mask)[0]  # keeps no list of states
 
     def describe_layers(self, expert: nn.Module) -> dict[str, Any]:
         return super().describe_layers(expert) | {"attention_type": "original"}

@@ -12,7 +12,7 @@ from espnet_wsm.upstream.families.contract import AdaptedMixer, FileFamily, Wave
 
 
 class FairseqMixer(AdaptedMixer):
-    """A mixing block behind the signature of fairseq's MultiheadAttention: (T, B, D) in, two values out."""
+    """A mixing block with the signature of fairseq's MultiheadAttention: (T, B, D) in, two values out."""
 
     def forward(
         self, query: Tensor, key_padding_mask: Tensor | None = None, **_unused: Any
@@ -26,9 +26,9 @@ class FairseqFamily(FileFamily):
     """``wav2vec2*``, ``xlsr_53``, ``xls_r_*``, ``hubert*`` and ``data2vec*`` with transformer layers.
 
     Args:
-        mark: tells from a file's content whether it is of this family.
-        masks_always: whether S3PRL hands the encoder a padding mask when nothing is padded (it decides which
-            kernel computes attention, and so the last bit of the result).
+        mark: tells from a file's content whether it belongs to this family.
+        masks_always: whether S3PRL passes the encoder a padding mask even if nothing is padded (this decides
+            which kernel computes attention, and so the last bits of the result).
     """
 
     mark: Callable[[Mapping[str, Any]], bool] = lambda content: True
@@ -46,8 +46,8 @@ class FairseqFamily(FileFamily):
         if found != expected:
             raise UserError(
                 f"{self.name} upstreams with {found} layers are not supported, only those with {expected} "
-                "layers; a convolution over time or statistics of a batch inside a layer would make an "
-                "utterance depend on its padding"
+                "layers; a convolution over time or batch statistics inside a layer would make an utterance "
+                "depend on its padding"
             )
         model = self.model(expert)
         if getattr(model, "input_quantizer", None) is not None:
@@ -56,7 +56,7 @@ class FairseqFamily(FileFamily):
             raise UserError(f"{self.name} upstreams that crop time (crop_seq_to_multiple) are not supported")
 
     def release(self, expert: nn.Module) -> None:
-        # Hooks stay registered on a layer that moves out of the upstream, and would keep every activation.
+        # Hooks stay registered on a layer that is moved out of the upstream, and would keep every activation.
         expert.remove_all_hooks()
         if hasattr(expert.model, "remove_pretraining_modules"):
             expert.model.remove_pretraining_modules()
@@ -83,7 +83,7 @@ class FairseqFamily(FileFamily):
         return self.encoder(expert).layer_norm_first
 
     def normalises(self, expert: nn.Module) -> bool:
-        """Whether each waveform is brought to zero mean and unit variance first."""
+        """Whether each waveform is first normalised to zero mean and unit variance."""
         return expert.wav_normalize if hasattr(expert, "wav_normalize") else expert.task_cfg.normalize
 
     def embed(self, model: nn.Module, padded: Tensor) -> Tensor:
@@ -92,8 +92,8 @@ class FairseqFamily(FileFamily):
         return features if model.post_extract_proj is None else model.post_extract_proj(features)
 
     def encode(self, expert: nn.Module, wavs: list[Tensor]) -> tuple[Tensor, Tensor | None]:
-        # As S3PRL's experts, but for their padding mask: HuBERT and WavLM round it up by a frame, and the
-        # utterance would then see its padding.
+        # The same as S3PRL's experts, except for the padding mask: HuBERT and WavLM round the length up by a
+        # frame, and the utterance would then see its padding.
         if self.normalises(expert):
             wavs = [nn.functional.layer_norm(wav, wav.shape) for wav in wavs]
         batch = Waveforms.pad(wavs)
@@ -107,7 +107,7 @@ class FairseqFamily(FileFamily):
         return self.run_encoder(model.encoder, x, given), padding_mask
 
     def run_encoder(self, encoder: nn.Module, x: Tensor, padding_mask: Tensor | None) -> Tensor:
-        """(B, T, D) input of the encoder to its output, without a list of two states of each layer."""
+        """Run the encoder on its input (B, T, D), without keeping two states of every layer in a list."""
         states = encoder.extract_features(x, padding_mask, min_layer=len(encoder.layers))[0]
         return encoder.layer_norm(states) if encoder.layer_norm_first else states
 

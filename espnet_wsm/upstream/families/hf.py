@@ -1,4 +1,4 @@
-"""Speech encoders of transformers that read waveforms: batch first, masks in three shapes."""
+"""Speech encoders in transformers that read waveforms: batch first, masks in three shapes."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -25,7 +25,7 @@ GENERIC = "hf_custom"
 
 
 class HfExpert(nn.Module):
-    """Model and feature extractor of a directory, under the names that S3PRL's ``hf_*`` experts give them."""
+    """Model and feature extractor of a directory, under the same names as in S3PRL's ``hf_*`` experts."""
 
     def __init__(self, directory: Path):
         super().__init__()
@@ -36,7 +36,7 @@ class HfExpert(nn.Module):
 
 
 class HfMixer(AdaptedMixer):
-    """A mixing block behind the signature of ``HubertAttention``: exactly two values are returned."""
+    """A mixing block with the signature of ``HubertAttention``, which returns exactly two values."""
 
     def forward(
         self, hidden_states: Tensor, attention_mask: Tensor | None = None, **_unused: Any
@@ -46,7 +46,7 @@ class HfMixer(AdaptedMixer):
 
 
 def read_padding_mask(attention_mask: Tensor | None) -> Tensor | None:
-    """(B, T) True = padded from (B, T) True = valid, or (B, 1, T, T) bool (SDPA) or additive (eager)."""
+    """(B, T) True = padded from (B, T) True = valid, or from (B, 1, T, T): bool (SDPA), additive (eager)."""
     if attention_mask is None:
         return None
     if attention_mask.dim() == 4:
@@ -72,7 +72,7 @@ class HfFamily(FamilyContract):
 
     def load(self, files: tuple[Path, ...]) -> nn.Module:
         directory = files[0].parent
-        # Without the file S3PRL would go and ask the model hub for another model's.
+        # Without this file, S3PRL would request that of another model from the hub.
         if not (directory / "preprocessor_config.json").is_file():
             raise UserError(
                 f"{directory} has no preprocessor_config.json; write both the model and its feature "
@@ -82,7 +82,7 @@ class HfFamily(FamilyContract):
             return HfExpert(directory)
         from transformers import Wav2Vec2FeatureExtractor
 
-        # Raises where the file is damaged: S3PRL would then take another model's, too.
+        # Raises if the file is damaged, in which case S3PRL would also use that of another model.
         Wav2Vec2FeatureExtractor.from_pretrained(directory, local_files_only=True)
         return self.load_expert(directory)
 
@@ -93,13 +93,13 @@ class HfFamily(FamilyContract):
             )
 
     def check_weights(self, expert: nn.Module, files: tuple[Path, ...]) -> None:
-        # transformers only logs what it did not find and leaves it random, so it is asked a second time, and
-        # loads nothing.
+        # transformers only logs missing weights and leaves them random. So it is asked for them a second
+        # time, on the meta device, which loads nothing.
         directory = files[0].parent
         _, info = type(expert.model).from_pretrained(
             directory, output_loading_info=True, local_files_only=True, device_map="meta"
         )
-        missing = set(info["missing_keys"]) - {"masked_spec_embed"}  # used in pre-training alone
+        missing = set(info["missing_keys"]) - {"masked_spec_embed"}  # only used in pre-training
         refuse_missing(self, directory, sorted(missing))
 
     def convolutions(self, expert: nn.Module) -> list[nn.Conv1d]:
@@ -115,8 +115,8 @@ class HfFamily(FamilyContract):
         return getattr(expert.model.config, "do_stable_layer_norm", False)
 
     def encode(self, expert: nn.Module, wavs: list[Tensor]) -> tuple[Tensor, Tensor | None]:
-        # As S3PRL's experts, but for two things: output_hidden_states would keep all L + 1 of them, and the
-        # feature extractor works in numpy, so that every utterance would travel to the CPU and back.
+        # The same as S3PRL's experts, except that these keep all L + 1 hidden states (output_hidden_states),
+        # and that their feature extractor works in numpy, so every utterance goes to the CPU and back.
         batch = Waveforms.pad(wavs)
         valid = mark_valid(batch.lengths, batch.padded.size(1), batch.padded.device)
         padded = _normalise(batch.padded, valid) if expert.extracter.do_normalize else batch.padded
@@ -129,7 +129,7 @@ class HfFamily(FamilyContract):
         self, attending: list[nn.Module], x: Tensor, padding_mask: Tensor | None, shared: nn.Module | None
     ) -> Callable[[nn.Module, Tensor], Tensor]:
         valid = None if padding_mask is None else ~padding_mask
-        # The mask of attention is (B, 1, T, T): only built for layers that attend.
+        # The attention mask is (B, 1, T, T), so it is only built for layers that attend.
         mask = mask_attention(attending[0], x, valid) if attending else None
         more = self.list_more_arguments(valid)
 
@@ -140,7 +140,7 @@ class HfFamily(FamilyContract):
         return run
 
     def list_more_arguments(self, valid: Tensor | None) -> dict[str, Any]:
-        """Arguments of a layer besides the mask of its attention; ``valid`` is (B, T), True = valid."""
+        """Arguments of a layer besides its attention mask; ``valid`` is (B, T), True = valid."""
         return {}
 
     def describe_layers(self, expert: nn.Module) -> dict[str, Any]:
@@ -158,7 +158,7 @@ class HfFamily(FamilyContract):
 
 
 def mask_attention(attention: nn.Module, x: Tensor, valid: Tensor | None) -> Tensor | None:
-    """The mask that transformers' attention takes, from (B, T) True = valid."""
+    """The mask for transformers' attention, from (B, T), True = valid."""
     from transformers.masking_utils import create_bidirectional_mask
 
     if valid is None:
@@ -171,7 +171,7 @@ def read_model_type(directory: Path) -> str:
     """``model_type`` of a directory's ``config.json``.
 
     Raises:
-        UserError: the file is not what transformers writes.
+        UserError: the file is not a transformers configuration.
     """
     path = directory / "config.json"
     try:
@@ -182,10 +182,10 @@ def read_model_type(directory: Path) -> str:
 
 
 def _normalise(padded: Tensor, valid: Tensor) -> Tensor:
-    """Zero mean and unit variance over the valid samples of each (B, N) waveform, zeros behind them.
+    """Zero mean and unit variance over the valid samples of each (B, N) waveform, zeros after them.
 
-    The formula and its 1e-7 are those of ``Wav2Vec2FeatureExtractor.zero_mean_unit_var_norm``; sums are kept
-    in float64.
+    The formula and its 1e-7 are those of ``Wav2Vec2FeatureExtractor.zero_mean_unit_var_norm``; sums are
+    computed in float64.
     """
     wide = padded.double()
     count = valid.sum(dim=1, keepdim=True)

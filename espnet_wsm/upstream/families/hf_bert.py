@@ -14,7 +14,7 @@ SAMPLE_RATE = 16000
 
 @dataclass(frozen=True)
 class HfBertFamily(HfFamily):
-    """``model_type: wav2vec2-bert`` (w2v-BERT 2.0). Its convolutions look back only and skip padding."""
+    """``model_type: wav2vec2-bert`` (w2v-BERT 2.0). Its convolutions are causal and skip padding."""
 
     receptive_field = 560  # two windows
     attention = "self_attn"
@@ -38,13 +38,13 @@ class HfBertFamily(HfFamily):
         return ()
 
     def count_frames(self, expert: nn.Module, lengths: tuple[int, ...]) -> tuple[int, ...]:
-        # Windows of 25 ms every 10 ms; two make one frame, a last odd one is dropped.
+        # Windows of 25 ms every 10 ms; two windows make one frame, and an odd last window is dropped.
         return tuple(
             (max(length, self.receptive_field) - self.receptive_field) // 320 + 1 for length in lengths
         )
 
     def encode(self, expert: nn.Module, wavs: list[Tensor]) -> tuple[Tensor, Tensor | None]:
-        # transformers' extractor works in numpy: one transfer of the batch there, and one back.
+        # transformers' feature extractor works in numpy: one transfer of the batch there, and one back.
         batch = Waveforms.pad(wavs)
         lengths = batch.lengths
         padded = nn.functional.pad(batch.padded, (0, max(0, self.receptive_field - max(lengths))))
@@ -57,7 +57,7 @@ class HfBertFamily(HfFamily):
             return_attention_mask=True,
         )
         weight = next(expert.model.parameters())
-        # An odd last window makes a frame that is masked everywhere: cut off, so that all frames count.
+        # An odd last window makes a frame that is always masked. It is cut off, so that all frames count.
         frames = self.count_frames(expert, lengths)
         features = inputs["input_features"][:, : max(frames)].to(weight.device, weight.dtype)
         valid = inputs["attention_mask"][:, : max(frames)].to(weight.device)

@@ -1,4 +1,4 @@
-"""WavLM of transformers: as S3PRL's, the lowest layer makes a bias by relative position for all."""
+"""WavLM in transformers: as in S3PRL's, the lowest layer computes a relative position bias for all layers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ TABLE = "rel_attn_embed"
 
 
 class HfWavlmMixer(AdaptedMixer):
-    """A mixing block behind the signature of ``WavLMAttention``: three values out, the bias handed on."""
+    """A mixing block with the signature of ``WavLMAttention``: three values out, the bias passed on."""
 
     def forward(
         self,
@@ -50,7 +50,7 @@ class HfWavlmFamily(HfFamily):
     def build_layers(self, description: dict[str, Any], count: int) -> nn.ModuleList:
         layers = super().build_layers(description, count)
         for layer in layers:
-            layer.attention._modules.pop(TABLE, None)  # it lies in what build_shared gives
+            layer.attention._modules.pop(TABLE, None)  # build_shared makes it
         return layers
 
     def build_shared(self, description: dict[str, int]) -> PositionBias:

@@ -17,12 +17,12 @@ from espnet_wsm.upstream.families.contract import (
     refuse_missing,
 )
 
-# torchaudio's own value for frames that must not be attended to
+# torchaudio's own mask value for frames that must not be attended to
 MASKED = -10000.0
 
 
 class TorchaudioMixer(AdaptedMixer):
-    """A mixing block behind the signature of torchaudio's SelfAttention: two values out."""
+    """A mixing block with the signature of torchaudio's SelfAttention, which returns two values."""
 
     def forward(
         self,
@@ -49,9 +49,10 @@ class TorchaudioFamily(FamilyContract):
         from espnet2.tasks.hubert import HubertTask
 
         checkpoint, config = files
-        # Weights alone unless load_upstream trusts the file: raises where ESPnet would ask on the terminal.
+        # Only weights, unless load_upstream trusts the file: raises where ESPnet would ask on the terminal.
         given = torch.load(checkpoint, map_location="cpu")
-        # As S3PRL's expert, which takes a GPU whenever it sees one, and whose hub function drops the config.
+        # The same as S3PRL's expert, which would use a GPU if there is one, and whose hub function drops the
+        # configuration.
         model, _ = HubertTask.build_model_from_file(str(config), str(checkpoint), "cpu")
         expert = nn.Module()
         expert.model = model.encoder.hubert_pretrain_model
@@ -73,7 +74,7 @@ class TorchaudioFamily(FamilyContract):
         return self.encoder(expert).pos_conv_embed.embed_dim
 
     def has_final_norm(self, expert: nn.Module) -> bool:
-        # torchaudio's flag says whether the norm precedes the layers, the opposite of a layer's own flag.
+        # torchaudio's flag says whether this norm precedes the layers, the opposite of a layer's own flag.
         return not self.encoder(expert).layer_norm_first
 
     def encode(self, expert: nn.Module, wavs: list[Tensor]) -> tuple[Tensor, Tensor | None]:

@@ -1,4 +1,4 @@
-"""S3PRL's WavLM and UniSpeech-SAT: fairseq layers that share a bias by relative position."""
+"""S3PRL's WavLM and UniSpeech-SAT: fairseq layers that share a relative position bias."""
 
 import copy
 from collections.abc import Callable, Mapping
@@ -13,9 +13,9 @@ from espnet_wsm.upstream.families.fairseq import FairseqFamily
 
 
 class WavlmMixer(AdaptedMixer):
-    """A mixing block behind the signature of WavLM's MultiheadAttention: three values out.
+    """A mixing block with the signature of WavLM's MultiheadAttention, which returns three values.
 
-    It has no use for the position bias, but attention in a layer above does.
+    It passes on the position bias, which it does not use itself, for attention in a layer above.
     """
 
     def forward(
@@ -25,22 +25,22 @@ class WavlmMixer(AdaptedMixer):
         position_bias: Tensor | None = None,
         **_unused: Any,
     ) -> tuple[Tensor, None, Tensor | None]:
-        """``query`` (T, B, D), ``key_padding_mask`` (B, T) True = padded, ``position_bias`` handed on."""
+        """``query`` (T, B, D), ``key_padding_mask`` (B, T) True = padded, ``position_bias`` passed on."""
         mixed = self.mixer(query.transpose(0, 1), key_padding_mask).transpose(0, 1)
         return mixed, None, position_bias
 
 
 class PositionBias(nn.Module):
-    """The bias by relative position without the layer that makes it.
+    """The relative position bias, without the layer that computes it.
 
-    WavLM computes it in its lowest layer and hands it on, so layers above a cut would lack it. The table of
-    biases stays as pre-trained, above a cut as well as below (our choice: one table serves all layers).
+    WavLM computes it in its lowest layer and passes it on, so layers above a cut would lack it. The table of
+    biases stays as pretrained, above the cut as well as below it (our choice: one table serves all layers).
 
     Args:
-        attention_class: has the arithmetic (``compute_bias``), which reads its instance's table.
-        attribute: where it reads the table.
+        attention_class: has the computation (``compute_bias``), which reads the table of its instance.
+        attribute: name under which it reads the table.
         table: (buckets, heads) biases.
-        max_distance: of its last bucket, in frames.
+        max_distance: distance of the last bucket, in frames.
     """
 
     def __init__(self, attention_class: type, attribute: str, table: nn.Embedding, max_distance: int):
@@ -79,7 +79,7 @@ class WavlmFamily(FairseqFamily):
     def recognise(self, checkpoint: Mapping[str, Any]) -> bool:
         if not {"cfg", "model"} <= checkpoint.keys():
             return False
-        # fairseq's own checkpoints have these keys too, with a cfg of other parts
+        # fairseq's own checkpoints have these keys too, but a different cfg
         return "encoder_layers" in (checkpoint["cfg"] or ()) and self.mark(checkpoint)
 
     def check_expert(self, expert: nn.Module) -> None:
@@ -91,7 +91,7 @@ class WavlmFamily(FairseqFamily):
         return expert.cfg.normalize
 
     def run_encoder(self, encoder: nn.Module, x: Tensor, padding_mask: Tensor | None) -> Tensor:
-        return encoder(x, padding_mask)[0]  # lists no states
+        return encoder(x, padding_mask)[0]  # keeps no list of states
 
     def share(self, lowest: nn.Module, stays_below: bool) -> PositionBias | None:
         from s3prl.upstream.wavlm.modules import MultiheadAttention
@@ -141,7 +141,7 @@ class WavlmFamily(FairseqFamily):
 def share_bias(
     attention: nn.Module, stays_below: bool, attention_class: type, attribute: str
 ) -> PositionBias | None:
-    """A copy of the lowest layer's table; the table itself when that layer goes above the cut."""
+    """A bias with a copy of the lowest layer's table, or the table itself if the layer goes above the cut."""
     table = getattr(attention, attribute, None)
     if table is None:
         return None
@@ -154,11 +154,11 @@ def share_bias(
 
 
 def build_bias(description: dict[str, int], attention_class: type, attribute: str) -> PositionBias:
-    """A bias of these sizes, its table undefined."""
+    """A bias of these sizes, with an undefined table."""
     table = nn.Embedding(description["num_buckets"], description["num_heads"])
     return PositionBias(attention_class, attribute, table, description["max_distance"])
 
 
 def make_bias(shared: nn.Module | None, attending: list[nn.Module], x: Tensor) -> Tensor | None:
-    """The bias for (B, T, D) states, or None where no layer attends: it takes T x T memory."""
+    """The bias for (B, T, D) states; None if no layer attends, as it takes T x T memory."""
     return shared(x.size(0), x.size(1)).to(x.dtype) if attending and shared is not None else None

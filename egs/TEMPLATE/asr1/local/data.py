@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Kaldi data directories of this corpus, from whatever --downloads is.
+"""Make Kaldi data directories of this corpus from --downloads.
 
-A corpus that prepare_corpus does not know is read here instead: take --downloads and --out, and write
+If prepare_corpus cannot read the corpus, read it here: take --downloads and --out, and write
 OUT/train, OUT/dev and OUT/test with espnet_wsm.data.kaldi.write_data_dir.
 """
 

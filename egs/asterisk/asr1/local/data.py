@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Kaldi data directories from the Asterisk core sounds: telephone prompts in five languages.
 
-The prompts come as two Debian packages a language, one with the texts and one with the recordings
+The prompts of each language come in two Debian packages, one with the texts and one with the recordings
 (G.722, 16 kHz). They were made for telephone exchanges, not for training: this script decides what is
 speech with a text that can be trusted, lists the rest in ``dropped.txt``, and splits by text.
 """
@@ -36,16 +36,16 @@ VOICES = {
 }
 SAMPLE_RATE = 16_000
 BIT_RATE = 64_000
-# The fastest voice (it) reaches 17.8 in long sentences; what lies above does not say its text.
+# The fastest voice (it) reaches 17.8 in long sentences; recordings above this limit do not match their text.
 MAX_LETTERS_PER_SECOND = 18.0
 
 LONE_DIGIT = re.compile(r"(?<![\w.,-])[0-9](?!\w)")
-# A line break is missing between some lines; the next key then stands inside the text before it.
+# Between some lines the line break is missing, so the next key is inside the previous text.
 EMBEDDED_KEY = re.compile(r"(?<=[ .])[a-z]+(?:-[a-z]+)+: ")
 
 
 def locate_corpus(downloads: Path, lang: str) -> tuple[Path, Path]:
-    """The text file and the voice folder; the packages are fetched when they are not below ``downloads``."""
+    """The text file and the voice folder; the packages are fetched if they are not in ``downloads``."""
     text = f"usr/share/doc/asterisk-core-sounds-{lang}/core-sounds-{lang}.txt.gz"
     voice = f"usr/share/asterisk/sounds/{VOICES[lang]}"
     texts = Package(f"asterisk-core-sounds-{lang}", text, "25 kB")
@@ -54,7 +54,7 @@ def locate_corpus(downloads: Path, lang: str) -> tuple[Path, Path]:
 
 
 def read_texts(path: Path) -> dict[str, str]:
-    """Texts by case-folded key from ``key: text`` lines; of two texts for one key the first counts."""
+    """Texts by case-folded key from ``key: text`` lines; if a key has two texts, the first counts."""
     try:
         content = gzip.decompress(path.read_bytes()).decode("utf-8-sig")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
@@ -73,16 +73,16 @@ def read_texts(path: Path) -> dict[str, str]:
 
 
 def clean_text(text: str, lang: str, digit_words: Mapping[str, str]) -> str:
-    """The words of a prompt. A digit that stands alone ("press 1") is read as ``digit_words`` says; longer
-    numbers stay, to be refused."""
+    """The words of a prompt. A single digit ("press 1") is replaced by its word in ``digit_words``; longer
+    numbers stay, and are refused later."""
     text = unicodedata.normalize("NFC", text).translate(APOSTROPHES)
-    if lang == "it":  # "E' in uso": a capital that a typewriter did not have, no elision
+    if lang == "it":  # "E' in uso": a typewriter's substitute for È, not an elision
         text = re.sub(r"\bE'(?=\s)", "È", text)
     return spell_words(LONE_DIGIT.sub(lambda match: digit_words.get(match[0], match[0]), text))
 
 
 def why_unusable(key: str, text: str, seconds: float, lang: str) -> str:
-    """The reason to leave a prompt out, given its cleaned text; empty if it can be used."""
+    """Why a prompt is left out, given its cleaned text; empty if it can be used."""
     if key.startswith("silence/"):
         return "silence"
     if seconds == 0:
@@ -95,7 +95,7 @@ def why_unusable(key: str, text: str, seconds: float, lang: str) -> str:
 
 
 def read_prompts(text_file: Path, voice: Path, lang: str) -> list[Candidate]:
-    """Every recording and every text without one, sorted by key, with the reasons for leaving some out."""
+    """Every recording, and every text without one, sorted by key, with the reasons for leaving some out."""
     texts = read_texts(text_file)
     digit_words = {str(digit): texts[f"digits/{digit}"] for digit in range(10) if f"digits/{digit}" in texts}
     prompts = []
@@ -122,7 +122,7 @@ def decode_g722(source: Path, target: Path) -> None:
 def decode_prompts(
     splits: Mapping[str, Sequence[Candidate]], folder: Path, lang: str
 ) -> dict[str, list[Candidate]]:
-    """``splits`` with wav files in ``folder``, which replaces an old one whole."""
+    """``splits`` with wav files in ``folder``; an existing folder is replaced as a whole."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".wav-partial-", dir=folder.parent) as scratch:
         (Path(scratch) / "wav").mkdir()
@@ -146,7 +146,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--downloads",
         type=Path,
         default=Path("downloads"),
-        help="folder that holds the unpacked packages, or that they are downloaded to (default: downloads)",
+        help="folder with the unpacked packages; missing ones are downloaded to it (default: downloads)",
     )
     parser.add_argument("--out", type=Path, help="folder to write (default: data/LANG)")
     args = parser.parse_args(argv)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Kaldi data directories from a language of Common Voice, of any release."""
+"""Kaldi data directories from a language of any release of Common Voice."""
 
 import argparse
 from collections.abc import Sequence
@@ -16,13 +16,13 @@ FEWEST_DIGITS = 16  # of the 128 of a client_id
 
 
 def read_sets(folder: Path) -> dict[str, list[Row]]:
-    """The rows of train, dev and test, and of ``validated.tsv`` where it is there."""
+    """The rows of train, dev and test, and of ``validated.tsv`` if it exists."""
     names = [*SPLITS, *(["validated"] if (folder / "validated.tsv").is_file() else [])]
     return {name: read_table(folder / f"{name}.tsv", COLUMNS, folder=folder / "clips") for name in names}
 
 
 def leave_out_held(sets: dict[str, list[Row]]) -> list[tuple[str, str]]:
-    """Take the clips and speakers of dev and test out of validated; gives the places, each with a reason."""
+    """Remove the clips and speakers of dev and test from validated; returns their places with reasons."""
     held = [row for name in ("dev", "test") for row in sets[name]]
     clips, speakers = {row.path for row in held}, {row.speaker for row in held if row.speaker}
     taken = [row for row in sets.get("validated", []) if row.path in clips or row.speaker in speakers]
@@ -33,7 +33,7 @@ def leave_out_held(sets: dict[str, list[Row]]) -> list[tuple[str, str]]:
 
 
 def shorten_speakers(sets: dict[str, list[Row]]) -> None:
-    """Cut each client_id to as many digits as still tell all speakers apart."""
+    """Cut each client_id to the fewest digits that still distinguish all speakers."""
     speakers = {row.speaker for rows in sets.values() for row in rows}
     digits = FEWEST_DIGITS
     while len({speaker[:digits] for speaker in speakers}) < len(speakers):
@@ -46,7 +46,7 @@ def shorten_speakers(sets: dict[str, list[Row]]) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Write OUT/train, OUT/dev, OUT/test and OUT/validated."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--lang", required=True, help="as the folder is called, e.g. sw")
+    parser.add_argument("--lang", required=True, help="name of the language's folder, e.g. sw")
     parser.add_argument("--downloads", type=Path, default=Path("downloads"), help="default: downloads")
     parser.add_argument("--out", type=Path, default=Path("data"), help="folder to write (default: data)")
     parser.add_argument("--need", nargs="*", default=[], metavar="SET", help="sets that have to be there")

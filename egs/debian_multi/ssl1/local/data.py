@@ -2,8 +2,8 @@
 """Kaldi data directories of unlabelled speech: the training sets of the other recipes, and prompts.
 
 All of it comes from Debian packages; the prompts have no texts.
-No audio of a development or test set of any recipe gets in. A fiftieth of the utterances is held out to watch
-the pre-training by.
+No audio of any recipe's development or test set is used. A fiftieth of the utterances is held out to monitor
+the pre-training.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from espnet_wsm.errors import UserError, report_user_errors
 from espnet_wsm.files import write_text
 
 RECIPES = Path(__file__).resolve().parents[3]
-VALID_SHARE = 50  # one utterance in as many is held out
+VALID_SHARE = 50  # one in this many utterances is held out
 GSM = {"format": "RAW", "subtype": "GSM610", "samplerate": 8000, "channels": 1}
 
 
@@ -35,13 +35,13 @@ class Source:
     """One voice or game: where it comes from, and under which licence.
 
     Args:
-        language: ISO 639-1.
-        licence: its SPDX name, or what Debian's copyright file calls it.
-        holder: who is to be named.
+        language: ISO 639-1 code.
+        licence: its SPDX name, or its name in Debian's copyright file.
+        holder: holder of the copyright, who has to be named.
         recipe: the recipe whose training set it is, e.g. ``asterisk``; empty for prompts without texts.
-        package: the Debian package; for a recipe, what the model card names.
-        folder: where in the package the prompts are.
-        size: of the download of prompts.
+        package: the Debian package; for a recipe, the one named in the model card.
+        folder: folder of the prompts in the package.
+        size: size of the download of prompts.
     """
 
     language: str
@@ -57,7 +57,7 @@ def _core_sounds(language: str, licence: str, holder: str) -> Source:
     return Source(language, licence, holder, f"asterisk-core-sounds-{language}-g722", "asterisk")
 
 
-# Licences and holders as in usr/share/doc/PACKAGE/copyright.
+# Licences and holders are those in usr/share/doc/PACKAGE/copyright.
 SOURCES = {
     "asterisk_en": _core_sounds("en", "CC-BY-SA-3.0", "2003-2010 Allison Smith"),
     "asterisk_es": _core_sounds("es", "CC-BY-SA-3.0", "2003-2010 Allison Smith"),
@@ -95,7 +95,7 @@ SOURCES = {
 
 
 def read_training_set(name: str, source: Source, downloads: Path, out: Path) -> list[Utterance]:
-    """The training set that the recipe's own script makes, in ``out``."""
+    """The training set as made by the recipe's own script, in ``out``."""
     script = RECIPES / source.recipe / "asr1/local/data.py"
     command = [sys.executable, str(script), "--downloads", str(downloads), "--out", str(out)]
     if source.recipe != name:  # the recipe has several languages
@@ -106,7 +106,7 @@ def read_training_set(name: str, source: Source, downloads: Path, out: Path) -> 
 
 
 def read_prompts(name: str, source: Source, downloads: Path, out: Path) -> list[Utterance]:
-    """All prompts of a package but its silences, as wav files in ``out``."""
+    """All prompts of a package except its silences, as wav files in ``out``."""
     package = Package(source.package, f"{source.folder}/*", source.size)
     folder = locate_package(package, downloads) / source.folder
     (out / "wav").mkdir(parents=True, exist_ok=True)
@@ -126,7 +126,7 @@ def read_prompts(name: str, source: Source, downloads: Path, out: Path) -> list[
 
 
 def is_held_out(utterance: Utterance) -> bool:
-    """Whether it serves to watch the pre-training, by the digest of its id."""
+    """Whether an utterance is held out, according to the digest of its id."""
     return int(hashlib.sha256(utterance.id.encode()).hexdigest()[:8], 16) % VALID_SHARE == 0
 
 
@@ -134,7 +134,9 @@ def is_held_out(utterance: Utterance) -> bool:
 def main(argv: Sequence[str] | None = None) -> None:
     """Write OUT/{train,valid} and OUT/sources.json."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--sources", required=True, help=f"separated by blanks, of: {' '.join(SOURCES)}")
+    parser.add_argument(
+        "--sources", required=True, help=f"voices, separated by spaces, of: {' '.join(SOURCES)}"
+    )
     parser.add_argument("--downloads", type=Path, default=Path("downloads"), help="unpacked Debian packages")
     parser.add_argument("--out", type=Path, required=True, help="folder to write, e.g. data/multi")
     args = parser.parse_args(argv)
@@ -152,7 +154,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         read = read_training_set if source.recipe else read_prompts
         for utterance in read(name, source, args.downloads, folder):
-            # The texts are of no use here, but a data directory that has none is told from a damaged one.
+            # No texts are needed, but a directory without them could not be told from a damaged one.
             splits["valid" if is_held_out(utterance) else "train"].append(replace(utterance, text="-"))
             minutes[name] += soundfile.info(str(utterance.audio)).duration / 60
     for split, utterances in splits.items():

@@ -30,7 +30,7 @@ make_dump() {
     finish_stage "${dump}" "$(folder_digest "${data}")"
 }
 
-# make_targets ITERATION ARGUMENTS...: cluster ids of all frames, and the list of them that ESPnet asks for.
+# make_targets ITERATION ARGUMENTS...: cluster ids of all frames, and the list of cluster ids that ESPnet needs.
 make_targets() {
     local clusters=${num_clusters[$1 - 1]} out=${dump}/targets$1
     launch --num_threads "${num_threads}" "${dump}/log/targets$1.log" \
@@ -40,13 +40,13 @@ make_targets() {
     tail -n 2 "${dump}/log/targets$1.log" >&2
 }
 
-# require_dump: refuse one that is not whole, or that was made from other data than the present ones, if these are here.
+# require_dump: refuse a dump that is incomplete, or that does not belong to the current data, if there are data.
 require_dump() {
     require_finished "${dump}" 2
     [[ ! -d ${data} ]] || require_made_from "${dump}" "$(folder_digest "${data}")" "${data}" 2
 }
 
-# cluster_layer ITERATION: the targets of a further iteration, from the model of the one before.
+# cluster_layer ITERATION: the targets of a later iteration, from the model of the previous one.
 cluster_layer() {
     local input out=${dump}/targets$1 before=${exp}/iter$(($1 - 1))
     python -m espnet_wsm.bin.export_upstream --exp "${before}" --out "${before}/upstream"
@@ -60,10 +60,10 @@ cluster_layer() {
     finish_stage "${out}" "${input}"
 }
 
-# targets_digest ITERATION: of the cluster ids that it is trained on.
+# targets_digest ITERATION: digest of the cluster ids on which it is trained.
 targets_digest() { cat "${dump}/targets$1"/{train,valid}/labels | sha256sum | cut -c1-16; }
 
-# find_averaged FOLDER: print the model that the training in it has ended with.
+# find_averaged FOLDER: print the path of the averaged model that its training ended with.
 find_averaged() {
     local found=("$1"/*.ave.pth)
     [[ -f ${found[0]} ]] || die "training left no averaged model in $1; see $1/train.log"
@@ -81,7 +81,7 @@ pretrain_further() {
     done
 }
 
-# pretrain ITERATION: masked prediction of the cluster ids; further iterations start from the weights of the one before.
+# pretrain ITERATION: masked prediction of the cluster ids; later iterations start from the weights of the previous one.
 pretrain() {
     local out=${exp}/iter$1 targets=${dump}/targets$1 input more args part model
     require_dump
@@ -100,13 +100,13 @@ pretrain() {
     fi
     read -r -d '' -a more <<<"${train_args}" || true
     hold "${out}"
-    # The number of epochs makes no other run of it: it may go on for longer.
+    # The number of epochs is not part of a run's identity, so training may continue with more epochs.
     python -m espnet_wsm.bin.record_run --dir "${out}" --command "${ESPNET_WSM_COMMAND}" \
         --file "${train_config}" --setting "${input}" --setting "${args[*]} ${more[*]}"
     begin_stage $(($1 == 1 ? 3 : 4)) "pre-train, iteration $1" "${targets}" "${out}"
     watch watch_training --log "${out}/train.log"
     set_training_processes "${out}"
-    # A layer that is dropped leaves its parameters without gradients.
+    # With layer drop, the parameters of a dropped layer have no gradients.
     ((ngpu <= 1 && num_nodes == 1)) || processes+=(--unused_parameters true)
     launch "${nodes[@]}" --gpu "${ngpu}" --num_threads "${num_threads}" "${out}/train.log" \
         "${starter[@]}" python -m espnet_wsm.bin.hubert_train --output_dir "${out}" --resume true "${processes[@]}" \
@@ -120,16 +120,16 @@ pretrain() {
 export_model() {
     local out=${export_dir:-${exp}/upstream} last=${exp}/iter${iterations} earlier=() iteration
     require_finished "${last}" $((iterations == 1 ? 3 : 4))
-    # The card and the licence are those of the present data: every iteration has to be made from them.
+    # Card and licence describe the current data, so every iteration has to be made from them.
     require_dump
     require_finished "${data}" 1
     for ((iteration = 1; iteration <= iterations; iteration++)); do
         require_finished "${exp}/iter${iteration}" $((iteration == 1 ? 3 : 4))
         require_made_from "${exp}/iter${iteration}" "$(targets_digest "${iteration}")" \
             "${dump}/targets${iteration}" $((iteration == 1 ? 3 : 4))
-        # Clusters of a layer stay when another dump is made.
+        # The clusters of a layer remain if another dump is made.
         ((iteration == 1)) || [[ $(<"${dump}/targets${iteration}/.made_from") == *" $(<"${dump}/.made_from") "* ]] ||
-            die "${exp}/iter${iteration} does not belong to the present ${dump}, which has changed since; run stage 4 again"
+            die "${exp}/iter${iteration} does not belong to the current ${dump}, which has changed since; run stage 4 again"
     done
     for ((iteration = 1; iteration < iterations; iteration++)); do earlier+=("${exp}/iter${iteration}"); done
     log "Stage 5: export: ${last} -> ${out}"

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Kaldi data directories from festvox-ru: sentences that one Russian voice read for a speech synthesiser.
+"""Kaldi data directories from festvox-ru: sentences read by one Russian voice for a speech synthesiser.
 
 The package holds the recordings of a Festival voice (wav, 16 kHz) and the prompts that were read, with stress
-marks. This script takes the marks out, lists what it leaves out in ``dropped.txt``, and splits by text.
+marks. This script removes the marks, lists what it leaves out in ``dropped.txt``, and splits by text.
 """
 
 import argparse
@@ -21,14 +21,14 @@ from espnet_wsm.errors import UserError, report_user_errors
 VOICE = "msu_ru_nsh_clunits"
 FOLDER = f"usr/share/festival/voices/russian/{VOICE}"
 PACKAGE = Package("festvox-ru", f"{FOLDER}/wav/*.wav", "179 MB")
-# The voice speaks 5.8 to 10.7 letters a second, pauses included; a text far above is not what it reads.
+# The voice speaks 5.8 to 10.7 letters per second, with pauses; a text far above that is not what is read.
 MAX_LETTERS_PER_SECOND = 12.0
 
 PROMPT = re.compile(r'\(\s*(?P<key>\S+)\s+"(?P<text>.*)"\s*\)')
 
 
 def read_prompts(path: Path) -> dict[str, str]:
-    """Texts by key from lines ``( ru_0001 "Text." )``, as they are written there."""
+    """Texts by key from lines ``( ru_0001 "Text." )``, unchanged."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -49,12 +49,12 @@ def read_prompts(path: Path) -> dict[str, str]:
 
 
 def clean_text(text: str) -> str:
-    """The words of a prompt without the ``+`` that stands before a stressed vowel."""
+    """The words of a prompt, without the ``+`` before each stressed vowel."""
     return spell_words(text.replace("+", ""))
 
 
 def check_recording(key: str, text: str | None, path: Path) -> Candidate:
-    """A recording with its text, and the reason to leave it out if there is one."""
+    """A recording with its text, and the reason for leaving it out if there is one."""
     if text is None:
         return Candidate(key, reason="no text")
     try:
@@ -69,7 +69,7 @@ def check_recording(key: str, text: str | None, path: Path) -> Candidate:
 
 
 def read_candidates(voice: Path) -> list[Candidate]:
-    """Every recording and every text without one, sorted by key."""
+    """Every recording, and every text without one, sorted by key."""
     texts = read_prompts(voice / "etc" / "txt.done.data")
     audio = {path.stem: path for path in (voice / "wav").glob("*.wav")}
     return [
@@ -88,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--downloads",
         type=Path,
         default=Path("downloads"),
-        help="folder that holds the unpacked package, or that it is downloaded to (default: downloads)",
+        help="folder with the unpacked package, or to which it is downloaded (default: downloads)",
     )
     parser.add_argument("--out", type=Path, default=Path("data"), help="folder to write (default: data)")
     args = parser.parse_args(argv)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Kaldi data directories from Fish Fillets: what two fish and those they meet say, in Czech or Dutch.
+"""Kaldi data directories from Fish Fillets: game dialogue of two fish and others, in Czech or Dutch.
 
 The game comes as a Debian package with the texts of its levels and one with the recordings of each language.
 This script joins them, decides what is speech with a text that can be trusted, lists the rest in
@@ -23,13 +23,13 @@ from espnet_wsm.data.spoken_text import count_letters, find_text_fault, spell_wo
 from espnet_wsm.errors import UserError, report_user_errors
 
 GAME = "usr/share/games/fillets-ng"
-# Between the first and the last sound; around it the Dutch recordings have 1.5 s of silence, the Czech 0.7 s.
-# The fastest that can be natural reach 19.3 and 26.6; then come two that are cut short, at 25.6 and 40.3.
+# Measured between the first and the last sound, without the surrounding silence (Dutch 1.5 s, Czech 0.7 s).
+# The fastest natural recordings reach 19.3 and 26.6; the next two, at 25.6 and 40.3, are truncated.
 MAX_LETTERS_PER_SECOND = {"cs": 22.0, "nl": 33.0}
 PACKAGE_SIZES = {"cs": "39 MB", "nl": "33 MB"}
 FISH = ("small", "big")
 FISH_RATE = 22_050
-# Its gods play battleships in Czech: 18 times "Voda!" or "Zásah!" would decide a small set's result.
+# In this level, the gods play battleships: in Czech, 18 times "Voda!" or "Zásah!" would dominate a small set.
 TRAINING_LEVEL = "gods"
 
 CALL = re.compile(r'\bdialog(Id|Str)\b(?:\s*\(\s*((?:"(?:[^"\\]|\\.)*"[\s,]*)+)\))?')
@@ -38,14 +38,14 @@ COMMENT = re.compile(r"^[ \t]*--.*$", re.MULTILINE)
 TEMPLATE = re.compile(r"%[0-9]")
 ADDRESS = re.compile(r"[a-z]\.[a-z]")
 STAMMER = re.compile(r"\b([^\W\d_])-\1", re.IGNORECASE)
-# "Krrrutý", "Halóóó", "Pssst", "Ha, ha, ha": the spelling does not tell what is heard.
+# "Krrrutý", "Halóóó", "Pssst", "Ha, ha, ha": the spelling does not say what is heard.
 SOUND = re.compile(r"([^\W\d_])\1\1|\b([^\W\d_]{1,3})(?:\W+\2\b){2}", re.IGNORECASE)
 VOWELS = set("aeiouyáéěíóúůýäëïöü")
 
 
 @dataclass(frozen=True)
 class Line:
-    """What a script lets a character say: its name in the level, the colour of its subtitle, the text."""
+    """A line of dialogue: its name in the level, the colour of its subtitle, the text."""
 
     name: str
     font: str
@@ -58,7 +58,7 @@ def read_lines(path: Path) -> list[Line]:
         content = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: no file of UTF-8 text ({error}); unpack fillets-ng-data again") from error
-    # Comments turn into blank lines, so that line numbers hold.
+    # Comments become empty lines, so that line numbers stay correct.
     content = COMMENT.sub("", content)
     lines, name, font = [], "", ""
     for call in CALL.finditer(content):
@@ -78,7 +78,7 @@ def read_lines(path: Path) -> list[Line]:
 
 
 def read_scripts(scripts: Path, lang: str) -> dict[tuple[str, str], set[Line]]:
-    """The lines of every folder of scripts, by folder and name; a name stands for several only by mistake."""
+    """The lines of every folder of scripts, by folder and name; a name with several lines is a mistake."""
     lines = defaultdict(set)
     for path in sorted(scripts.glob(f"*/*dialogs_{lang}.lua")):
         for line in read_lines(path):
@@ -88,7 +88,7 @@ def read_scripts(scripts: Path, lang: str) -> dict[tuple[str, str], set[Line]]:
 
 
 def measure_span(recording: Recording) -> float:
-    """Seconds from the first to the last 20 ms that reach 15 % of the level of the loudest twentieth."""
+    """Seconds from the first to the last 20 ms above 15 % of the 95th percentile of the level."""
     size = recording.rate // 50
     mono = recording.samples.mean(axis=1)
     frames = mono[: len(mono) // size * size].reshape(-1, size)
@@ -105,7 +105,7 @@ def level_of(key: str) -> str:
 
 
 def name_speaker(lang: str, level: str, font: str, rate: int) -> str:
-    """A font tells characters apart within a level; only the two fish have one voice each over the levels.
+    """A font distinguishes characters within a level; only the two fish keep their voices in all levels.
 
     The Czech levels that were added later, at 44.1 kHz, have other voices for the fish too.
     """
@@ -115,7 +115,7 @@ def name_speaker(lang: str, level: str, font: str, rate: int) -> str:
 
 
 def find_raw_fault(text: str) -> str | None:
-    """What only the text as it is written shows; None when nothing speaks against it."""
+    """A fault that is only visible in the unprocessed text; None if there is none."""
     for fault, pattern in (
         ("template, filled in by the game", TEMPLATE),
         ("spoken symbol or web address", ADDRESS),
@@ -128,7 +128,7 @@ def find_raw_fault(text: str) -> str | None:
 
 
 def check_recording(key: str, path: Path, lines: Iterable[Line], lang: str) -> Candidate:
-    """A recording with its text, and the reason to leave it out if there is one."""
+    """A recording with its text, and the reason for leaving it out if there is one."""
     line, *others = lines or [None]
     if line is None:
         return Candidate(key, reason="no text")
@@ -151,10 +151,10 @@ def check_recording(key: str, path: Path, lines: Iterable[Line], lang: str) -> C
 
 
 def read_candidates(scripts: Path, sounds: Path, lang: str) -> list[Candidate]:
-    """Every recording, by ``LEVEL/NAME``, and every text without one, sorted.
+    """Every recording, as ``LEVEL/NAME``, and every text without one, sorted.
 
-    ``sound/LEVEL/LANG/NAME.ogg`` has its text in ``script/LEVEL``; of ``sound/share/GROUP/LANG`` all groups
-    have theirs in ``script/share``.
+    The text of ``sound/LEVEL/LANG/NAME.ogg`` is in ``script/LEVEL``; those of all groups in
+    ``sound/share/GROUP/LANG`` are in ``script/share``.
     """
     lines = read_scripts(scripts, lang)
     candidates, recorded = [], set()
@@ -169,15 +169,15 @@ def read_candidates(scripts: Path, sounds: Path, lang: str) -> list[Candidate]:
 
 
 def split_by_level(candidates: Iterable[Candidate]) -> dict[str, str]:
-    """Whole levels to a split, in the order of their digests."""
+    """Assign whole levels to splits, in the order of their digests."""
     levels = [level_of(each.key) for each in candidates if not each.reason]
     return split_by_digest(level for level in levels if level != TRAINING_LEVEL) | {TRAINING_LEVEL: "train"}
 
 
 def drop_shared_texts(candidates: Iterable[Candidate], split_of: dict[str, str]) -> list[Candidate]:
-    """Leave out of train what test or dev say too, and out of dev what test says.
+    """Leave out of train the texts of test and dev, and out of dev those of test.
 
-    Levels share short exclamations. Taken out of train they cost it least, and test stays as it is spoken.
+    Levels share short exclamations. Train loses the least without them, and test remains complete.
     """
     candidates = list(candidates)
     homes = defaultdict(set)
@@ -208,7 +208,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--downloads",
         type=Path,
         default=Path("downloads"),
-        help="folder that holds the unpacked packages, or that they are downloaded to (default: downloads)",
+        help="folder with the unpacked packages; missing ones are downloaded to it (default: downloads)",
     )
     parser.add_argument("--out", type=Path, help="folder to write (default: data/LANG)")
     args = parser.parse_args(argv)

@@ -19,7 +19,7 @@ def read_set(folder: Path, name: str) -> list[Row]:
     """The rows of a set.
 
     Raises:
-        UserError: its audio is not unpacked; its table is none.
+        UserError: its audio is not unpacked, or its table is faulty.
     """
     audio = folder / "audio"
     if not (audio / name).is_dir():
@@ -38,7 +38,7 @@ def read_set(folder: Path, name: str) -> list[Row]:
 def main(argv: Sequence[str] | None = None) -> None:
     """Write OUT/train, OUT/dev and OUT/test."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--lang", required=True, help="as the folder is called, e.g. sw_ke")
+    parser.add_argument("--lang", required=True, help="name of the language's folder, e.g. sw_ke")
     parser.add_argument("--downloads", type=Path, default=Path("downloads"), help="default: downloads")
     parser.add_argument("--out", type=Path, default=Path("data"), help="folder to write (default: data)")
     args = parser.parse_args(argv)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Kaldi data directories from LibriSpeech and from Libri-light's parts of it with 10 min, 1 h and 10 h."""
+"""Kaldi data directories from LibriSpeech and from Libri-light's subsets of 10 min, 1 h and 10 h."""
 
 import argparse
 from collections.abc import Sequence
@@ -24,15 +24,15 @@ SETS = {
 
 
 def read_chapter(transcripts: Path, whole: bool) -> list[Row]:
-    """The utterances of ``SPEAKER-CHAPTER.trans.txt``, which lies beside them.
+    """The utterances of ``SPEAKER-CHAPTER.trans.txt``, which is in the same folder.
 
     Args:
-        transcripts: its lines are ``SPEAKER-CHAPTER-UTTERANCE TEXT``.
-        whole: whether every line has to have its audio, as in LibriSpeech; else the audio decides what is
-            in the set.
+        transcripts: file with lines ``SPEAKER-CHAPTER-UTTERANCE TEXT``.
+        whole: whether every line must have audio, as in LibriSpeech; otherwise the set consists of the lines
+            that have audio.
 
     Raises:
-        UserError: not UTF-8.
+        UserError: the file is not UTF-8.
     """
     folder = transcripts.parent
     audio = {path.stem for path in folder.glob("*.flac")}
@@ -52,10 +52,10 @@ def read_chapter(transcripts: Path, whole: bool) -> list[Row]:
 
 
 def read_sets(downloads: Path) -> dict[str, list[Row]]:
-    """The sets whose folders are all there.
+    """The sets for which all folders are there.
 
     Raises:
-        UserError: there is none; a folder has no transcripts.
+        UserError: there is none, or a folder has no transcripts.
     """
     sets = {}
     for name, folders in SETS.items():

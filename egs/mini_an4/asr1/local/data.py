@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Kaldi data directories from mini AN4: eight recordings that come with ESPnet, to try a recipe quickly."""
+"""Kaldi data directories from mini AN4: eight recordings in the ESPnet wheel, for trying out a recipe."""
 
 import argparse
 import re
@@ -15,7 +15,7 @@ from espnet_wsm.data.kaldi import Utterance, write_data_dir
 from espnet_wsm.errors import UserError, report_user_errors
 
 ARCHIVE = "egs3/mini_an4/esp2_asr/downloads.tar.gz"
-# "yes": train has all its letters, and keeps both of the longer sentences.
+# "yes": train has all its letters, and so keeps both longer sentences.
 DEV_UTTERANCES = frozenset({"fash-an251-fash-b"})
 # Training lines are "<s> TEXT </s> (id)", test lines "TEXT (id)".
 TRANSCRIPT = re.compile(r"(?:<s> )?(?P<text>.*?)(?: </s>)? \((?P<id>\w+-(?P<speaker>\w+)-\w+)\)")
@@ -34,7 +34,7 @@ def find_archive() -> Path:
 
 
 def unpack_archive(archive: Path, downloads: Path) -> None:
-    """Write ``downloads/an4``, which appears only when it is complete."""
+    """Write ``downloads/an4`` atomically."""
     if downloads.exists() and not downloads.is_dir():
         raise UserError(f"{downloads} is not a folder: name one with --downloads")
     downloads.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Kaldi data directories from ML-SUPERB: a language of one of its corpora, or all of them together."""
+"""Kaldi data directories from ML-SUPERB: one language of one of its corpora, or all together."""
 
 import argparse
 import re
@@ -25,8 +25,8 @@ TRACK = {
     "rus": "M-AILABS/rus", "swa": "ALFFA/swa", "swe": "NST/swe",
     "jpn": "commonvoice/jpn", "cmn": "fleurs/cmn", "xty": "mexico-el/xty",
 }  # fmt: skip
-# Languages of which the multilingual track trains on five utterances each, and the numbers of these by the
-# name of their corpus: cv_lit_000026 and so on (Shi et al., Interspeech 2023, and ESPnet's recipe).
+# Languages from which the multilingual track trains on five utterances each, with the numbers of these by
+# corpus: cv_lit_000026 and so on (Shi et al., Interspeech 2023, and ESPnet's recipe).
 FEW_SHOT = {
     "bos": {"fleurs": [67, 78, 80, 88, 90]},
     "ceb": {"fleurs": [54, 64, 69, 71, 80]},
@@ -55,11 +55,11 @@ FEW_SHOT_IDS = {
     for corpus, numbers in corpora.items()
     for number in numbers
 }
-MARKUP = re.compile(r"\[[^\]]*\]")  # notes of transcribers
+MARKUP = re.compile(r"\[[^\]]*\]")  # transcribers' notes
 
 
 def find_folders(downloads: Path, lang: str) -> list[Path]:
-    """The folders of what ``--lang`` names: a name of the track, CORPUS/LANGUAGE, a language, or all.
+    """The folders for ``--lang``: a name in the track, CORPUS/LANGUAGE, a language, or all.
 
     Raises:
         UserError: there is none, or a language is in several corpora.
@@ -82,14 +82,14 @@ def find_folders(downloads: Path, lang: str) -> list[Path]:
 
 
 def read_transcripts(path: Path, with_language: bool) -> list[Row]:
-    """The rows of a list with lines ``ID NAME TEXT``; NAME, of the recording in its corpus, is not used.
+    """The rows of a list with lines ``ID NAME TEXT``; NAME, that of the recording in its corpus, is not used.
 
     Args:
-        path: the audio is ``wav/ID.wav`` beside it.
+        path: file of the list; the audio is ``wav/ID.wav`` beside it.
         with_language: whether texts begin with ``[LANGUAGE]``.
 
     Raises:
-        UserError: it cannot be read.
+        UserError: the file cannot be read.
     """
     folder = path.parent
     try:
