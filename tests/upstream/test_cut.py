@@ -1,8 +1,8 @@
 """Prefix and suffix together are S3PRL's own forward, and the parts that keep padding out are exact.
 
-What is compared with S3PRL's forward, whose layers then call the new blocks, is two of its families and two of
-transformers', with both norms: there every mixer at one k, every k with one mixer. All that needs no forward of
-S3PRL's is in test_families.py, over all families.
+With S3PRL's forward, whose layers then call the new blocks, are compared two of its families and two of
+transformers', with both norms: every mixer at one k, every k with one mixer. What needs no forward of S3PRL's
+is in test_families.py, over all families.
 """
 
 import pytest
