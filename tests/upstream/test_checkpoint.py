@@ -23,7 +23,7 @@ from checkpoints import CHECKPOINTS, ESPNET_WEIGHTS, POST_NORM, PRE_NORM
 from checkpoints import REFUSED as REFUSED_CHECKPOINTS
 
 from espnet_wsm.errors import UserError
-from espnet_wsm.upstream import WsmConfig, find_checkpoint, load_upstream
+from espnet_wsm.upstream import find_checkpoint, load_upstream
 from espnet_wsm.upstream.checkpoint import locate
 from espnet_wsm.upstream.families import (
     FAMILIES,
@@ -832,82 +832,7 @@ def test_the_environment_is_as_before_after_loading_and_after_a_failure(
     assert dict(os.environ) == environment
 
 
-# The configuration
-
-
-def test_the_key_path_of_earlier_versions_says_what_to_write():
-    conf = {"upstream": "wav2vec2_local", "path": "models/my.pt"}
-    message = "no key path: write 'upstream: models/my.pt' in place of upstream and path; the family is"
-    with pytest.raises(UserError, match=re.escape(message)):
-        WsmConfig.from_dict(conf)
-
-
-def test_an_unknown_key_lists_the_known_ones_and_an_upstream_is_needed():
-    with pytest.raises(
-        UserError, match=r"no key num_layers, windows; the keys are upstream, trust, num_replaced"
-    ):
-        WsmConfig.from_dict({"upstream": "x", "windows": 3, "num_layers": 2})
-    for conf in ({}, {"upstream": None}, {"upstream": ""}):
-        with pytest.raises(
-            UserError, match="encoder_conf needs 'upstream', the path of a checkpoint or S3PRL's"
-        ):
-            WsmConfig.from_dict(conf)
-
-
-@pytest.mark.parametrize(
-    ("field", "values", "expected"),
-    [
-        ("upstream", (3, 1.5, True, ["a"]), "a name or a path, in quotes"),
-        ("trust", (1, "true", None), "true or false"),
-        (
-            "layers",
-            ([], [0], [1.0], [True], [2, 2], "2", 2, [None]),
-            "a list of different layer numbers from 1",
-        ),
-        ("num_replaced", (-1, 1.0, True, "2", None), "a number of layers, 0 or more"),
-        ("trainable", ("all", "", None, ["mixer"]), "one of layer, mixer, suffix"),
-        ("lora_rank", (0, -1, 8.0, True, None), "1 or more"),
-        ("lora_alpha", (0, -1.0, True, "16"), "above 0"),
-        ("mixer", ("WSM", "", None, ["wsm"]), "one of .*drop, .*lora, .*wsm"),
-        ("features", ("first", None), "one of last, weighted_sum"),
-        ("exact_padding", (0, "false"), "true or false"),
-    ],
-)
-def test_a_value_that_cannot_work_is_refused_with_field_and_value(field, values, expected):
-    for value in values:
-        with pytest.raises(
-            UserError, match=f"^{field} has to be {expected}.*, got {re.escape(repr(value))}$"
-        ):
-            WsmConfig.from_dict({"upstream": "x"} | {field: value})
-
-
-@pytest.mark.parametrize(
-    ("conf", "below", "replaced"),
-    [
-        ({}, 10, (0, 1)),
-        ({"num_replaced": 1}, 11, (0,)),
-        ({"num_replaced": 0}, 12, ()),
-        ({"num_replaced": 12}, 0, tuple(range(12))),
-        ({"layers": [12]}, 11, (0,)),
-        ({"layers": (9, 3)}, 2, (0, 6)),
-        ({"layers": [1], "num_replaced": 20}, 0, (0,)),
-    ],
-)
-def test_the_cut_lies_below_the_lowest_replaced_layer(conf, below, replaced):
-    assert WsmConfig("x", **conf).place_cut(12) == (below, replaced)
-
-
-@pytest.mark.parametrize(
-    ("conf", "message"),
-    [
-        ({"num_replaced": 13}, "num_replaced is 13, but the upstream has only 12 layers"),
-        ({"layers": [13]}, "layers names layer 13, but the upstream has only 12 layers"),
-        ({"layers": [20, 1]}, "layers names layer 20, but the upstream has only 12 layers"),
-    ],
-)
-def test_more_layers_than_the_upstream_has_are_refused_with_both_numbers(conf, message):
-    with pytest.raises(UserError, match=f"^{message}$"):
-        WsmConfig("x", **conf).place_cut(12)
+# Names and paths
 
 
 def test_a_folder_with_the_name_of_an_upstream_is_told_from_the_name(tmp_path, monkeypatch):

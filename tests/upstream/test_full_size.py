@@ -27,9 +27,23 @@ def test_the_table_of_upstreams_says_which_are_built_here():
     assert [model for family in FAMILIES for model in family.full_size] == FULL_SIZE
 
 
+NOISE = 0.02 * torch.randn(2**20, generator=torch.Generator().manual_seed(0))
+
+
+@torch.no_grad()
+def fill(tensor: torch.Tensor, *_args, **_kwargs) -> torch.Tensor:
+    """The same noise over and over: hundreds of millions of draws would take half a minute."""
+    if not tensor.is_contiguous():
+        return tensor.copy_(fill(torch.empty(tensor.shape)))
+    flat = tensor.view(-1)
+    for start in range(0, len(flat), len(NOISE)):
+        flat[start : start + len(NOISE)] = NOISE[: len(flat) - start]
+    return tensor
+
+
 @pytest.fixture
 def write_half(monkeypatch, tmp_path) -> Callable[..., Path]:
-    """Write a checkpoint in half precision, weights as the model's own initialisation draws them."""
+    """Write a checkpoint in half precision; whatever a module draws at random is the same noise."""
     save_file = checkpoints.save_file
 
     def save_half(directory: Path, state: dict[str, Any]) -> Path:
@@ -40,6 +54,9 @@ def write_half(monkeypatch, tmp_path) -> Callable[..., Path]:
 
     monkeypatch.setattr(checkpoints, "save_file", save_half)
     monkeypatch.setattr(checkpoints, "randomise_weights", lambda model: model)
+    for name in ("uniform_", "normal_", "kaiming_uniform_", "kaiming_normal_", "xavier_uniform_"):
+        monkeypatch.setattr(torch.nn.init, name, fill)
+    monkeypatch.setattr(torch.Tensor, "normal_", fill)
     return lambda write, **sizes: write(tmp_path, **sizes)
 
 
@@ -47,6 +64,7 @@ def count(modules) -> int:
     return sum(p.numel() for module in modules for p in module.parameters())
 
 
+@pytest.mark.large
 @pytest.mark.parametrize(
     ("write", "sizes", "parameters"),
     [
@@ -79,11 +97,11 @@ def test_an_upstream_of_true_size_trains_and_encodes(write_half, write, sizes, p
     assert total == parameters
     assert encoder.table.parameters == count([encoder])
 
-    speech, lengths = 0.1 * torch.randn(2, 32000), torch.tensor([32000, 24000])
+    speech, lengths = 0.1 * torch.randn(2, 16000), torch.tensor([16000, 12000])
     trained = {name: p for name, p in encoder.named_parameters() if p.requires_grad}
     before = {name: p.detach().clone() for name, p in trained.items()}
     out, frames, _ = encoder.train()(speech, lengths)
-    assert out.shape == (2, 99, dim) and frames.tolist() == [99, 74]
+    assert out.shape == (2, 49, dim) and frames.tolist() == [49, 37]
     loss = (out * torch.randn(out.shape)).mean()
     loss.backward()
     torch.optim.SGD(trained.values(), lr=1.0).step()
@@ -94,6 +112,6 @@ def test_an_upstream_of_true_size_trains_and_encodes(write_half, write, sizes, p
 
     with torch.no_grad():
         encoded, frames, _ = encoder.eval()(speech[:1], lengths[:1])
-    assert encoded.shape == (1, 99, dim) and encoded.isfinite().all() and encoded.std() > 0
+    assert encoded.shape == (1, 49, dim) and encoded.isfinite().all() and encoded.std() > 0
     best_path = CTC(30, dim).argmax(encoded)
-    assert best_path.shape == (1, 99) and 0 <= best_path.min() <= best_path.max() < 30
+    assert best_path.shape == (1, 49) and 0 <= best_path.min() <= best_path.max() < 30
