@@ -1,11 +1,12 @@
 """Pre-training from packages to an upstream: killed and resumed, never mixed with another run.
 
-One run of two iterations serves all tests that read it. A third would train to show one thing more, that it goes
-on from the second: that is read from the commands of its stage.
+One run of two iterations serves all tests that read it. A third would train to show one thing more, that it
+goes on from the second: that is read from the commands of its stage.
 """
 
 import json
 import re
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -59,8 +60,8 @@ WORDS += ["--layer", "1", "--nj", "1"]
 
 
 @pytest.fixture(scope="module")
-def killed(recipe, environment):
-    """Stages 1 to 3, killed after the first epoch of many."""
+def killed(recipe, environment, shell):
+    """Stages 1 to 3, killed after the first epoch of many: the recipe, and what later stages say of it."""
     process = subprocess.Popen(
         [*WORDS, "--stop_stage", "3", "--max_epoch", "900 1"], cwd=recipe, env=environment,
         start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
@@ -72,25 +73,27 @@ def killed(recipe, environment):
             pytest.fail(f"nothing was trained: {process.stderr.read()}")
         time.sleep(0.05)
     kill_session(process)
-    return recipe
+    assert (recipe / "exp/two/iter1/.unfinished").exists()
+    used = shell([*WORDS, "--stage", "4", "--stop_stage", "4"], recipe)
+    mixed = shell([*WORDS, "--stage", "3", "--stop_stage", "3", "--seed", "1"], recipe)
+    return recipe, used, mixed
 
 
 @pytest.mark.recipe
-def test_a_killed_training_is_not_used_and_not_mixed_with_another(killed, shell):
-    assert (killed / "exp/two/iter1/.unfinished").exists()
-    used = shell([*WORDS, "--stage", "4", "--stop_stage", "4"], killed)
+def test_a_killed_training_is_not_used_and_not_mixed_with_another(killed):
+    _, used, mixed = killed
     assert used.returncode == 1 and "exp/two/iter1 is unfinished: stage 3 failed, was killed" in used.stderr
-    mixed = shell([*WORDS, "--stage", "3", "--stop_stage", "3", "--seed", "1"], killed)
     assert mixed.returncode == 1 and "exp/two/iter1 holds a run of other settings" in mixed.stderr
 
 
 @pytest.fixture(scope="module")
 def finished(killed, shell):
-    """The same run resumed, to its end."""
-    reached = max(int(re.match(r"\d+", file.name)[0]) for file in killed.glob("exp/two/iter1/*epoch.pth"))
-    result = shell([*WORDS, "--stage", "3", "--max_epoch", f"{reached + 1} 1"], killed)
-    assert result.returncode == 0, result.stderr + (killed / "exp/two/iter1/train.log").read_text()
-    return killed, reached
+    """The same run resumed, to its end: the recipe, and the epochs that it had before."""
+    recipe, *_ = killed
+    reached = max(int(re.match(r"\d+", file.name)[0]) for file in recipe.glob("exp/two/iter1/*epoch.pth"))
+    result = shell([*WORDS, "--stage", "3", "--max_epoch", f"{reached + 1} 1"], recipe)
+    assert result.returncode == 0, result.stderr + (recipe / "exp/two/iter1/train.log").read_text()
+    return recipe, reached
 
 
 @pytest.mark.recipe
@@ -138,7 +141,7 @@ def test_the_model_is_an_upstream_for_recognition(finished):
 
 @pytest.mark.recipe
 def test_weights_are_not_given_the_card_and_licence_of_other_data(finished, shell):
-    recipe, _ = finished
+    recipe = shutil.copytree(finished[0], finished[0].with_name("ssl2"))  # the others read the first
     other = [*WORDS, "--sources", "menardi_it"]
     assert shell([*other, "--stop_stage", "1"], recipe).returncode == 0
     card = (recipe / "exp/two/upstream/README.md").read_bytes()
