@@ -32,8 +32,8 @@ def pytest_configure(config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of a file run on one worker, where they share what is made once, unless they say otherwise."""
     for item in items:
-        needs = getattr(item, "callspec", None)
-        if "slurm" in item.fixturenames or (needs and "slurm" in needs.params.values()):
+        launcher = item.callspec.params.get("launcher") if hasattr(item, "callspec") else None
+        if "slurm" in (*item.fixturenames, launcher):
             item.add_marker("slurm")
             item.add_marker(pytest.mark.xdist_group("slurm"))  # the daemons are started once
         elif item.get_closest_marker("xdist_group") is None:

@@ -41,7 +41,7 @@ def make_tree(root: Path, texts: dict[str, str], sounds: dict[str, float], lang:
     folder.mkdir(parents=True)
     lines = "".join(f"{key}: {text}\n" for key, text in texts.items())
     content = f"\ufeff; a comment: not a prompt\n\n{lines}"
-    (folder / f"core-sounds-{lang}.txt.gz").write_bytes(gzip.compress(content.encode()))
+    (folder / f"core-sounds-{lang}.txt.gz").write_bytes(gzip.compress(content.encode(), mtime=0))
     voice = root / "usr/share/asterisk/sounds" / data.VOICES[lang]
     for key, seconds in sounds.items():
         path = voice / f"{key}.g722"
@@ -119,12 +119,16 @@ def test_texts_are_read_past_mark_comments_and_missing_line_breaks(tmp_path):
 
 def test_a_line_without_a_key_is_named(tmp_path):
     path = tmp_path / "core-sounds-en.txt.gz"
-    path.write_bytes(gzip.compress(b"beep: beep\nlost words\n"))
+    path.write_bytes(gzip.compress(b"beep: beep\nlost words\n", mtime=0))
     with pytest.raises(UserError, match=r"txt\.gz: line 2 .*'lost words'"):
         data.read_texts(path)
 
 
-@pytest.mark.parametrize("content", [b"plain", gzip.compress(b"a: b" * 99)[:-9], gzip.compress(b"a: \xff")])
+@pytest.mark.parametrize(
+    "content",
+    [b"plain", gzip.compress(b"a: b" * 99)[:-9], gzip.compress(b"a: \xff")],
+    ids=["plain", "cut", "not utf-8"],
+)
 def test_a_damaged_text_file_is_named(tmp_path, content):
     path = tmp_path / "core-sounds-en.txt.gz"
     path.write_bytes(content)

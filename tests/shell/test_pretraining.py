@@ -1,10 +1,14 @@
-"""Pre-training from packages to an upstream: killed and resumed, never mixed with another run."""
+"""Pre-training from packages to an upstream: killed and resumed, never mixed with another run.
+
+One run of two iterations serves all tests that read it. A third would train to show one thing more, that it
+goes on from the second: that is read from the commands of its stage.
+"""
 
 import json
 import re
+import shutil
 import subprocess
 import time
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +17,9 @@ import soundfile
 import torch
 import yaml
 from processes import kill_session
+
+# One worker runs the recipe, for all tests that read what it leaves.
+pytestmark = pytest.mark.xdist_group("pretraining")
 
 RECIPE = "egs/debian_multi/ssl1"
 SMALL = {
@@ -48,15 +55,15 @@ def recipe(project) -> Path:
 
 
 WORDS = ["./run.sh", "--downloads", "packages", "--sources", "armelle_fr menardi_it", "--name", "two"]
-WORDS += ["--train_config", "conf/small.yaml", "--speed_perturb", "1.0 1.1", "--num_clusters", "4 5 6"]
+WORDS += ["--train_config", "conf/small.yaml", "--speed_perturb", "1.0 1.1", "--num_clusters", "4 5"]
 WORDS += ["--layer", "1", "--nj", "1"]
 
 
 @pytest.fixture(scope="module")
-def killed(recipe, environment):
-    """Stages 1 to 3, killed after the first epoch of many."""
+def killed(recipe, environment, shell):
+    """Stages 1 to 3, killed after the first epoch of many: the recipe, and what later stages say of it."""
     process = subprocess.Popen(
-        [*WORDS, "--stop_stage", "3", "--max_epoch", "900 1 1"], cwd=recipe, env=environment,
+        [*WORDS, "--stop_stage", "3", "--max_epoch", "900 1"], cwd=recipe, env=environment,
         start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     deadline = time.monotonic() + 300
@@ -66,25 +73,27 @@ def killed(recipe, environment):
             pytest.fail(f"nothing was trained: {process.stderr.read()}")
         time.sleep(0.05)
     kill_session(process)
-    return recipe
+    assert (recipe / "exp/two/iter1/.unfinished").exists()
+    used = shell([*WORDS, "--stage", "4", "--stop_stage", "4"], recipe)
+    mixed = shell([*WORDS, "--stage", "3", "--stop_stage", "3", "--seed", "1"], recipe)
+    return recipe, used, mixed
 
 
 @pytest.mark.recipe
-def test_a_killed_training_is_not_used_and_not_mixed_with_another(killed, shell):
-    assert (killed / "exp/two/iter1/.unfinished").exists()
-    used = shell([*WORDS, "--stage", "4", "--stop_stage", "4"], killed)
+def test_a_killed_training_is_not_used_and_not_mixed_with_another(killed):
+    _, used, mixed = killed
     assert used.returncode == 1 and "exp/two/iter1 is unfinished: stage 3 failed, was killed" in used.stderr
-    mixed = shell([*WORDS, "--stage", "3", "--stop_stage", "3", "--seed", "1"], killed)
     assert mixed.returncode == 1 and "exp/two/iter1 holds a run of other settings" in mixed.stderr
 
 
 @pytest.fixture(scope="module")
 def finished(killed, shell):
-    """The same run resumed, to its end."""
-    reached = max(int(re.match(r"\d+", file.name)[0]) for file in killed.glob("exp/two/iter1/*epoch.pth"))
-    result = shell([*WORDS, "--stage", "3", "--max_epoch", f"{reached + 1} 2 1"], killed)
-    assert result.returncode == 0, result.stderr + (killed / "exp/two/iter1/train.log").read_text()
-    return killed, reached
+    """The same run resumed, to its end: the recipe, and the epochs that it had before."""
+    recipe, *_ = killed
+    reached = max(int(re.match(r"\d+", file.name)[0]) for file in recipe.glob("exp/two/iter1/*epoch.pth"))
+    result = shell([*WORDS, "--stage", "3", "--max_epoch", f"{reached + 1} 1"], recipe)
+    assert result.returncode == 0, result.stderr + (recipe / "exp/two/iter1/train.log").read_text()
+    return recipe, reached
 
 
 @pytest.mark.recipe
@@ -108,18 +117,14 @@ def test_stages_leave_what_espnet_and_transformers_read(finished):
     model = {"config.json", "model.safetensors", "preprocessor_config.json", "upstream.json"}
     assert {file.name for file in out.iterdir()} == model | {"README.md", "LICENSE"}
     card = (out / "README.md").read_text()
-    assert f"| epochs | {reached + 1} | 2 | 1 |" in card and "at speeds 1.0 1.1" in card
+    assert f"| epochs | {reached + 1} | 1 |" in card and "at speeds 1.0 1.1" in card
     assert "| clustered | MFCC with first and second differences" in card
-    assert (
-        "| layer 1 of exp/two/iter1/upstream | layer 1 of exp/two/iter2/upstream |" in card
-        and "| CPU " in card
-    )
+    assert "| layer 1 of exp/two/iter1/upstream |" in card and "| CPU " in card
     assert "Michel Gutierrez" in (out / "LICENSE").read_text()
-    assert json.loads((out / "upstream.json").read_text())["exported_from"] == "exp/two/iter3"
-    models = [torch.load(recipe / f"exp/two/iter{number}/train.total_count.ave.pth") for number in (1, 2, 3)]
-    for one, two in pairwise(models):
-        assert one.keys() == two.keys()
-        assert any(not torch.equal(one[name], two[name]) for name in one if "layers" in name)
+    assert json.loads((out / "upstream.json").read_text())["exported_from"] == "exp/two/iter2"
+    one, two = (torch.load(recipe / f"exp/two/iter{number}/train.total_count.ave.pth") for number in (1, 2))
+    assert one.keys() == two.keys()
+    assert any(not torch.equal(one[name], two[name]) for name in one if "layers" in name)
 
 
 @pytest.mark.recipe
@@ -136,7 +141,7 @@ def test_the_model_is_an_upstream_for_recognition(finished):
 
 @pytest.mark.recipe
 def test_weights_are_not_given_the_card_and_licence_of_other_data(finished, shell):
-    recipe, _ = finished
+    recipe = shutil.copytree(finished[0], finished[0].with_name("ssl2"))  # the others read the first
     other = [*WORDS, "--sources", "menardi_it"]
     assert shell([*other, "--stop_stage", "1"], recipe).returncode == 0
     card = (recipe / "exp/two/upstream/README.md").read_bytes()
@@ -148,6 +153,37 @@ def test_weights_are_not_given_the_card_and_licence_of_other_data(finished, shel
         result = shell([*other, "--stage", stage, "--stop_stage", stage], recipe)
         assert "exp/two/iter1 does not belong to the current dump/two/targets1" in result.stderr
     assert (recipe / "exp/two/upstream/README.md").read_bytes() == card
+
+
+THIRD_ITERATION = r"""
+set -euo pipefail
+data=data exp=exp dump=dump layer=7 seed=0 num_clusters=(4 5 6) max_epoch=(9 8)
+ngpu=0 num_nodes=1 num_threads=1 train_config=x.yaml train_args=
+nodes=() starter=() processes=() ESPNET_WSM_COMMAND=x
+. local/stages.sh
+mkdir -p "${place}/exp/iter2/upstream" "${place}/dump"
+cd "${place}"
+touch exp/iter2/upstream/model.safetensors dump/.made_from exp/iter2/x.ave.pth
+for name in require_dump hold begin_stage finish_stage watch unwatch set_training_processes log; do
+    eval "${name}() { :; }"
+done
+targets_digest() { echo digest; }
+find_averaged() { echo "$1/x.ave.pth"; }
+for name in python make_targets launch; do eval "${name}() { echo ${name} \"\$*\"; }"; done
+cluster_layer 3
+pretrain 3
+"""
+
+
+def test_a_third_iteration_clusters_the_second_and_starts_from_it(project, shell, tmp_path):
+    result = shell(["bash", "-c", f"place={tmp_path}\n{THIRD_ITERATION}"], project / RECIPE)
+    assert result.returncode == 0, result.stderr
+    export, targets, _, training = result.stdout.splitlines()
+    assert export.endswith("export_upstream --exp exp/iter2 --out exp/iter2/upstream")
+    assert targets == "make_targets 3 --upstream exp/iter2/upstream --layer 7"
+    assert " exp/iter3/train.log " in training and " --num_classes 6 " in training
+    assert " --max_epoch 8 " in training, "the last number counts for further iterations"
+    assert " --init_param exp/iter2/x.ave.pth:encoder" in training
 
 
 def test_help_shows_the_options_of_pre_training_alone(project, shell):

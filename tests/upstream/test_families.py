@@ -537,7 +537,7 @@ def test_a_half_precision_prefix_is_close_and_its_suffix_trains_under_autocast(u
 
 @pytest.mark.parametrize("key", EACH_LAYER, ids=" ".join)
 def test_a_compiled_suffix_gives_the_eager_result(get_upstream, wavs, key):
-    """One graph, without the code generator, which needs a compiler: tests/mixing runs it on the block."""
+    """In one graph; the code generator, which needs a C++ compiler, runs in tests/mixing on the block."""
     upstream = get_upstream(key)
     prefix, plain = upstream.cut(layers=[2])  # a block of ours, and attention above it
     suffix = upstream.operate(plain, layers=[2], trainable="suffix")

@@ -72,6 +72,7 @@ def test_the_key_and_the_name_follow_what_the_features_depend_on(upstream_path):
         WsmConfig(path, layers=[3]),
         WsmConfig(path, layers=[1, 3]),
         WsmConfig(path, prefix_dtype="bfloat16"),
+        WsmConfig(upstream_path("hf_hubert", False)),
         WsmConfig(upstream_path("hf_wav2vec2", True)),
     ):
         assert describe_key(changed) != describe_key(config)
