@@ -57,7 +57,8 @@ inference_model=valid.cer_ctc.ave.pth # checkpoint in the experiment's folder
 unset CDPATH # with it, cd would print the new folder
 common=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=${common%/egs/common}
-shared_options=("${common}/lib.sh") # files that declare options besides the script
+# Files that declare options besides the script.
+shared_options=("${common}/lib.sh")
 # run.sh has changed to its own folder, where $0 may not be valid.
 script=${PWD}/${0##*/}
 [[ -f ${script} ]] || script=$0

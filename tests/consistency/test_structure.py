@@ -74,11 +74,16 @@ def test_every_part_of_the_package_has_a_rule():
 
 
 @pytest.mark.parametrize(
-    "command", ["validate_data_dir", "make_tokens", "score", "make_results", "compare_systems"]
+    "module",
+    [
+        *(f"bin.{name}" for name in ("validate_data_dir", "make_tokens", "score", "make_results")),
+        "bin.compare_systems",
+        "data.cache",  # to plan, close and check stored features
+    ],
 )
-def test_data_and_scoring_commands_start_without_torch(command):
+def test_data_and_scoring_start_without_torch(module):
     heavy = "{'torch', 'espnet2', 's3prl'}"
-    code = f"import sys, espnet_wsm.bin.{command}; print(sorted({heavy} & set(sys.modules)))"
+    code = f"import sys, espnet_wsm.{module}; print(sorted({heavy} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
 

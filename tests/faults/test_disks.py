@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-QUICK = ["--asr_args", "--max_epoch 1"]
+QUICK = ["--asr_args", "--max_epoch 1 --use_matplotlib false"]
 
 
 @pytest.fixture(scope="module")

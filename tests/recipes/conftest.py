@@ -58,7 +58,14 @@ def run_recipe(project, shell) -> Callable[..., Path]:
 
     def run(name: str, *words: object, stages: int) -> Path:
         folder = project / "egs" / name / "asr1"
-        quick = ["--nj", "1", "--cache", "false", "--asr_args", "--max_epoch 1 --num_iters_per_epoch 3"]
+        quick = [
+            "--nj",
+            "1",
+            "--cache",
+            "false",
+            "--asr_args",
+            "--max_epoch 1 --num_iters_per_epoch 3 --use_matplotlib false",
+        ]
         result = shell(["./run.sh", "--stop_stage", stages, *quick, *words], folder)
         print(result.stdout, result.stderr, sep="\n")
         assert result.returncode == 0

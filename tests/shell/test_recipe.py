@@ -16,7 +16,7 @@ from processes import kill_session, wait_for
 from espnet_wsm.data.cache import FeatureReader
 
 RECIPE = "egs/mini_an4/asr1"
-QUICK = ["--asr_args", "--max_epoch 2"]
+QUICK = ["--asr_args", "--max_epoch 2 --use_matplotlib false"]
 NO_CACHE = ["--cache", "false"]
 
 
@@ -28,7 +28,7 @@ def recipe(project) -> Path:
 @pytest.fixture(scope="module")
 def finished(recipe, shell):
     """The whole recipe, once; the tests below build on what it left."""
-    result = shell(["./run.sh", *QUICK, "--tag", "first"], recipe)
+    result = shell(["./run.sh", "--asr_args", "--max_epoch 2", "--tag", "first"], recipe)
     assert result.returncode == 0, result.stderr
     return result
 
