@@ -51,15 +51,29 @@ def make_lively(exp: Path) -> None:
     torch.save(state, exp / AVERAGE)
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """Where the first test that needs a recipe leaves it for the others."""
+    return tmp_path_factory.mktemp("trained") / "recipe"
+
+
 @pytest.fixture
-def recipe(training_arguments, upstream_path, tmp_path, monkeypatch) -> Path:
+def recipe(trained, training_arguments, upstream_path, tmp_path, monkeypatch) -> Path:
     """A recipe's folder as training leaves it, paths in ``config.yaml`` relative to it; we are in it."""
-    recipe = tmp_path / "recipe"
-    shutil.copytree(upstream_path("hf_hubert", True), recipe / "dump/upstream")
+    recipe, exp = tmp_path / "recipe", Path("exp/en/asr_x")
+    if not trained.exists():
+        shutil.copytree(upstream_path("hf_hubert", True), recipe / "dump/upstream")
+        monkeypatch.chdir(recipe)
+        asr_train.main(training_arguments(recipe / exp, encoder_conf=encoder_conf("dump/upstream")))
+        make_lively(recipe / exp)
+        shutil.copytree(recipe, trained, symlinks=True)
+        (trained / "place").write_text(str(tmp_path))
+        return recipe
+    shutil.copytree(trained, recipe, symlinks=True)
+    config = recipe / exp / "config.yaml"
+    config.write_text(config.read_text().replace((recipe / "place").read_text(), str(tmp_path)))
+    (recipe / "place").unlink()
     monkeypatch.chdir(recipe)
-    exp = recipe / "exp/en/asr_x"
-    asr_train.main(training_arguments(exp, encoder_conf=encoder_conf("dump/upstream")))
-    make_lively(exp)
     return recipe
 
 

@@ -671,14 +671,14 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-@pytest.mark.parametrize("trust", [False, True])
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_file_is_refused_with_its_path(written, tmp_path, damage, trust):
+def test_a_damaged_file_is_refused_with_its_path(written, tmp_path, damage):
     path = tmp_path / "model.pt"
     path.write_bytes(DAMAGE[damage](written("wav2vec2", POST_NORM).read_bytes()))
-    message = refusal(path, trust)
-    assert message.startswith(f"{path} is damaged or not a checkpoint (")
-    assert "--trust" not in message
+    for trust in (False, True):
+        message = refusal(path, trust)
+        assert message.startswith(f"{path} is damaged or not a checkpoint (")
+        assert "--trust" not in message
 
 
 @pytest.mark.parametrize("content", ["pickle", "random"])
@@ -775,9 +775,13 @@ def test_an_object_among_the_weights_asks_for_trust_and_loads_with_it(risky, way
 
 
 @pytest.mark.parametrize(
-    "permission", ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "ESPNET_ALLOW_UNSAFE_TORCH_LOAD", ""]
+    ("way", "permission"),
+    [
+        *((way, "") for way in WAYS),
+        ("given", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"),
+        ("stored", "ESPNET_ALLOW_UNSAFE_TORCH_LOAD"),
+    ],
 )
-@pytest.mark.parametrize("way", WAYS)
 def test_no_foreign_code_runs_without_trust(risky, way, tmp_path, permission, monkeypatch, questions):
     """Nor with the permissions of torch and ESPnet, which another program of the user's may need."""
     if permission:
@@ -811,16 +815,17 @@ SWITCHES = (
 )
 
 
-@pytest.mark.parametrize("before", [None, "0", "1"])
-@pytest.mark.parametrize("switch", SWITCHES)
+@pytest.mark.parametrize(
+    "before", [{}, *({switch: "1"} for switch in SWITCHES), dict.fromkeys(SWITCHES, "0")]
+)
 @pytest.mark.parametrize("trust", [False, True])
 def test_the_environment_is_as_before_after_loading_and_after_a_failure(
-    written, tmp_path, monkeypatch, switch, before, trust
+    written, tmp_path, monkeypatch, before, trust
 ):
     for name in SWITCHES:
         monkeypatch.delenv(name, raising=False)
-    if before is not None:
-        monkeypatch.setenv(switch, before)
+    for name, value in before.items():
+        monkeypatch.setenv(name, value)
     environment = dict(os.environ)
     load_upstream(str(written("distiller", POST_NORM)), trust)
     assert dict(os.environ) == environment

@@ -10,19 +10,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from espnet_wsm.errors import UserError
-from espnet_wsm.upstream import find_checkpoint, load_upstream
+from espnet_wsm.upstream import load_upstream
 
 
 def copy_upstream(path: str, place: Path) -> Path:
     """A copy to damage."""
     return Path((shutil.copytree if Path(path).is_dir() else shutil.copy)(path, place))
-
-
-def test_loading_gives_the_checkpoint_and_an_expert_in_eval_mode(upstream_path, family_name, pre_norm):
-    path = upstream_path(family_name, pre_norm)
-    expert, checkpoint = load_upstream(path)
-    assert checkpoint == find_checkpoint(path) and checkpoint.family.name == family_name
-    assert not any(module.training for module in expert.modules())
 
 
 def test_a_model_saved_in_half_precision_trains_in_full_precision(upstream_path, tmp_path):
