@@ -3,6 +3,7 @@
 #   ./run_tests.sh               everything, as CI runs it
 #   ./run_tests.sh --quick       without recipes, kills, Slurm and upstreams of true size: for a change under way
 #   ./run_tests.sh --all         everything, with twenty random kills instead of eight
+#   ./run_tests.sh --shuffle     everything, in random order: no test may need the one before it
 #   ./run_tests.sh ARGUMENTS     pytest alone, with these arguments, e.g. tests/mixing or -m 'not recipe'
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -11,8 +12,9 @@ case ${1:-} in
 '') ;;
 --quick) options=(-m 'not recipe and not slurm and not large') ;;
 --all) export KILLS=20 ;;
+--shuffle) options+=(-p randomly) ;;
 --help | -h)
-    sed -n '2,6s/^# \{0,1\}//p' "$0"
+    sed -n '2,7s/^# \{0,1\}//p' "$0"
     exit 0
     ;;
 *) options=("$@") ;;
@@ -25,7 +27,7 @@ export OMP_NUM_THREADS=1
 cores=$(env -u OMP_NUM_THREADS nproc)
 parallel=(-n "$((cores < 4 ? cores : 4))" --dist loadgroup --no-loadscope-reorder)
 case ${1:-} in
-'' | --quick | --all)
+'' | --quick | --all | --shuffle)
     ruff check .
     ruff format --check .
     git ls-files -z --cached --others --exclude-standard '*.sh' .ci/run | xargs -0 shellcheck --external-sources

@@ -60,7 +60,7 @@ DEV_REQUIREMENTS = [
     "pytest-cov>=7,<8",
     # Runs the suite on all cores.
     "pytest-xdist>=3.8,<4",
-    # Shows that no test depends on the one before it: ./run_tests.sh -p randomly
+    # Shows that no test depends on the one before it: ./run_tests.sh --shuffle
     "pytest-randomly>=5,<6",
     "hypothesis>=6.150,<7",
     # Formatting differs between minor releases; goes up together with a reformatted tree.

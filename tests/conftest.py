@@ -35,8 +35,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         launcher = item.callspec.params.get("launcher") if hasattr(item, "callspec") else None
         if "slurm" in (*item.fixturenames, launcher):
             item.add_marker("slurm")
-            item.add_marker(pytest.mark.xdist_group("slurm"))  # the daemons are started once
-        elif item.get_closest_marker("xdist_group") is None:
+        if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(item.nodeid.split("::")[0]))
     ranks = {}  # by group, that of its slowest kind of test
     for item in items:

@@ -69,8 +69,8 @@ def whole(recipe, plain_shell) -> tuple[dict[str, object], dict[int, float]]:
 
 
 @pytest.mark.recipe
-def test_every_stage_survives_kills_at_random_moments(whole, recipe, environment, plain_shell):
-    expected, seconds = whole
+def test_every_stage_survives_kills_at_random_moments(whole, recipe, environment, shell):
+    expected, seconds = whole[0], dict(whole[1])
     for folder in ("data", "dump", "exp"):
         shutil.rmtree(recipe / folder)
     (recipe / "RESULTS.md").unlink()
@@ -78,11 +78,18 @@ def test_every_stage_survives_kills_at_random_moments(whole, recipe, environment
     table, kills = [], 0
     for number, stage in enumerate(STAGES):
         for _ in range((KILLS * (number + 1)) // len(STAGES) - (KILLS * number) // len(STAGES)):
-            moment, alone = rng.uniform(0, seconds[stage]), rng.random() < 0.25
-            result = kill_after(moment, alone, stage, recipe, environment)
-            kills += result.startswith("killed")
-            table.append(f"| {stage} {STAGES[stage]} | {moment:.2f} of {seconds[stage]:.1f} s | {result} |")
-        result = plain_shell(words(stage), recipe)
+            for _attempt in range(2):
+                moment, alone = rng.uniform(0, seconds[stage]), rng.random() < 0.25
+                start = time.monotonic()
+                result = kill_after(moment, alone, stage, recipe, environment)
+                table.append(
+                    f"| {stage} {STAGES[stage]} | {moment:.2f} of {seconds[stage]:.1f} s | {result} |"
+                )
+                if result.startswith("killed"):
+                    kills += 1
+                    break
+                seconds[stage] = time.monotonic() - start  # less was left to do, or the machine is less busy
+        result = shell(words(stage), recipe)
         print("\n".join(table), flush=True)
         assert result.returncode == 0, result.stderr
     outputs = read_outputs(recipe)

@@ -41,7 +41,8 @@ def main(path: str, python: str, words: list[str]) -> None:
         signal.signal(number, lambda number, _frame: os.kill(child, number))
     status = receive(connection)
     if status < 0:
-        signal.signal(-status, signal.SIG_DFL)
+        if -status != signal.SIGKILL:  # whose handler nobody may set
+            signal.signal(-status, signal.SIG_DFL)
         os.kill(os.getpid(), -status)
     sys.exit(status)
 

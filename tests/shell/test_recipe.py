@@ -51,11 +51,12 @@ def test_the_recipe_runs_from_the_corpus_to_the_score(finished, recipe):
 
 @pytest.mark.recipe
 def test_slurm_gives_what_this_machine_gives_whatever_the_number_of_jobs(
-    finished, recipe, fresh, slurm, plain_shell
+    finished, recipe, fresh, slurm, shell, plain_shell
 ):
     words = [*QUICK, "--tag", "first", "--nj", "3", "--cmd", "../../../conf/cluster/slurm.sh"]
-    result = plain_shell(["./run.sh", *words], fresh)
-    assert result.returncode == 0, result.stderr
+    for python, stages in ((plain_shell, ("2", "2")), (shell, ("3", "5"))):
+        result = python(["./run.sh", "--stage", stages[0], "--stop_stage", stages[1], *words], fresh)
+        assert result.returncode == 0, result.stderr
     lists = [path.relative_to(recipe) for path in recipe.glob("dump/raw/**/*") if path.suffix != ".scp"]
     shards = [path.relative_to(recipe) for path in recipe.glob("dump/cache/*/*/utt2num_frames")]
     decoded = [Path("exp/asr_first/decode_greedy/test") / name for name in ("text", "token_int")]
