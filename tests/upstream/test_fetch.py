@@ -260,12 +260,13 @@ def test_a_file_that_the_server_does_not_have_is_asked_for_once(upstream, tmp_pa
 
 
 def test_without_network_the_message_says_where_to_run_it(upstream, monkeypatch, tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    monkeypatch.setattr(fetch, "find_urls", lambda name: (f"http://127.0.0.1:{port}/model.pt",))
-    with pytest.raises(UserError, match=f"127.0.0.1:{port}/model.pt cannot be .*with network.*https_proxy"):
-        fetch_upstream("wavlm_tiny", tmp_path / "out")
+    with socket.socket() as deaf:  # nobody else gets its port meanwhile
+        deaf.bind(("127.0.0.1", 0))
+        port = deaf.getsockname()[1]
+        monkeypatch.setattr(fetch, "find_urls", lambda name: (f"http://127.0.0.1:{port}/model.pt",))
+        message = f"127.0.0.1:{port}/model.pt cannot be .*with network.*https_proxy"
+        with pytest.raises(UserError, match=message):
+            fetch_upstream("wavlm_tiny", tmp_path / "out")
 
 
 def test_a_folder_that_cannot_be_written_is_named(upstream, tmp_path):
