@@ -25,7 +25,7 @@ export PATH="${PWD}/.venv/bin:${PATH}"
 # laptops have.
 export OMP_NUM_THREADS=1
 cores=$(env -u OMP_NUM_THREADS nproc)
-parallel=(-n "$((cores < 4 ? cores : 4))" --dist loadgroup --no-loadscope-reorder)
+parallel=(-n "$((cores < 4 ? cores : 4))" --dist loadfile --no-loadscope-reorder)
 case ${1:-} in
 '' | --quick | --all | --shuffle)
     ruff check .

@@ -30,23 +30,16 @@ def pytest_configure(config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of a file run on one worker, where they share what is made once, unless they say otherwise."""
+    """Mark what needs Slurm, and put files with slow tests in front."""
     for item in items:
         launcher = item.callspec.params.get("launcher") if hasattr(item, "callspec") else None
         if "slurm" in (*item.fixturenames, launcher):
             item.add_marker("slurm")
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.split("::")[0]))
-    ranks = {}  # by group, that of its slowest kind of test
+    ranks: dict[Path, int] = {}  # by file, that of its slowest kind of test
     for item in items:
-        group = _group(item)
         kinds = [number for number, name in enumerate(SLOW) if item.get_closest_marker(name)]
-        ranks[group] = min([ranks.get(group, len(SLOW)), *kinds])
-    items.sort(key=lambda item: ranks[_group(item)])
-
-
-def _group(item: pytest.Item) -> str:
-    return item.get_closest_marker("xdist_group").args[0]
+        ranks[item.path] = min([ranks.get(item.path, len(SLOW)), *kinds])
+    items.sort(key=lambda item: ranks[item.path])
 
 
 def pytest_terminal_summary(terminalreporter) -> None:

@@ -17,7 +17,7 @@ from espnet_wsm.files import write_text
 from espnet_wsm.scoring.sclite import find_sclite, run_program
 from espnet_wsm.scoring.trn import TextPair, write_trns
 
-NOT_FOUND = "sc_stats not found; it comes with sclite: install Debian's sctk or put SCTK's bin on the PATH"
+NOT_FOUND = "sc_stats not found; install Debian's sctk (`apt-get install sctk`) or put SCTK's bin on the PATH"
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,6 @@ from espnet_wsm.experiments.report import write_report
 from espnet_wsm.files import write_text
 from espnet_wsm.scoring.significance import bootstrap_error_rate, compare_over_seeds, name_verdict
 
-# One worker makes the whole report, for all tests that read it.
-pytestmark = pytest.mark.xdist_group("report")
-
 LARGEST = 150_000  # bytes of a picture
 
 

@@ -18,9 +18,6 @@ import torch
 import yaml
 from processes import kill_session
 
-# One worker runs the recipe, for all tests that read what it leaves.
-pytestmark = pytest.mark.xdist_group("pretraining")
-
 RECIPE = "egs/debian_multi/ssl1"
 SMALL = {
     "extractor_conv_layer_config": [[16, 10, 5], *[[16, 3, 2]] * 4, *[[16, 2, 2]] * 2],

@@ -23,9 +23,6 @@ import benchmark  # noqa: E402
 import benchmark_config  # noqa: E402
 import benchmark_report  # noqa: E402
 
-# One worker runs the benchmark, for all tests that read its results.
-pytestmark = pytest.mark.xdist_group("benchmark")
-
 TINY = ROOT / "conf/benchmark/tiny.yaml"
 RATIOS = {
     "saved_bytes_cut",
