@@ -10,7 +10,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 options=(--durations=15 --cov=espnet_wsm --cov-report=term:skip-covered --cov-fail-under=95)
 case ${1:-} in
 '') ;;
---quick) options=(-m 'not recipe and not slurm and not large') ;;
+--quick) options=(-m 'not recipe and not kills and not slurm and not large') ;;
 --all) export KILLS=20 ;;
 --shuffle) options+=(-p randomly) ;;
 --help | -h)

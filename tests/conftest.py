@@ -21,7 +21,8 @@ MAIN_PROCESS = "ESPNET_WSM_TESTS"
 
 
 # In this order: what takes long begins first, so that no worker is left alone with it.
-SLOW = ("slurm", "recipe", "large")
+SLOW_MARKS = ("slurm", "recipe", "kills", "large")
+SLOW_FILES = ("test_benchmark.py", "test_families.py")
 
 
 def pytest_configure(config) -> None:
@@ -37,8 +38,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("slurm")
     ranks: dict[Path, int] = {}  # by file, that of its slowest kind of test
     for item in items:
-        kinds = [number for number, name in enumerate(SLOW) if item.get_closest_marker(name)]
-        ranks[item.path] = min([ranks.get(item.path, len(SLOW)), *kinds])
+        kinds = [number for number, name in enumerate(SLOW_MARKS) if item.get_closest_marker(name)]
+        unmarked = len(SLOW_MARKS) + (item.path.name not in SLOW_FILES)
+        ranks[item.path] = min([ranks.get(item.path, unmarked), *kinds])
     items.sort(key=lambda item: ranks[item.path])
 
 
