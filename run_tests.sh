@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # All checks: ruff, ShellCheck and pytest, several tests at a time.
 #   ./run_tests.sh               everything, as CI runs it
-#   ./run_tests.sh --quick       without recipes, kills, Slurm and upstreams of true size: for a change under way
+#   ./run_tests.sh --quick       without recipes, kills, Slurm, upstreams of true size and what else is slow
 #   ./run_tests.sh --all         everything, with twenty random kills instead of eight
 #   ./run_tests.sh --shuffle     everything, in random order: no test may need the one before it
 #   ./run_tests.sh ARGUMENTS     pytest alone, with these arguments, e.g. tests/mixing or -m 'not recipe'
@@ -10,7 +10,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 options=(--durations=15 --cov=espnet_wsm --cov-report=term:skip-covered --cov-fail-under=95)
 case ${1:-} in
 '') ;;
---quick) options=(-m 'not recipe and not kills and not slurm and not large') ;;
+--quick) options=(-m 'not recipe and not slow and not slurm and not large') ;;
 --all) export KILLS=20 ;;
 --shuffle) options+=(-p randomly) ;;
 --help | -h)

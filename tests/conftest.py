@@ -21,7 +21,7 @@ MAIN_PROCESS = "ESPNET_WSM_TESTS"
 
 
 # In this order: what takes long begins first, so that no worker is left alone with it.
-SLOW_MARKS = ("slurm", "recipe", "kills", "large")
+SLOW_MARKS = ("slurm", "recipe", "slow", "large")
 SLOW_FILES = ("test_benchmark.py", "test_families.py")
 
 

@@ -165,6 +165,7 @@ def test_the_compiled_block_gives_the_same_values_and_gradients():
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on the CPU")
+@pytest.mark.slow
 def test_the_code_generator_makes_the_same_of_the_sums():
     """Which is the part of torch.compile that the backends of the other tests leave out."""
     block = WindowedSummaryMixing(DIM, width=6, window=2).eval()

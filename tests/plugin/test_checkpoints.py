@@ -153,7 +153,7 @@ def train_and_kill(arguments: list[str], until: Path) -> None:
     assert process.wait() == -signal.SIGKILL
 
 
-@pytest.mark.kills
+@pytest.mark.slow
 def test_a_killed_training_ends_as_an_uninterrupted_one(training_arguments, tmp_path):
     """Whatever an optimizer keeps is taken up again; the next test and tests/faults kill in other places."""
     changes = {"max_epoch": 20, "keep_nbest_models": 2, "optim": "adam", "optim_conf": {"lr": 0.001}}
@@ -200,7 +200,7 @@ def read_models(exp: Path) -> dict[str, dict[str, torch.Tensor]]:
     return {file.name: torch.load(file) for file in exp.glob("*.pth") if file.name != "checkpoint.pth"}
 
 
-@pytest.mark.kills
+@pytest.mark.slow
 def test_a_kill_at_any_change_of_files_in_the_last_epoch_leaves_no_trace(training_arguments, tmp_path):
     """The last epoch is the best here, so it moves a link, and there is an older model to remove."""
     begun, exp = tmp_path / "begun", tmp_path / "exp"

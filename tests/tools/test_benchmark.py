@@ -81,6 +81,7 @@ def read(folder: Path) -> dict:
     return json.loads((folder / "result.json").read_text())
 
 
+@pytest.mark.slow
 def test_a_run_records_machine_software_configuration_and_every_measurement(runs):
     result = read(runs["whole"])
     assert result["complete"] is True and result["skipped"] == []
@@ -92,6 +93,7 @@ def test_a_run_records_machine_software_configuration_and_every_measurement(runs
     assert sum(len(row["round"]) for row in result["measurements"]) == planned > 0
 
 
+@pytest.mark.slow
 def test_a_run_gives_exactly_the_six_ratios(runs):
     result = read(runs["whole"])
     assert set(result["ratios"]) == RATIOS
@@ -102,6 +104,7 @@ def test_a_run_gives_exactly_the_six_ratios(runs):
     assert result["ratios"]["checkpoint_bytes"] == expected < 1
 
 
+@pytest.mark.slow
 def test_each_arm_trains_what_it_says(runs):
     dim, inner, width = 48, 96, 16
     head = dim * 50 + 50
@@ -127,6 +130,7 @@ def saved(result: dict, arm: str, seconds: float = 1, batch: int = 1, name: str 
     return row[name]
 
 
+@pytest.mark.slow
 def test_today_keeps_more_than_the_cut_and_attention_more_than_wsm(runs):
     result = read(runs["whole"])
     assert saved(result, "attention_today") > saved(result, "attention_today_native")
@@ -139,12 +143,14 @@ def test_today_keeps_more_than_the_cut_and_attention_more_than_wsm(runs):
     assert with_parameters > saved(result, "wsm_cut")
 
 
+@pytest.mark.slow
 def test_saved_bytes_are_the_same_in_every_run(runs):
     whole, stopped = read(runs["whole"]), read(runs["stopped"])
     for arm in ("attention_today", "wsm_cut"):
         assert saved(whole, arm, 0.5) == saved(stopped, arm, 0.5) > 0
 
 
+@pytest.mark.slow
 def test_peak_and_time_are_measured_in_each_round(runs):
     for row in read(runs["whole"])["measurements"]:
         for peak, baseline in zip(row["peak_bytes"], row["baseline_bytes"], strict=True):
@@ -159,6 +165,7 @@ def test_peak_and_time_are_measured_in_each_round(runs):
             assert row["real_time_factor"] == pytest.approx(factors, abs=5e-6)
 
 
+@pytest.mark.slow
 def test_a_stopped_run_leaves_a_valid_result_marked_incomplete(runs):
     result = read(runs["stopped"])
     assert result["complete"] is False and len(result["measurements"]) > 0
@@ -167,6 +174,7 @@ def test_a_stopped_run_leaves_a_valid_result_marked_incomplete(runs):
 
 
 @pytest.mark.parametrize("name", ["whole", "stopped"])
+@pytest.mark.slow
 def test_figures_are_pictures(runs, name):
     import matplotlib.image
 
@@ -177,6 +185,7 @@ def test_figures_are_pictures(runs, name):
         assert picture.shape[0] > 300 and picture[..., 0].std() > 0
 
 
+@pytest.mark.slow
 def test_the_table_names_every_arm_bar_and_unit(runs):
     table = (runs["whole"] / "table.md").read_text()
     for arm in tiny()["arms"]:
