@@ -55,7 +55,16 @@ KEYS = list(CHECKPOINTS)
 WITH_PRE_NORM = {family for family, variant in KEYS if variant == PRE_NORM}
 EACH_CLASS = [key for key in KEYS if key[1] == PRE_NORM or key[0] not in WITH_PRE_NORM]
 # The other families have the layers of one of these, or transformers' copies of HuBERT's.
-LAYERS = ("wav2vec2", "distiller", "wavlm", "espnet_hubert", "hf_hubert", "hf_wavlm", "hf_wav2vec2_bert")
+LAYERS = (
+    "wav2vec2",
+    "distiller",
+    "wavlm",
+    "espnet_hubert",
+    "hf_hubert",
+    "hf_wavlm",
+    "hf_wav2vec2_bert",
+    "whisper",
+)
 EACH_LAYER = [key for key in EACH_CLASS if key[0] in LAYERS]
 # Attention that reads the weights of its projections, and attention that calls them.
 TWO_LORAS = [("wav2vec2", PRE_NORM), ("hf_hubert", PRE_NORM)]
@@ -445,7 +454,7 @@ def test_random_attention_keeps_nothing_that_was_pretrained(of_each_class):
     kept = of_each_class.operate(plain, mixer="attention")
     assert all(torch.equal(p, pretrained[name]) for name, p in kept.named_parameters())
     names = name_trained(pretrained.keys(), "mixer", "random_attention", replaced=(0, 1))
-    assert len(names) >= 2 * 4 * 2  # layers, projections, weight and bias
+    assert len(names) >= 2 * (4 + 3)  # layers, weights, biases: Whisper's keys have none
     for name, p in of_each_class.operate(plain, mixer="random_attention").named_parameters():
         assert torch.equal(p, pretrained[name]) == (name not in names), name
         if name in names and p.dim() == 1:  # biases
@@ -660,6 +669,24 @@ def test_frames_are_counted_as_the_library_makes_them(get_upstream, key):
     def check(length: int) -> None:
         (wav,) = draw(length)
         assert reference([wav])[-1].size(1) == prefix([wav])[0].size(1) == count(length)
+
+    check()
+
+
+def test_frames_of_whisper_are_those_of_transformers(get_upstream):
+    upstream = get_upstream(("whisper", "pre-norm, on log-mel"))
+    expert, _ = load_upstream(upstream.path)
+    reference, (prefix, _) = upstream.run_library(), upstream.cut()
+
+    @SLOW
+    @example(400)
+    @example(480000)
+    @given(st.integers(400, 2 * 16000))
+    def check(length: int) -> None:
+        (wav,) = draw(length)
+        expected = (length + 160) // 320
+        assert upstream.family.count_frames(expert, (length,)) == (expected,)
+        assert reference([wav])[-1].size(1) == prefix([wav])[0].size(1) == expected
 
     check()
 

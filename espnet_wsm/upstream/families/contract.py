@@ -13,10 +13,28 @@ from torch.nn.utils.rnn import pad_sequence
 
 from espnet_wsm.errors import UserError
 
-# The names of the three on-disk forms in messages and tables.
+# The names of the on-disk forms in messages and tables.
 FILE_FORM = "one file, as S3PRL's converter or the authors' release has it"
 DIRECTORY_FORM = "a directory written by save_pretrained"
 EXPERIMENT_FORM = "an ESPnet experiment: config.yaml and a .pth beside it"
+WHISPER_FORM = "OpenAI's .pt, a folder of CTranslate2, or a directory written by save_pretrained"
+
+
+class TooLong(UserError):
+    """An utterance is longer than its upstream has positions for.
+
+    Args:
+        index: its place in the batch.
+        seconds: how long it is.
+        most: how long it may be, in seconds.
+    """
+
+    def __init__(self, index: int, seconds: float, most: float):
+        super().__init__(
+            f"an utterance of {seconds:.2f} s is longer than the {most:g} s that its upstream takes: cut it, "
+            "leave it out, or let 'espnet-wsm transcribe' take it in chunks"
+        )
+        self.index = index
 
 
 @dataclass(frozen=True)
@@ -89,7 +107,8 @@ class FamilyContract(ABC):
     full_size: tuple[str, ...] = field(default=(), kw_only=True)
 
     form: ClassVar[str]
-    # Samples that one frame sees; each frame begins 320 samples after the one before.
+    # R in the number of frames of N samples, (N - R) // 320 + 1: what one frame sees, where convolutions
+    # without padding read the waveform.
     receptive_field: ClassVar[int] = 400
     mixer_class: ClassVar[type["AdaptedMixer"]]
     # The attribute of a layer that holds its self-attention; within it, the linear layers that LoRA adapts,
@@ -98,6 +117,8 @@ class FamilyContract(ABC):
     projections: ClassVar[tuple[str, ...]] = ("q_proj", "k_proj", "v_proj", "out_proj")
     calls_projections: ClassVar[bool] = True
     ones: ClassVar[tuple[str, ...]] = ()
+    # Whether S3PRL knows the names, or only fetch_upstream does.
+    in_s3prl: ClassVar[bool] = True
 
     @abstractmethod
     def load(self, files: tuple[Path, ...]) -> nn.Module:
@@ -116,6 +137,13 @@ class FamilyContract(ABC):
 
     def check_weights(self, expert: nn.Module, files: tuple[Path, ...]) -> None:  # noqa: B027
         """Raise UserError if the checkpoint lacks weights, which the loader leaves random."""
+
+    def max_frames(self, files: tuple[Path, ...], trust: bool) -> int | None:
+        """The frames of the longest utterance that an upstream takes, from its files; None for no limit.
+
+        ``trust`` says whether a pickle may run code.
+        """
+        return None
 
     def release(self, expert: nn.Module) -> None:  # noqa: B027
         """Remove what only pre-training, or S3PRL's collection of all hidden states, needs."""
