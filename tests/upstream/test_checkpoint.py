@@ -448,6 +448,12 @@ def test_a_name_that_is_not_here_fails_with_the_command_that_fetches_it():
     )
 
 
+def test_a_name_of_the_package_index_that_is_not_here_fails_so_too():
+    assert refusal("whisper_base").startswith("upstream whisper_base is not on this machine: run ")
+    assert "bin.fetch_upstream whisper_base --to upstreams/whisper_base'" in refusal("whisper_base")
+    assert "similar are whisper_base" in refusal("whisper_bass")
+
+
 @pytest.mark.parametrize(
     "name",
     [
