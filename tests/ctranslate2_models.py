@@ -4,8 +4,32 @@ import struct
 from pathlib import Path
 
 import numpy as np
+import torch
+from transformers import WhisperConfig, WhisperModel
 
+SIZES = {
+    "d_model": 16,
+    "num_mel_bins": 5,
+    "max_source_positions": 30,
+    "encoder_layers": 2,
+    "encoder_attention_heads": 4,
+    "encoder_ffn_dim": 24,
+    "decoder_layers": 1,
+    "decoder_attention_heads": 2,
+    "decoder_ffn_dim": 20,
+    "vocab_size": 51864,
+    "max_target_positions": 7,
+}
 TYPES = ("float32", "int8", "int16", "int32", "float16", "bfloat16")
+
+
+def make_whisper() -> WhisperModel:
+    """A Whisper of :data:`SIZES` in half precision, all weights random, biases and norms too."""
+    torch.manual_seed(0)
+    model = WhisperModel(WhisperConfig(**SIZES))
+    for parameter in model.parameters():
+        parameter.data.normal_()
+    return model.half()
 
 
 def write_string(text: str) -> bytes:
@@ -35,7 +59,7 @@ def write_ctranslate2(
     file.write_bytes(b"".join(parts))
 
 
-def convert_whisper(model, dtype: str = "float16") -> dict[str, np.ndarray]:
+def convert_whisper(model: WhisperModel, dtype: str = "float16") -> dict[str, np.ndarray]:
     """What CTranslate2's converter makes of transformers' ``WhisperModel``; of the decoder, its sizes."""
     config = model.config
     state = {name: value.numpy().astype(dtype) for name, value in model.state_dict().items()}

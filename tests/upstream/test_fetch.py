@@ -312,6 +312,10 @@ def test_urls_are_those_that_s3prl_would_fetch():
     ("name", "message"),
     [
         ("wavlm_huge", "'wavlm_huge' is unknown to the installed S3PRL, which has wavlm.*facebook/mms-300m"),
+        (
+            "whisper_bass",
+            "'whisper_bass' is unknown .* none of whisper_base, whisper_tiny_en; a Hugging Face",
+        ),
         ("Path", "'Path' is unknown"),
         ("a/b/c", "'a/b/c' is unknown"),
         ("wavlm_local", "wavlm_local takes the path of a checkpoint"),
@@ -331,7 +335,8 @@ def hub(monkeypatch):
     """Hugging Face's client with ``files`` of one repository; ``calls`` are the downloads asked for."""
     import huggingface_hub
 
-    def model_info(id):
+    def model_info(id, timeout):
+        assert 0 < timeout < 60
         if hub.error:
             raise hub.error
         return SimpleNamespace(sha="c0ffee", siblings=[SimpleNamespace(rfilename=f) for f in hub.files])

@@ -171,11 +171,6 @@ def test_the_inspection_counts_the_encoder_alone(directory):
     assert max(inspection.deviations) < 1e-5
 
 
-def test_a_name_that_is_not_here_says_how_to_fetch_it():
-    with pytest.raises(UserError, match=r"whisper_base is not on this machine: run .* whisper_base --to "):
-        find_checkpoint("whisper_base")
-
-
 # Lengths
 
 

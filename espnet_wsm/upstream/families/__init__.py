@@ -88,7 +88,13 @@ FAMILIES: tuple[FamilyContract, ...] = (
         ("data2vec-audio", "unispeech", "unispeech-sat"),
     ),
     HfBertFamily("hf_wav2vec2_bert", (GENERIC,), GENERIC, ("layer norm",), ("wav2vec2-bert",)),
-    WhisperFamily("whisper", ("whisper_*",), "whisper_local", ("pre-norm, on log-mel",), ("whisper",)),
+    WhisperFamily(
+        "whisper",
+        ("whisper_base", "whisper_tiny_en", "whisper_local"),
+        "whisper_local",
+        ("pre-norm, on log-mel",),
+        ("whisper",),
+    ),
 )
 
 # S3PRL names and transformers' model types that are refused, with the reason; the first match counts.

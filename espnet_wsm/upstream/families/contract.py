@@ -117,8 +117,6 @@ class FamilyContract(ABC):
     projections: ClassVar[tuple[str, ...]] = ("q_proj", "k_proj", "v_proj", "out_proj")
     calls_projections: ClassVar[bool] = True
     ones: ClassVar[tuple[str, ...]] = ()
-    # Whether S3PRL knows the names, or only fetch_upstream does.
-    in_s3prl: ClassVar[bool] = True
 
     @abstractmethod
     def load(self, files: tuple[Path, ...]) -> nn.Module:

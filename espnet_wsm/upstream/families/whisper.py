@@ -99,7 +99,6 @@ class WhisperFamily(FileFamily):
     mixer_class = HfMixer
     attention = "self_attn"
     receptive_field = MEL_HOP
-    in_s3prl = False
 
     def recognise(self, checkpoint: Mapping[str, Any]) -> bool:
         return OPENAI_KEYS <= checkpoint.keys()
