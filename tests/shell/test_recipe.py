@@ -230,7 +230,7 @@ def test_a_run_of_other_settings_is_not_resumed(finished, recipe, shell):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--stage", "3", "--mixer", "mamba"], "mixer has to be one of attention, drop, local"),
+        (["--stage", "3", "--mixer", "mamba"], "mixer has to be one of attention, drop, gc_lora"),
         (
             ["--stage", "3", "--upstream", "models/nowhere"],
             "upstream models/nowhere is neither a file nor a directory",

@@ -62,6 +62,7 @@ FAMILIES: tuple[FamilyContract, ...] = (
         (BASE, LARGE),
         mark=lambda content: not content["cfg"].get("relative_position_embedding"),
         masks_always=True,
+        relative_positions=False,
     ),
     TorchaudioFamily(
         "espnet_hubert", ("espnet_hubert_*", "cvhubert", "wavlablm_*"), "espnet_hubert_custom", (BASE, LARGE)

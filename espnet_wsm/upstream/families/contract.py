@@ -92,9 +92,13 @@ class FamilyContract(ABC):
     # Samples that one frame sees; each frame begins 320 samples after the one before.
     receptive_field: ClassVar[int] = 400
     mixer_class: ClassVar[type["AdaptedMixer"]]
-    # The attribute of a layer that holds its self-attention; within it, the linear layers that LoRA adapts,
-    # whether it calls them (or only reads their weights), and the parameters that are initialised to one.
+    # The attributes of a layer that hold its feed-forward, and the one that holds its self-attention; the
+    # latter's argument for its input; within it, the linear layers that LoRA adapts (queries, keys, values,
+    # output), whether it calls them (or only reads their weights), and the parameters that are initialised to
+    # one.
+    feed_forward: ClassVar[tuple[str, ...]]
     attention: ClassVar[str]
+    attention_input: ClassVar[str]
     projections: ClassVar[tuple[str, ...]] = ("q_proj", "k_proj", "v_proj", "out_proj")
     calls_projections: ClassVar[bool] = True
     ones: ClassVar[tuple[str, ...]] = ()
@@ -172,6 +176,14 @@ class FamilyContract(ABC):
     def adapt(self, mixer: nn.Module) -> nn.Module:
         """Give a (B, T, D) block the call signature and return values of this family's attention."""
         return self.mixer_class(mixer)
+
+    def attention_dropout(self, attention: nn.Module) -> float:
+        """The share of its weights that an attention module drops in training."""
+        return attention.dropout
+
+    def adds_positions(self, attention: nn.Module) -> bool:
+        """Whether an attention module adds something for the distance of two frames to their score."""
+        return False
 
     def run_layers(
         self,
