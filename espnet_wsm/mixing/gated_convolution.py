@@ -14,8 +14,8 @@ class GatedConvolution(nn.Module):
 
     with r channels in a, g and u, and one kernel c for each of them over |j| <= (kernel - 1) / 2. B starts at
     zero, and with it y. This is our reading of the abstract of GC-LoRA (arXiv 2606.10464): gate and
-    convolution are those of Conformer; sizes, and that there is neither a norm nor a further activation, are our
-    choice.
+    convolution are those of Conformer; sizes, and that there is neither a norm nor a further activation, are
+    our choice.
 
     Args:
         dim: channels of input and output.

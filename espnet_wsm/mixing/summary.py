@@ -184,7 +184,7 @@ class WindowedSummaryMixing(_SummaryBlock):
         global_summary: False omits the global summary (an ablation).
         shared_projection: True computes local and global summaries from one s, False from one s each (our
             choice; the paper does not state it).
-        hidden: channels of hidden layers in f and s, as in :class:`SummaryMixing`.
+        hidden: channels of hidden layers in f and s, as in SummaryMixing.
         combine_activation: what follows c, ``none`` or ``gelu``.
     """
 

@@ -99,12 +99,12 @@ class Upstream:
         return self.cuts[name]
 
     def operate(self, suffix: TrainableSuffix, **conf) -> TrainableSuffix:
-        """A copy of a suffix after surgery, new blocks drawn with one seed."""
+        """A copy of a suffix after surgery, new blocks drawn with one seed, in eval mode."""
         config = WsmConfig(self.path, **{"window": 3} | conf)
         suffix = copy.deepcopy(suffix)
         torch.manual_seed(0)
         prepare_suffix(suffix, config.place_cut(NUM_LAYERS)[1], dim=32, config=config)
-        return suffix
+        return suffix.eval()
 
     def run_library(self) -> Callable[[list[Tensor]], list[Tensor]]:
         """The upstream as its own library runs it: waveforms to all its hidden states."""
