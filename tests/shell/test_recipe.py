@@ -30,6 +30,7 @@ def finished(recipe, shell):
     """The whole recipe, once; the tests below build on what it left."""
     result = shell(["./run.sh", "--asr_args", "--max_epoch 2", "--tag", "first"], recipe)
     assert result.returncode == 0, result.stderr
+    assert not list(recipe.glob("**/.unfinished")), "before any other test leaves one"
     return result
 
 
@@ -46,7 +47,6 @@ def test_the_recipe_runs_from_the_corpus_to_the_score(finished, recipe):
     assert "egs/mini_an4/asr1/run.sh --asr_args --max_epoch\\ 2 --tag first" in results
     assert re.search(r"\d[\d,]* / \d[\d,]*", results), "trainable/total parameters"
     assert (decoded / "score_wer" / "ref.trn").read_text().count("\n") == 2
-    assert not list(recipe.glob("**/.unfinished"))
 
 
 @pytest.mark.recipe
