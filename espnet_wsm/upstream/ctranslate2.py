@@ -229,7 +229,5 @@ def map_whisper_encoder(variables: dict[str, np.ndarray], path: Path) -> dict[st
     modules["layer_norm"] = take_norm("layer_norm")
     rest = [name for name in sorted(variables) if name.startswith("encoder/") and name not in used]
     if unknown := [name for name in rest if variables[name].ndim]:  # scalars are settings
-        raise UserError(
-            f"{path} is not a Whisper encoder as transformers has it: {unknown[0]} has no place there"
-        )
+        raise UserError(f"{path} is another encoder than transformers' Whisper, which has no {unknown[0]}")
     return {f"{module}.{key}": value for module, values in modules.items() for key, value in values.items()}

@@ -129,37 +129,42 @@ def _download(pip: list[str], wheel: Wheel, folder: Path) -> Path:
     """Let pip download one wheel to ``folder``, which is made, and show how far it is."""
     from tqdm import tqdm
 
-    temporary, log = folder / "tmp", folder / "log"
+    temporary = folder / "tmp"
     temporary.mkdir(parents=True)
     # Wheels alone: pip would run the code of a source distribution to learn its name.
     options = ["--no-deps", "--only-binary=:all:", "--no-input", "--quiet", "--dest", str(folder)]
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            [*pip, "download", *options, wheel.requirement],
+    command = [*pip, "download", *options, wheel.requirement]
+    said = None
+    with (
+        subprocess.Popen(
+            command,
             env=os.environ | {"TMPDIR": str(temporary)},
             stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=out,
-        )
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        ) as process,
+        tqdm(desc=wheel.requirement, total=wheel.bytes, unit="B", unit_scale=True) as bar,
+    ):
         try:
-            with tqdm(desc=wheel.requirement, total=wheel.bytes, unit="B", unit_scale=True) as bar:
-                while process.poll() is None:
-                    with suppress(subprocess.TimeoutExpired):
-                        process.wait(LOOK_S)
-                    bar.update(max(0, min(_find_largest(folder), wheel.bytes) - bar.n))
-                if process.returncode == 0:
-                    bar.update(wheel.bytes - bar.n)
+            while said is None:
+                with suppress(subprocess.TimeoutExpired):
+                    said, _ = process.communicate(timeout=LOOK_S)
+                bar.update(max(0, min(_find_largest(folder), wheel.bytes) - bar.n))
+            if process.returncode == 0:
+                bar.update(wheel.bytes - bar.n)
         finally:
             process.kill()
-            process.wait()
     files = list(folder.glob("*.whl"))
     if process.returncode or len(files) != 1:
-        lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-        errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
-        reason = " ".join((errors or lines or [f"status {process.returncode}"])[-1].split())
+        lines = [line for line in said.splitlines() if line.strip()]
+        # "ERROR: Exception:" heads a traceback, whose last line counts.
+        errors = [line for line in lines if line.startswith("ERROR: ") and not line.endswith(" Exception:")]
+        reason = (errors or lines or [f"nothing, with status {process.returncode}"])[-1]
         raise UserError(
-            f"{wheel.requirement} cannot be fetched: pip says {reason!r}; set pip's index or proxy, or run "
-            "this on a machine with network"
+            f"{wheel.requirement} cannot be fetched: pip says: {reason.removeprefix('ERROR: ')}; set pip's "
+            "index or proxy, or run this on a machine with network"
         )
     return files[0]
 
