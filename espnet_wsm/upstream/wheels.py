@@ -210,7 +210,7 @@ def write_whisper(model: Path, source: Source, directory: Path) -> dict[str, Any
         OSError: the directory cannot be written.
     """
     import numpy as np
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     from espnet_wsm.upstream.ctranslate2 import describe_whisper, map_whisper_encoder, read_ctranslate2
 
@@ -241,10 +241,9 @@ def write_whisper(model: Path, source: Source, directory: Path) -> dict[str, Any
     }
     for name, text in texts.items():
         write_text(directory / name, [text])
-    write_atomically(
-        directory / "model.safetensors",
-        lambda temporary: save_file(state, temporary, metadata={"format": "pt"}),
-    )
+    # Not by save_file(), whose files only their owner may read.
+    weights = save(state, metadata={"format": "pt"})
+    write_atomically(directory / "model.safetensors", lambda temporary: temporary.write_bytes(weights))
     return {
         "files": [*texts, "model.safetensors"],
         "licence": source.licence,

@@ -153,6 +153,7 @@ def test_the_wheels_become_a_directory_of_transformers(
     )
     assert np.array_equal(theirs, ours)
     assert (out / "LICENSE").read_text() == index.source.licence_text
+    assert {file.stat().st_mode for file in out.iterdir()} == {(out / "upstream.json").stat().st_mode}
 
 
 def test_the_record_says_where_it_is_from(copied, tmp_path):
