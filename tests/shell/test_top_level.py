@@ -21,6 +21,14 @@ def test_help_describes_the_script_and_changes_nothing(shell, words, text):
     assert result.returncode == 0 and text in result.stdout and result.stderr == ""
 
 
+def test_a_choice_of_tests_does_not_drop_what_stands_behind_it(shell):
+    result = shell(["./run_tests.sh", "--quick", "tests/mixing"], ROOT)
+    assert (
+        result.returncode == 1
+        and result.stderr == "error: --quick takes no more arguments, got tests/mixing\n"
+    )
+
+
 def test_setup_knows_that_it_is_complete_and_refuses_unknown_arguments(shell):
     if (ROOT / ".venv/.setup_complete").exists():
         assert shell(["tools/setup.sh", "--check"], ROOT).returncode == 0
