@@ -1,5 +1,6 @@
 """Tiny random checkpoints of every family of upstreams, as the family's own library writes and reads them."""
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from ctranslate2_models import convert_whisper, write_ctranslate2
 from torch import Tensor, nn
 
 NUM_LAYERS = 3
@@ -52,6 +54,25 @@ HF_BERT = dict(
     right_max_position_embeddings=4,
     conv_depthwise_kernel_size=5,
     add_adapter=False,
+)
+WHISPER = dict(
+    d_model=DIM,
+    encoder_layers=NUM_LAYERS,
+    encoder_attention_heads=HEADS,
+    encoder_ffn_dim=4 * DIM,  # as in every Whisper; OpenAI's file does not say it
+    decoder_layers=1,
+    decoder_attention_heads=HEADS,
+    decoder_ffn_dim=FFN,
+    dropout=DROPOUT,
+    attention_dropout=DROPOUT,
+    activation_dropout=DROPOUT,
+    vocab_size=20,
+    max_target_positions=8,
+    pad_token_id=0,
+    bos_token_id=0,
+    eos_token_id=0,
+    decoder_start_token_id=0,
+    begin_suppress_tokens=None,
 )
 FAIRSEQ_CONFORMER = dict(layer_type="conformer", attn_type="espnet", depthwise_conv_kernel_size=5)
 
@@ -255,6 +276,70 @@ def write_hf(directory: Path, model_type: str, changes: dict[str, Any]) -> Path:
     return directory
 
 
+@fix_seed()
+def make_whisper(**changes: Any) -> nn.Module:
+    """A Whisper with a language model's head, of random weights."""
+    from transformers import WhisperConfig, WhisperForConditionalGeneration
+
+    return randomise_weights(WhisperForConditionalGeneration(WhisperConfig(**WHISPER | changes)))
+
+
+def write_whisper(directory: Path, **changes: Any) -> Path:
+    """A directory as ``save_pretrained`` of a model and of its feature extractor leaves it."""
+    from transformers import WhisperFeatureExtractor
+
+    model = make_whisper(**changes)
+    model.save_pretrained(directory)
+    WhisperFeatureExtractor(feature_size=model.config.num_mel_bins).save_pretrained(directory)
+    return directory
+
+
+def write_whisper_openai(directory: Path, **changes: Any) -> Path:
+    """A file as OpenAI publishes them, with the encoder of :func:`write_whisper` and no decoder."""
+    model = make_whisper(**changes)
+    config = model.config
+    names = {
+        "embed_positions.weight": "positional_embedding",
+        "layers.": "blocks.",
+        "self_attn_layer_norm": "attn_ln",
+        "self_attn.q_proj": "attn.query",
+        "self_attn.k_proj": "attn.key",
+        "self_attn.v_proj": "attn.value",
+        "self_attn.out_proj": "attn.out",
+        "final_layer_norm": "mlp_ln",
+        "fc1": "mlp.0",
+        "fc2": "mlp.2",
+    }
+    state = {}
+    for name, weight in model.model.encoder.state_dict().items():
+        name = name.replace("layer_norm", "ln_post") if name.startswith("layer_norm") else name
+        for theirs, openai in names.items():
+            name = name.replace(theirs, openai)
+        state[f"encoder.{name}"] = weight
+    state["decoder.positional_embedding"] = torch.zeros(config.max_target_positions, DIM)
+    dims = {
+        "n_mels": config.num_mel_bins,
+        "n_audio_ctx": config.max_source_positions,
+        "n_audio_state": config.d_model,
+        "n_audio_head": config.encoder_attention_heads,
+        "n_audio_layer": config.encoder_layers,
+        "n_vocab": config.vocab_size,
+        "n_text_ctx": config.max_target_positions,
+        "n_text_state": config.d_model,
+        "n_text_head": config.decoder_attention_heads,
+        "n_text_layer": config.decoder_layers,
+    }
+    return save_file(directory, {"dims": dims, "model_state_dict": state})
+
+
+def write_whisper_ctranslate2(directory: Path, **changes: Any) -> Path:
+    """A folder as CTranslate2's converter leaves it, with the weights of :func:`write_whisper`."""
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "config.json").write_text('{"alignment_heads": [[0, 0]], "suppress_ids": []}')
+    write_ctranslate2(directory / "model.bin", convert_whisper(make_whisper(**changes).model, "float32"))
+    return directory
+
+
 CHECKPOINTS: dict[tuple[str, str], Callable[[Path], Path]] = {
     ("wav2vec2", POST_NORM): partial(write_wav2vec2, pre_norm=False),
     ("wav2vec2", PRE_NORM): partial(write_wav2vec2, pre_norm=True),
@@ -285,6 +370,7 @@ CHECKPOINTS: dict[tuple[str, str], Callable[[Path], Path]] = {
     ("hf_wav2vec2", f"with MMS adapters, {PRE_NORM}"): partial(
         write_hf, model_type="wav2vec2", changes=HF_PRE_NORM | dict(adapter_attn_dim=8)
     ),
+    ("whisper", "pre-norm, on log-mel"): write_whisper,
 }
 
 REFUSED: dict[str, Callable[[Path], Path]] = {
@@ -310,6 +396,8 @@ def load_reference(family: str, variant: str, path: Path) -> Callable[[list[Tens
     if (family, variant) not in CHECKPOINTS:
         raise KeyError((family, variant))
     with torch.random.fork_rng(devices=[]):  # weights are drawn before they are loaded
+        if family == "whisper":
+            return load_whisper(path)
         s3prl_has_it = family in ("hf_hubert", "hf_wav2vec2") or not family.startswith("hf_")
         return load_expert(family, path) if s3prl_has_it else load_transformers(path)
 
@@ -332,6 +420,32 @@ def load_transformers(path: Path) -> Callable[[list[Tensor]], list[Tensor]]:
             return_tensors="pt",
         )
         return list(model(**inputs, output_hidden_states=True).hidden_states)
+
+    return run
+
+
+def load_whisper(path: Path) -> Callable[[list[Tensor]], list[Tensor]]:
+    """Transformers' encoder behind its own feature extractor, of one utterance at its own length.
+
+    The encoder refuses whatever does not fill its positions, so it is given as many as it needs.
+    """
+    from transformers import WhisperFeatureExtractor, WhisperModel
+
+    extractor = WhisperFeatureExtractor.from_pretrained(path)
+    whole = WhisperModel.from_pretrained(path).eval().encoder
+    positions = whole.embed_positions.weight
+
+    @torch.no_grad()
+    def run(wavs: list[Tensor]) -> list[Tensor]:
+        (wav,) = wavs
+        inputs = extractor(wav.numpy(), sampling_rate=16000, padding="do_not_pad", return_tensors="pt")
+        mel = inputs["input_features"]  # (1, mels, M)
+        encoder = copy.deepcopy(whole)
+        encoder.embed_positions = nn.Embedding.from_pretrained(positions[: (mel.size(2) + 1) // 2])
+        # It wants exactly twice as many frames; M may be odd, and the configuration takes no fraction.
+        vars(encoder.config)["max_source_positions"] = mel.size(2) / 2
+        out = encoder(mel, output_hidden_states=True)
+        return [*out.hidden_states[:NUM_LAYERS], out.last_hidden_state]
 
     return run
 

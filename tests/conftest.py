@@ -180,3 +180,20 @@ def run_command(
     return subprocess.run(
         [str(word) for word in words], cwd=cwd, env=variables, capture_output=True, text=True, **more
     )
+
+
+@pytest.fixture
+def mount():
+    """``mount(folder, *options)``, with the options of that program; unmounted afterwards."""
+    mounted: list[Path] = []
+
+    def do(folder: Path, *options: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        result = subprocess.run(["mount", *options, str(folder)], capture_output=True, text=True)
+        if result.returncode:
+            pytest.skip(f"nothing can be mounted here: {result.stderr.strip()}")
+        mounted.append(folder)
+
+    yield do
+    for folder in reversed(mounted):
+        subprocess.run(["umount", str(folder)], check=True)

@@ -123,7 +123,7 @@ class Arm:
 
     def inference_key(self) -> tuple[str, ...]:
         """Equal for arms that compute the same, in the same way, when they decode."""
-        mixer = "attention" if self.mixer == "random_attention" else self.mixer
+        mixer = "attention" if self.mixer in ("random_attention", "reset") else self.mixer
         return self.way, mixer, self.attention, str(self.way == "cut" and self.trainable == "head")
 
     def takes_part(self, seconds: float, places: tuple[str, ...]) -> bool:

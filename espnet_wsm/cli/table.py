@@ -21,6 +21,7 @@ CALLED_BY_SCRIPTS = (
     "export_upstream",
     "format_audio",
     "hubert_train",
+    "limit_duration",
     "make_results",
     "make_targets",
     "make_tokens",

@@ -18,7 +18,10 @@ RECEPTIVE_FIELD, HOP = 400, 320
 
 
 def count_encoder_frames(num_samples: int) -> int:
-    """Number of frames (20 ms at 16 kHz) that an upstream makes from ``num_samples``."""
+    """Number of frames (20 ms at 16 kHz) that an upstream makes from ``num_samples``.
+
+    Whisper may make one more, so what is counted here is safe for it.
+    """
     return max(0, (num_samples - RECEPTIVE_FIELD) // HOP + 1)
 
 

@@ -12,18 +12,23 @@ import numpy as np
 from espnet_wsm.experiments.grid import ARMS
 from espnet_wsm.files import write_atomically
 
-# Okabe and Ito's palette, which is safe for colour-blind readers; the markers distinguish arms in greyscale.
+# Okabe and Ito's palette and four colours of Tol's, which are safe for colour-blind readers; the markers
+# distinguish arms in greyscale.
 COLOURS = {
     "wsm": "#D55E00",
     "sm": "#009E73",
+    "sm_authors": "#117733",
     "local": "#CC79A7",
     "attention": "#0072B2",
     "random_attention": "#56B4E9",
+    "reset": "#332288",
     "drop": "#999999",
     "lora": "#000000",
+    "gc_lora": "#999933",
+    "kv_pool": "#882255",
     "frozen": "#E69F00",
 }
-MARKERS = dict(zip(ARMS, "osvD^XP*", strict=True))
+MARKERS = dict(zip(ARMS, "oshvD^<XPp>*", strict=True))
 MOST_PANELS = 6
 INTERVAL = "95 % interval"
 

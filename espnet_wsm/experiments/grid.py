@@ -10,19 +10,23 @@ from typing import Any
 from espnet_wsm.data.settings import read_yaml
 from espnet_wsm.errors import UserError
 
-# Each arm as options of run.sh. An arm without replaced layers ignores num_replaced.
+# Each arm as keys of encoder_conf. An arm without replaced layers ignores num_replaced.
 ARMS = {
     "wsm": {"mixer": "wsm"},
     "sm": {"mixer": "sm"},
+    "sm_authors": {"mixer": "sm", "hidden": [512], "combine_activation": "gelu"},
     "local": {"mixer": "local"},
     "attention": {"mixer": "attention"},
     "random_attention": {"mixer": "random_attention"},
+    "reset": {"mixer": "reset"},
     "drop": {"mixer": "drop"},
     "lora": {"mixer": "lora", "trainable": "mixer"},
+    "gc_lora": {"mixer": "gc_lora", "trainable": "mixer"},
+    "kv_pool": {"mixer": "kv_pool"},
     "frozen": {"mixer": "wsm", "num_replaced": 0},
 }
 WITH_WINDOW = ("wsm", "local")
-WITH_WIDTH = ("wsm", "sm", "local")
+WITH_WIDTH = ("wsm", "sm", "sm_authors", "local")
 # More frames than any utterance has: a window over the whole utterance, written as inf.
 INFINITE = 10**6
 AXES = ("corpora", "arms", "num_replaced", "minutes", "seeds", "window", "width", "lr")

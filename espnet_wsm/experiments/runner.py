@@ -38,6 +38,7 @@ TEXT_FILES = {"text_config": "conf/text.yaml", "nlsyms_txt": ""}
 CHOSEN = "chosen_lr.json"
 DIGITS = 12  # of the digest of an upstream
 LINES_OF_FAILURE = 3  # lines of a launcher's output that are shown for a failed run
+OPTIONS = ("mixer", "trainable", "num_replaced")  # keys of an arm that are options of run.sh
 EXPERIMENTS = "grid"  # folder of the runs in a recipe's exp/
 
 
@@ -336,7 +337,8 @@ class Runner:
 
 def options_of(run: Run, asr_args: str = "") -> list[str]:
     """The options of run.sh for a run, with the ``asr_args`` of the grid before its own."""
-    options = ARMS[run.arm] | {"num_replaced": run.num_replaced}
+    conf = ARMS[run.arm] | {"num_replaced": run.num_replaced}
+    options = {key: value for key, value in conf.items() if key in OPTIONS}
     if run.window is not None:
         options["window"] = run.window
     if run.minutes is not None:
@@ -346,5 +348,9 @@ def options_of(run: Run, asr_args: str = "") -> list[str]:
         arguments.append(f"--optim_conf lr={run.lr:g}")
     if run.width is not None:
         arguments.append(f"--encoder_conf width={run.width}")
+    for key, value in conf.items():
+        if key not in OPTIONS:  # without spaces, where asr_args is split
+            text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+            arguments.append(f"--encoder_conf {key}={text}")
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
     return [*words, "--asr_args", " ".join(arguments)]

@@ -1,6 +1,16 @@
-"""Linear-time token mixing in plain PyTorch: summaries over time, and the blocks made of them."""
+"""Token mixing in plain PyTorch: means over time, the blocks made of them, and two rivals of theirs."""
 
-from espnet_wsm.mixing.means import masked_mean, windowed_mean
+from espnet_wsm.mixing.gated_convolution import GatedConvolution
+from espnet_wsm.mixing.means import block_mean, masked_mean, windowed_mean
+from espnet_wsm.mixing.pooled_attention import PooledAttention
 from espnet_wsm.mixing.summary import SummaryMixing, WindowedSummaryMixing
 
-__all__ = ["SummaryMixing", "WindowedSummaryMixing", "masked_mean", "windowed_mean"]
+__all__ = [
+    "GatedConvolution",
+    "PooledAttention",
+    "SummaryMixing",
+    "WindowedSummaryMixing",
+    "block_mean",
+    "masked_mean",
+    "windowed_mean",
+]

@@ -30,6 +30,27 @@ def masked_mean(x: Tensor, padding_mask: Tensor | None = None) -> Tensor:
     return (total / count).to(x.dtype)
 
 
+def block_mean(x: Tensor, size: int, padding_mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Means over consecutive blocks of frames, the first one beginning with the utterance.
+
+    Args:
+        x: (B, T, D), any floating dtype.
+        size: frames of a block, 1 or more; the last block may have fewer.
+        padding_mask: (B, T) bool, True = padded; None = no padding.
+
+    Returns:
+        (B, S, D) means over the valid frames of each block in the dtype of ``x``, S = T / size rounded up,
+        zeros for a block that is all padding; and (B, S) bool, True = all padding.
+    """
+    if padding_mask is None:
+        padding_mask = torch.zeros(x.shape[:2], dtype=torch.bool, device=x.device)
+    missing = -x.size(1) % size
+    padded = F.pad(padding_mask, (0, missing), value=True).unflatten(1, (-1, size))  # (B, S, size)
+    blocks = F.pad(x, (0, 0, 0, missing)).unflatten(1, (-1, size))  # (B, S, size, D)
+    means = masked_mean(blocks.flatten(0, 1), padded.flatten(0, 1)).unflatten(0, padded.shape[:2])
+    return means, padded.all(dim=-1)
+
+
 def windowed_mean(x: Tensor, window: int, padding_mask: Tensor | None = None) -> Tensor:
     """Mean over the frames at most ``window`` away from each frame.
 

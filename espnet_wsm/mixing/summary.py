@@ -1,12 +1,16 @@
 """The mixing blocks that replace self-attention."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from espnet_wsm.mixing.means import masked_mean, windowed_mean, zero_padding
+
+# Values of ``combine_activation``.
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"none": lambda x: x, "gelu": F.gelu}
 
 
 class HeadwiseLinear(nn.Module):
@@ -34,6 +38,12 @@ class HeadwiseLinear(nn.Module):
         return torch.cat([block(part) for block, part in zip(self.blocks, parts, strict=True)], dim=-1)
 
 
+def _project(dim: int, hidden: Sequence[int], width: int, heads: int) -> nn.Module:
+    """f or s without its last GELU: a linear layer, or several with a GELU between them."""
+    *first, last = (HeadwiseLinear(*sizes, heads) for sizes in pairwise((dim, *hidden, width)))
+    return nn.Sequential(*(m for layer in first for m in (layer, nn.GELU())), last) if first else last
+
+
 class _SummaryBlock(nn.Module):
     """The frame's own transform, any number of local summaries and at most one global summary, combined by c.
 
@@ -50,12 +60,21 @@ class _SummaryBlock(nn.Module):
         windows: Sequence[int],
         global_summary: bool,
         shared_projection: bool,
+        hidden: Sequence[int],
+        combine_activation: str,
     ) -> None:
         super().__init__()
         width = dim if width is None else width
         for name, value in (("dim", dim), ("width", width), ("heads", heads)):
             if value < 1:
                 raise ValueError(f"{name} has to be at least 1, got {value}")
+        for size in hidden:
+            if size < 1 or size % heads:
+                raise ValueError(f"hidden has to be multiples of heads, got hidden={size} and heads={heads}")
+        if combine_activation not in ACTIVATIONS:
+            raise ValueError(
+                f"combine_activation has to be one of {', '.join(ACTIVATIONS)}, got {combine_activation!r}"
+            )
         for window in windows:
             if not isinstance(window, int) or isinstance(window, bool) or window < 0:
                 raise ValueError(f"window is a number of frames, 0 or more, got {window!r}")
@@ -64,12 +83,13 @@ class _SummaryBlock(nn.Module):
         self.dim, self.width, self.heads = dim, width, heads
         self.windows = tuple(windows)
         self.global_summary = global_summary
-        self.frame = HeadwiseLinear(dim, width, heads)
-        self.summary = HeadwiseLinear(dim, width, heads)
+        self.frame = _project(dim, hidden, width, heads)
+        self.summary = _project(dim, hidden, width, heads)
         self.local_summary = None
         if windows and global_summary and not shared_projection:
-            self.local_summary = HeadwiseLinear(dim, width, heads)
+            self.local_summary = _project(dim, hidden, width, heads)
         self.combine = nn.Linear(width * (1 + len(self.windows) + global_summary), dim)
+        self.combine_activation = combine_activation
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, padding_mask: Tensor | None = None) -> Tensor:
@@ -94,11 +114,14 @@ class _SummaryBlock(nn.Module):
         mixed = F.linear(self.dropout(parts[0]), weights[0], self.combine.bias)
         for part, weight in zip(parts[1:], weights[1:], strict=True):
             mixed = mixed + F.linear(self.dropout(part), weight)
-        return zero_padding(mixed, padding_mask)
+        return zero_padding(ACTIVATIONS[self.combine_activation](mixed), padding_mask)
 
     def extra_repr(self) -> str:
         """What the child modules do not show."""
-        return f"windows={self.windows}, global_summary={self.global_summary}"
+        return (
+            f"windows={self.windows}, global_summary={self.global_summary}, "
+            f"combine_activation={self.combine_activation}"
+        )
 
 
 class SummaryMixing(_SummaryBlock):
@@ -107,7 +130,8 @@ class SummaryMixing(_SummaryBlock):
         s_bar = (1/T) sum_j s(x_j)        h_t = c([f(x_t); s_bar])
 
     where f and s are a projection followed by a GELU, and c projects back to ``dim`` (arXiv 2307.07421;
-    written from the equations).
+    written from the equations). The authors' form has one hidden layer in f and s and a GELU after c:
+    ``hidden=[512], combine_activation="gelu"``.
 
     Args:
         dim: channels of the model.
@@ -115,10 +139,30 @@ class SummaryMixing(_SummaryBlock):
         heads: blocks of the block-diagonal f and s. c is a full matrix, so that heads mix (our choice; no
             paper states it).
         dropout: on the output of f and on the summaries, before c (our choice), 0 to 1.
+        hidden: channels of hidden layers in f and s, each with a GELU behind it; multiples of ``heads``.
+        combine_activation: what follows c, ``none`` or ``gelu``.
     """
 
-    def __init__(self, dim: int, width: int | None = None, heads: int = 1, dropout: float = 0.0):
-        super().__init__(dim, width, heads, dropout, windows=(), global_summary=True, shared_projection=True)
+    def __init__(
+        self,
+        dim: int,
+        width: int | None = None,
+        heads: int = 1,
+        dropout: float = 0.0,
+        hidden: Sequence[int] = (),
+        combine_activation: str = "none",
+    ):
+        super().__init__(
+            dim,
+            width,
+            heads,
+            dropout,
+            windows=(),
+            global_summary=True,
+            shared_projection=True,
+            hidden=hidden,
+            combine_activation=combine_activation,
+        )
 
 
 class WindowedSummaryMixing(_SummaryBlock):
@@ -140,6 +184,8 @@ class WindowedSummaryMixing(_SummaryBlock):
         global_summary: False omits the global summary (an ablation).
         shared_projection: True computes local and global summaries from one s, False from one s each (our
             choice; the paper does not state it).
+        hidden: channels of hidden layers in f and s, as in SummaryMixing.
+        combine_activation: what follows c, ``none`` or ``gelu``.
     """
 
     def __init__(
@@ -151,8 +197,20 @@ class WindowedSummaryMixing(_SummaryBlock):
         dropout: float = 0.0,
         global_summary: bool = True,
         shared_projection: bool = True,
+        hidden: Sequence[int] = (),
+        combine_activation: str = "none",
     ):
         windows = tuple(window) if isinstance(window, Sequence) else (window,)
         if not windows:
             raise ValueError("window needs at least one value; for none, use SummaryMixing")
-        super().__init__(dim, width, heads, dropout, windows, global_summary, shared_projection)
+        super().__init__(
+            dim,
+            width,
+            heads,
+            dropout,
+            windows,
+            global_summary,
+            shared_projection,
+            hidden,
+            combine_activation,
+        )

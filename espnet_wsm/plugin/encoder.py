@@ -218,7 +218,8 @@ def _complete_state(
         if names:
             raise UserError(
                 f"the checkpoint does not fit encoder_conf: it {what} {len(names)} tensors, the first is "
-                f"{names[0]}; was it trained with another mixer, num_replaced, layers, width or features?"
+                f"{names[0]}; was it trained with another mixer, num_replaced, layers, width, hidden or "
+                "features?"
             )
     state.setdefault(prefix + IDENTITY_KEY, identity)
     for name, value in own.items():

@@ -68,7 +68,14 @@ class Transcriber:
             config = folder / "located.yaml"
             config.write_text(yaml.safe_dump(_locate_paths(trained, upstream, trust)), encoding="utf-8")
             self.decoder = GreedyCtcDecoder(config, trained.checkpoint, _choose_device(device))
-            self.receptive_field = self.decoder.model.encoder.suffix.family.receptive_field
+            upstream_found = self.decoder.model.encoder.checkpoint
+            self.receptive_field = upstream_found.family.receptive_field
+            most = upstream_found.family.max_frames(upstream_found.files, trust)
+            if most is not None and self.chunk_frames > most:
+                raise UserError(
+                    f"chunk_seconds is {chunk_seconds:g}: give {most * HOP / SAMPLE_RATE:g} or less, as the "
+                    "model's upstream takes no more"
+                )
             # ESPnet opens a sentencepiece model only when it is first used, so the files are kept until then.
             weakref.finalize(self, stack.pop_all().close)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from espnet_wsm.data.select import HOP, RECEPTIVE_FIELD
+from espnet_wsm.data.select import HOP, RECEPTIVE_FIELD, count_encoder_frames
 from espnet_wsm.errors import UserError
 from espnet_wsm.upstream import count_frames
 from espnet_wsm.upstream.config import WsmConfig
@@ -82,10 +82,18 @@ def make_layer_extractor(upstream: Path, layer: int) -> Extractor:
     def extract(waveforms: list[torch.Tensor]) -> list[torch.Tensor]:
         with torch.inference_mode():
             hidden, padding_mask = prefix(waveforms)
-            frames = count_frames(hidden, padding_mask).tolist()
-            return [states[:length] for states, length in zip(hidden, frames, strict=True)]
+            return _unpad(hidden, padding_mask, waveforms)
 
     return extract
+
+
+def _unpad(
+    states: torch.Tensor, padding_mask: torch.Tensor | None, waveforms: list[torch.Tensor]
+) -> list[torch.Tensor]:
+    """The frames of each waveform in (B, T, ...) states, without the last one that only Whisper makes."""
+    frames = count_frames(states, padding_mask).tolist()
+    most = [count_encoder_frames(len(waveform)) for waveform in waveforms]
+    return [each[: min(ends)] for each, *ends in zip(states, frames, most, strict=True)]
 
 
 def make_states_extractor(
@@ -117,8 +125,7 @@ def make_states_extractor(
             hidden, padding_mask = prefix(waveforms, states.append)
             states.append(hidden)
             stacked = torch.stack([states[layer][:, : hidden.size(1)] for layer in chosen], dim=2)
-            frames = count_frames(hidden, padding_mask).tolist()
-            return [each[:length] for each, length in zip(stacked, frames, strict=True)]
+            return _unpad(stacked, padding_mask, waveforms)
 
     return chosen, extract
 

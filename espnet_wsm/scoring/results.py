@@ -31,7 +31,7 @@ NONE = "–"
 NOT_AVAILABLE = "n/a"
 BY_PYTHON = "†"  # marks a number that replaces sclite's
 RANDOM_UPSTREAM = "random upstream"
-WITHOUT_WINDOW = ("sm", "attention", "random_attention")  # mixers that ignore encoder_conf's window
+WITH_WINDOW = ("wsm", "local")  # mixers that read encoder_conf's window
 
 Scores = dict[str, dict[str, ScorerResult]]  # metric -> scorer -> result
 
@@ -308,7 +308,7 @@ def render_rate_tables(experiments: Sequence[Experiment]) -> Iterator[str]:
         rows = []
         for experiment in experiments:
             values = dict(experiment.encoder)
-            if values.get("mixer") in WITHOUT_WINDOW:
+            if values.get("mixer") not in WITH_WINDOW:
                 values["window"] = None  # the configuration has a default that nothing reads
             encoder = [_format_cell(values.get(key)) for key in ("num_replaced", "mixer", "window")]
             for score in experiment.sets:

@@ -21,7 +21,6 @@ from espnet_wsm.upstream.families import (
     is_name,
     is_refused,
 )
-from espnet_wsm.upstream.families.contract import DIRECTORY_FORM
 from espnet_wsm.upstream.fetch import (
     MARKER_FILE,
     PATH_SUFFIXES,
@@ -33,6 +32,8 @@ from espnet_wsm.upstream.fetch import (
     read_record,
 )
 from espnet_wsm.upstream.pickles import open_pickle
+from espnet_wsm.upstream.wheels import read_sources
+from espnet_wsm.upstream.whisper_weights import CTRANSLATE2_FILE
 
 # The files that define a model in a transformers directory; a README or our description does not.
 MODEL_FILES = (
@@ -63,9 +64,10 @@ class Checkpoint:
     def digest(self) -> str:
         """SHA-256 of the files, 32 digits. Names count only where files refer to each other by name."""
         digest = hashlib.sha256()
+        of_transformers = any(file.name == "config.json" for file in self.files)
         for file in self.files:
             stat = file.stat()
-            name = file.name if self.family.form == DIRECTORY_FORM else ""
+            name = file.name if of_transformers else ""
             digest.update(f"{name}:{stat.st_size}:".encode())
             digest.update(_digest_file(file, stat.st_size, stat.st_mtime_ns))
         return digest.hexdigest()[:32]
@@ -122,8 +124,10 @@ def locate(upstream: str) -> str:
 
 
 def _find_named(name: str) -> Checkpoint:
+    if name in read_sources():
+        raise UserError(f"upstream {name} is not on this machine: {_fetch_command(name)}")
     if not (is_name(name) or is_refused(name)) and name not in (names := list_names()):
-        similar = ", ".join(difflib.get_close_matches(name, names))
+        similar = ", ".join(difflib.get_close_matches(name, [*read_sources(), *names]))
         raise UserError(
             f"there is no file, directory or S3PRL upstream {name!r}{similar and f'; similar are {similar}'}"
         )
@@ -156,6 +160,8 @@ def _find_in_directory(directory: Path, trust: bool) -> Checkpoint:
         raise UserError(f"{directory} is unfinished: {_fetch_command(name, directory)}")
     if (directory / RECORD_FILE).is_file():
         return _find_recorded(directory)
+    if (directory / CTRANSLATE2_FILE).is_file():
+        return _find_file(directory / CTRANSLATE2_FILE, trust)
     if (directory / "config.json").is_file():
         return _find_transformers(directory)
     if (directory / "config.yaml").is_file():
@@ -228,6 +234,9 @@ def _find_file(path: Path, trust: bool) -> Checkpoint:
         return _pair_with_config(path)
     if (path.parent / "config.json").is_file() and any(path.match(pattern) for pattern in MODEL_FILES):
         return _find_transformers(path.parent)
+    if path.name == CTRANSLATE2_FILE:
+        family = next(family for family in FAMILIES if family.name == "whisper")
+        return Checkpoint(family.loader, family, (path,))
     stat = path.stat()
     loader = _recognise(path, trust, stat.st_size, stat.st_mtime_ns)
     return Checkpoint(loader, find_family(loader), (path,))
@@ -258,5 +267,5 @@ def _recognise(path: Path, trust: bool, _size: int, _mtime_ns: int) -> str:
         )
     raise UserError(
         f"{path} is not a checkpoint of any supported family: its keys are {keys}, expected task_cfg, "
-        "model_cfg and model_weight, or cfg and model, or Config and Distiller"
+        "model_cfg and model_weight, or cfg and model, or Config and Distiller, or dims and model_state_dict"
     )

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from espnet_wsm.errors import UserError
+from espnet_wsm.mixing.summary import ACTIVATIONS
 from espnet_wsm.upstream.mixers import MIXER_NAMES
 
 TRAINABLE = ("layer", "mixer", "suffix")
@@ -31,13 +32,19 @@ class WsmConfig:
         heads: blocks of the block-diagonal projections.
         dropout: inside the block, 0 to 1.
         shared_projection: whether local and global summaries share one projection.
+        hidden: channels of hidden layers in f and s, before their output; None = no hidden layer. The authors
+            of SummaryMixing have one of 512.
+        combine_activation: what follows c, ``none`` or ``gelu`` (as in the authors' SummaryMixing).
         lora_rank: rank of the matrices that ``mixer: lora`` adds to the projections of the pretrained
             attention. ``trainable: mixer`` is the usual LoRA; with ``layer``, the rest of the layer trains
-            too.
+            too. With ``gc_lora``, of the matrices before and after its convolution.
         lora_alpha: the added matrices are scaled by ``lora_alpha / lora_rank``.
-        trainable: ``mixer`` trains only the mixing blocks; ``layer`` the whole replaced layers and the norm
-            above the last layer; ``suffix`` everything above the cut, replaced or not. The paper can be read
-            as either ``mixer`` or ``layer``; the default is our choice.
+        lora_kernel: frames of 20 ms that the convolution of ``mixer: gc_lora`` sees, an odd number.
+        pool: frames of 20 ms over which ``mixer: kv_pool`` takes the means of keys and values.
+        trainable: ``mixer`` trains only the mixing blocks (with ``reset``, what is at random); ``layer`` the
+            whole replaced layers and the norm above the last layer; ``suffix`` everything above the cut,
+            replaced or not. The paper can be read as either ``mixer`` or ``layer``; the default is our
+            choice.
         features: ``last`` returns the output of the last layer, ``weighted_sum`` a learned weighted mean of
             the input of the first layer and the outputs of all layers (SUPERB, arXiv 2105.01051).
         prefix_dtype: precision of the frozen layers, independent of the precision of training (including
@@ -63,8 +70,12 @@ class WsmConfig:
     heads: int = 1
     dropout: float = 0.0
     shared_projection: bool = True
+    hidden: Sequence[int] | None = None
+    combine_activation: str = "none"
     lora_rank: int = 8
     lora_alpha: float = 16.0
+    lora_kernel: int = 15
+    pool: int = 4
     trainable: str = "layer"
     features: str = "last"
     prefix_dtype: str = "float32"
@@ -125,8 +136,26 @@ class WsmConfig:
             "heads": (_is_count(self.heads, 1), "1 or more"),
             "dropout": (_is_number(self.dropout) and 0 <= self.dropout < 1, "at least 0 and below 1"),
             "shared_projection": (isinstance(self.shared_projection, bool), "true or false"),
+            "hidden": (
+                self.hidden is None
+                or (
+                    isinstance(self.hidden, (list, tuple))
+                    and len(self.hidden) > 0
+                    and all(_is_count(size, 1) for size in self.hidden)
+                ),
+                "a list of numbers of channels, each 1 or more, or null",
+            ),
+            "combine_activation": (
+                isinstance(self.combine_activation, str) and self.combine_activation in ACTIVATIONS,
+                f"one of {', '.join(ACTIVATIONS)}",
+            ),
             "lora_rank": (_is_count(self.lora_rank, 1), "1 or more"),
             "lora_alpha": (_is_number(self.lora_alpha) and self.lora_alpha > 0, "above 0"),
+            "lora_kernel": (
+                _is_count(self.lora_kernel, 1) and self.lora_kernel % 2 == 1,
+                "an odd number of frames",
+            ),
+            "pool": (_is_count(self.pool, 1), "a number of frames, 1 or more"),
             "trainable": (self.trainable in TRAINABLE, f"one of {', '.join(TRAINABLE)}"),
             "features": (self.features in FEATURES, f"one of {', '.join(FEATURES)}"),
             "prefix_dtype": (self.prefix_dtype in PREFIX_DTYPES, f"one of {', '.join(PREFIX_DTYPES)}"),

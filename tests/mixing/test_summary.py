@@ -6,9 +6,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.nn.functional import gelu
+from torch.nn.functional import gelu, linear
 
-from espnet_wsm.mixing import SummaryMixing, WindowedSummaryMixing
+from espnet_wsm.mixing import SummaryMixing, WindowedSummaryMixing, masked_mean, windowed_mean
+from espnet_wsm.mixing.summary import HeadwiseLinear
 
 DIM = 8
 
@@ -22,6 +23,16 @@ def blocks() -> dict[str, torch.nn.Module]:
         "multi_scale": WindowedSummaryMixing(DIM, width=6, window=[1, 4]),
         "heads": WindowedSummaryMixing(DIM, width=6, window=2, heads=2),
         "two_projections": WindowedSummaryMixing(DIM, width=6, window=2, shared_projection=False),
+        "authors": SummaryMixing(DIM, width=6, hidden=[10], combine_activation="gelu"),
+        "deep": WindowedSummaryMixing(
+            DIM,
+            width=6,
+            window=2,
+            heads=2,
+            hidden=[4, 10],
+            shared_projection=False,
+            combine_activation="gelu",
+        ),
     }
 
 
@@ -33,10 +44,13 @@ def block(request) -> torch.nn.Module:
 def mix_by_loop(block, x: torch.Tensor) -> torch.Tensor:
     """The equations for one utterance (T, D), frame by frame, with c applied to the concatenation."""
 
-    def project(linear, frame):
-        size = frame.numel() // linear.heads
-        parts = [part(frame[i * size : (i + 1) * size]) for i, part in enumerate(linear.blocks)]
-        return gelu(torch.cat(parts))
+    def project(projection, frame):
+        for layer in projection.modules():
+            if isinstance(layer, HeadwiseLinear):
+                size = frame.numel() // layer.heads
+                parts = [part(frame[i * size : (i + 1) * size]) for i, part in enumerate(layer.blocks)]
+                frame = gelu(torch.cat(parts))
+        return frame
 
     length = x.size(0)
     f = [project(block.frame, x[t]) for t in range(length)]
@@ -50,13 +64,31 @@ def mix_by_loop(block, x: torch.Tensor) -> torch.Tensor:
             parts.append(sum(near) / len(near))
         if block.global_summary:
             parts.append(sum(s) / length)
-        out.append(block.combine(torch.cat(parts)))
+        combined = block.combine(torch.cat(parts))
+        out.append(gelu(combined) if block.combine_activation == "gelu" else combined)
     return torch.stack(out)
 
 
 def test_every_block_equals_its_equation(block):
     x = torch.randn(9, DIM, dtype=torch.float64)
     torch.testing.assert_close(block(x.unsqueeze(0))[0], mix_by_loop(block, x), atol=1e-12, rtol=0)
+
+
+def test_without_hidden_layers_a_block_has_its_names_its_start_and_its_values():
+    """Bit for bit: models that are trained have these names, and seeds these weights."""
+    torch.manual_seed(5)
+    block = WindowedSummaryMixing(DIM, width=6, window=2)
+    torch.manual_seed(5)
+    f, s, c = torch.nn.Linear(DIM, 6), torch.nn.Linear(DIM, 6), torch.nn.Linear(18, DIM)
+    parts = {"frame.blocks.0": f, "summary.blocks.0": s, "combine": c}
+    expected = {f"{name}.{own}": p for name, part in parts.items() for own, p in part.named_parameters()}
+    state = block.state_dict()
+    assert list(state) == list(expected)
+    assert all(torch.equal(state[name], value) for name, value in expected.items())
+    x = torch.randn(2, 9, DIM)
+    summary, (of_frame, of_window, of_all) = gelu(s(x)), c.weight.split(6, dim=1)
+    mixed = linear(gelu(f(x)), of_frame, c.bias) + linear(windowed_mean(summary, 2), of_window)
+    assert torch.equal(block(x), mixed + linear(masked_mean(summary).unsqueeze(1), of_all))
 
 
 def test_neighbours_and_padding_do_not_change_an_utterance(block):
@@ -232,6 +264,9 @@ def test_autocast_and_compile_on_cuda_stay_close_to_float32(dtype):
         (dict(dim=8, window=[1, True]), "0 or more, got True"),
         (dict(dim=8, window=[]), "at least one value"),
         (dict(dim=8, width=0), "width has to be at least 1, got 0"),
+        (dict(dim=8, hidden=[8, 0]), "hidden has to be multiples of heads, got hidden=0 and heads=1"),
+        (dict(dim=8, heads=4, hidden=[6]), "hidden has to be multiples of heads, got hidden=6 and heads=4"),
+        (dict(dim=8, combine_activation="relu"), "one of none, gelu, got 'relu'"),
     ],
 )
 def test_sizes_that_cannot_work_are_refused_with_the_value(arguments, message):

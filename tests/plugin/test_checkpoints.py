@@ -107,6 +107,7 @@ def test_the_model_of_another_upstream_is_refused(trained, upstream_path):
         ({"num_replaced": 0}, "it has, but the model has not, .* tensors"),
         ({"layers": [1, 3]}, "it lacks"),
         ({"width": 8}, "it has in another size"),
+        ({"hidden": [8]}, "it lacks 16 tensors"),
         ({"num_replaced": 3}, "it lacks"),
     ],
 )  # fmt: skip

@@ -106,7 +106,7 @@ def test_autocast_trains(make_encoder, wavs):
     assert all(p.grad is None for p in encoder.prefix.parameters())
 
 
-@pytest.mark.parametrize("mixer", ["wsm", "attention"])
+@pytest.mark.parametrize("mixer", ["wsm", "attention", "kv_pool", "gc_lora"])
 def test_a_suffix_in_bfloat16_trains_and_hands_on_float32_close_to_float32(make_encoder, wavs, mixer):
     outputs = []
     for dtype in ("float32", "bfloat16"):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from checkpoints import CONV_LAYERS
+from checkpoints import CONV_LAYERS, write_whisper
 from torchaudio.compliance import kaldi
 
 from espnet_wsm.data.select import RECEPTIVE_FIELD, count_encoder_frames
@@ -101,6 +101,16 @@ def test_layers_are_the_hidden_states_of_transformers_also_in_a_padded_batch(ref
             torch.testing.assert_close(states[:, layer], state, rtol=1e-3, atol=1e-4)
         torch.testing.assert_close(second, expected[2], rtol=1e-3, atol=1e-4)
         assert (expected[2] - expected[1]).abs().max() > 0.1, "the layers differ"
+
+
+def test_whisper_has_as_many_frames_as_others(tmp_path):
+    path = write_whisper(tmp_path / "whisper")
+    waves = [noise(16000), noise(9600, 1)]
+    _, extract = make_states_extractor(str(path))
+    layer_three = make_layer_extractor(path, 3)(waves)
+    for wave, states, third in zip(waves, extract(waves), layer_three, strict=True):
+        assert states.shape == (count_encoder_frames(len(wave)), 4, 32)
+        torch.testing.assert_close(states[:, 3], third)
 
 
 def test_only_the_layers_asked_for_come_and_others_are_refused(upstream_path):

@@ -57,7 +57,7 @@ def get_cells(text: str, start: str) -> list[list[str]]:
     return [[cell.strip() for cell in row.replace("\\|", "\0").strip("|").split("|")] for row in rows]
 
 
-@pytest.mark.parametrize("mixer", ["sm", "attention", "random_attention"])
+@pytest.mark.parametrize("mixer", ["sm", "attention", "gc_lora"])
 def test_no_window_is_shown_for_a_mixer_without_one(tmp_path, experiment, mixer):
     config = experiment / "config.yaml"
     config.write_text(config.read_text().replace("mixer: wsm", f"mixer: {mixer}"))

@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 import yaml
 from arpa import write_arpa
+from checkpoints import write_whisper
 from processes import kill_session, wait_for
 
 from espnet_wsm.data.cache import FeatureReader
+from espnet_wsm.data.dump import read_num_samples
 
 RECIPE = "egs/mini_an4/asr1"
 QUICK = ["--asr_args", "--max_epoch 2 --use_matplotlib false"]
@@ -230,7 +232,7 @@ def test_a_run_of_other_settings_is_not_resumed(finished, recipe, shell):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--stage", "3", "--mixer", "mamba"], "mixer has to be one of attention, drop, local"),
+        (["--stage", "3", "--mixer", "mamba"], "mixer has to be one of attention, drop, gc_lora"),
         (
             ["--stage", "3", "--upstream", "models/nowhere"],
             "upstream models/nowhere is neither a file nor a directory",
@@ -282,6 +284,25 @@ def fresh(copy_recipe, shell, tmp_path) -> Path:
     folder = copy_recipe(tmp_path.name)
     assert shell(["./run.sh", "--stop_stage", "1"], folder).returncode == 0
     return folder
+
+
+@pytest.mark.recipe
+def test_what_is_longer_than_the_upstream_takes_is_dropped_and_listed(fresh, shell, tmp_path):
+    upstream = write_whisper(tmp_path / "short", max_source_positions=100)  # 2 s
+    words = ["./run.sh", "--stage", "2", "--stop_stage", "2", "--max_wav_duration", "40"]
+    result = shell([*words, "--upstream", upstream], fresh)
+    assert result.returncode == 0, result.stderr
+    assert "the upstream takes 2 s at most: longer utterances are not trained on" in result.stderr
+    dropped = (fresh / "dump/log/dropped_train.txt").read_text().splitlines()
+    whole, kept = (
+        read_num_samples(fresh / f"dump/raw/{name}/utt2num_samples", []) for name in ("org/train", "train")
+    )
+    too_long = sorted(id for id, samples in whole.items() if samples > 2 * 16000)
+    assert too_long and [line.split()[:2] for line in dropped] == [[id, "too_long"] for id in too_long]
+    assert kept.keys() == whole.keys() - set(too_long)
+    assert f"dropped {len(too_long)} longer than 2 s (ids in dump/log/dropped_train.txt)" in result.stdout
+    again = shell([*words, "--upstream", upstream], fresh)
+    assert "already belongs to data and these options" in again.stderr
 
 
 @pytest.mark.recipe

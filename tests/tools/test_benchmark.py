@@ -277,6 +277,12 @@ def test_the_command_reports_a_bad_configuration_in_one_line(tmp_path, capsys):
     assert ended.value.code == 1 and said.count("\n") == 1 and "got 'tpu'" in said
 
 
+def test_every_mixer_that_can_be_measured_has_words_and_a_colour_of_its_own():
+    names, colours = benchmark_report.MIXER_NAMES, benchmark_report.COLOURS
+    assert set(names) == set(benchmark_config._mixers())
+    assert names.keys() <= colours.keys() and len(set(colours.values())) == len(colours)
+
+
 @pytest.mark.parametrize("exponent", [0.5, 1.0, 2.0])
 def test_the_growth_exponent_is_the_slope_of_a_power_law(exponent):
     times = {x: 3.7 * x**exponent for x in (10, 20, 40, 80, 160)}

@@ -55,9 +55,10 @@ LOADERS = {
     "hf_wavlm": "hf_custom",
     "hf_generic": "hf_custom",
     "hf_wav2vec2_bert": "hf_custom",
+    "whisper": "whisper_local",
 }
 # Parts of the list of what is supported, which ends most refusals.
-LIST = r"\. Supported: wav2vec2, .*xls_r_\*, .*wavlm_\*, .*transformers models: hubert, .*wav2vec2-bert$"
+LIST = r"\. Supported: wav2vec2, .*xls_r_\*, .*wavlm_\*, .*transformers models: hubert, .*whisper$"
 
 
 @pytest.fixture(scope="module")
@@ -448,6 +449,12 @@ def test_a_name_that_is_not_here_fails_with_the_command_that_fetches_it():
     )
 
 
+def test_a_name_of_the_package_index_that_is_not_here_fails_so_too():
+    assert refusal("whisper_base").startswith("upstream whisper_base is not on this machine: run ")
+    assert "bin.fetch_upstream whisper_base --to upstreams/whisper_base'" in refusal("whisper_base")
+    assert "similar are whisper_base" in refusal("whisper_bass")
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -458,6 +465,7 @@ def test_a_name_that_is_not_here_fails_with_the_command_that_fetches_it():
         "espnet_hubert_custom",
         "distiller_local",
         "wavlm_url",
+        "whisper_local",
     ],
 )
 def test_a_loader_asks_for_the_path_of_a_checkpoint(name):
@@ -547,7 +555,7 @@ def test_the_loader_of_a_family_leads_back_to_it():
     for family in FAMILIES:
         if family.loader != GENERIC:
             assert find_family(family.loader) is family
-            assert family.loader in hub.options()
+            assert (family.loader in hub.options()) == (family.name != "whisper")
         assert isinstance(family, FileFamily) == family.loader.endswith("_local")
 
 
@@ -593,7 +601,7 @@ def test_a_model_that_shortens_time_is_refused(written):
         load_upstream(str(path))
 
 
-@pytest.mark.parametrize("model_type", ["bert", "whisper", "seamless_m4t"])
+@pytest.mark.parametrize("model_type", ["bert", "ast", "seamless_m4t"])
 def test_a_directory_of_another_kind_of_model_names_its_type(tmp_path, model_type):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": model_type}))
     assert re.search(f"holds a {model_type} model, which is not supported: it.*{LIST}", refusal(tmp_path))

@@ -35,7 +35,7 @@ def replace_in_place(expert, family, config: WsmConfig) -> None:
     """Surgery on the whole upstream, which then still runs as S3PRL's own."""
     layers = family.encoder(expert).layers[NUM_LAYERS - config.num_replaced :]
     replace_attention(layers, family, family.dim(expert), config)
-    if config.mixer == "lora":  # it starts as the attention it adds to: give it a part in the result
+    if config.mixer in ("lora", "gc_lora"):  # they start as the attention they add to
         for name, parameter in layers.named_parameters():
             if "lora_B" in name:
                 torch.nn.init.normal_(parameter, std=0.2)

@@ -7,7 +7,8 @@ trains. Their product is not run, but:
   states, every mixer at one k and every k with one mixer, what trains, padding, precision, the table, the
   stored cut, the state;
 - in one variant of each model class (``EACH_CLASS``, pre-norm where there is one) what does not depend on the
-  norms: training mode, random attention, LoRA's arithmetic, ESPnet's initialisation;
+  norms: training mode, random attention and layers, pooled keys, LoRA's arithmetic with and without
+  convolution, ESPnet's initialisation;
 - in one upstream of each class of layers (``EACH_LAYER``) compilation;
 - pairs that interact: k = L takes WavLM's table of relative positions above the cut, so every mixer that
   attends is run there too, as is ``drop``, which then leaves no layer; LoRA is run in attention that calls
@@ -28,11 +29,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from checkpoints import CHECKPOINTS, NUM_LAYERS, POST_NORM, PRE_NORM, load_reference
+from checkpoints import CHECKPOINTS, DROPOUT, NUM_LAYERS, POST_NORM, PRE_NORM, load_reference
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from espnet_wsm.errors import UserError
 from espnet_wsm.plugin import register
 from espnet_wsm.plugin.encoder import WsmS3prlEncoder
 from espnet_wsm.plugin.task import WsmASRTask
@@ -55,11 +57,22 @@ KEYS = list(CHECKPOINTS)
 WITH_PRE_NORM = {family for family, variant in KEYS if variant == PRE_NORM}
 EACH_CLASS = [key for key in KEYS if key[1] == PRE_NORM or key[0] not in WITH_PRE_NORM]
 # The other families have the layers of one of these, or transformers' copies of HuBERT's.
-LAYERS = ("wav2vec2", "distiller", "wavlm", "espnet_hubert", "hf_hubert", "hf_wavlm", "hf_wav2vec2_bert")
+LAYERS = (
+    "wav2vec2",
+    "distiller",
+    "wavlm",
+    "espnet_hubert",
+    "hf_hubert",
+    "hf_wavlm",
+    "hf_wav2vec2_bert",
+    "whisper",
+)
 EACH_LAYER = [key for key in EACH_CLASS if key[0] in LAYERS]
 # Attention that reads the weights of its projections, and attention that calls them.
 TWO_LORAS = [("wav2vec2", PRE_NORM), ("hf_hubert", PRE_NORM)]
 WITH_BIAS = [key for key in KEYS if key[0] in ("wavlm", "hf_wavlm")]
+# Attention that adds to a score what depends on the distance of two frames: it has no pooled keys.
+WITH_POSITIONS = [*WITH_BIAS, ("hf_wav2vec2_bert", "layer norm")]
 # What reaches over time below the layers and would take padding along.
 OVER_TIME = [key for key in KEYS if "group norm" in key[1] or "data2vec" in " ".join(key)]
 LENGTHS = (9600, 5000, 7003)
@@ -95,12 +108,12 @@ class Upstream:
         return self.cuts[name]
 
     def operate(self, suffix: TrainableSuffix, **conf) -> TrainableSuffix:
-        """A copy of a suffix after surgery, new blocks drawn with one seed."""
+        """A copy of a suffix after surgery, new blocks drawn with one seed, in eval mode."""
         config = WsmConfig(self.path, **{"window": 3} | conf)
         suffix = copy.deepcopy(suffix)
         torch.manual_seed(0)
         prepare_suffix(suffix, config.place_cut(NUM_LAYERS)[1], dim=32, config=config)
-        return suffix
+        return suffix.eval()
 
     def run_library(self) -> Callable[[list[Tensor]], list[Tensor]]:
         """The upstream as its own library runs it: waveforms to all its hidden states."""
@@ -221,11 +234,12 @@ def test_every_family_and_variant_has_a_checkpoint():
 # The cut
 
 
-def list_mixers(k: int) -> tuple[str, ...]:
-    """Which mixers are run with so many layers replaced."""
+def list_mixers(k: int, key: tuple[str, str]) -> tuple[str, ...]:
+    """Which mixers are run with so many layers of a checkpoint replaced."""
     if k == 2:
-        return MIXER_NAMES
-    return ("wsm", "attention", "random_attention", "lora", DROP) if k == NUM_LAYERS else ("wsm",)
+        return tuple(name for name in MIXER_NAMES if name != "kv_pool" or key not in WITH_POSITIONS)
+    attending = ("attention", "random_attention", "lora", "gc_lora")
+    return ("wsm", *attending, DROP) if k == NUM_LAYERS else ("wsm",)
 
 
 def test_surgery_leaves_the_states_below_the_cut(upstream, wavs):
@@ -238,14 +252,14 @@ def test_surgery_leaves_the_states_below_the_cut(upstream, wavs):
         for (below, _, _), (whole, _) in zip(runs, wholes, strict=True):
             assert len(below) == NUM_LAYERS - k
             assert all(torch.equal(*pair) for pair in zip(below, whole, strict=False)), k
-        for mixer in (None, *list_mixers(k)):
+        for mixer in (None, *list_mixers(k, upstream.key)):
             suffix = plain if mixer is None else upstream.operate(plain, mixer=mixer, num_replaced=k)
             for (_, hidden, mask), (whole, valid) in zip(runs, wholes, strict=True):
                 states = collect_above(suffix, hidden, mask)
                 assert len(states) == (1 if mixer == DROP else k + 1), (mixer, k)
                 if len(states) > 1:
                     assert torch.equal(states[0], whole[NUM_LAYERS - k]), (mixer, k)
-                if k == 0 or mixer in (None, "attention", "lora"):
+                if k == 0 or mixer in (None, "attention", "lora", "gc_lora"):
                     assert_close(states[-1][valid], whole[-1][valid], 1e-5, (mixer, k))
                 else:
                     assert differ(states[-1][valid], whole[-1][valid]), (mixer, k)
@@ -339,6 +353,10 @@ def test_autograd_keeps_nothing_from_below_the_cut(upstream, wavs):
 # What trains
 
 
+# How the names of a layer's feed-forward begin, in all families.
+FEED_FORWARD = ("fc1.", "fc2.", "feed_forward.", "ffn1.", "ffn2.")
+
+
 def name_trained(names: set[str], trainable: str, mixer: str, replaced: tuple[int, ...]) -> set[str]:
     """Of the parameters of a suffix those that should train, from their names and places alone."""
 
@@ -351,20 +369,24 @@ def name_trained(names: set[str], trainable: str, mixer: str, replaced: tuple[in
         if mixer == "drop" or int(place) not in replaced:
             return trainable == "suffix"
         if part.startswith(("attention.", "self_attn.")):
-            return mixer != "lora" or "lora_" in part
+            return mixer not in ("lora", "gc_lora") or "lora_" in part
+        if part.startswith(FEED_FORWARD) and mixer == "reset":
+            return True
         return trainable != "mixer"
 
     return {name for name in names if trains(name)}
 
 
 # Softmax takes no notice of a bias of all keys: its gradient is rounding error, at times zero.
-KEY_BIAS = ("k_proj.bias", "linear_k.bias", "k_proj.base_layer.bias", "linear_k.base_layer.bias")
+KEY_BIAS = ("k_proj.bias", "linear_k.bias", "k_proj.base_layer.bias", "linear_k.base_layer.bias", ".key.bias")
 
 
 def test_one_step_changes_exactly_what_trains(upstream, wavs):
+    controls = ("reset", "gc_lora", "kv_pool") if upstream.key in EACH_CLASS else ()
+    controls = tuple(name for name in controls if name in list_mixers(2, upstream.key))
     # Of the two layers above the cut the lower one is replaced; then both.
     for conf, mixers in (
-        ({"layers": [2]}, ("wsm", "attention", "lora", DROP)),
+        ({"layers": [2]}, ("wsm", "attention", "lora", *controls, DROP)),
         ({"num_replaced": 2}, ("wsm",)),
     ):
         prefix, plain = upstream.cut(**conf)
@@ -416,7 +438,7 @@ def test_the_table_names_every_part_and_its_parameters(upstream):
 
 # An encoder's state is what requires a gradient, whatever the family: mixers are sampled.
 STATES = [(key, "wsm", 2) for key in KEYS]
-STATES += [(key, "lora", 2) for key in TWO_LORAS]
+STATES += [(key, mixer, 2) for key in TWO_LORAS for mixer in ("reset", "kv_pool", "lora", "gc_lora")]
 STATES += [(key, mixer, NUM_LAYERS) for key in WITH_BIAS for mixer in ("wsm", "random_attention")]
 
 
@@ -445,7 +467,7 @@ def test_random_attention_keeps_nothing_that_was_pretrained(of_each_class):
     kept = of_each_class.operate(plain, mixer="attention")
     assert all(torch.equal(p, pretrained[name]) for name, p in kept.named_parameters())
     names = name_trained(pretrained.keys(), "mixer", "random_attention", replaced=(0, 1))
-    assert len(names) >= 2 * 4 * 2  # layers, projections, weight and bias
+    assert len(names) >= 2 * (4 + 3)  # layers, weights, biases: Whisper's keys have none
     for name, p in of_each_class.operate(plain, mixer="random_attention").named_parameters():
         assert torch.equal(p, pretrained[name]) == (name not in names), name
         if name in names and p.dim() == 1:  # biases
@@ -454,10 +476,78 @@ def test_random_attention_keeps_nothing_that_was_pretrained(of_each_class):
             assert (p == 1).all(), name
 
 
+def test_reset_keeps_the_norms_and_what_is_neither_attention_nor_feed_forward(of_each_class):
+    _, plain = of_each_class.cut()
+    pretrained = dict(plain.named_parameters())
+    names = name_trained(pretrained.keys(), "mixer", "reset", replaced=(0, 1))
+    of_attention = name_trained(pretrained.keys(), "mixer", "random_attention", replaced=(0, 1))
+    assert len(names - of_attention) >= 2 * 2 * 2  # layers, projections, weight and bias
+    assert any("norm" in name for name in pretrained.keys() - names)
+    for trainable in ("mixer", "layer"):
+        suffix = of_each_class.operate(plain, mixer="reset", trainable=trainable)
+        for name, p in suffix.named_parameters():
+            assert torch.equal(p, pretrained[name]) == (name not in names), name
+            if name in names - of_attention and p.dim() == 1:
+                assert not p.any(), name
+
+
+@torch.no_grad()
+def catch_mixed(suffix: TrainableSuffix, hidden: Tensor, mask: Tensor) -> Tensor:
+    """(B, T, D) of what the lowest layer's attention, or what stands in its place, returns."""
+    caught: list[Tensor] = []
+    module = getattr(suffix.layers[0], suffix.family.attention)
+    handle = module.register_forward_hook(lambda _module, _args, output: caught.append(output[0]))
+    suffix(hidden, mask)
+    handle.remove()
+    (mixed,) = caught
+    return mixed if len(mixed) == len(hidden) else mixed.transpose(0, 1)
+
+
+def test_pooled_keys_of_one_frame_are_attention_or_are_refused(of_each_class, wavs):
+    prefix, plain = of_each_class.cut()
+    if of_each_class.key in WITH_POSITIONS:
+        with pytest.raises(UserError, match=r"kv_pool does not fit .*: attention of \w+ adds a bias for the"):
+            of_each_class.operate(plain, mixer="kv_pool")
+        return
+    hidden, mask = prefix(wavs)
+    expected = catch_mixed(plain, hidden, mask)[~mask]
+    one, four = (of_each_class.operate(plain, mixer="kv_pool", pool=pool) for pool in (1, 4))
+    assert_close(catch_mixed(one, hidden, mask)[~mask], expected, 1e-5)
+    assert differ(catch_mixed(four, hidden, mask)[~mask], expected)
+    block = getattr(one.layers[0], of_each_class.family.attention).mixer
+    assert block.dropout == pytest.approx(DROPOUT)
+
+
+def test_gc_lora_adds_a_convolution_of_what_the_output_projection_is_given(of_each_class, wavs):
+    """Which is computed back here from the output of the attention."""
+    prefix, plain = of_each_class.cut()
+    hidden, mask = prefix(wavs)
+    hidden, plain, valid = hidden.double(), copy.deepcopy(plain).double(), ~mask
+    pretrained = catch_mixed(plain, hidden, mask)
+    projections = getattr(plain.layers[0], of_each_class.family.attention)
+    projection = getattr(projections, of_each_class.family.projections[-1])
+    given = torch.linalg.solve(projection.weight, (pretrained - projection.bias).mT).mT.detach()
+    conf = {"mixer": "gc_lora", "lora_rank": 4, "lora_alpha": 6.0, "lora_kernel": 5, "trainable": "mixer"}
+    suffix = of_each_class.operate(plain, **conf).double()
+    assert_close(catch_mixed(suffix, hidden, mask)[valid], pretrained[valid], 1e-9)
+    weights = {
+        name.split(".")[-2]: p.detach()
+        for name, p in randomise_lora(suffix).layers[0].named_parameters()
+        if "lora_" in name
+    }
+    a, gate = (given @ weights["lora_A"].T).chunk(2, dim=-1)
+    gated = a * gate.sigmoid() * valid.unsqueeze(-1)  # (B, T, r)
+    wide = nn.functional.pad(gated, (0, 0, 2, 2))
+    mixed = sum(wide[:, j : j + gated.size(1)] * weights["lora_conv"][:, 0, j] for j in range(5))
+    expected = pretrained + 6.0 / 4 * mixed @ weights["lora_B"].T
+    assert_close(catch_mixed(suffix, hidden, mask)[valid], expected[valid], 1e-9)
+    assert differ(expected[valid], pretrained[valid])
+
+
 @pytest.mark.parametrize(
     ("key", "mixer"),
     [(key, "wsm") for key in EACH_CLASS]
-    + [(key, mixer) for key in TWO_LORAS for mixer in ("attention", "lora")],
+    + [(key, mixer) for key in TWO_LORAS for mixer in ("attention", "kv_pool", "lora", "gc_lora")],
 )
 def test_espnets_init_keeps_what_came_with_the_upstream(get_upstream, key, mixer):
     conf = {"upstream": get_upstream(key).path, "mixer": mixer}
@@ -472,8 +562,9 @@ def test_espnets_init_keeps_what_came_with_the_upstream(get_upstream, key, mixer
     initialised = dict(encoder.named_parameters())
     assert initialised.keys() == plain.keys()
     changed = {name for name, p in initialised.items() if not torch.equal(p, plain[name])}
-    new = {n for n in plain if n.startswith("suffix.layers.") and (".mixer." in n or ".lora_A." in n)}
-    assert changed == new and bool(new) == (mixer != "attention")
+    marks = {"wsm": (".mixer.",), "lora": (".lora_A.",), "gc_lora": (".lora_A.", ".lora_conv.")}
+    new = {name for name in plain if any(mark in name for mark in marks.get(mixer, ()))}
+    assert changed == new and bool(new) == (mixer in marks)
     assert not any(p.any() for name, p in initialised.items() if "lora_B" in name)
 
 
@@ -513,7 +604,7 @@ def test_a_half_precision_prefix_is_close_and_its_suffix_trains_under_autocast(u
     full, mask = prefix(wavs)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.equal(prefix(wavs)[0], full)
-    for dtype, mixers in ((torch.float16, ("wsm",)), (torch.bfloat16, ("attention", "lora"))):
+    for dtype, mixers in ((torch.float16, ("wsm",)), (torch.bfloat16, ("attention", "lora", "gc_lora"))):
         prefix, plain = upstream.cut(prefix_dtype=str(dtype).removeprefix("torch."))
         prefix.to(torch.float32)  # as ESPnet's trainer does: it keeps its own
         grouped = {name for name, m in prefix.named_modules() if isinstance(m, nn.Conv1d) and m.groups > 1}
@@ -573,10 +664,12 @@ def assert_exact(
 
 def test_an_utterance_does_not_depend_on_its_neighbours(upstream, wavs):
     batches = [wavs, [wavs[1], *draw(8000, 480, seed=8)]]
-    for k, mixers in ((2, ("wsm", "attention")), (NUM_LAYERS, ("attention",))):
+    controls = [m for m in ("kv_pool", "gc_lora") if m in list_mixers(2, upstream.key)]
+    for k, mixers in ((2, ("wsm", "attention", *controls)), (NUM_LAYERS, ("attention",))):
         prefix, plain = upstream.cut(num_replaced=k)
         for mixer in mixers:
-            assert_exact(prefix, upstream.operate(plain, mixer=mixer, num_replaced=k), *batches)
+            suffix = randomise_lora(upstream.operate(plain, mixer=mixer, num_replaced=k))
+            assert_exact(prefix, suffix, *batches)
 
 
 @pytest.mark.parametrize("key", [("wavlm", PRE_NORM), ("hf_hubert", PRE_NORM)], ids=" ".join)
@@ -660,6 +753,24 @@ def test_frames_are_counted_as_the_library_makes_them(get_upstream, key):
     def check(length: int) -> None:
         (wav,) = draw(length)
         assert reference([wav])[-1].size(1) == prefix([wav])[0].size(1) == count(length)
+
+    check()
+
+
+def test_frames_of_whisper_are_those_of_transformers(get_upstream):
+    upstream = get_upstream(("whisper", "pre-norm, on log-mel"))
+    expert, _ = load_upstream(upstream.path)
+    reference, (prefix, _) = upstream.run_library(), upstream.cut()
+
+    @SLOW
+    @example(400)
+    @example(480000)
+    @given(st.integers(400, 2 * 16000))
+    def check(length: int) -> None:
+        (wav,) = draw(length)
+        expected = (length + 160) // 320
+        assert upstream.family.count_frames(expert, (length,)) == (expected,)
+        assert reference([wav])[-1].size(1) == prefix([wav])[0].size(1) == expected
 
     check()
 

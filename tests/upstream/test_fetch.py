@@ -313,6 +313,10 @@ def test_urls_are_those_that_s3prl_would_fetch():
     ("name", "message"),
     [
         ("wavlm_huge", "'wavlm_huge' is unknown to the installed S3PRL, which has wavlm.*facebook/mms-300m"),
+        (
+            "whisper_bass",
+            "'whisper_bass' is unknown .* none of whisper_base, whisper_tiny_en; a Hugging Face",
+        ),
         ("Path", "'Path' is unknown"),
         ("a/b/c", "'a/b/c' is unknown"),
         ("wavlm_local", "wavlm_local takes the path of a checkpoint"),
@@ -332,7 +336,8 @@ def hub(monkeypatch):
     """Hugging Face's client with ``files`` of one repository; ``calls`` are the downloads asked for."""
     import huggingface_hub
 
-    def model_info(id):
+    def model_info(id, timeout):
+        assert 0 < timeout < 60
         if hub.error:
             raise hub.error
         return SimpleNamespace(sha="c0ffee", siblings=[SimpleNamespace(rfilename=f) for f in hub.files])
@@ -385,11 +390,9 @@ def test_a_hugging_face_model_comes_with_its_revision(hub, tmp_path, offered, we
 
 
 def test_what_would_be_refused_is_refused_before_its_weights_come(hub, upstream, tmp_path):
-    hub.files, hub.config = [*SETTINGS, "model.safetensors"], json.dumps({"model_type": "whisper"})
-    with pytest.raises(
-        UserError, match="holds a whisper model, which is not supported: its encoder reads 30 s"
-    ):
-        fetch_upstream("openai/whisper-tiny", tmp_path / "hf")
+    hub.files, hub.config = [*SETTINGS, "model.safetensors"], json.dumps({"model_type": "sew"})
+    with pytest.raises(UserError, match="holds a sew model, which is not supported: it squeezes time"):
+        fetch_upstream("asapp/sew-tiny-100k", tmp_path / "hf")
     assert [asked for _, _, asked in hub.calls] == [["config.json"]]
     with pytest.raises(UserError, match="wav2vec2_conformer_relpos is not supported: the convolution"):
         fetch_upstream("wav2vec2_conformer_relpos", tmp_path / "s3prl")

@@ -12,6 +12,7 @@ from espnet_wsm.upstream.families.hf_bert import HfBertFamily
 from espnet_wsm.upstream.families.hf_wavlm import HfWavlmFamily
 from espnet_wsm.upstream.families.torchaudio import TorchaudioFamily
 from espnet_wsm.upstream.families.wavlm import WavlmFamily
+from espnet_wsm.upstream.families.whisper import WhisperFamily
 
 BASE, LARGE = "post-norm, group norm", "pre-norm, layer norm"
 
@@ -62,6 +63,7 @@ FAMILIES: tuple[FamilyContract, ...] = (
         (BASE, LARGE),
         mark=lambda content: not content["cfg"].get("relative_position_embedding"),
         masks_always=True,
+        relative_positions=False,
     ),
     TorchaudioFamily(
         "espnet_hubert", ("espnet_hubert_*", "cvhubert", "wavlablm_*"), "espnet_hubert_custom", (BASE, LARGE)
@@ -87,6 +89,13 @@ FAMILIES: tuple[FamilyContract, ...] = (
         ("data2vec-audio", "unispeech", "unispeech-sat"),
     ),
     HfBertFamily("hf_wav2vec2_bert", (GENERIC,), GENERIC, ("layer norm",), ("wav2vec2-bert",)),
+    WhisperFamily(
+        "whisper",
+        ("whisper_base", "whisper_tiny_en", "whisper_local"),
+        "whisper_local",
+        ("pre-norm, on log-mel",),
+        ("whisper",),
+    ),
 )
 
 # S3PRL names and transformers' model types that are refused, with the reason; the first match counts.
@@ -96,7 +105,6 @@ REFUSED: dict[str, str] = {
     "multires_hubert*": "its layers run at several frame rates, so there are no last k layers to cut off",
     "lighthubert*": "it is a supernet whose layers change their sizes",
     "sew*": "it squeezes time inside the encoder",
-    "whisper": "its encoder reads 30 s windows of log-mel",
     "seamless*": "it is a translation model",
     "mae_ast*": "its layers see patches of a spectrogram, not frames",
     "ssast*": "its layers see patches of a spectrogram, not frames",

@@ -13,10 +13,28 @@ from torch.nn.utils.rnn import pad_sequence
 
 from espnet_wsm.errors import UserError
 
-# The names of the three on-disk forms in messages and tables.
+# The names of the on-disk forms in messages and tables.
 FILE_FORM = "one file, as S3PRL's converter or the authors' release has it"
 DIRECTORY_FORM = "a directory written by save_pretrained"
 EXPERIMENT_FORM = "an ESPnet experiment: config.yaml and a .pth beside it"
+WHISPER_FORM = "OpenAI's .pt, a folder of CTranslate2, or a directory written by save_pretrained"
+
+
+class TooLong(UserError):
+    """An utterance is longer than its upstream has positions for.
+
+    Args:
+        index: its place in the batch.
+        seconds: how long it is.
+        most: how long it may be, in seconds.
+    """
+
+    def __init__(self, index: int, seconds: float, most: float):
+        super().__init__(
+            f"an utterance of {seconds:.2f} s is longer than the {most:g} s that its upstream takes: cut it, "
+            "leave it out, or let 'espnet-wsm transcribe' take it in chunks"
+        )
+        self.index = index
 
 
 @dataclass(frozen=True)
@@ -89,12 +107,17 @@ class FamilyContract(ABC):
     full_size: tuple[str, ...] = field(default=(), kw_only=True)
 
     form: ClassVar[str]
-    # Samples that one frame sees; each frame begins 320 samples after the one before.
+    # R in the number of frames of N samples, (N - R) // 320 + 1: what one frame sees, where convolutions
+    # without padding read the waveform.
     receptive_field: ClassVar[int] = 400
     mixer_class: ClassVar[type["AdaptedMixer"]]
-    # The attribute of a layer that holds its self-attention; within it, the linear layers that LoRA adapts,
-    # whether it calls them (or only reads their weights), and the parameters that are initialised to one.
+    # The attributes of a layer that hold its feed-forward, and the one that holds its self-attention; the
+    # latter's argument for its input; within it, the linear layers that LoRA adapts (queries, keys, values,
+    # output), whether it calls them (or only reads their weights), and the parameters that are initialised to
+    # one.
+    feed_forward: ClassVar[tuple[str, ...]]
     attention: ClassVar[str]
+    attention_input: ClassVar[str]
     projections: ClassVar[tuple[str, ...]] = ("q_proj", "k_proj", "v_proj", "out_proj")
     calls_projections: ClassVar[bool] = True
     ones: ClassVar[tuple[str, ...]] = ()
@@ -116,6 +139,13 @@ class FamilyContract(ABC):
 
     def check_weights(self, expert: nn.Module, files: tuple[Path, ...]) -> None:  # noqa: B027
         """Raise UserError if the checkpoint lacks weights, which the loader leaves random."""
+
+    def max_frames(self, files: tuple[Path, ...], trust: bool) -> int | None:
+        """The frames of the longest utterance that an upstream takes, from its files; None for no limit.
+
+        ``trust`` says whether a pickle may run code.
+        """
+        return None
 
     def release(self, expert: nn.Module) -> None:  # noqa: B027
         """Remove what only pre-training, or S3PRL's collection of all hidden states, needs."""
@@ -172,6 +202,14 @@ class FamilyContract(ABC):
     def adapt(self, mixer: nn.Module) -> nn.Module:
         """Give a (B, T, D) block the call signature and return values of this family's attention."""
         return self.mixer_class(mixer)
+
+    def attention_dropout(self, attention: nn.Module) -> float:
+        """The share of its weights that an attention module drops in training."""
+        return attention.dropout
+
+    def adds_positions(self, attention: nn.Module) -> bool:
+        """Whether an attention module adds something for the distance of two frames to their score."""
+        return False
 
     def run_layers(
         self,

@@ -35,7 +35,9 @@ class FairseqFamily(FileFamily):
     masks_always: bool = False
 
     mixer_class = FairseqMixer
+    feed_forward = ("fc1", "fc2")
     attention = "self_attn"
+    attention_input = "query"
     calls_projections = False
 
     def recognise(self, checkpoint: Mapping[str, Any]) -> bool:
@@ -113,6 +115,9 @@ class FairseqFamily(FileFamily):
 
     def read_layer_input(self, args: tuple[Any, ...]) -> Tensor:
         return args[0].transpose(0, 1)
+
+    def attention_dropout(self, attention: nn.Module) -> float:
+        return attention.dropout_module.p
 
     def prepare_run(
         self, attending: list[nn.Module], x: Tensor, padding_mask: Tensor | None, shared: nn.Module | None

@@ -68,7 +68,9 @@ class HfFamily(FamilyContract):
 
     form = DIRECTORY_FORM
     mixer_class = HfMixer
+    feed_forward = ("feed_forward",)
     attention = "attention"
+    attention_input = "hidden_states"
 
     def load(self, files: tuple[Path, ...]) -> nn.Module:
         directory = files[0].parent

@@ -17,6 +17,7 @@ class HfBertFamily(HfFamily):
     """``model_type: wav2vec2-bert`` (w2v-BERT 2.0). Its convolutions are causal and skip padding."""
 
     receptive_field = 560  # two windows
+    feed_forward = ("ffn1", "ffn2")
     attention = "self_attn"
     projections = ("linear_q", "linear_k", "linear_v", "linear_out")
 
@@ -69,6 +70,12 @@ class HfBertFamily(HfFamily):
 
     def has_final_norm(self, expert: nn.Module) -> bool:
         return False
+
+    def attention_dropout(self, attention: nn.Module) -> float:
+        return attention.dropout.p
+
+    def adds_positions(self, attention: nn.Module) -> bool:
+        return attention.position_embeddings_type is not None
 
     def list_more_arguments(self, valid: Tensor | None) -> dict[str, Any]:
         return {"conv_attention_mask": valid}

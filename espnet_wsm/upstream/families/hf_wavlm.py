@@ -35,6 +35,9 @@ class HfWavlmFamily(HfFamily):
     ones = ("gru_rel_pos_const",)
     calls_projections = False
 
+    def adds_positions(self, attention: nn.Module) -> bool:
+        return True
+
     def share(self, lowest: nn.Module, stays_below: bool) -> PositionBias | None:
         from transformers.models.wavlm.modeling_wavlm import WavLMAttention
 

@@ -43,7 +43,9 @@ class TorchaudioFamily(FamilyContract):
 
     form = EXPERIMENT_FORM
     mixer_class = TorchaudioMixer
+    feed_forward = ("feed_forward",)
     attention = "attention"
+    attention_input = "x"
 
     def load(self, files: tuple[Path, ...]) -> nn.Module:
         from espnet2.tasks.hubert import HubertTask

@@ -71,7 +71,13 @@ class PositionBias(nn.Module):
 
 @dataclass(frozen=True)
 class WavlmFamily(FairseqFamily):
-    """``wavlm*`` with relative positions, ``unispeech_sat*`` without."""
+    """``wavlm*`` with relative positions, ``unispeech_sat*`` without.
+
+    Args:
+        relative_positions: whether attention adds the relative position bias.
+    """
+
+    relative_positions: bool = True
 
     mixer_class = WavlmMixer
     ones = ("grep_a",)
@@ -89,6 +95,9 @@ class WavlmFamily(FairseqFamily):
 
     def normalises(self, expert: nn.Module) -> bool:
         return expert.cfg.normalize
+
+    def adds_positions(self, attention: nn.Module) -> bool:
+        return self.relative_positions
 
     def run_encoder(self, encoder: nn.Module, x: Tensor, padding_mask: Tensor | None) -> Tensor:
         return encoder(x, padding_mask)[0]  # keeps no list of states

@@ -1,0 +1,175 @@
+"""The encoder of Whisper: pre-norm layers over log-mel frames, which are made here from the waveform."""
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import gelu
+from torch.nn.utils.rnn import pad_sequence
+
+from espnet_wsm.errors import UserError
+from espnet_wsm.upstream.families.contract import (
+    WHISPER_FORM,
+    FileFamily,
+    TooLong,
+    mark_padding,
+    mark_valid,
+    refuse_missing,
+)
+from espnet_wsm.upstream.families.hf import HfMixer
+from espnet_wsm.upstream.whisper_weights import OPENAI_KEYS, name_place, read_config, read_encoder
+
+if TYPE_CHECKING:
+    from transformers import WhisperConfig
+
+SAMPLE_RATE = 16000
+WINDOW, MEL_HOP = 400, 160
+HOP = 2 * MEL_HOP  # the second convolution halves the number of frames
+# What a layer is built from, in transformers' configuration.
+LAYER_FIELDS = (
+    "d_model",
+    "encoder_attention_heads",
+    "encoder_ffn_dim",
+    "dropout",
+    "attention_dropout",
+    "activation_dropout",
+    "activation_function",
+)
+
+
+@functools.cache
+def mel_filters(num_mels: int) -> np.ndarray:
+    """(num_mels, 201) weights of the bins of the power spectrum, as in ``WhisperFeatureExtractor``."""
+    from transformers.audio_utils import mel_filter_bank
+
+    filters = mel_filter_bank(
+        num_frequency_bins=WINDOW // 2 + 1,
+        num_mel_filters=num_mels,
+        min_frequency=0.0,
+        max_frequency=SAMPLE_RATE / 2,
+        sampling_rate=SAMPLE_RATE,
+        norm="slaney",
+        mel_scale="slaney",
+    )
+    return np.ascontiguousarray(filters.T)
+
+
+def compute_log_mel(wav: Tensor, num_mels: int) -> Tensor:
+    """(M, num_mels) log-mel frames of a 16 kHz waveform (N,), M = N // 160, in float32 or float64.
+
+    The formula is that of ``WhisperFeatureExtractor``, which pads to 30 s first; here the waveform ends where
+    it ends, and is reflected there.
+    """
+    wav = wav.to(torch.promote_types(wav.dtype, torch.float32))
+    window = torch.hann_window(WINDOW, dtype=wav.dtype, device=wav.device)
+    spectrum = torch.stft(wav, WINDOW, MEL_HOP, window=window, return_complex=True)[:, :-1]
+    filters = torch.as_tensor(mel_filters(num_mels), dtype=wav.dtype, device=wav.device)
+    log_mel = (filters @ spectrum.abs().square()).clamp(min=1e-10).log10()
+    return ((log_mel.maximum(log_mel.max() - 8.0) + 4.0) / 4.0).T
+
+
+def build_encoder(config: "WhisperConfig") -> nn.Module:
+    """Transformers' encoder of these sizes, without memory for its weights."""
+    from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+    config._attn_implementation = "sdpa"
+    with torch.device("meta"):
+        return WhisperEncoder(config)
+
+
+@dataclass(frozen=True)
+class WhisperFamily(FileFamily):
+    """The encoder of any Whisper. The expert is transformers' ``WhisperEncoder``.
+
+    Its own forward takes exactly 30 s of log-mel and knows no mask. Here an utterance is as long as it is:
+    position embeddings beyond its end are cut off, and each convolution sees zeros there.
+
+    Args:
+        model_types: the values of ``model_type`` in ``config.json``.
+    """
+
+    model_types: tuple[str, ...]
+
+    form = WHISPER_FORM
+    mixer_class = HfMixer
+    feed_forward = ("fc1", "fc2")
+    attention = "self_attn"
+    attention_input = "hidden_states"
+    receptive_field = MEL_HOP
+
+    def recognise(self, checkpoint: Mapping[str, Any]) -> bool:
+        return OPENAI_KEYS <= checkpoint.keys()
+
+    def load(self, files: tuple[Path, ...]) -> nn.Module:
+        config, weights = read_encoder(files)
+        encoder = build_encoder(config)
+        expected, place = encoder.state_dict(), name_place(files)
+        for name, weight in weights.items():
+            if name not in expected or weight.shape != expected[name].shape:
+                sizes = f"{tuple(expected[name].shape)} there" if name in expected else "not there"
+                raise UserError(
+                    f"{place} is not of the size that it describes, {config.encoder_layers} layers of "
+                    f"{config.d_model} on {config.num_mel_bins} mels: {name} {tuple(weight.shape)} is {sizes}"
+                )
+        refuse_missing(self, place, [name for name in expected if name not in weights])
+        encoder.load_state_dict(weights, assign=True)
+        return encoder
+
+    def max_frames(self, files: tuple[Path, ...], trust: bool) -> int:
+        return read_config(files, trust).max_source_positions
+
+    def encoder(self, expert: nn.Module) -> nn.Module:
+        return expert
+
+    def convolutions(self, expert: nn.Module) -> list[nn.Conv1d]:
+        return []  # none of the two reads samples
+
+    def count_frames(self, expert: nn.Module, lengths: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple((length - self.receptive_field) // HOP + 1 for length in lengths)
+
+    def dim(self, expert: nn.Module) -> int:
+        return expert.config.d_model
+
+    def has_final_norm(self, expert: nn.Module) -> bool:
+        return True
+
+    def describe_norms(self, expert: nn.Module) -> str:
+        return f"pre-norm layers, on {expert.config.num_mel_bins} log-mel channels"
+
+    def encode(self, expert: nn.Module, wavs: list[Tensor]) -> tuple[Tensor, Tensor | None]:
+        frames = self.count_frames(expert, tuple(len(wav) for wav in wavs))
+        most = len(expert.embed_positions.weight)
+        for index, count in enumerate(frames):
+            if count > most:
+                raise TooLong(index, len(wavs[index]) / SAMPLE_RATE, most * HOP / SAMPLE_RATE)
+        features = [compute_log_mel(wav, expert.config.num_mel_bins) for wav in wavs]
+        x = pad_sequence(features, batch_first=True).mT.to(expert.conv1.weight.dtype)  # (B, mels, M)
+        x = gelu(expert.conv1(x))
+        counts = [len(each) for each in features]
+        if min(counts) < max(counts):
+            x = x.masked_fill(~mark_valid(counts, x.size(2), x.device)[:, None], 0.0)
+        x = gelu(expert.conv2(x)).mT  # (B, T, D)
+        x = x + expert.embed_positions.weight[: x.size(1)]
+        padding_mask = mark_padding(frames, x)
+        x = self.run_layers(expert.layers, x, padding_mask)
+        return expert.layer_norm(x), padding_mask
+
+    def prepare_run(
+        self, attending: list[nn.Module], x: Tensor, padding_mask: Tensor | None, shared: nn.Module | None
+    ) -> Callable[[nn.Module, Tensor], Tensor]:
+        valid = None if padding_mask is None else ~padding_mask[:, None, None]  # (B, 1, 1, T)
+        return lambda layer, x: layer(x, valid)
+
+    def describe_layers(self, expert: nn.Module) -> dict[str, Any]:
+        return {name: getattr(expert.config, name) for name in LAYER_FIELDS}
+
+    def build_layers(self, description: dict[str, Any], count: int) -> nn.ModuleList:
+        from transformers import WhisperConfig
+
+        encoder = build_encoder(WhisperConfig(**description, encoder_layers=max(count, 1)))
+        return encoder.layers[:count].float().to_empty(device="cpu")

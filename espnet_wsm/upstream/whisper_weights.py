@@ -1,0 +1,183 @@
+"""Read the encoder of a Whisper model, in whichever form it is there, under the names of transformers."""
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from espnet_wsm.errors import UserError
+from espnet_wsm.upstream.ctranslate2 import describe_whisper, map_whisper_encoder, read_ctranslate2
+from espnet_wsm.upstream.pickles import open_pickle
+
+if TYPE_CHECKING:
+    from transformers import WhisperConfig
+
+# How CTranslate2 calls a model's weights; its config.json beside them is about decoding.
+CTRANSLATE2_FILE = "model.bin"
+# What stands before the encoder's weights: of WhisperModel, of models with a head, of the encoder alone.
+PREFIXES = ("encoder.", "model.encoder.", "")
+# The sizes of an encoder in transformers' configuration.
+SIZES = (
+    "num_mel_bins",
+    "max_source_positions",
+    "d_model",
+    "encoder_attention_heads",
+    "encoder_layers",
+    "encoder_ffn_dim",
+)
+# OpenAI's sizes in ``dims``, and their names in transformers.
+OPENAI_DIMS = {
+    "n_mels": "num_mel_bins",
+    "n_audio_ctx": "max_source_positions",
+    "n_audio_state": "d_model",
+    "n_audio_head": "encoder_attention_heads",
+    "n_audio_layer": "encoder_layers",
+}
+OPENAI_KEYS = {"dims", "model_state_dict"}
+# OpenAI's names of modules and weights; those that are not here are the same in both.
+OPENAI_NAMES = {
+    "positional_embedding": "embed_positions.weight",
+    "ln_post": "layer_norm",
+    "blocks": "layers",
+    "attn.query": "self_attn.q_proj",
+    "attn.key": "self_attn.k_proj",
+    "attn.value": "self_attn.v_proj",
+    "attn.out": "self_attn.out_proj",
+    "attn_ln": "self_attn_layer_norm",
+    "mlp.0": "fc1",
+    "mlp.2": "fc2",
+    "mlp_ln": "final_layer_norm",
+}
+
+
+def read_config(files: tuple[Path, ...], trust: bool) -> "WhisperConfig":
+    """The sizes of a model, without its weights.
+
+    Args:
+        files: those of a directory of transformers, OpenAI's file, or that of CTranslate2.
+        trust: whether a pickle may run code.
+
+    Raises:
+        UserError: the file is damaged, or describes no Whisper model.
+    """
+    if len(files) > 1:
+        return _read_json(files)
+    if files[0].name == CTRANSLATE2_FILE:
+        return _describe_ctranslate2(files[0], read_ctranslate2(files[0]))
+    return _read_dims(files[0], open_pickle(files[0], trust))
+
+
+def read_encoder(files: tuple[Path, ...]) -> tuple["WhisperConfig", dict[str, Tensor]]:
+    """The sizes of a model, and the weights of its encoder by their names in ``WhisperEncoder``.
+
+    Pickles are loaded as ``torch.load`` does by default, so that the caller decides what may run.
+
+    Args:
+        files: as in :func:`read_config`.
+
+    Raises:
+        UserError: there is no encoder, or its weights are integers.
+    """
+    if len(files) > 1:
+        config, weights = _read_json(files), _read_directory(files)
+    elif files[0].name == CTRANSLATE2_FILE:
+        variables = read_ctranslate2(files[0])
+        arrays = map_whisper_encoder(variables, files[0])
+        config = _describe_ctranslate2(files[0], variables)
+        weights = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    else:
+        content = torch.load(files[0], map_location="cpu")
+        config, weights = _read_dims(files[0], content), _rename_openai(files[0], content)
+    for name, weight in weights.items():
+        if not weight.is_floating_point():
+            raise UserError(
+                f"{name_place(files)} is quantised: {name} holds {str(weight.dtype).removeprefix('torch.')}; "
+                "take the model in float16 or float32"
+            )
+    return config, weights
+
+
+def name_place(files: tuple[Path, ...]) -> Path:
+    """The file, or the directory of several, for messages."""
+    return files[0] if len(files) == 1 else files[0].parent
+
+
+def _read_json(files: tuple[Path, ...]) -> "WhisperConfig":
+    from transformers import WhisperConfig
+
+    path = files[0].parent / "config.json"
+    try:
+        return WhisperConfig.from_json_file(path)
+    except Exception as error:  # transformers' own checks of the values have several classes
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path} does not describe a Whisper model: {reason}") from error
+
+
+def _read_directory(files: tuple[Path, ...]) -> dict[str, Tensor]:
+    """Weights of a directory; those of a decoder are not read from safetensors."""
+    safe = [file for file in files if file.suffix == ".safetensors"]
+    # As transformers chooses: one file before shards, safetensors before pickles.
+    whole = [file for file in safe if file.name == "model.safetensors"]
+    with ExitStack() as stack:
+        getters = {}
+        for file in whole or safe or [file for file in files if file.suffix == ".bin"]:
+            if file.suffix == ".safetensors":
+                opened = stack.enter_context(safe_open(file, framework="pt"))
+                getters |= {name: partial(opened.get_tensor, name) for name in opened.keys()}
+            else:
+                content = torch.load(file, map_location="cpu")
+                getters |= {name: partial(content.get, name) for name in content}
+        for prefix in PREFIXES:
+            if f"{prefix}conv1.weight" in getters:
+                return {
+                    name.removeprefix(prefix): get()
+                    for name, get in getters.items()
+                    if name.startswith(prefix)
+                }
+    raise UserError(
+        f"{name_place(files)} holds no Whisper encoder: of its {len(getters)} weights none is "
+        "encoder.conv1.weight"
+    )
+
+
+def _describe_ctranslate2(file: Path, variables: dict[str, np.ndarray]) -> "WhisperConfig":
+    from transformers import WhisperConfig
+
+    sizes = describe_whisper(variables, file)
+    return WhisperConfig(**{name: sizes[name] for name in SIZES})
+
+
+def _read_dims(file: Path, content: Mapping[str, Any]) -> "WhisperConfig":
+    from transformers import WhisperConfig
+
+    dims = content["dims"]
+    wrong = [name for name in OPENAI_DIMS if not (isinstance(dims, Mapping) and _is_size(dims.get(name)))]
+    if wrong:
+        raise UserError(f"{file} does not describe a Whisper model: its dims have no size {', '.join(wrong)}")
+    sizes = {name: dims[openai] for openai, name in OPENAI_DIMS.items()}
+    return WhisperConfig(**sizes, encoder_ffn_dim=4 * sizes["d_model"])
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _rename_openai(file: Path, content: Mapping[str, Any]) -> dict[str, Tensor]:
+    """OpenAI's weights of the encoder under transformers' names."""
+    weights = {}
+    for name, weight in content["model_state_dict"].items():
+        if not name.startswith("encoder."):
+            continue
+        name = f".{name.removeprefix('encoder.')}."
+        for openai, ours in OPENAI_NAMES.items():
+            name = name.replace(f".{openai}.", f".{ours}.")
+        weights[name.strip(".")] = weight
+    if not weights:
+        raise UserError(f"{file} holds no Whisper encoder: none of its weights begins with encoder.")
+    return weights

@@ -1,0 +1,286 @@
+"""Whisper's encoder: its three forms, log-mel of any length, and what cannot be used."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from checkpoints import make_whisper, write_whisper, write_whisper_ctranslate2, write_whisper_openai
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import WhisperFeatureExtractor, WhisperModel
+
+from espnet_wsm.errors import UserError
+from espnet_wsm.upstream import FrozenPrefix, WsmConfig, find_checkpoint, load_upstream
+from espnet_wsm.upstream.families.contract import TooLong
+from espnet_wsm.upstream.families.whisper import compute_log_mel
+from espnet_wsm.upstream.inspection import inspect_upstream
+from espnet_wsm.upstream.stored_cut import cut_of
+
+FORMS = {
+    "directory": write_whisper,
+    "OpenAI": write_whisper_openai,
+    "CTranslate2": write_whisper_ctranslate2,
+}
+SECONDS = 16000
+
+
+def draw(*lengths: int) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    return [0.1 * torch.randn(length, generator=generator) for length in lengths]
+
+
+def cut(path: Path, **conf) -> FrozenPrefix:
+    """All of an encoder below the cut."""
+    config = WsmConfig(str(path), num_replaced=0, **conf)
+    expert, checkpoint = load_upstream(config.upstream)
+    prefix, suffix = cut_of(expert, checkpoint.family, config)
+    prefix.final_norm = suffix.final_norm
+    return prefix
+
+
+@torch.no_grad()
+def encode(path: Path, wavs: list[Tensor], **conf) -> tuple[Tensor, Tensor | None]:
+    prefix = cut(path, **conf)
+    hidden, mask = prefix(wavs)
+    return prefix.final_norm(hidden), mask
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory) -> Path:
+    return write_whisper(tmp_path_factory.mktemp("whisper") / "directory")
+
+
+def refusal(path: Path) -> str:
+    """The one sentence, from finding or from loading."""
+    with pytest.raises(UserError) as refused:
+        load_upstream(str(path))
+    message = str(refused.value)
+    assert "\n" not in message and str(path) in message
+    return message
+
+
+# The same as transformers
+
+
+@pytest.mark.parametrize("mels", [80, 128])
+def test_thirty_seconds_are_encoded_as_by_transformers(tmp_path, mels):
+    path = write_whisper(tmp_path, num_mel_bins=mels)
+    (wav,) = draw(30 * SECONDS)
+    inputs = WhisperFeatureExtractor.from_pretrained(path)(
+        wav.numpy(), sampling_rate=16000, return_tensors="pt"
+    )
+    with torch.no_grad():
+        expected = WhisperModel.from_pretrained(path).eval().encoder(**inputs).last_hidden_state
+    found, mask = encode(path, [wav])
+    assert mask is None and found.shape == (1, 1500, 32)
+    torch.testing.assert_close(found, expected, atol=1e-5 * float(expected.abs().max()), rtol=0)
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(st.integers(400, 3 * SECONDS))
+def test_log_mel_is_that_of_transformers_of_the_utterance_alone(length):
+    (wav,) = draw(length)
+    extract = WhisperFeatureExtractor()
+    expected = extract(wav.numpy(), sampling_rate=16000, padding="do_not_pad", return_tensors="pt")
+    found = compute_log_mel(wav, 80)
+    assert found.shape == (length // 160, 80)
+    torch.testing.assert_close(found, expected["input_features"][0].T, atol=1e-5, rtol=0)
+
+
+def test_log_mel_of_silence_is_finite():
+    for wav in (torch.zeros(SECONDS), torch.cat([torch.zeros(SECONDS), torch.ones(1)])):
+        assert compute_log_mel(wav, 80).isfinite().all()
+
+
+def test_silence_is_encoded_beside_speech(directory):
+    hidden, mask = encode(directory, [*draw(2 * SECONDS), torch.zeros(SECONDS)])
+    assert hidden[~mask].isfinite().all()
+
+
+# Forms
+
+
+def test_the_same_weights_give_the_same_states_in_every_form(tmp_path, directory):
+    wavs = draw(SECONDS, 7000)
+    expected, mask = encode(directory, wavs)
+    for form, write in FORMS.items():
+        path = write(tmp_path / form)
+        found, _ = encode(path, wavs)
+        assert torch.equal(found[~mask], expected[~mask]), form
+        assert find_checkpoint(str(path)).family.name == "whisper"
+
+
+def save_encoder(directory: Path, prefix: str, dtype: torch.dtype, shards: int = 1) -> Path:
+    """A directory with the encoder's weights alone."""
+    model = make_whisper()
+    directory.mkdir()
+    model.config.save_pretrained(directory)
+    weights = {
+        f"{prefix}{name}": weight.to(dtype) for name, weight in model.model.encoder.state_dict().items()
+    }
+    names = list(weights)
+    for shard in range(shards):
+        name = "model" if shards == 1 else f"model-{shard + 1:05}-of-{shards:05}"
+        save_file({key: weights[key] for key in names[shard::shards]}, directory / f"{name}.safetensors")
+    return directory
+
+
+@pytest.mark.parametrize("prefix", ["encoder.", "model.encoder.", ""])
+def test_a_directory_may_hold_the_encoder_alone(tmp_path, directory, prefix):
+    path = save_encoder(tmp_path / "encoder", prefix, torch.float32)
+    assert torch.equal(encode(path, draw(SECONDS))[0], encode(directory, draw(SECONDS))[0])
+
+
+def test_weights_may_be_of_half_precision_and_in_shards(tmp_path, directory):
+    path = save_encoder(tmp_path / "encoder", "encoder.", torch.float16, shards=3)
+    expert, _ = load_upstream(str(path))
+    assert {p.dtype for p in expert.parameters()} == {torch.float32}
+    found, expected = encode(path, draw(SECONDS))[0], encode(directory, draw(SECONDS))[0]
+    assert 0 < (found - expected).norm() < 1e-2 * expected.norm()
+
+
+def test_weights_may_be_those_of_an_old_directory(tmp_path, directory):
+    path = save_encoder(tmp_path / "encoder", "model.encoder.", torch.float32)
+    torch.save(load_file(path / "model.safetensors"), path / "pytorch_model.bin")
+    (path / "model.safetensors").unlink()
+    assert torch.equal(encode(path, draw(SECONDS))[0], encode(directory, draw(SECONDS))[0])
+
+
+def test_a_file_is_found_in_its_folder_and_under_any_name(tmp_path):
+    openai = write_whisper_openai(tmp_path / "openai")
+    renamed = openai.rename(openai.parent / "base.pt")
+    assert find_checkpoint(str(renamed)).files == find_checkpoint(str(renamed.parent)).files == (renamed,)
+    folder = write_whisper_ctranslate2(tmp_path / "ct2")
+    (file,) = find_checkpoint(str(folder)).files
+    assert file == folder / "model.bin" and find_checkpoint(str(file)).files == (file,)
+    digest = find_checkpoint(str(renamed)).digest
+    assert find_checkpoint(str(renamed.rename(openai))).digest == digest
+
+
+def test_the_inspection_counts_the_encoder_alone(directory):
+    inspection = inspect_upstream(WsmConfig(str(directory)), padding=True)
+    model = make_whisper().model.encoder
+    assert inspection.parameters == sum(p.numel() for p in model.parameters())
+    assert (inspection.num_layers, inspection.dim) == (3, 32)
+    assert inspection.norms == "pre-norm layers, on 80 log-mel channels"
+    assert max(inspection.deviations) < 1e-5
+
+
+# Lengths
+
+
+def test_an_utterance_of_thirty_seconds_is_the_longest(directory):
+    prefix = cut(directory)
+    assert prefix(draw(480_159))[0].size(1) == 1500
+    with pytest.raises(TooLong, match=r"an utterance of 30\.02 s is longer than the 30 s .*transcribe") as e:
+        prefix(draw(SECONDS, 480_320))
+    assert e.value.index == 1
+
+
+@pytest.mark.parametrize("write", FORMS.values(), ids=FORMS)
+def test_the_longest_utterance_is_known_without_the_weights(tmp_path, write):
+    checkpoint = find_checkpoint(str(write(tmp_path / "tiny", max_source_positions=100)))
+    assert checkpoint.family.max_frames(checkpoint.files, trust=False) == 100
+    with pytest.raises(TooLong, match=r"longer than the 2 s"):
+        cut(checkpoint.place)(draw(3 * SECONDS))
+
+
+# What cannot be used
+
+
+def change_config(directory: Path, **changes) -> None:
+    file = directory / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"d_model": 48}, r"3 layers of 48 on 80 mels: .* is \(48"),
+        ({"encoder_layers": 2}, r"2 layers of 32 .*: layers\.2\..* is not there"),
+        ({"num_mel_bins": 128}, r"on 128 mels: conv1\.weight \(32, 80, 3\) is \(32, 128, 3\) there"),
+        ({"max_source_positions": 750}, r"embed_positions\.weight \(1500, 32\) is \(750, 32\) there"),
+    ],
+)
+def test_another_size_than_that_of_its_config_is_refused(tmp_path, changes, reason):
+    path = write_whisper(tmp_path / "copy")
+    change_config(path, **changes)
+    assert re.search(f"not of the size that it describes, .*{reason}", refusal(path))
+
+
+def test_an_encoder_that_lacks_layers_is_refused(tmp_path):
+    path = write_whisper(tmp_path / "copy")
+    change_config(path, encoder_layers=5)
+    assert "is not a complete checkpoint of whisper: 30 weights are missing, the first is layers.3." in (
+        refusal(path)
+    )
+
+
+def test_a_config_that_describes_no_model_is_refused(tmp_path):
+    path = write_whisper(tmp_path / "copy")
+    change_config(path, d_model="wide")
+    assert "config.json does not describe a Whisper model: " in refusal(path)
+
+
+@pytest.mark.parametrize("kind", ["directory", "OpenAI"])
+def test_a_model_without_an_encoder_is_refused(tmp_path, kind):
+    path = FORMS[kind](tmp_path / "copy")
+    if kind == "directory":
+        weights = load_file(path / "model.safetensors")
+        kept = {name: weight for name, weight in weights.items() if "encoder" not in name}
+        save_file(kept, path / "model.safetensors")
+    else:
+        content = torch.load(path)
+        state = content["model_state_dict"]
+        content["model_state_dict"] = {k: v for k, v in state.items() if not k.startswith("encoder")}
+        torch.save(content, path)
+    assert "holds no Whisper encoder: " in refusal(path)
+
+
+def test_integers_are_refused(tmp_path):
+    path = write_whisper(tmp_path / "copy")
+    weights = load_file(path / "model.safetensors")
+    name = "model.encoder.layers.1.fc1.weight"
+    save_file(weights | {name: weights[name].to(torch.int8)}, path / "model.safetensors")
+    assert "is quantised: layers.1.fc1.weight holds int8; take the model in float16" in refusal(path)
+
+
+@pytest.mark.parametrize("dims", [{}, {"n_mels": "80"}, [80]])
+def test_a_file_of_openai_without_sizes_is_refused(tmp_path, dims):
+    path = write_whisper_openai(tmp_path / "copy")
+    torch.save(torch.load(path) | {"dims": dims}, path)
+    assert "does not describe a Whisper model: its dims have no size n_" in refusal(path)
+
+
+class Malicious:
+    """Runs a command when it is unpickled."""
+
+    def __init__(self, mark: Path):
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Callable, tuple[str, str]]:
+        return Path.write_text, (self.mark, "ran")
+
+
+@pytest.mark.parametrize("kind", ["directory", "OpenAI"])
+def test_a_pickle_that_would_run_code_is_refused(tmp_path, kind):
+    path, mark = FORMS[kind](tmp_path / "copy"), tmp_path / "mark"
+    if kind == "directory":
+        (path / "model.safetensors").unlink()
+        torch.save({"model.encoder.conv1.weight": Malicious(mark)}, path / "pytorch_model.bin")
+    else:
+        torch.save(torch.load(path) | {"extra": Malicious(mark)}, path)
+    assert "can run code when it is loaded" in refusal(path)
+    assert not mark.exists()
+
+
+def test_a_file_of_ctranslate2_that_is_cut_short_is_refused(tmp_path):
+    path = write_whisper_ctranslate2(tmp_path / "copy")
+    file = path / "model.bin"
+    file.write_bytes(file.read_bytes()[:-1000])
+    assert "is cut short or damaged" in refusal(path)
