@@ -297,6 +297,8 @@ def _measure(
     """The measured values of each setup; window, width and precision as configured."""
     import torch
 
+    from espnet_wsm.upstream import choose_dtype
+
     threads = torch.get_num_threads()
     torch.set_num_threads(THREADS)
     try:
@@ -312,7 +314,7 @@ def _measure(
     configured = {
         "window": default.window,
         "width": default.width or first.dim,
-        "suffix_dtype": default.suffix_dtype,
+        "suffix_dtype": choose_dtype(default.suffix_dtype, torch.device("cpu")),
     }
     return {setup: models[setup].sizes | {"step_s": times[setup]} for setup in models}, configured
 

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from espnet_wsm.errors import UserError
 from espnet_wsm.plugin.trainer import WsmTrainer
+from espnet_wsm.upstream import choose_dtype
 
 LOGIT_TEMPERATURE = 0.1  # as torchaudio has it, after Hsu et al., 2021, arXiv:2106.07447, equation 3
 
@@ -54,7 +55,8 @@ class HubertPretrainEncoder(TorchAudioHuBERTPretrainEncoder):
     times faster than float32 ones.
 
     Args:
-        dtype: precision of the matrix products: float32, or bfloat16, which needs no loss scaling.
+        dtype: precision of the matrix products: float32; bfloat16, which needs no loss scaling; or auto,
+            bfloat16 where the processor has instructions for it.
         **kwargs: those of ``TorchAudioHuBERTPretrainEncoder``.
 
     Raises:
@@ -62,18 +64,19 @@ class HubertPretrainEncoder(TorchAudioHuBERTPretrainEncoder):
     """
 
     def __init__(self, dtype: str = "float32", **kwargs) -> None:
-        if dtype not in ("float32", "bfloat16"):
-            raise UserError(f"dtype has to be float32 or bfloat16, got {dtype!r}")
+        if dtype not in ("float32", "bfloat16", "auto"):
+            raise UserError(f"dtype has to be float32, bfloat16 or auto, got {dtype!r}")
         super().__init__(**kwargs)
-        self.low_precision = dtype == "bfloat16"
+        self.dtype = dtype
         model = self.hubert_pretrain_model
-        if self.low_precision:
+        if dtype != "float32":
             _refuse_narrow_groups(model)
         model.logit_generator = CosineLogits(model.logit_generator)
 
     def forward(self, xs_pad: torch.Tensor, *args, **kwargs):
         """As ESPnet's; scores are float32."""
-        with torch.autocast(xs_pad.device.type, torch.bfloat16, enabled=self.low_precision):
+        low_precision = choose_dtype(self.dtype, xs_pad.device) == "bfloat16"
+        with torch.autocast(xs_pad.device.type, torch.bfloat16, enabled=low_precision):
             return super().forward(xs_pad, *args, **kwargs)
 
 

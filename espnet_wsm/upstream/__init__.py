@@ -12,6 +12,7 @@ from espnet_wsm.upstream.cut import (
 )
 from espnet_wsm.upstream.load import load_upstream
 from espnet_wsm.upstream.mixers import MIXERS
+from espnet_wsm.upstream.precision import choose_dtype
 from espnet_wsm.upstream.surgery import LayerTable, prepare_suffix, replace_attention
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "LayerWeights",
     "TrainableSuffix",
     "WsmConfig",
+    "choose_dtype",
     "count_frames",
     "cut_upstream",
     "find_checkpoint",

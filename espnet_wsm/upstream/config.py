@@ -10,7 +10,7 @@ from espnet_wsm.upstream.mixers import MIXER_NAMES
 TRAINABLE = ("layer", "mixer", "suffix")
 FEATURES = ("last", "weighted_sum")
 PREFIX_DTYPES = ("float32", "float16", "bfloat16")
-SUFFIX_DTYPES = ("float32", "bfloat16")
+SUFFIX_DTYPES = ("float32", "bfloat16", "auto")
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,9 @@ class WsmConfig:
         prefix_dtype: precision of the frozen layers, independent of the precision of training (including
             autocast), so that stored and freshly computed features agree. Half precision halves their memory.
         suffix_dtype: precision of the matrix products above the cut, in training and decoding. float32 leaves
-            this to ESPnet's ``use_amp``, which supports only CUDA. bfloat16 trains faster on CPUs that have
-            instructions for it.
+            this to ESPnet's ``use_amp``, which supports only CUDA. bfloat16 trains faster on processors that
+            have instructions for it, and fifty times slower on a CPU without them; auto takes it where it
+            is fast (:func:`espnet_wsm.upstream.choose_dtype`).
         exact_padding: whether the parts below the layers that span several frames (the group norm of Base
             models, the stacked position convolutions of data2vec) exclude padding, so that an utterance is
             encoded the same alone and in a padded batch. False computes them as S3PRL does.

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from espnet_wsm.upstream.families import FamilyContract
 from espnet_wsm.upstream.families.contract import count_convolved, mark_valid
+from espnet_wsm.upstream.precision import choose_dtype
 
 
 def count_frames(hidden: Tensor, padding_mask: Tensor | None) -> Tensor:
@@ -230,6 +231,7 @@ def run_suffix(
     Returns:
         (B, T, D) output.
     """
+    dtype = choose_dtype(dtype, hidden.device)
     if dtype == "float32":
         return suffix(hidden, padding_mask, on_state)
     with torch.autocast(hidden.device.type, getattr(torch, dtype)):

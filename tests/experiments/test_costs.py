@@ -31,7 +31,7 @@ def checkout(tmp_path, upstream_path) -> Path:
     (tmp_path / "egs/toy/asr1/run.sh").touch()
     (tmp_path / "conf").mkdir()
     settings = yaml.safe_load((ROOT / "conf/train_ctc.yaml").read_text())
-    settings["encoder_conf"] |= {"width": 16, "window": 3}
+    settings["encoder_conf"] |= {"width": 16, "window": 3, "suffix_dtype": "bfloat16"}
     (tmp_path / "conf/train.yaml").write_text(yaml.safe_dump(settings))
     shutil.copytree(upstream_path("hf_hubert", True), tmp_path / "upstream")
     return tmp_path

@@ -122,7 +122,7 @@ def test_training_on_one_batch_lowers_its_loss(batch):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"dtype": "float16"}, "dtype has to be float32 or bfloat16, got 'float16'"),
+        ({"dtype": "float16"}, "dtype has to be float32, bfloat16 or auto, got 'float16'"),
         (
             {"dtype": "bfloat16", "encoder_pos_conv_groups": 4},
             "dtype bfloat16 needs groups of a multiple of 16 channels, got 32 channels in "

@@ -61,7 +61,7 @@ def test_an_unknown_key_lists_the_known_ones_and_an_upstream_is_needed():
         ("trainable", ("all", "", None, ["mixer"]), "one of layer, mixer, suffix"),
         ("features", ("first", "sum", None), "one of last, weighted_sum"),
         ("prefix_dtype", ("fp16", None), "one of float32, float16, bfloat16"),
-        ("suffix_dtype", ("float16", None), "one of float32, bfloat16"),
+        ("suffix_dtype", ("float16", None), "one of float32, bfloat16, auto"),
         ("exact_padding", (0, 1, "false"), "true or false"),
     ],
 )

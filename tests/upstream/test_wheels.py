@@ -326,7 +326,7 @@ def test_without_network_pip_says_why(index, tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
     monkeypatch.setenv("PIP_RETRIES", "0")
     with pytest.raises(
-        UserError, match=r"part-1==1\.0 cannot be fetched: pip says .*; set pip's index or pro"
+        UserError, match=r"part-1==1\.0 cannot be fetched: pip says: .*; set pip's index or pro"
     ):
         fetch_upstream(NAME, tmp_path / "out")
     assert not (tmp_path / "out").exists()
