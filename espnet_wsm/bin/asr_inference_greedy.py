@@ -51,15 +51,13 @@ def decode(args: argparse.Namespace, make_decoder: Callable[[str], Callable]) ->
         make_decoder: makes the decoder for a torch device.
 
     Raises:
-        UserError: there is no GPU, one of the decoder's files is faulty, or an utterance is longer than the
-            upstream takes.
+        UserError: there is no GPU, or one of the decoder's files is faulty.
     """
     import torch
     from espnet2.fileio.datadir_writer import DatadirWriter
     from tqdm import tqdm
 
     from espnet_wsm.plugin.task import WsmASRTask
-    from espnet_wsm.upstream.families.contract import TooLong
 
     if args.ngpu > 0 and not torch.cuda.is_available():
         raise UserError("--ngpu 1, but PyTorch finds no CUDA device here; decode with --ngpu 0")
@@ -77,11 +75,7 @@ def decode(args: argparse.Namespace, make_decoder: Callable[[str], Callable]) ->
     with DatadirWriter(args.output_dir) as writer, tqdm(desc="decode", unit="utt") as progress:
         best = writer["1best_recog"]
         for keys, batch in batches:
-            try:
-                hypotheses = decoder(**batch)
-            except TooLong as error:
-                raise UserError(f"id {keys[error.index]}: {error}") from error
-            for key, hypothesis in zip(keys, hypotheses, strict=True):
+            for key, hypothesis in zip(keys, decoder(**batch), strict=True):
                 best["text"][key] = hypothesis.text
                 best["token"][key] = " ".join(hypothesis.tokens)
                 best["token_int"][key] = " ".join(map(str, hypothesis.token_ids))

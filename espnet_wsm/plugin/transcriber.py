@@ -23,9 +23,9 @@ from espnet_wsm.errors import UserError
 from espnet_wsm.plugin import register
 from espnet_wsm.plugin.greedy import GreedyCtcDecoder
 from espnet_wsm.upstream.families import is_name
+from espnet_wsm.upstream.pieces import CONTEXT, list_starts
 
 SAMPLE_RATE = 16000
-CONTEXT = 100  # frames (2 s) on either side of a chunk that only serve as context for the others
 
 
 class Transcriber:
@@ -98,8 +98,7 @@ class Transcriber:
         if frames <= self.chunk_frames:
             return self.decoder(torch.from_numpy(np.stack([samples])), torch.tensor([len(samples)]))[0].text
         ids, scores = torch.empty(frames, dtype=torch.long), torch.empty(frames)
-        last = frames - self.chunk_frames
-        starts = [*range(0, last, self.chunk_frames - 2 * CONTEXT), last]
+        starts = list_starts(frames, self.chunk_frames)
         bar = tqdm(
             total=len(starts), desc="chunks", unit="chunk", leave=False,
             disable=not progress or len(starts) <= self.batch_size,

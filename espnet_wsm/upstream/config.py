@@ -52,7 +52,7 @@ class WsmConfig:
         suffix_dtype: precision of the matrix products above the cut, in training and decoding. float32 leaves
             this to ESPnet's ``use_amp``, which supports only CUDA. bfloat16 trains faster on processors that
             have instructions for it, and fifty times slower on a CPU without them; auto takes it where it
-            is fast (:func:`espnet_wsm.upstream.choose_dtype`).
+            is fast (``espnet_wsm.upstream.choose_dtype``).
         exact_padding: whether the parts below the layers that span several frames (the group norm of Base
             models, the stacked position convolutions of data2vec) exclude padding, so that an utterance is
             encoded the same alone and in a padded batch. False computes them as S3PRL does.

@@ -1,6 +1,7 @@
 """The cut: below it nothing trains and nothing is random; above it are the few layers that train."""
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -8,7 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from espnet_wsm.upstream.families import FamilyContract
-from espnet_wsm.upstream.families.contract import count_convolved, mark_valid
+from espnet_wsm.upstream.families.contract import (
+    HOP,
+    SAMPLE_RATE,
+    count_convolved,
+    mark_padding,
+    mark_valid,
+)
+from espnet_wsm.upstream.pieces import Pieces
 from espnet_wsm.upstream.precision import choose_dtype
 
 
@@ -79,7 +87,8 @@ class FrozenPrefix(nn.Module):
 
     The prefix is S3PRL's own upstream, shortened to the layers below the cut, so it computes exactly what the
     whole upstream computes there. It stays in eval mode whatever mode its parent is in, never records a
-    graph, and computes in its own precision whatever autocast or the parent's ``.to(dtype)`` ask for.
+    graph, and computes in its own precision whatever autocast or the parent's ``.to(dtype)`` ask for. An
+    utterance that is longer than the upstream takes goes through in overlapping pieces, and the log says so.
 
     Args:
         expert: S3PRL's expert without the layers above the cut.
@@ -157,10 +166,14 @@ class FrozenPrefix(nn.Module):
             None if nothing is padded.
         """
         dtype, device = wavs[0].dtype, wavs[0].device
+        frames, pieces = self._plan_pieces(wavs)
+        if pieces is not None:
+            wavs = pieces.cut(wavs)
         lengths = tuple(len(wav) for wav in wavs)
 
         def visit(_module: nn.Module, args: tuple[Any, ...]) -> None:
-            on_state(self.family.read_layer_input(args).to(dtype))
+            states = self.family.read_layer_input(args).to(dtype)
+            on_state(states if pieces is None else pieces.join(states, frames))
 
         with contextlib.ExitStack() as stack:
             if on_state is not None:
@@ -172,7 +185,25 @@ class FrozenPrefix(nn.Module):
                 stack.callback(setattr, module, "frames", None)
             stack.enter_context(torch.autocast(device.type, enabled=False))
             hidden, padding_mask = self.family.encode(self.expert, wavs)
+        if pieces is not None:
+            hidden = pieces.join(hidden, frames)
+            padding_mask = mark_padding(frames, hidden)
         return hidden.to(dtype), padding_mask
+
+    def _plan_pieces(self, wavs: list[Tensor]) -> tuple[tuple[int, ...], Pieces | None]:
+        """Frames of each utterance, and the pieces if one is longer than the upstream takes."""
+        frames = self.family.count_frames(self.expert, tuple(len(wav) for wav in wavs))
+        most = self.family.limit_frames(self.expert)
+        if most is None or max(frames) <= most:
+            return frames, None
+        longest = max(len(wav) for wav in wavs) / SAMPLE_RATE
+        logging.warning(
+            "an utterance of %.2f s is longer than the %g s that the upstream takes: the frozen layers "
+            "see it in overlapping pieces",
+            longest,
+            most * HOP / SAMPLE_RATE,
+        )
+        return frames, Pieces.plan(frames, most, self.family.receptive_field)
 
 
 class TrainableSuffix(nn.Module):

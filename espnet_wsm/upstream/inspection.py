@@ -9,13 +9,13 @@ from espnet_wsm.upstream.checkpoint import Checkpoint
 from espnet_wsm.upstream.config import WsmConfig
 from espnet_wsm.upstream.cut import cut_upstream
 from espnet_wsm.upstream.families import FamilyContract
+from espnet_wsm.upstream.families.contract import SAMPLE_RATE
 from espnet_wsm.upstream.load import load_upstream
 from espnet_wsm.upstream.stored_cut import cut_of
 from espnet_wsm.upstream.surgery import LayerTable, describe_prefix, describe_suffix, prepare_suffix
 
 # Durations in seconds of the two utterances that are encoded alone and together.
 SHORT, LONG = 0.5, 1.3
-SAMPLE_RATE = 16000
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from espnet_wsm.bin.sbatch_options import list_options, read_cluster
 from espnet_wsm.data.text import TextRules, read_text_rules
 from espnet_wsm.experiments.grid import read_grid
 from espnet_wsm.experiments.runner import find_corpus
+from espnet_wsm.upstream.wheels import TABLE, read_sources
 
 ROOT = Path(__file__).parents[2]
 
@@ -106,9 +107,19 @@ def test_every_text_configuration_is_accepted(file):
     assert set(yaml.safe_load(file.read_text())) <= {each.name for each in fields(TextRules)}
 
 
+def test_the_table_of_sources_is_whole():
+    sources = read_sources()
+    assert {"whisper_base", "whisper_tiny_en"} <= sources.keys()
+    for source in sources.values():
+        assert source.hub.count("/") == 1 and len(source.sha256) == 64
+        assert source.licence and source.licence in source.licence_text
+        for wheel in source.wheels:
+            assert "==" in wheel.requirement and wheel.member.partition(".")[2] and wheel.bytes > 0
+
+
 def test_no_yaml_file_is_left_unchecked():
     # Those of upstreams are in test_upstream_configurations.py.
     kinds = ("train*", "decode*", "benchmark/*", "experiments/*", "upstream/*", "cluster/*", "text")
-    checked = {file for kind in kinds for file in find(f"{kind}.yaml")}
+    checked = {file for kind in kinds for file in find(f"{kind}.yaml")} | {TABLE}
     everything = {f for f in ROOT.rglob("*.yaml") if not {".venv", "exp", "dump"} & set(f.parts)}
     assert checked and everything == checked

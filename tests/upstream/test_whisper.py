@@ -16,7 +16,6 @@ from transformers import WhisperFeatureExtractor, WhisperModel
 
 from espnet_wsm.errors import UserError
 from espnet_wsm.upstream import FrozenPrefix, WsmConfig, find_checkpoint, load_upstream
-from espnet_wsm.upstream.families.contract import TooLong
 from espnet_wsm.upstream.families.whisper import compute_log_mel
 from espnet_wsm.upstream.inspection import inspect_upstream
 from espnet_wsm.upstream.stored_cut import cut_of
@@ -174,20 +173,48 @@ def test_the_inspection_counts_the_encoder_alone(directory):
 # Lengths
 
 
-def test_an_utterance_of_thirty_seconds_is_the_longest(directory):
-    prefix = cut(directory)
-    assert prefix(draw(480_159))[0].size(1) == 1500
-    with pytest.raises(TooLong, match=r"an utterance of 30\.02 s is longer than the 30 s .*transcribe") as e:
-        prefix(draw(SECONDS, 480_320))
-    assert e.value.index == 1
-
-
 @pytest.mark.parametrize("write", FORMS.values(), ids=FORMS)
 def test_the_longest_utterance_is_known_without_the_weights(tmp_path, write):
-    checkpoint = find_checkpoint(str(write(tmp_path / "tiny", max_source_positions=100)))
+    path = write(tmp_path / "tiny", max_source_positions=100)
+    checkpoint = find_checkpoint(str(path))
     assert checkpoint.family.max_frames(checkpoint.files, trust=False) == 100
-    with pytest.raises(TooLong, match=r"longer than the 2 s"):
-        cut(checkpoint.place)(draw(3 * SECONDS))
+    assert checkpoint.family.limit_frames(load_upstream(str(path))[0]) == 100
+
+
+def test_thirty_seconds_go_through_at_once(directory, caplog):
+    prefix = cut(directory)
+    assert prefix(draw(480_159))[0].size(1) == 1500
+    assert "longer than" not in caplog.text
+
+
+def test_longer_utterances_go_through_in_pieces_each_frame_from_the_piece_around_it(tmp_path, caplog):
+    path = write_whisper(tmp_path / "short", max_source_positions=100)  # 2 s
+    wavs = draw(3 * SECONDS, SECONDS, 7 * SECONDS + 1234)
+    states: list[Tensor] = []
+    prefix = cut(path)
+    hidden, mask = prefix(wavs, states.append)
+    assert "an utterance of 7.08 s is longer than the 2 s that the upstream takes" in caplog.text
+    assert (~mask).sum(1).tolist() == [150, 50, 354]
+
+    def compute(wav: Tensor) -> Tensor:
+        frames, size, context = (len(wav) + 160) // 320, 100, 25
+        if frames <= size:
+            return prefix([wav])[0][0]
+        expected = torch.zeros(frames, hidden.size(-1))
+        for start in [*range(0, frames - size, size - 2 * context), frames - size]:
+            (piece,) = prefix([wav[start * 320 : start * 320 + (size - 1) * 320 + 160]])[0]
+            assert len(piece) == size
+            expected[start + context * (start > 0) : start + size] = piece[context * (start > 0) :]
+        return expected
+
+    for row, padded, wav in zip(hidden, mask, wavs, strict=True):
+        torch.testing.assert_close(row[~padded], compute(wav), atol=1e-5, rtol=0)
+        assert (row[padded] == 0).all()
+    assert len(states) == 3 and {each.shape for each in states} == {hidden.shape}
+    alone: list[Tensor] = []
+    prefix(wavs[1:2], alone.append)
+    for together, each in zip(states, alone, strict=True):
+        torch.testing.assert_close(together[1, :50], each[0], atol=1e-5, rtol=0)
 
 
 # What cannot be used

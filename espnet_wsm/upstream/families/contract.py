@@ -13,28 +13,12 @@ from torch.nn.utils.rnn import pad_sequence
 
 from espnet_wsm.errors import UserError
 
+SAMPLE_RATE, HOP = 16000, 320  # of all upstreams: Hz, and samples from one frame to the next
 # The names of the on-disk forms in messages and tables.
 FILE_FORM = "one file, as S3PRL's converter or the authors' release has it"
 DIRECTORY_FORM = "a directory written by save_pretrained"
 EXPERIMENT_FORM = "an ESPnet experiment: config.yaml and a .pth beside it"
 WHISPER_FORM = "OpenAI's .pt, a folder of CTranslate2, or a directory written by save_pretrained"
-
-
-class TooLong(UserError):
-    """An utterance is longer than its upstream has positions for.
-
-    Args:
-        index: its place in the batch.
-        seconds: how long it is.
-        most: how long it may be, in seconds.
-    """
-
-    def __init__(self, index: int, seconds: float, most: float):
-        super().__init__(
-            f"an utterance of {seconds:.2f} s is longer than the {most:g} s that its upstream takes: cut it, "
-            "leave it out, or let 'espnet-wsm transcribe' take it in chunks"
-        )
-        self.index = index
 
 
 @dataclass(frozen=True)
@@ -145,6 +129,10 @@ class FamilyContract(ABC):
 
         ``trust`` says whether a pickle may run code.
         """
+        return None
+
+    def limit_frames(self, expert: nn.Module) -> int | None:
+        """The same of a loaded upstream."""
         return None
 
     def release(self, expert: nn.Module) -> None:  # noqa: B027

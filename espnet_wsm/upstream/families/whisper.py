@@ -14,9 +14,10 @@ from torch.nn.utils.rnn import pad_sequence
 
 from espnet_wsm.errors import UserError
 from espnet_wsm.upstream.families.contract import (
+    HOP,
+    SAMPLE_RATE,
     WHISPER_FORM,
     FileFamily,
-    TooLong,
     mark_padding,
     mark_valid,
     refuse_missing,
@@ -27,9 +28,7 @@ from espnet_wsm.upstream.whisper_weights import OPENAI_KEYS, name_place, read_co
 if TYPE_CHECKING:
     from transformers import WhisperConfig
 
-SAMPLE_RATE = 16000
-WINDOW, MEL_HOP = 400, 160
-HOP = 2 * MEL_HOP  # the second convolution halves the number of frames
+WINDOW, MEL_HOP = 400, HOP // 2  # the second convolution halves the number of frames
 # What a layer is built from, in transformers' configuration.
 LAYER_FIELDS = (
     "d_model",
@@ -123,6 +122,9 @@ class WhisperFamily(FileFamily):
     def max_frames(self, files: tuple[Path, ...], trust: bool) -> int:
         return read_config(files, trust).max_source_positions
 
+    def limit_frames(self, expert: nn.Module) -> int:
+        return len(expert.embed_positions.weight)
+
     def encoder(self, expert: nn.Module) -> nn.Module:
         return expert
 
@@ -143,10 +145,7 @@ class WhisperFamily(FileFamily):
 
     def encode(self, expert: nn.Module, wavs: list[Tensor]) -> tuple[Tensor, Tensor | None]:
         frames = self.count_frames(expert, tuple(len(wav) for wav in wavs))
-        most = len(expert.embed_positions.weight)
-        for index, count in enumerate(frames):
-            if count > most:
-                raise TooLong(index, len(wavs[index]) / SAMPLE_RATE, most * HOP / SAMPLE_RATE)
+        assert max(frames) <= self.limit_frames(expert), frames
         features = [compute_log_mel(wav, expert.config.num_mel_bins) for wav in wavs]
         x = pad_sequence(features, batch_first=True).mT.to(expert.conv1.weight.dtype)  # (B, mels, M)
         x = gelu(expert.conv1(x))
