@@ -10,7 +10,12 @@ from espnet_wsm.errors import report_user_errors
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--results", type=Path, required=True, help="folder written by run_experiments, e.g. results/full"
+        "--results",
+        type=Path,
+        required=True,
+        nargs="+",
+        help="folder written by run_experiments, e.g. results/full; several, each of another upstream, make "
+        "one report",
     )
     parser.add_argument(
         "--out",

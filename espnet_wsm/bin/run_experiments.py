@@ -6,9 +6,11 @@ figures go to --results.
 """
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from espnet_wsm.errors import UserError, report_user_errors
@@ -38,6 +40,16 @@ def make_parser() -> argparse.ArgumentParser:
         help="an option of every run.sh, e.g. downloads=/data/debian, which replaces the grid's (asr_args is "
         "appended to the grid's); may be given several times",
     )
+    parser.add_argument("--upstream", type=Path, help="a checkpoint or its folder, in place of the grid's")
+    parser.add_argument(
+        "--arms",
+        type=str.split,
+        default=[],
+        help='"wsm attention ...", in place of those of a grid that has one block and no sweep',
+    )
+    parser.add_argument(
+        "--corpora", type=str.split, default=[], help='"asterisk_it asterisk_en ...", in place of the grid\'s'
+    )
     parser.add_argument("--dry_run", action="store_true", help="print what would be run, and run nothing")
     return parser
 
@@ -56,7 +68,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     from espnet_wsm.experiments.report import write_report
     from espnet_wsm.experiments.runner import FailedRunsError, Runner, hold_lock
 
-    grid = read_grid(args.config)
+    grid = read_grid(args.config, args.arms, args.corpora)
+    if args.upstream is not None:
+        # All recipes' folders are as deep in the tree.
+        path = os.path.relpath(args.upstream.absolute(), ROOT / "egs/RECIPE/asr1")
+        grid = replace(grid, upstream=path, upstream_digest=None)
     given = dict(option.split("=", 1) for option in args.option)
     add_options(grid, given, "--option")
     runner = Runner(ROOT, grid, args.results.resolve(), args.cmd, args.nj)

@@ -1,8 +1,9 @@
 """A grid of training runs, from a YAML file: arms, corpora, amounts of training data, seeds."""
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,10 @@ OF_THE_RUNNER_IN_ASR_ARGS = re.compile(
 )
 # Options of run.sh that do not affect results: where things are, and how much is done at a time.
 IMMATERIAL = ("downloads", "nj", "cmd", "num_threads")
-FILE_KEYS = ("upstream", "train_config", "recipe_options", "sweep", "grids", "upstream_digest")
+FILE_KEYS = ("upstream", "train_config", "recipe_options", "sweep", "extend_sweep", "rates", "grids")
+FILE_KEYS += ("upstream_digest", "title")
+# Rates that a sweep may reach while it looks for one that is better than its neighbours.
+LEAST_RATE, GREATEST_RATE = 1e-6, 0.5
 
 
 @dataclass(frozen=True)
@@ -108,20 +112,36 @@ class Grid:
         train_config: ESPnet training configuration, relative to a recipe's folder.
         recipe_options: further options of every run.sh.
         sweep: the runs that choose the learning rate of each arm, on the development set.
-        runs: the runs that are reported.
+        blocks: the runs that are reported, in the order in which they are made; each run once.
         upstream_digest: the digest that the upstream's ``upstream.json`` must have; None for any.
+        extend_sweep: whether arms that choose the lowest or highest of their rates try half or twice of it.
+        rates: learning rates of arms that another grid has chosen.
+        title: what the report is about, in words.
     """
 
     upstream: str
     train_config: str
     recipe_options: dict[str, str]
     sweep: tuple[Run, ...]
-    runs: tuple[Run, ...]
+    blocks: tuple[tuple[Run, ...], ...]
     upstream_digest: str | None = None
+    extend_sweep: bool = False
+    rates: Mapping[str, float] = field(default_factory=dict)
+    title: str | None = None
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """Those of all blocks."""
+        return tuple(run for block in self.blocks for run in block)
 
 
-def read_grid(path: Path) -> Grid:
+def read_grid(path: Path, arms: Sequence[str] = (), corpora: Sequence[str] = ()) -> Grid:
     """Read and expand a configuration; equal runs in several blocks are merged.
+
+    Args:
+        path: the configuration.
+        arms: in place of those in it, which must then have one block and no sweep.
+        corpora: likewise.
 
     Raises:
         UserError: something is invalid; names the file, the block, the key and the known keys.
@@ -146,13 +166,30 @@ def read_grid(path: Path) -> Grid:
     digest = content.get("upstream_digest")
     if digest is not None and not isinstance(digest, str):
         raise UserError(f"{path}: upstream_digest {digest!r} has to be a text: put quotes around it")
+    extend = content.get("extend_sweep", False)
+    if not isinstance(extend, bool):
+        raise UserError(f"{path}: extend_sweep {extend!r} has to be true or false")
+    title = content.get("title")
+    if title is not None and not isinstance(title, str):
+        raise UserError(f"{path}: title {title!r} has to be a text")
+    blocks = content["grids"]
+    given = {"arms": list(arms), "corpora": list(corpora)}
+    if given := {key: value for key, value in given.items() if value}:
+        if sweep or len(blocks) > 1:
+            raise UserError(
+                f"{path} has a sweep or several blocks: which of them is to have other {min(given)}?"
+            )
+        blocks = [blocks[0] | given if isinstance(blocks[0], dict) else blocks[0]]
     grid = Grid(
         upstream=content["upstream"],
         train_config=content["train_config"],
         recipe_options={str(key): _name_option(value) for key, value in options.items()},
-        sweep=_expand(sweep, f"{path}: sweep", sweep=True),
-        runs=_expand(content["grids"], f"{path}: grid"),
+        sweep=tuple(run for block in _expand(sweep, f"{path}: sweep", sweep=True) for run in block),
+        blocks=_expand(blocks, f"{path}: grid"),
         upstream_digest=digest,
+        extend_sweep=extend,
+        rates=_read_rates(path, content.get("rates")),
+        title=title,
     )
     _check_sweep(grid.sweep, path)
     if all(run.window is not None or run.width is not None for run in grid.runs):
@@ -170,14 +207,38 @@ def read_grid(path: Path) -> Grid:
     return grid
 
 
-def _expand(blocks: Sequence[Mapping[str, Any]], place: str, sweep: bool = False) -> tuple[Run, ...]:
-    """The runs of all blocks, each once."""
-    runs = (
-        run
-        for number, block in enumerate(blocks, 1)
-        for run in expand_block(block, f"{place} {number}", sweep=sweep)
-    )
-    return tuple(dict.fromkeys(runs))
+def _read_rates(path: Path, file: object) -> dict[str, float]:
+    """The learning rates in a file that is named relative to the configuration's folder."""
+    if file is None:
+        return {}
+    place = path.parent / str(file)
+    try:
+        rates = json.loads(place.read_text(encoding="utf-8"))
+        known = isinstance(rates, dict) and rates.keys() <= ARMS.keys()
+        if not known or not all(_is_rate(rate) for rate in rates.values()):
+            raise ValueError("it holds no learning rates of arms")
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path}: rates {file!r} cannot be read as what a sweep has chosen (chosen_lr.json): {error}"
+        ) from error
+    return rates
+
+
+def _is_rate(value: object) -> bool:
+    return isinstance(value, int | float) and 0 < value < 1
+
+
+def _expand(
+    blocks: Sequence[Mapping[str, Any]], place: str, sweep: bool = False
+) -> tuple[tuple[Run, ...], ...]:
+    """The runs of each block that no earlier one has."""
+    known: set[Run] = set()
+    expanded = []
+    for number, block in enumerate(blocks, 1):
+        runs = [run for run in expand_block(block, f"{place} {number}", sweep=sweep) if run not in known]
+        known.update(runs)
+        expanded.append(tuple(runs))
+    return tuple(expanded)
 
 
 def _check_sweep(sweep: Iterable[Run], path: Path) -> None:
@@ -260,7 +321,7 @@ def expand_block(block: Mapping[str, Any], place: str, sweep: bool = False) -> I
         ):
             if type(value) is not int or value < least:
                 raise UserError(f"{place}: {key} {value!r} has to be a whole number of {least} or more")
-        if lr is not None and not (isinstance(lr, int | float) and 0 < lr < 1):
+        if lr is not None and not _is_rate(lr):
             raise UserError(f"{place}: lr {lr!r} has to be a number between 0 and 1, e.g. 0.001")
         run = Run(
             corpus=str(corpus),
@@ -290,6 +351,24 @@ def choose_rates(sweep: Iterable[tuple[Run, float]]) -> dict[str, float]:
         arm: min(rates, key=lambda rate: (sum(rates[rate]) / len(rates[rate]), rate))
         for arm, rates in tried.items()
     }
+
+
+def extend_sweep(sweep: Sequence[tuple[Run, float]]) -> list[Run]:
+    """The runs of a sweep to try next: half the lowest rate of arms that chose it, or twice the highest.
+
+    Empty if every arm has a rate that is better than both of its neighbours, or has reached the ends of what
+    is tried at all.
+    """
+    runs = [run for run, _ in sweep]
+    more = []
+    for arm, chosen in choose_rates(sweep).items():
+        rates = {run.lr for run in runs if run.arm == arm}
+        edges = {min(rates): 0.5, max(rates): 2.0} if len(rates) > 1 else {}
+        factors = [edges[chosen]] if chosen in edges else [] if edges else [0.5, 2.0]
+        for rate in (chosen * factor for factor in factors):
+            if LEAST_RATE <= rate <= GREATEST_RATE:
+                more += [replace(run, lr=rate) for run in runs if run.arm == arm and run.lr == chosen]
+    return more
 
 
 def with_chosen_rates(runs: Iterable[Run], chosen: Mapping[str, float]) -> list[Run]:

@@ -208,6 +208,7 @@ def keep_reference(results: Path, corpus: str, name: str, text: Path) -> None:
 def keep_asked(results: Path, grid: Grid) -> None:
     """Store what the grid asks for: a report names missing runs, and leaves out other records."""
     asked = {
+        "title": grid.title,
         "upstream": grid.upstream,
         "train_config": grid.train_config,
         "recipe_options": {

@@ -10,14 +10,22 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tqdm import tqdm
 
 from espnet_wsm.data.lists import count
 from espnet_wsm.errors import UserError
-from espnet_wsm.experiments.grid import ARMS, IMMATERIAL, Grid, Run, choose_rates, with_chosen_rates
+from espnet_wsm.experiments.grid import (
+    ARMS,
+    IMMATERIAL,
+    Grid,
+    Run,
+    choose_rates,
+    extend_sweep,
+    with_chosen_rates,
+)
 from espnet_wsm.experiments.records import (
     DEV,
     TEST,
@@ -131,17 +139,21 @@ class Runner:
         self.settings = (recipe / grid.train_config).read_bytes()
         self.upstream = self._digest_upstream(recipe / grid.upstream, grid.upstream_digest)
         self.ngpu = grid.recipe_options.get("ngpu", "0")
+        self._prepared: set[tuple[str, int]] = set()
         self._launched: set[subprocess.Popen] = set()
         self._stopped = False
         self._launching = threading.Lock()
 
     @staticmethod
     def _digest_upstream(folder: Path, wanted: str | None) -> str:
-        """Name and digest of the upstream from its record, against which its files are checked."""
+        """Name and digest of an upstream: of its record, which its files are checked against, or theirs."""
         record = folder / "upstream.json"
-        if not record.is_file():
-            raise UserError(f"{folder} is no upstream of this project: it has no upstream.json")
-        digest = hashlib.sha256(record.read_bytes()).hexdigest()[:DIGITS]
+        if record.is_file():
+            digest = hashlib.sha256(record.read_bytes()).hexdigest()[:DIGITS]
+        else:
+            from espnet_wsm.upstream import find_checkpoint  # torch: seconds
+
+            digest = find_checkpoint(os.path.abspath(folder)).digest[:DIGITS]
         if wanted is not None and digest != wanted:
             raise UserError(
                 f"{folder} is another upstream than the grid is for: its digest is {digest}, not {wanted}. "
@@ -150,32 +162,50 @@ class Runner:
         return f"{folder.name} {digest}"
 
     def run(self) -> list[Record]:
-        """Prepare the corpora, run the sweep, choose the learning rates, run the grid.
+        """Block by block: prepare its corpora, choose the learning rates of its arms, run it.
 
         Raises:
-            UserError: a stage of the preparation failed.
+            UserError: a stage of the preparation, or a run of the sweep failed.
             FailedRunsError: some runs failed; all others have ended and can be reported.
         """
-        for corpus in self.corpora.values():
-            self.prepare(corpus)
         keep_asked(self.results, self.grid)
-        swept = self.run_all(self.grid.sweep, "sweep")
-        chosen = choose_rates((record.run, record.sets[DEV].rate("cer")) for record in swept)
-        if chosen:
-            write_text(self.results / CHOSEN, json.dumps(chosen, indent=1).split("\n"))
-        return swept + self.run_all(with_chosen_rates(self.grid.runs, chosen), "runs")
+        swept: dict[Run, Record] = {}
+        done: list[Record] = []
+        failed: dict[Run, Exception] = {}
+        rates = dict(self.grid.rates)
+        for number, block in enumerate(self.grid.blocks, 1):
+            arms = {run.arm for run in block}
+            sweep = [run for run in self.grid.sweep if run.arm in arms and run not in swept]
+            self.prepare([*sweep, *block])
+            while sweep:
+                swept.update(self.run_all(sweep, "sweep"))
+                errors = [(run, record.sets[DEV].rate("cer")) for run, record in swept.items()]
+                sweep = extend_sweep(errors) if self.grid.extend_sweep else []
+                chosen = choose_rates(errors)
+                rates |= chosen
+                write_text(self.results / CHOSEN, json.dumps(chosen, indent=1).split("\n"))
+                asked = tuple(dict.fromkeys((*self.grid.sweep, *swept)))
+                keep_asked(self.results, replace(self.grid, sweep=asked))
+            title = f"block {number} of {len(self.grid.blocks)}"
+            records = self.run_all(with_chosen_rates(block, rates), title, failed)
+            done += records.values()
+        if failed:
+            raise (FailedRunsError if done else UserError)(self._list_failed(failed, len(self.grid.runs)))
+        return [*swept.values(), *done]
 
-    def prepare(self, corpus: Corpus) -> None:
-        """Stages 1 and 2 of a corpus, with the features of every cut that the grid needs of it."""
-        wanted = [run for run in (*self.grid.sweep, *self.grid.runs) if run.corpus == corpus.name]
-        data = corpus.folder("data")
-        if not (data / "train").is_dir() or (data / ".unfinished").exists():
-            self._call(corpus, ["--stage", "1", "--stop_stage", "1"])
-        for k in sorted({run.num_replaced for run in wanted}):
+    def prepare(self, wanted: Iterable[Run]) -> None:
+        """Stages 1 and 2 of the corpora of some runs, with the features of every cut that these need."""
+        cuts = dict.fromkeys((run.corpus, run.num_replaced) for run in wanted)
+        for name, k in sorted(cuts.keys() - self._prepared):
+            corpus = self.corpora[name]
+            data = corpus.folder("data")
+            if not (data / "train").is_dir() or (data / ".unfinished").exists():
+                self._call(corpus, ["--stage", "1", "--stop_stage", "1"])
             self._call(corpus, ["--stage", "2", "--stop_stage", "2", "--num_replaced", str(k)])
-        # The texts as spelt by stage 2, which training uses and against which stage 5 scores.
-        for name, folder in ((DEV, f"raw/org/{DEV}"), (TEST, f"raw/{TEST}")):
-            keep_reference(self.results, corpus.name, name, corpus.folder("dump") / folder / "text")
+            # The texts as spelt by stage 2, which training uses and against which stage 5 scores.
+            for set_name, folder in ((DEV, f"raw/org/{DEV}"), (TEST, f"raw/{TEST}")):
+                keep_reference(self.results, name, set_name, corpus.folder("dump") / folder / "text")
+            self._prepared.add((name, k))
 
     def _call(self, corpus: Corpus, options: Sequence[str]) -> None:
         command = ["./run.sh", *corpus.options, *self._common_options(), *options]
@@ -204,18 +234,25 @@ class Runner:
             parts += [file.read_text(encoding="utf-8")] if file.is_file() else []
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
-    def run_all(self, runs: Iterable[Run], name: str) -> list[Record]:
+    def run_all(
+        self, runs: Iterable[Run], name: str, failed: dict[Run, Exception] | None = None
+    ) -> dict[Run, Record]:
         """The records of all runs, including those that were there already.
 
+        Args:
+            runs: what to run.
+            name: what it is, for the progress bar.
+            failed: takes the runs that failed, with the reasons; None if none may.
+
         Raises:
-            UserError: some failed, ``FailedRunsError`` where others can be reported; names their logs.
+            UserError: some failed and none may; names their logs.
         """
         runs = list(runs)
         done = {run: record for run in runs if (record := self._find_done(run)) is not None}
         todo = [run for run in runs if run not in done]
-        failed: dict[Run, Exception] = {}
+        errors: dict[Run, Exception] = {}
         if not todo:
-            return [done[run] for run in runs]
+            return {run: done[run] for run in runs}
         with (
             tqdm(total=len(runs), initial=len(done), desc=name, unit="run") as progress,
             ThreadPoolExecutor(self.jobs) as pool,
@@ -230,7 +267,7 @@ class Runner:
                             done[run] = future.result()
                             words = f"{run.title} CER {done[run].sets[DEV].rate('cer'):.1f} on dev"
                         except UserError as error:
-                            failed[run] = error
+                            errors[run] = error
                             words = f"{run.title} FAILED"
                         progress.set_postfix_str(words, refresh=False)
                         progress.update()
@@ -238,14 +275,19 @@ class Runner:
                 pool.shutdown(wait=False, cancel_futures=True)
                 self._stop()
                 raise
-        if failed:
-            listing = "".join(f"\n  {run.title}: {error}" for run, error in failed.items())
-            reportable = done and not runs[0].sweep
-            raise (FailedRunsError if reportable else UserError)(
-                f"{count(len(failed), 'run')} of {len(runs)} failed; the others are kept. Run this again to "
-                f"repeat these:{listing}"
-            )
-        return [done[run] for run in runs]
+        if failed is not None:
+            failed.update(errors)
+        elif errors:
+            raise UserError(self._list_failed(errors, len(runs)))
+        return {run: done[run] for run in runs if run in done}
+
+    @staticmethod
+    def _list_failed(failed: dict[Run, Exception], total: int) -> str:
+        listing = "".join(f"\n  {run.title}: {error}" for run, error in failed.items())
+        return (
+            f"{count(len(failed), 'run')} of {total} failed; the others are kept. Run this again to repeat "
+            f"these:{listing}"
+        )
 
     def _launch(self, command: Sequence[str], folder: Path) -> tuple[int, str]:
         """Exit status and output of a command, which :meth:`_stop` can end early."""

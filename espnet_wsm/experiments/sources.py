@@ -45,6 +45,17 @@ class Sources:
             )
 
     @property
+    def name(self) -> str:
+        """The upstreams of the records, without their digests."""
+        records = (*self.study.records, *self.study.sweep)
+        return ", ".join(sorted({record.upstream.split()[0] for record in records}))
+
+    @property
+    def title(self) -> str:
+        """What the grid says that it is about, or the upstream's name."""
+        return (self.asked or {}).get("title") or self.name
+
+    @property
     def missing(self) -> list[str]:
         """Runs that the grid asks for but that are missing."""
         if self.asked is None:

@@ -38,7 +38,7 @@ def checkout(tmp_path, upstream_path) -> Path:
 
 
 def make_grid(*runs) -> Grid:
-    return Grid("../../../upstream", "../../../conf/train.yaml", {}, (), runs)
+    return Grid("../../../upstream", "../../../conf/train.yaml", {}, (), (runs,))
 
 
 def measure(checkout, *runs) -> dict:
@@ -138,7 +138,7 @@ def test_it_says_where_it_was_measured(checkout):
 def test_faults_are_named(checkout):
     with pytest.raises(UserError, match="no recipe egs/other"):
         measure(checkout, make_run("wsm", "other"))
-    grid = Grid("../../../upstream", "../../../conf/none.yaml", {}, (), (make_run("wsm", "toy"),))
+    grid = Grid("../../../upstream", "../../../conf/none.yaml", {}, (), ((make_run("wsm", "toy"),),))
     with pytest.raises(UserError, match=r"none.yaml cannot be read"):
         measure_costs(grid, checkout, checkout / "results")
     (checkout / "results").mkdir()

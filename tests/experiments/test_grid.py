@@ -13,6 +13,7 @@ from espnet_wsm.experiments.grid import (
     check_options,
     choose_rates,
     expand_block,
+    extend_sweep,
     read_grid,
     with_chosen_rates,
 )
@@ -124,6 +125,40 @@ def test_a_sweep_may_have_several_blocks(tmp_path):
     blocks += "-   {corpora: [toy], arms: [drop], lr: [0.2]}\n"
     grid = read_grid(write(tmp_path, HEAD + blocks + ONE))
     assert [(run.arm, run.lr) for run in grid.sweep] == [("wsm", 0.1), ("drop", 0.1), ("drop", 0.2)]
+
+
+def test_arms_and_corpora_of_one_block_can_be_replaced(tmp_path):
+    path = write(tmp_path, HEAD + ONE)
+    runs = read_grid(path, arms=["drop", "sm"], corpora=["a", "b"]).runs
+    assert [(run.corpus, run.arm) for run in runs] == [("a", "drop"), ("a", "sm"), ("b", "drop"), ("b", "sm")]
+    with pytest.raises(UserError, match="arm 'mamba' is none of"):
+        read_grid(path, arms=["mamba"])
+    with pytest.raises(UserError, match="has a sweep or several blocks: which of them is to have other arms"):
+        read_grid(ROOT / "conf/experiments/full.yaml", arms=["wsm"])
+
+
+@pytest.mark.parametrize(
+    "content", [None, "wsm: 0.1", "[1]", '{"mamba": 0.1}', '{"wsm": 2}', '{"wsm": "fast"}']
+)
+def test_rates_that_cannot_be_are_refused(tmp_path, content):
+    if content is not None:
+        (tmp_path / "rates.json").write_text(content)
+    with pytest.raises(UserError, match=r"rates 'rates\.json' cannot be read as what a sweep has chosen"):
+        read_grid(write(tmp_path, "rates: rates.json\n" + HEAD + ONE))
+
+
+def test_a_sweep_goes_on_at_the_side_where_its_best_rate_has_no_neighbour():
+    def run(arm: str, lr: float, corpus: str = "toy") -> Run:
+        return Run(corpus, arm, 2, None, 0, lr=lr, sweep=True)
+
+    inside = [(run("wsm", rate), error) for rate, error in ((0.1, 9.0), (0.2, 5.0), (0.4, 6.0))]
+    assert extend_sweep(inside) == []
+    low = [(run("wsm", rate), error) for rate, error in ((0.1, 4.0), (0.2, 5.0))]
+    assert extend_sweep(low) == [run("wsm", 0.05)]
+    high = [(run("sm", rate, corpus), 1 / rate) for rate in (0.1, 0.2) for corpus in ("toy", "doll")]
+    assert extend_sweep([*inside, *high]) == [run("sm", 0.4, "toy"), run("sm", 0.4, "doll")]
+    assert [each.lr for each in extend_sweep([(run("sm", 0.1), 5.0)])] == [0.05, 0.2]
+    assert extend_sweep([(run("sm", rate), 1 / rate) for rate in (0.2, 0.4)]) == [], "1 and more is no rate"
 
 
 def test_options_of_recipes_are_written_as_run_sh_takes_them(tmp_path):

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -487,7 +488,7 @@ def test_few_voices_mixed_rates_and_rates_at_an_edge_are_said(synthetic):
 
 def make_grid(*runs, sweep=()) -> Grid:
     options = {"downloads": "/somewhere/else", "asr_args": "--max_epoch 60"}
-    return Grid("up", "train.yaml", options, tuple(sweep), runs)
+    return Grid("up", "train.yaml", options, tuple(sweep), (tuple(runs),))
 
 
 def test_runs_that_did_not_learn_are_named_and_counted(synthetic):
@@ -601,6 +602,7 @@ def test_what_is_asked_for_is_kept_as_titles(synthetic):
     keep_asked(synthetic.results, make_grid(make_run(), sweep=[make_run(lr=1e-3, sweep=True)]))
     write_report(synthetic.results)
     assert json.loads((synthetic.results / "grid.json").read_text()) == {
+        "title": None,
         "upstream": "up",
         "train_config": "train.yaml",
         "recipe_options": {"asr_args": "--max_epoch 60"},
@@ -609,3 +611,35 @@ def test_what_is_asked_for_is_kept_as_titles(synthetic):
     }
     options = "`--train_config train.yaml --asr_args '--max_epoch 60'`"
     assert f"Options that the grid gives to every `run.sh`: {options}." in read_report(synthetic.results)
+
+
+def test_a_report_of_two_upstreams_begins_with_what_differs_between_them(whole, tmp_path, no_drawing):
+    first, second = tmp_path / "first", tmp_path / "second"
+    shutil.copytree(whole, first)
+    other = Synthetic(second, number=36)
+    for corpus in ("a_en", "b_it"):
+        for seed in range(2):
+            other.add(make_run("wsm", corpus, seed=seed), 0.5, upstream="small 00")
+            other.add(make_run("attention", corpus, seed=seed), 0.1, upstream="small 00")
+    out = tmp_path / "BOTH.md"
+    with pytest.raises(UserError, match="needs the file to write: --out"):
+        write_report([first, second])
+    keep_asked(second, replace(make_grid(*(r.run for r in read_records(second))), title="a small one"))
+    said = write_report([first, second], out)
+    text = out.read_text()
+    assert said.count("figure: ") == 2 and said.endswith(f"report: {out}")
+    headings = ("## What differs between the upstreams", "## tiny", "## a small one")
+    assert sorted(headings, key=text.index) == list(headings)
+    section = text[: text.index("## tiny")]
+    assert "- **small**: a small one." in section
+    rows = {(row["upstream"], row["corpus"]): row for row in read_table(section)}
+    assert rows.keys() == {("tiny", name) for name in ("a_en", "b_it", "c_ru")} | {
+        ("small", name) for name in ("a_en", "b_it")
+    }
+    assert rows["small", "a_en"]["fewer errors"] == "attention"
+    assert rows["tiny", "a_en"]["fewer errors"] == "no difference"
+    attention = next(row for row in read_table(section, 1) if row["arm"] == "attention")
+    assert attention["small: wsm / none / arm"] == "0 / 0 / 2"
+    assert text.count("\n# ") == 1 and "\n### Summary" in text and "\n#### a_en" in text
+    with pytest.raises(UserError, match="tiny is the upstream of several of these results"):
+        write_report([first, first], out)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from checkpoints import write_whisper
 from processes import is_alive, wait_for
 
 from espnet_wsm.bin import run_experiments
@@ -17,6 +18,7 @@ from espnet_wsm.errors import UserError
 from espnet_wsm.experiments.grid import Run, read_grid
 from espnet_wsm.experiments.records import read_record, record_path
 from espnet_wsm.experiments.runner import LOCK, FailedRunsError, Runner, find_corpus, hold_lock, options_of
+from espnet_wsm.upstream import find_checkpoint
 
 ROOT = Path(__file__).parents[2]
 # Notes its arguments; "trains" to one error in dev and test, more of them for a larger learning rate.
@@ -109,6 +111,39 @@ def test_the_sweep_chooses_the_rate_on_dev_and_never_decodes_test(root):
     swept = [call for call in calls(root) if "-lr" in call]
     assert len(swept) == 2 and all("--test_sets dev " in call for call in swept)
     assert records[-1].run.lr == 0.001 and "lr=0.001" in calls(root)[-1]
+
+
+def test_a_sweep_goes_on_until_the_best_rate_is_inside(root):
+    """The pretender makes one error from 0.1 upwards and two below 0.05."""
+    recipe = root / "egs/toy/asr1/run.sh"
+    recipe.write_text(
+        recipe.read_text().replace(
+            "[[ ${asr_args} != *lr=0.9* ]] || wrong=tree",
+            "[[ ${asr_args} != *lr=0.[1-9]* ]] || wrong=tree\n[[ ${asr_args} != *lr=0.02* ]] || wrong=tre",
+        )
+    )
+    sweep = {"corpora": ["toy"], "arms": ["wsm"], "lr": [0.2, 0.4]}
+    blocks = [{"corpora": ["toy"], "arms": ["wsm"]}]
+    records = make_runner(root, sweep=sweep, grids=blocks, extend_sweep=True).run()
+    assert [record.run.lr for record in records] == [0.2, 0.4, 0.1, 0.05, 0.025, 0.05]
+    assert json.loads((root / "results/chosen_lr.json").read_text()) == {"wsm": 0.05}
+    assert len(json.loads((root / "results/grid.json").read_text())["sweep"]) == 5
+
+
+def test_the_arms_of_a_block_are_swept_before_it_and_those_of_later_ones_after_it(root):
+    sweep = [{"corpora": ["toy"], "arms": ["wsm", "sm"], "lr": [0.001, 0.9]}]
+    blocks = [{"corpora": ["toy"], "arms": [arm]} for arm in ("sm", "wsm")]
+    make_runner(root, jobs=1, sweep=sweep, grids=blocks).run()
+    tags = [call.split("--tag grid/")[1].split("-k2")[0] for call in calls(root) if "--stage 3" in call]
+    assert tags == ["sm"] * 3 + ["wsm"] * 3
+
+
+def test_rates_that_another_grid_has_chosen_are_used(root):
+    (root / "chosen.json").write_text('{"wsm": 0.004, "drop": 0.1}')
+    records = make_runner(
+        root, rates="chosen.json", grids=[{"corpora": ["toy"], "arms": ["wsm", "sm"]}]
+    ).run()
+    assert [(record.run.arm, record.run.lr) for record in records] == [("wsm", 0.004), ("sm", None)]
 
 
 def test_a_failed_run_is_named_with_its_log_and_the_others_are_kept(root):
@@ -275,10 +310,15 @@ def test_another_upstream_than_the_grid_is_for_is_refused(root):
         make_runner(root, grids=GRIDS, upstream_digest=digest)
 
 
-def test_an_upstream_without_its_record_is_refused(root):
+def test_an_upstream_without_a_record_is_known_by_its_files(root):
     (root / "upstream/upstream.json").unlink()
-    with pytest.raises(UserError, match=r"has no upstream\.json"):
+    with pytest.raises(UserError, match="upstream"):
         make_runner(root, grids=GRIDS)
+    write_whisper(root / "upstream")
+    first = make_runner(root, grids=GRIDS).upstream
+    assert first == f"upstream {find_checkpoint(str(root / 'upstream')).digest[:12]}"
+    write_whisper(root / "upstream", encoder_layers=2)
+    assert make_runner(root, grids=GRIDS).upstream != first
 
 
 def test_options_of_a_run():

@@ -1,0 +1,108 @@
+"""The section of a report on several upstreams: what is different from one to the other."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from espnet_wsm.errors import UserError
+from espnet_wsm.experiments.cells import SIGNED, join, name_setting, rank_arm, show_difference, show_mean
+from espnet_wsm.experiments.estimates import FEWEST_TO_POOL, NO_DIFFERENCE, REFERENCE, Setting, Study, pool
+from espnet_wsm.experiments.rate_sections import OPPONENT
+from espnet_wsm.experiments.sources import Sources
+from espnet_wsm.scoring.results import NONE, render_table
+from espnet_wsm.scoring.significance import Interval, SeedComparison, name_verdict
+
+# How a verdict is written where it stands beside others.
+VERDICTS = {"B better": REFERENCE, "A better": OPPONENT, NO_DIFFERENCE: NO_DIFFERENCE}
+
+
+def list_contrast(all_sources: Sequence[Sources]) -> Iterator[str]:
+    """Pre-trained attention and the other arms beside the reference, one upstream beside the other.
+
+    Raises:
+        UserError: two of them are of one upstream.
+    """
+    names = [each.name for each in all_sources]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise UserError(f"{min(twice)} is the upstream of several of these results: give those of each once")
+    yield "## What differs between the upstreams"
+    yield "\n".join(f"- **{each.name}**: {each.title}." for each in all_sources)
+    compared = {each.name: _compare_all(each.study) for each in all_sources}
+    yield from _list_opponent(all_sources, compared)
+    yield from _list_arms(compared)
+
+
+def _compare_all(study: Study) -> dict[Setting, dict[str, SeedComparison]]:
+    return {setting: study.compare_arms(setting) for setting in study.main}
+
+
+def _list_opponent(
+    all_sources: Sequence[Sources], compared: dict[str, dict[Setting, dict[str, SeedComparison]]]
+) -> Iterator[str]:
+    """The reference and its main rival, a row for each upstream and corpus."""
+    rows = []
+    for sources in all_sources:
+        for setting, comparisons in compared[sources.name].items():
+            if OPPONENT not in comparisons:
+                continue
+            systems = sources.study.arms(setting)
+            comparison = comparisons[OPPONENT]
+            difference, span = show_difference(comparison.difference)
+            rows.append(
+                (
+                    sources.name,
+                    setting.corpus,
+                    show_mean(systems[REFERENCE].cer),
+                    show_mean(systems[OPPONENT].cer),
+                    difference,
+                    span,
+                    VERDICTS[comparison.verdict],
+                )
+            )
+    if not rows:
+        return
+    settings = {name_setting(setting) for found in compared.values() for setting in found}
+    yield f"Test CER, {join(sorted(settings))}. Above 0, {REFERENCE} makes fewer errors:"
+    header = ("upstream", "corpus", REFERENCE, OPPONENT, "difference", "95 % interval", "fewer errors")
+    yield render_table(header, rows, num_left=2)
+
+
+def _list_arms(compared: dict[str, dict[Setting, dict[str, SeedComparison]]]) -> Iterator[str]:
+    """Every arm against the reference, a row for each arm and a pair of columns for each upstream."""
+    arms = {arm for found in compared.values() for comparisons in found.values() for arm in comparisons}
+    rows = []
+    for arm in sorted(arms, key=rank_arm):
+        cells: list[str] = []
+        for found in compared.values():
+            cells += _show_arm(
+                arm, [comparisons[arm] for comparisons in found.values() if arm in comparisons]
+            )
+        rows.append((arm, *cells))
+    if not rows:
+        return
+    columns = [
+        title
+        for name in compared
+        for title in (f"{name}: {REFERENCE} / none / arm", "mean difference", "verdict")
+    ]
+    yield (
+        f"All arms against {REFERENCE}: on how many corpora {REFERENCE} makes fewer errors, no difference is "
+        "found, and the arm makes fewer; and the mean over these corpora of the arm's CER minus that of "
+        f"{REFERENCE}. The corpora are not the same ones for each upstream. A verdict over several corpora "
+        f"needs {FEWEST_TO_POOL} of them."
+    )
+    yield render_table(("arm", *columns), rows, num_left=1)
+
+
+def _show_arm(arm: str, comparisons: Sequence[SeedComparison]) -> list[str]:
+    if not comparisons:
+        return [NONE, NONE, NONE]
+    verdicts = Counter(comparison.verdict for comparison in comparisons)
+    numbers = " / ".join(str(verdicts[name]) for name in ("B better", NO_DIFFERENCE, "A better"))
+    pooled = pool([comparison.difference.estimate for comparison in comparisons])
+    verdict = NONE
+    if len(comparisons) == 1:
+        verdict = name_verdict(comparisons[0].verdict, arm, REFERENCE)
+    elif pooled.low is not None:
+        interval = Interval(pooled.mean, pooled.low, pooled.high)
+        verdict = name_verdict(interval.verdict, arm, REFERENCE)
+    return [numbers, f"{pooled.mean:{SIGNED}}", verdict]
