@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> None:
     try:
         fetch_upstream(args.name, directory, args.trust, args.place)
     except KeyboardInterrupt:
-        raise UserError("interrupted: the same command goes on where this one stopped") from None
+        raise UserError("interrupted: run the same command again") from None
     size = sum((directory / file).stat().st_size for file in read_record(directory)["files"])
     print(f"{directory}: {args.name}, {tqdm.format_sizeof(size)}B; use it with --upstream {directory}")
 

@@ -11,16 +11,14 @@ import sys
 from collections.abc import Sequence
 
 from espnet_wsm.bin import split_arguments
-from espnet_wsm.data.select import HOP
 from espnet_wsm.errors import report_user_errors
-
-SAMPLE_RATE = 16000
 
 
 def find_limit(training: Sequence[str]) -> float | None:
     """Seconds that the upstream of a training takes at most; None for any duration."""
     from espnet_wsm.plugin.arguments import NAME, read_arguments
     from espnet_wsm.upstream import WsmConfig, find_checkpoint
+    from espnet_wsm.upstream.families.contract import HOP, SAMPLE_RATE
 
     args = read_arguments(training)
     if args.encoder != NAME:

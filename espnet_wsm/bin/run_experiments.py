@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.upstream is not None:
         # All recipes' folders are as deep in the tree.
         path = os.path.relpath(args.upstream.absolute(), ROOT / "egs/RECIPE/asr1")
-        grid = replace(grid, upstream=path, upstream_digest=None)
+        grid = replace(grid, upstream=path, upstream_digest=None, title=None)
     given = dict(option.split("=", 1) for option in args.option)
     add_options(grid, given, "--option")
     runner = Runner(ROOT, grid, args.results.resolve(), args.cmd, args.nj)

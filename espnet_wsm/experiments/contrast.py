@@ -2,11 +2,15 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
 
 from espnet_wsm.errors import UserError
 from espnet_wsm.experiments.cells import SIGNED, join, name_setting, rank_arm, show_difference, show_mean
 from espnet_wsm.experiments.estimates import FEWEST_TO_POOL, NO_DIFFERENCE, REFERENCE, Setting, Study, pool
 from espnet_wsm.experiments.rate_sections import OPPONENT
+from espnet_wsm.experiments.records import Counts
 from espnet_wsm.experiments.sources import Sources
 from espnet_wsm.scoring.results import NONE, render_table
 from espnet_wsm.scoring.significance import Interval, SeedComparison, name_verdict
@@ -19,16 +23,34 @@ def list_contrast(all_sources: Sequence[Sources]) -> Iterator[str]:
     """Pre-trained attention and the other arms beside the reference, one upstream beside the other.
 
     Raises:
-        UserError: two of them are of one upstream.
+        UserError: two of them are of one upstream, or have different test sets of one corpus.
     """
-    names = [each.name for each in all_sources]
-    if twice := {name for name in names if names.count(name) > 1}:
+    whole = [each.upstreams for each in all_sources]
+    if twice := {name for name in whole if whole.count(name) > 1}:
         raise UserError(f"{min(twice)} is the upstream of several of these results: give those of each once")
+    _check_same_tests(all_sources)
+    short = [each.name for each in all_sources]
+    names = short if len(set(short)) == len(short) else whole
     yield "## What differs between the upstreams"
-    yield "\n".join(f"- **{each.name}**: {each.title}." for each in all_sources)
-    compared = {each.name: _compare_all(each.study) for each in all_sources}
-    yield from _list_opponent(all_sources, compared)
+    yield "\n".join(f"- **{name}**: {each.title}." for name, each in zip(names, all_sources, strict=True))
+    compared = {name: _compare_all(each.study) for name, each in zip(names, all_sources, strict=True)}
+    yield from _list_opponent(
+        {name: each.study for name, each in zip(names, all_sources, strict=True)}, compared
+    )
     yield from _list_arms(compared)
+
+
+def _check_same_tests(all_sources: Sequence[Sources]) -> None:
+    """Refuse results whose test sets of one corpus are different ones."""
+    seen: dict[str, tuple[Path, Counts]] = {}
+    for sources in all_sources:
+        for corpus, test in sources.study.tests.items():
+            place, known = seen.setdefault(corpus, (sources.results, test))
+            same = known.ids == test.ids and all(
+                np.array_equal(known.tokens[metric], test.tokens[metric]) for metric in known.tokens
+            )
+            if not same:
+                raise UserError(f"{place} and {sources.results} have different test sets of {corpus}")
 
 
 def _compare_all(study: Study) -> dict[Setting, dict[str, SeedComparison]]:
@@ -36,20 +58,20 @@ def _compare_all(study: Study) -> dict[Setting, dict[str, SeedComparison]]:
 
 
 def _list_opponent(
-    all_sources: Sequence[Sources], compared: dict[str, dict[Setting, dict[str, SeedComparison]]]
+    studies: dict[str, Study], compared: dict[str, dict[Setting, dict[str, SeedComparison]]]
 ) -> Iterator[str]:
     """The reference and its main rival, a row for each upstream and corpus."""
     rows = []
-    for sources in all_sources:
-        for setting, comparisons in compared[sources.name].items():
+    for name, study in studies.items():
+        for setting, comparisons in compared[name].items():
             if OPPONENT not in comparisons:
                 continue
-            systems = sources.study.arms(setting)
+            systems = study.arms(setting)
             comparison = comparisons[OPPONENT]
             difference, span = show_difference(comparison.difference)
             rows.append(
                 (
-                    sources.name,
+                    name,
                     setting.corpus,
                     show_mean(systems[REFERENCE].cer),
                     show_mean(systems[OPPONENT].cer),
@@ -87,8 +109,8 @@ def _list_arms(compared: dict[str, dict[Setting, dict[str, SeedComparison]]]) ->
     yield (
         f"All arms against {REFERENCE}: on how many corpora {REFERENCE} makes fewer errors, no difference is "
         "found, and the arm makes fewer; and the mean over these corpora of the arm's CER minus that of "
-        f"{REFERENCE}. The corpora are not the same ones for each upstream. A verdict over several corpora "
-        f"needs {FEWEST_TO_POOL} of them."
+        f"{REFERENCE}. Not every arm was run on every corpus. A verdict over several corpora needs "
+        f"{FEWEST_TO_POOL} of them."
     )
     yield render_table(("arm", *columns), rows, num_left=1)
 

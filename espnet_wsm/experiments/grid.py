@@ -116,6 +116,7 @@ class Grid:
         upstream_digest: the digest that the upstream's ``upstream.json`` must have; None for any.
         extend_sweep: whether arms that choose the lowest or highest of their rates try half or twice of it.
         rates: learning rates of arms that another grid has chosen.
+        rates_from: the file in which these were found.
         title: what the report is about, in words.
     """
 
@@ -127,6 +128,7 @@ class Grid:
     upstream_digest: str | None = None
     extend_sweep: bool = False
     rates: Mapping[str, float] = field(default_factory=dict)
+    rates_from: str | None = None
     title: str | None = None
 
     @property
@@ -177,7 +179,8 @@ def read_grid(path: Path, arms: Sequence[str] = (), corpora: Sequence[str] = ())
     if given := {key: value for key, value in given.items() if value}:
         if sweep or len(blocks) > 1:
             raise UserError(
-                f"{path} has a sweep or several blocks: which of them is to have other {min(given)}?"
+                f"{path} has a sweep or several blocks: other {' and '.join(given)} (--arms, --corpora, --lang) "
+                "are for a grid with one block and no sweep"
             )
         blocks = [blocks[0] | given if isinstance(blocks[0], dict) else blocks[0]]
     grid = Grid(
@@ -189,9 +192,12 @@ def read_grid(path: Path, arms: Sequence[str] = (), corpora: Sequence[str] = ())
         upstream_digest=digest,
         extend_sweep=extend,
         rates=_read_rates(path, content.get("rates")),
+        rates_from=_name_rates(path, content.get("rates")),
         title=title,
     )
     _check_sweep(grid.sweep, path)
+    if unused := {run.arm for run in grid.sweep} - {run.arm for run in grid.runs}:
+        raise UserError(f"{path}: sweep chooses a rate for {min(unused)}, which no block of grids has")
     if all(run.window is not None or run.width is not None for run in grid.runs):
         raise UserError(
             f"{path}: every run has a window or width of its own; add a block without them, which the others "
@@ -222,6 +228,11 @@ def _read_rates(path: Path, file: object) -> dict[str, float]:
             f"{path}: rates {file!r} cannot be read as what a sweep has chosen (chosen_lr.json): {error}"
         ) from error
     return rates
+
+
+def _name_rates(path: Path, file: object) -> str | None:
+    """That file as a report names it, wherever the checkout lies."""
+    return None if file is None else "/".join((path.parent / str(file)).resolve().parts[-3:])
 
 
 def _is_rate(value: object) -> bool:

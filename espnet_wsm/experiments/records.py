@@ -205,16 +205,23 @@ def keep_reference(results: Path, corpus: str, name: str, text: Path) -> None:
         write_text(kept, content.decode("utf-8").removesuffix("\n").split("\n"))
 
 
-def keep_asked(results: Path, grid: Grid) -> None:
-    """Store what the grid asks for: a report names missing runs, and leaves out other records."""
+def keep_asked(results: Path, grid: Grid, tried: Iterable[str] = ()) -> None:
+    """Store what the grid asks for: a report names missing runs, and leaves out other records.
+
+    Args:
+        results: folder of the records.
+        grid: the grid.
+        tried: titles of further runs of its sweep.
+    """
     asked = {
         "title": grid.title,
+        "rates_from": grid.rates_from,
         "upstream": grid.upstream,
         "train_config": grid.train_config,
         "recipe_options": {
             name: value for name, value in grid.recipe_options.items() if name not in IMMATERIAL
         },
-        "sweep": [run.title for run in grid.sweep],
+        "sweep": [*dict.fromkeys([*(run.title for run in grid.sweep), *tried])],
         "runs": [run.title for run in grid.runs],
     }
     write_text(results / ASKED, json.dumps(asked, indent=1).split("\n"))

@@ -10,12 +10,13 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
 
 from espnet_wsm.data.lists import count
+from espnet_wsm.data.settings import read_yaml
 from espnet_wsm.errors import UserError
 from espnet_wsm.experiments.grid import (
     ARMS,
@@ -27,6 +28,7 @@ from espnet_wsm.experiments.grid import (
     with_chosen_rates,
 )
 from espnet_wsm.experiments.records import (
+    ASKED,
     DEV,
     TEST,
     Record,
@@ -136,13 +138,25 @@ class Runner:
         names = dict.fromkeys(run.corpus for run in (*grid.sweep, *grid.runs))
         self.corpora = {name: find_corpus(root, name) for name in names}
         recipe = next(iter(self.corpora.values())).recipe
-        self.settings = (recipe / grid.train_config).read_bytes()
-        self.upstream = self._digest_upstream(recipe / grid.upstream, grid.upstream_digest)
         self.ngpu = grid.recipe_options.get("ngpu", "0")
+        self.settings, self.dtype = self._read_settings(recipe / grid.train_config)
+        self.upstream = self._digest_upstream(recipe / grid.upstream, grid.upstream_digest)
         self._prepared: set[tuple[str, int]] = set()
         self._launched: set[subprocess.Popen] = set()
         self._stopped = False
         self._launching = threading.Lock()
+
+    def _read_settings(self, train_config: Path) -> tuple[str, str]:
+        """What a training configuration says, and the precision of its products on this machine."""
+        settings = read_yaml(train_config)
+        dtype = (settings.get("encoder_conf") or {}).get("suffix_dtype", "float32")
+        if self.ngpu == "0" and dtype == "auto":
+            import torch
+
+            from espnet_wsm.upstream import choose_dtype  # seconds
+
+            dtype = choose_dtype(dtype, torch.device("cpu"))
+        return json.dumps(settings, sort_keys=True), dtype
 
     @staticmethod
     def _digest_upstream(folder: Path, wanted: str | None) -> str:
@@ -165,33 +179,53 @@ class Runner:
         """Block by block: prepare its corpora, choose the learning rates of its arms, run it.
 
         Raises:
-            UserError: a stage of the preparation, or a run of the sweep failed.
+            UserError: a stage of the preparation failed, or all runs.
             FailedRunsError: some runs failed; all others have ended and can be reported.
         """
-        keep_asked(self.results, self.grid)
         swept: dict[Run, Record] = {}
         done: list[Record] = []
         failed: dict[Run, Exception] = {}
         rates = dict(self.grid.rates)
+        self._keep_asked(())
         for number, block in enumerate(self.grid.blocks, 1):
             arms = {run.arm for run in block}
-            sweep = [run for run in self.grid.sweep if run.arm in arms and run not in swept]
+            sweep = [run for run in self.grid.sweep if run.arm in arms and run not in {*swept, *failed}]
             self.prepare([*sweep, *block])
             while sweep:
-                swept.update(self.run_all(sweep, "sweep"))
-                errors = [(run, record.sets[DEV].rate("cer")) for run, record in swept.items()]
+                swept |= self.run_all(sweep, "sweep", failed)
+                unchosen = {run.arm for run in failed if run.sweep}
+                errors = [(r, swept[r].sets[DEV].rate("cer")) for r in swept if r.arm not in unchosen]
+                rates |= (chosen := choose_rates(errors))
+                self._keep_chosen(chosen)
+                self._keep_asked(swept)
                 sweep = extend_sweep(errors) if self.grid.extend_sweep else []
-                chosen = choose_rates(errors)
-                rates |= chosen
-                write_text(self.results / CHOSEN, json.dumps(chosen, indent=1).split("\n"))
-                asked = tuple(dict.fromkeys((*self.grid.sweep, *swept)))
-                keep_asked(self.results, replace(self.grid, sweep=asked))
+            # Arms of which a rate failed have none to be run with.
+            block = [run for run in block if run.arm not in {run.arm for run in failed if run.sweep}]
             title = f"block {number} of {len(self.grid.blocks)}"
-            records = self.run_all(with_chosen_rates(block, rates), title, failed)
-            done += records.values()
+            done += self.run_all(with_chosen_rates(block, rates), title, failed).values()
         if failed:
-            raise (FailedRunsError if done else UserError)(self._list_failed(failed, len(self.grid.runs)))
+            total = len({*self.grid.sweep, *swept}) + len(self.grid.runs)
+            listing = "".join(f"\n  {run.title}: {error}" for run, error in failed.items())
+            raise (FailedRunsError if done else UserError)(
+                f"{count(len(failed), 'run')} of {total} failed; the others are kept. Run this again to "
+                f"repeat these, and to run arms whose learning rate could not be chosen:{listing}"
+            )
         return [*swept.values(), *done]
+
+    def _keep_chosen(self, chosen: dict[str, float]) -> None:
+        """Store the chosen rates, and keep those of arms that are swept later."""
+        path = self.results / CHOSEN
+        known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        arms = {run.arm for run in self.grid.sweep}
+        rates = {arm: rate for arm, rate in known.items() if arm in arms} | chosen
+        write_text(path, json.dumps(rates, indent=1).split("\n"))
+
+    def _keep_asked(self, swept: Iterable[Run]) -> None:
+        """Store what the grid asks for, with what its sweep was extended by, now or in an earlier call."""
+        path = self.results / ASKED
+        asked = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"sweep": []}
+        earlier = [title for title in asked["sweep"] if (self.results / "runs" / f"{title}.json").is_file()]
+        keep_asked(self.results, self.grid, [*(run.title for run in swept), *earlier])
 
     def prepare(self, wanted: Iterable[Run]) -> None:
         """Stages 1 and 2 of the corpora of some runs, with the features of every cut that these need."""
@@ -228,29 +262,23 @@ class Runner:
         corpus = self.corpora[run.corpus]
         made_from = (corpus.folder("dump") / ".made_from").read_text(encoding="utf-8")
         options = repr(self._common_options(without=IMMATERIAL))
-        parts = [repr(run), self.settings.decode(), self.upstream, made_from, options]
+        parts = [repr(run), self.settings, self.dtype, self.upstream, made_from, options]
         for option, usual in TEXT_FILES.items():
             file = corpus.recipe / self.grid.recipe_options.get(option, usual)
             parts += [file.read_text(encoding="utf-8")] if file.is_file() else []
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
-    def run_all(
-        self, runs: Iterable[Run], name: str, failed: dict[Run, Exception] | None = None
-    ) -> dict[Run, Record]:
+    def run_all(self, runs: Iterable[Run], name: str, failed: dict[Run, Exception]) -> dict[Run, Record]:
         """The records of all runs, including those that were there already.
 
         Args:
             runs: what to run.
             name: what it is, for the progress bar.
-            failed: takes the runs that failed, with the reasons; None if none may.
-
-        Raises:
-            UserError: some failed and none may; names their logs.
+            failed: takes the runs that failed, with the reasons.
         """
         runs = list(runs)
         done = {run: record for run in runs if (record := self._find_done(run)) is not None}
         todo = [run for run in runs if run not in done]
-        errors: dict[Run, Exception] = {}
         if not todo:
             return {run: done[run] for run in runs}
         with (
@@ -267,7 +295,7 @@ class Runner:
                             done[run] = future.result()
                             words = f"{run.title} CER {done[run].sets[DEV].rate('cer'):.1f} on dev"
                         except UserError as error:
-                            errors[run] = error
+                            failed[run] = error
                             words = f"{run.title} FAILED"
                         progress.set_postfix_str(words, refresh=False)
                         progress.update()
@@ -275,19 +303,7 @@ class Runner:
                 pool.shutdown(wait=False, cancel_futures=True)
                 self._stop()
                 raise
-        if failed is not None:
-            failed.update(errors)
-        elif errors:
-            raise UserError(self._list_failed(errors, len(runs)))
         return {run: done[run] for run in runs if run in done}
-
-    @staticmethod
-    def _list_failed(failed: dict[Run, Exception], total: int) -> str:
-        listing = "".join(f"\n  {run.title}: {error}" for run, error in failed.items())
-        return (
-            f"{count(len(failed), 'run')} of {total} failed; the others are kept. Run this again to repeat "
-            f"these:{listing}"
-        )
 
     def _launch(self, command: Sequence[str], folder: Path) -> tuple[int, str]:
         """Exit status and output of a command, which :meth:`_stop` can end early."""
@@ -364,7 +380,7 @@ class Runner:
             seconds=seconds,
             git=made["git"],
             date=made["date"],
-            device="cpu" if self.ngpu == "0" else count(int(self.ngpu), "GPU"),
+            device=f"{'cpu' if self.ngpu == '0' else count(int(self.ngpu), 'GPU')} ({self.dtype})",
             curves=curves,
         )
         write_record(self.results, record, rows)

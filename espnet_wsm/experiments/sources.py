@@ -45,10 +45,15 @@ class Sources:
             )
 
     @property
-    def name(self) -> str:
-        """The upstreams of the records, without their digests."""
+    def upstreams(self) -> str:
+        """Names and digests of the upstreams of the records."""
         records = (*self.study.records, *self.study.sweep)
-        return ", ".join(sorted({record.upstream.split()[0] for record in records}))
+        return ", ".join(sorted({record.upstream for record in records}))
+
+    @property
+    def name(self) -> str:
+        """The names alone."""
+        return ", ".join(each.rsplit(" ", 1)[0] for each in self.upstreams.split(", "))
 
     @property
     def title(self) -> str:

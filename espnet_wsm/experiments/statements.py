@@ -172,6 +172,18 @@ def _judge_rates(sources: Sources) -> Iterator[str]:
     if mixed:
         names = name_some(sorted({f"{system.run.corpus}/{system.run.arm}" for system in mixed}))
         yield f"**The seeds of {names} have different learning rates: run the grid to its end.**"
+    if not sweep and (origin := (sources.asked or {}).get("rates_from")):
+        without = {r.run.arm for r in sources.study.records if r.run.lr is None}
+        others = (
+            f", but for {name_some(sorted(without, key=rank_arm))}, which it had no rate for"
+            if without
+            else ""
+        )
+        yield (
+            f"Learning rates are those that another grid chose ({origin}): {_list_rates(sources)}{others}. "
+            "That may have been with another upstream, and on dev sets of these corpora."
+        )
+        return
     if not sweep:
         yield (
             "No learning rate was searched here: all arms have that of the configuration or of the grid "

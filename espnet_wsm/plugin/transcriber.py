@@ -68,9 +68,9 @@ class Transcriber:
             config = folder / "located.yaml"
             config.write_text(yaml.safe_dump(_locate_paths(trained, upstream, trust)), encoding="utf-8")
             self.decoder = GreedyCtcDecoder(config, trained.checkpoint, _choose_device(device))
-            upstream_found = self.decoder.model.encoder.checkpoint
-            self.receptive_field = upstream_found.family.receptive_field
-            most = upstream_found.family.max_frames(upstream_found.files, trust)
+            prefix = self.decoder.model.encoder.prefix
+            self.receptive_field = prefix.family.receptive_field
+            most = prefix.family.limit_frames(prefix.expert)
             if most is not None and self.chunk_frames > most:
                 raise UserError(
                     f"chunk_seconds is {chunk_seconds:g}: give {most * HOP / SAMPLE_RATE:g} or less, as the "

@@ -137,7 +137,7 @@ def fetch_upstream(name: str, directory: Path, trust: bool = False, place: str |
     if place is not None and name not in known:
         raise UserError(f"{name} is in one place only: a choice is there for {', '.join(known)}")
     try:
-        if _is_there(name, directory):
+        if _is_there(name, directory, place):
             print(f"{directory}: already there", file=sys.stderr)
             return directory
         if name in known:
@@ -187,7 +187,7 @@ def advise_anew(directory: Path, record: dict[str, Any]) -> str:
     return f"remove {directory} and fetch {record.get('id', record['upstream'])} again"
 
 
-def _is_there(name: str, directory: Path) -> bool:
+def _is_there(name: str, directory: Path, place: str | None) -> bool:
     """Whether ``directory`` holds all of ``name``. A directory with anything else is an error."""
     if (directory / RECORD_FILE).exists():
         record = read_record(directory)
@@ -200,6 +200,11 @@ def _is_there(name: str, directory: Path) -> bool:
         return False
     if owner != name:
         raise UserError(f"{directory} holds the upstream {owner}, not {name}: give another folder")
+    if record and place is not None and place not in record.get("source", {}):
+        raise UserError(
+            f"{directory} holds {name} from the other place, not from {place}: remove it, or give another "
+            "folder"
+        )
     for file, digest in (record["sha256"] if record else {}).items():
         if not (directory / file).is_file() or _digest(directory / file) != digest:
             raise UserError(f"{directory / file} is not what was fetched: remove {directory} and run again")

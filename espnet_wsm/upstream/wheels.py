@@ -27,7 +27,12 @@ TABLE = Path(__file__).with_name("sources.yaml")
 LOOK_S = 0.2  # between two looks at how far pip is
 PIECE_BYTES = 1 << 20
 LICENCE_FILE = "LICENSE"
-SAMPLE_RATE, WINDOW, HOP, CHUNK_S = 16000, 400, 160, 30  # what every Whisper hears: Hz, samples, samples, s
+SAMPLE_RATE, WINDOW, MEL_HOP, CHUNK_S = (
+    16000,
+    400,
+    160,
+    30,
+)  # what every Whisper hears: Hz, samples, samples, s
 
 
 @dataclass(frozen=True)
@@ -226,10 +231,10 @@ def write_whisper(model: Path, source: Source, directory: Path) -> dict[str, Any
         "feature_size": sizes["num_mel_bins"],
         "sampling_rate": SAMPLE_RATE,
         "n_fft": WINDOW,
-        "hop_length": HOP,
+        "hop_length": MEL_HOP,
         "chunk_length": CHUNK_S,
         "n_samples": CHUNK_S * SAMPLE_RATE,
-        "nb_max_frames": CHUNK_S * SAMPLE_RATE // HOP,
+        "nb_max_frames": CHUNK_S * SAMPLE_RATE // MEL_HOP,
         "padding_side": "right",
         "padding_value": 0.0,
         "return_attention_mask": False,

@@ -133,7 +133,7 @@ def test_arms_and_corpora_of_one_block_can_be_replaced(tmp_path):
     assert [(run.corpus, run.arm) for run in runs] == [("a", "drop"), ("a", "sm"), ("b", "drop"), ("b", "sm")]
     with pytest.raises(UserError, match="arm 'mamba' is none of"):
         read_grid(path, arms=["mamba"])
-    with pytest.raises(UserError, match="has a sweep or several blocks: which of them is to have other arms"):
+    with pytest.raises(UserError, match="has a sweep or several blocks: other arms"):
         read_grid(ROOT / "conf/experiments/full.yaml", arms=["wsm"])
 
 

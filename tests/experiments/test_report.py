@@ -603,6 +603,7 @@ def test_what_is_asked_for_is_kept_as_titles(synthetic):
     write_report(synthetic.results)
     assert json.loads((synthetic.results / "grid.json").read_text()) == {
         "title": None,
+        "rates_from": None,
         "upstream": "up",
         "train_config": "train.yaml",
         "recipe_options": {"asr_args": "--max_epoch 60"},
@@ -641,5 +642,24 @@ def test_a_report_of_two_upstreams_begins_with_what_differs_between_them(whole, 
     attention = next(row for row in read_table(section, 1) if row["arm"] == "attention")
     assert attention["small: wsm / none / arm"] == "0 / 0 / 2"
     assert text.count("\n# ") == 1 and "\n### Summary" in text and "\n#### a_en" in text
-    with pytest.raises(UserError, match="tiny is the upstream of several of these results"):
+    with pytest.raises(UserError, match="tiny 0123456789ab is the upstream of several of these results"):
         write_report([first, first], out)
+    other.number = 37
+    other.reference("a_en", "test")
+    for seed in range(2):
+        for arm in ("wsm", "attention"):
+            other.add(make_run(arm, "a_en", seed=seed), 0.5, upstream="small 00")
+    with pytest.raises(UserError, match="have different test sets of a_en"):
+        write_report([first, second], out)
+
+
+def test_rates_of_another_grid_are_told_and_arms_that_had_none(synthetic):
+    grid = replace(make_grid(make_run(), make_run("sm")), rates_from="results/full/chosen_lr.json")
+    synthetic.add(make_run(lr=1e-3))
+    synthetic.add(make_run("sm"))
+    keep_asked(synthetic.results, grid)
+    write_report(synthetic.results)
+    told = (
+        "another grid chose (results/full/chosen_lr.json): wsm 0.001, but for sm, which it had no rate for."
+    )
+    assert told in read_report(synthetic.results)

