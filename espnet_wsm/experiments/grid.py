@@ -179,8 +179,8 @@ def read_grid(path: Path, arms: Sequence[str] = (), corpora: Sequence[str] = ())
     if given := {key: value for key, value in given.items() if value}:
         if sweep or len(blocks) > 1:
             raise UserError(
-                f"{path} has a sweep or several blocks: other {' and '.join(given)} (--arms, --corpora, --lang) "
-                "are for a grid with one block and no sweep"
+                f"{path} has a sweep or several blocks: other {' and '.join(given)} (--arms, --corpora, "
+                "--lang) are for a grid with one block and no sweep"
             )
         blocks = [blocks[0] | given if isinstance(blocks[0], dict) else blocks[0]]
     grid = Grid(

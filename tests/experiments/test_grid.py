@@ -123,8 +123,14 @@ def test_options_of_the_command_line_replace_and_asr_args_add_up(tmp_path):
 def test_a_sweep_may_have_several_blocks(tmp_path):
     blocks = "sweep:\n-   {corpora: [toy], arms: [wsm, drop], lr: [0.1]}\n"
     blocks += "-   {corpora: [toy], arms: [drop], lr: [0.2]}\n"
-    grid = read_grid(write(tmp_path, HEAD + blocks + ONE))
+    grid = read_grid(write(tmp_path, HEAD + blocks + ONE.replace("[wsm]", "[wsm, drop]")))
     assert [(run.arm, run.lr) for run in grid.sweep] == [("wsm", 0.1), ("drop", 0.1), ("drop", 0.2)]
+
+
+def test_a_rate_is_chosen_for_arms_that_are_run(tmp_path):
+    sweep = "sweep:\n-   {corpora: [toy], arms: [wsm, drop], lr: [0.1]}\n"
+    with pytest.raises(UserError, match="sweep chooses a rate for drop, which no block of grids has"):
+        read_grid(write(tmp_path, HEAD + sweep + ONE))
 
 
 def test_arms_and_corpora_of_one_block_can_be_replaced(tmp_path):
