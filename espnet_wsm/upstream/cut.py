@@ -1,6 +1,7 @@
 """The cut: below it nothing trains and nothing is random; above it are the few layers that train."""
 
 import contextlib
+import itertools
 import logging
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,7 +17,7 @@ from espnet_wsm.upstream.families.contract import (
     mark_padding,
     mark_valid,
 )
-from espnet_wsm.upstream.pieces import Pieces
+from espnet_wsm.upstream.pieces import MOST, Pieces
 from espnet_wsm.upstream.precision import choose_dtype
 
 
@@ -165,15 +166,29 @@ class FrozenPrefix(nn.Module):
             (B, T, D) hidden states in the dtype of ``wavs``, and the padding mask (B, T), True = padded, or
             None if nothing is padded.
         """
-        dtype, device = wavs[0].dtype, wavs[0].device
         frames, pieces = self._plan_pieces(wavs)
-        if pieces is not None:
-            wavs = pieces.cut(wavs)
+        if pieces is None:
+            return self._encode(wavs, on_state)
+        # A long recording has many pieces, and its neighbours in the batch need not be as long as one.
+        groups = [list(group) for group in itertools.batched(pieces.cut(wavs), MOST)]
+        states: list[list[Tensor]] = [[] for _ in groups]  # of each group, those of all layers
+        for group, of_group in zip(groups, states, strict=True):
+            hidden, _ = self._encode(group, None if on_state is None else of_group.append)
+            of_group.append(hidden)
+        *below, hidden = (pieces.join(itertools.chain(*layer), frames) for layer in zip(*states, strict=True))
+        for each in below:
+            on_state(each)
+        return hidden, mark_padding(frames, hidden)
+
+    def _encode(
+        self, wavs: list[Tensor], on_state: Callable[[Tensor], None] | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """As :meth:`forward`, of utterances that the upstream takes."""
+        dtype, device = wavs[0].dtype, wavs[0].device
         lengths = tuple(len(wav) for wav in wavs)
 
         def visit(_module: nn.Module, args: tuple[Any, ...]) -> None:
-            states = self.family.read_layer_input(args).to(dtype)
-            on_state(states if pieces is None else pieces.join(states, frames))
+            on_state(self.family.read_layer_input(args).to(dtype))
 
         with contextlib.ExitStack() as stack:
             if on_state is not None:
@@ -185,9 +200,6 @@ class FrozenPrefix(nn.Module):
                 stack.callback(setattr, module, "frames", None)
             stack.enter_context(torch.autocast(device.type, enabled=False))
             hidden, padding_mask = self.family.encode(self.expert, wavs)
-        if pieces is not None:
-            hidden = pieces.join(hidden, frames)
-            padding_mask = mark_padding(frames, hidden)
         return hidden.to(dtype), padding_mask
 
     def _plan_pieces(self, wavs: list[Tensor]) -> tuple[tuple[int, ...], Pieces | None]:

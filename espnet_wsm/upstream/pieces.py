@@ -7,6 +7,7 @@ from torch import Tensor
 
 from espnet_wsm.upstream.families.contract import HOP
 
+MOST = 8  # pieces that go through at once
 CONTEXT = 100  # frames (2 s) on either side of a piece that only serve as context for the others
 
 
@@ -55,18 +56,19 @@ class Pieces:
             for start in starts
         ]
 
-    def join(self, states: Tensor, frames: Sequence[int]) -> Tensor:
+    def join(self, states: Iterable[Tensor], frames: Sequence[int]) -> Tensor:
         """(B, T, D) states of the utterances, zeros behind their ends.
 
         Args:
-            states: (P, T', D) of the pieces.
+            states: of the pieces, each (T', D), in the order of :meth:`cut`.
             frames: of each utterance.
         """
-        joined = states.new_zeros(len(self.starts), max(frames), states.size(-1))
-        piece = iter(states)
+        pieces = list(states)
+        joined = pieces[0].new_zeros(len(self.starts), max(frames), pieces[0].size(-1))
+        left = iter(pieces)
         for row, starts, count in zip(joined, self.starts, frames, strict=True):
             for start in starts:  # the next piece overwrites the end of this one
                 skipped = self.context if start else 0
                 end = min(start + self.size, count)
-                row[start + skipped : end] = next(piece)[skipped : end - start]
+                row[start + skipped : end] = next(left)[skipped : end - start]
         return joined

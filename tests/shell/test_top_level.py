@@ -54,12 +54,15 @@ STOP = ["--arms", "nothing"]
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "run_all.sh: whisper_base cannot be fetched (see above)\nrun_all.sh: upstream box\ndefault_box"),
-        (["--upstream", "box"], "run_all.sh: upstream box\ndefault_box"),
-        (["--upstream", "my/model"], "run_all.sh: upstream my/model\ndefault"),
+        (
+            [],
+            "run_all.sh: whisper_base cannot be fetched (see above)\nrun_all.sh: upstream box\ndefault_box:",
+        ),
+        (["--upstream", "box"], "run_all.sh: upstream box\ndefault_box:"),
+        (["--upstream", "my/model"], "run_all.sh: upstream my/model\ndefault: grid 1: arm 'nothing'"),
         (["--upstream", "whisper_base"], "the upstream in the box needs no network: --upstream box"),
         (["--full"], "the upstream in the box needs no network: --upstream box"),
-        (["--full", "--upstream", "box"], "run_all.sh: upstream box\nfull"),
+        (["--full", "--upstream", "box"], "run_all.sh: upstream box\nfull has a sweep or several blocks"),
         (["--full", "--upstream", "my/model"], "not for my/model: give --config too"),
     ],
 )
@@ -67,7 +70,7 @@ def test_run_all_says_which_upstream_it_takes(shell, top, words, said):
     result = shell([*OFFLINE, *words, *STOP], top)
     assert result.returncode == 1
     lines = [re.sub(r"^\d\d:\d\d:\d\d ", "", line) for line in result.stderr.splitlines()]
-    lines = [re.sub(r"^error: conf/experiments/(\w+)\.yaml.*", r"\1", line) for line in lines]
+    lines = [line.removeprefix("error: conf/experiments/").replace(".yaml", "", 1) for line in lines]
     assert said in "\n".join(lines)
 
 

@@ -189,12 +189,12 @@ def test_thirty_seconds_go_through_at_once(directory, caplog):
 
 def test_longer_utterances_go_through_in_pieces_each_frame_from_the_piece_around_it(tmp_path, caplog):
     path = write_whisper(tmp_path / "short", max_source_positions=100)  # 2 s
-    wavs = draw(3 * SECONDS, SECONDS, 7 * SECONDS + 1234)
+    wavs = draw(3 * SECONDS, SECONDS, 11 * SECONDS + 1234)  # 14 pieces, more than go through at once
     states: list[Tensor] = []
     prefix = cut(path)
     hidden, mask = prefix(wavs, states.append)
-    assert "an utterance of 7.08 s is longer than the 2 s that the upstream takes" in caplog.text
-    assert (~mask).sum(1).tolist() == [150, 50, 354]
+    assert "an utterance of 11.08 s is longer than the 2 s that the upstream takes" in caplog.text
+    assert (~mask).sum(1).tolist() == [150, 50, 554]
 
     def compute(wav: Tensor) -> Tensor:
         frames, size, context = (len(wav) + 160) // 320, 100, 25
