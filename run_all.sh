@@ -32,6 +32,8 @@ downloads=                    # unpacked Debian packages; empty: fetched with ap
 tools/setup.sh --check || tools/setup.sh
 export PATH="${root}/.venv/bin:${PATH}"
 
+[[ -n ${upstream} ]] || die "--upstream is empty; see ${script##*/} --help"
+[[ -z ${downloads} || -d ${downloads} ]] || die "--downloads ${downloads} is no folder"
 start=${SECONDS}
 options=() report=false
 whisper=upstreams/whisper_base
@@ -58,7 +60,7 @@ if [[ -z ${config} ]]; then
     if [[ ${grid} == full ]]; then
         [[ -n ${results} ]] || report=true results=results/$(basename "${config}" .yaml)
     else
-        [[ -n ${results} ]] || results=results/default/${upstream//\//_}
+        [[ -n ${results} ]] || results=results/default/${upstream//\//_}${lang:+_${lang}}
         [[ ${upstream} == box || ${upstream} == whisper_base ]] || options+=(--upstream "${upstream}")
     fi
 else

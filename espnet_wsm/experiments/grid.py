@@ -155,6 +155,9 @@ def read_grid(path: Path, arms: Sequence[str] = (), corpora: Sequence[str] = ())
         raise UserError(f"{path}: unknown key {min(map(str, unknown))}; there are {', '.join(FILE_KEYS)}")
     if missing := {"upstream", "train_config", "grids"} - content.keys():
         raise UserError(f"{path} lacks {min(missing)}")
+    for key in ("upstream", "train_config"):
+        if not isinstance(content[key], str):
+            raise UserError(f"{path}: {key} {content[key]!r} has to be a path relative to a recipe's folder")
     if not isinstance(content["grids"], list) or not content["grids"]:
         raise UserError(f"{path}: grids has to be a list of blocks, each with corpora and arms")
     options = content.get("recipe_options") or {}
@@ -172,8 +175,8 @@ def read_grid(path: Path, arms: Sequence[str] = (), corpora: Sequence[str] = ())
     if not isinstance(extend, bool):
         raise UserError(f"{path}: extend_sweep {extend!r} has to be true or false")
     title = content.get("title")
-    if title is not None and not isinstance(title, str):
-        raise UserError(f"{path}: title {title!r} has to be a text")
+    if title is not None and (not isinstance(title, str) or "\n" in title.strip()):
+        raise UserError(f"{path}: title {title!r} has to be a text of one line")
     blocks = content["grids"]
     given = {"arms": list(arms), "corpora": list(corpora)}
     if given := {key: value for key, value in given.items() if value}:

@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import subprocess
+import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -132,7 +133,10 @@ class Runner:
 
     def __init__(self, root: Path, grid: Grid, results: Path, cmd: str, jobs: int) -> None:
         self.root, self.grid, self.results, self.jobs = root, grid, results, jobs
-        program, *options = shlex.split(cmd)
+        try:
+            program, *options = shlex.split(cmd)
+        except ValueError as error:
+            raise UserError(f"--cmd {cmd!r} is no command line: {error}") from error
         # Runs start in the recipes' folders, where a relative path would not be valid.
         self.cmd = [os.path.abspath(program) if os.path.isfile(program) else program, *options]
         names = dict.fromkeys(run.corpus for run in (*grid.sweep, *grid.runs))
@@ -148,6 +152,8 @@ class Runner:
 
     def _read_settings(self, train_config: Path) -> tuple[str, str]:
         """What a training configuration says, and the precision of its products on this machine."""
+        if not train_config.is_file():
+            raise UserError(f"the grid's train_config {train_config} does not exist")
         settings = read_yaml(train_config)
         dtype = (settings.get("encoder_conf") or {}).get("suffix_dtype", "float32")
         if self.ngpu == "0" and dtype == "auto":
@@ -186,11 +192,21 @@ class Runner:
         done: list[Record] = []
         failed: dict[Run, Exception] = {}
         rates = dict(self.grid.rates)
-        self._keep_asked(())
+        if (
+            without := {run.arm for run in self.grid.runs if run.lr is None}
+            - self.grid.rates.keys()
+            - {run.arm for run in self.grid.sweep}
+        ):
+            print(
+                f"no learning rate was chosen for {', '.join(sorted(without))}: that of the configuration is "
+                "taken",
+                file=sys.stderr,
+            )
         for number, block in enumerate(self.grid.blocks, 1):
             arms = {run.arm for run in block}
             sweep = [run for run in self.grid.sweep if run.arm in arms and run not in {*swept, *failed}]
             self.prepare([*sweep, *block])
+            self._keep_asked(swept)
             while sweep:
                 swept |= self.run_all(sweep, "sweep", failed)
                 unchosen = {run.arm for run in failed if run.sweep}

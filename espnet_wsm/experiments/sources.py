@@ -28,6 +28,8 @@ class Sources:
     def __init__(self, results: Path, link: str):
         self.results, self._link = results, link
         self.asked = _read_mapping(results / ASKED)
+        if self.asked is not None and not {"sweep", "runs"} <= self.asked.keys():
+            raise UserError(f"{results / ASKED} is damaged: run the experiments, and it is written again")
         self.chosen: dict[str, float] = _read_mapping(results / CHOSEN) or {}
         self.costs = read_costs(results)
         self.drawn: set[str] = set()

@@ -157,10 +157,11 @@ class WsmS3prlEncoder(AbsEncoder):
 
 
 def split_waveforms(xs_pad: Tensor, ilens: Tensor) -> list[Tensor]:
-    """Split padded waveforms (B, N) into a list of B without padding, each at least one frame long."""
-    if xs_pad.size(1) < RECEPTIVE_FIELD:
-        xs_pad = nn.functional.pad(xs_pad, (0, RECEPTIVE_FIELD - xs_pad.size(1)))
-    return [x[: max(n, RECEPTIVE_FIELD)] for x, n in zip(xs_pad, ilens.tolist(), strict=True)]
+    """Split padded waveforms (B, N) into B without padding; zeros make each at least a frame long."""
+    return [
+        nn.functional.pad(x[:n], (0, max(0, RECEPTIVE_FIELD - n)))
+        for x, n in zip(xs_pad, ilens.tolist(), strict=True)
+    ]
 
 
 def _repeat_last_frame(x: Tensor, lengths: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Download an upstream once, where there is a network, into a folder for machines without one."""
 
 import difflib
+import errno
 import functools
 import hashlib
 import inspect
@@ -65,10 +66,11 @@ def find_urls(name: str) -> tuple[str, ...]:
 
     function = getattr(hub, name, None)  # may not be an upstream: hub's star imports bring in names like Path
     if not inspect.isfunction(function) or not re.fullmatch(r"s3prl\..+\.hubconf", function.__module__):
-        similar = ", ".join(difflib.get_close_matches(name, hub.options(only_registered_ckpt=True)))
+        names = [*read_sources(), *hub.options(only_registered_ckpt=True)]
+        similar = ", ".join(difflib.get_close_matches(name, names))
         raise UserError(
-            f"upstream {name!r} is unknown to the installed S3PRL{similar and f', which has {similar}'}, and "
-            f"none of {', '.join(read_sources())}; a Hugging Face id looks like facebook/mms-300m"
+            f"upstream {name!r} is unknown to the installed S3PRL, and none of {', '.join(read_sources())}"
+            f"{similar and f'; similar are {similar}'}; a Hugging Face id looks like facebook/mms-300m"
         )
     if name.endswith(PATH_SUFFIXES):
         raise UserError(f"upstream {name} takes the path of a checkpoint of your own: nothing to fetch")
@@ -345,9 +347,19 @@ def _fetch_known(name: str, directory: Path, place: str | None) -> dict[str, Any
         else:
             record = _fetch_repository(source.hub, directory, name, offer)
             return record | {"source": {"hub": source.hub}}
+    _refuse_unwritable(directory)
     with download_model(source) as model:
         _claim(name, directory)
         return {"upstream": "hf_custom", "id": name} | write_whisper(model, source, directory)
+
+
+def _refuse_unwritable(directory: Path) -> None:
+    """Raise OSError before a long download whose result could not be written."""
+    place = next(each for each in (directory.absolute(), *directory.absolute().parents) if each.exists())
+    if not place.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(place))
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(place))
 
 
 @contextmanager

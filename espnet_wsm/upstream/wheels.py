@@ -4,11 +4,13 @@ Index, mirror, proxy and certificates are those of the user's pip. Nothing is in
 wheel is run.
 """
 
+import errno
 import functools
 import hashlib
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -27,12 +29,9 @@ TABLE = Path(__file__).with_name("sources.yaml")
 LOOK_S = 0.2  # between two looks at how far pip is
 PIECE_BYTES = 1 << 20
 LICENCE_FILE = "LICENSE"
-SAMPLE_RATE, WINDOW, MEL_HOP, CHUNK_S = (
-    16000,
-    400,
-    160,
-    30,
-)  # what every Whisper hears: Hz, samples, samples, s
+VENV_BYTES = 30_000_000  # of an environment with pip
+# What every Whisper hears: Hz, samples, samples, seconds.
+SAMPLE_RATE, WINDOW, MEL_HOP, CHUNK_S = 16000, 400, 160, 30
 
 
 @dataclass(frozen=True)
@@ -123,11 +122,18 @@ def _find_pip(folder: Path) -> list[str]:
         [sys.executable, "-m", "venv", str(folder)], capture_output=True, text=True, stdin=subprocess.DEVNULL
     )
     if made.returncode:
+        _refuse_full(folder.parent, VENV_BYTES)
         reason = " ".join((made.stderr or made.stdout).split())
         raise UserError(
             f"this environment has no pip, and venv makes none ({reason}): install pip into the environment"
         )
     return [str(folder / "bin/python"), "-m", "pip"]
+
+
+def _refuse_full(folder: Path, needed: int) -> None:
+    """Raise OSError if what failed needs more than there is; other programs' messages on that differ."""
+    if shutil.disk_usage(folder).free < needed:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
 
 
 def _download(pip: list[str], wheel: Wheel, folder: Path) -> Path:
@@ -164,6 +170,7 @@ def _download(pip: list[str], wheel: Wheel, folder: Path) -> Path:
     files = list(folder.glob("*.whl"))
     if process.returncode or len(files) != 1:
         lines = [line for line in said.splitlines() if line.strip()]
+        _refuse_full(folder, 3 * wheel.bytes)
         # "ERROR: Exception:" heads a traceback, whose last line counts.
         errors = [line for line in lines if line.startswith("ERROR: ") and not line.endswith(" Exception:")]
         reason = (errors or lines or [f"nothing, with status {process.returncode}"])[-1]

@@ -1,5 +1,6 @@
 """Read the encoder of a Whisper model, in whichever form it is there, under the names of transformers."""
 
+import json
 from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from espnet_wsm.errors import UserError
@@ -121,6 +122,7 @@ def _read_json(files: tuple[Path, ...]) -> "WhisperConfig":
 
 def _read_directory(files: tuple[Path, ...]) -> dict[str, Tensor]:
     """Weights of a directory; those of a decoder are not read from safetensors."""
+    _refuse_missing_shards(files)
     safe = [file for file in files if file.suffix == ".safetensors"]
     # As transformers chooses: one file before shards, safetensors before pickles.
     whole = [file for file in safe if file.name == "model.safetensors"]
@@ -128,7 +130,10 @@ def _read_directory(files: tuple[Path, ...]) -> dict[str, Tensor]:
         getters = {}
         for file in whole or safe or [file for file in files if file.suffix == ".bin"]:
             if file.suffix == ".safetensors":
-                opened = stack.enter_context(safe_open(file, framework="pt"))
+                try:
+                    opened = stack.enter_context(safe_open(file, framework="pt"))
+                except SafetensorError as error:
+                    raise UserError(f"{file} is damaged ({error}): get the model again") from error
                 getters |= {name: partial(opened.get_tensor, name) for name in opened.keys()}
             else:
                 content = torch.load(file, map_location="cpu")
@@ -144,6 +149,17 @@ def _read_directory(files: tuple[Path, ...]) -> dict[str, Tensor]:
         f"{name_place(files)} holds no Whisper encoder: of its {len(getters)} weights none is "
         "encoder.conv1.weight"
     )
+
+
+def _refuse_missing_shards(files: tuple[Path, ...]) -> None:
+    names = {file.name for file in files}
+    for index in (file for file in files if file.name.endswith(".index.json")):
+        try:
+            shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"{index} is damaged ({error}): get the model again") from error
+        if missing := shards - names:
+            raise UserError(f"{index} names {min(missing)}, which is not beside it: get the model again")
 
 
 def _describe_ctranslate2(file: Path, variables: dict[str, np.ndarray]) -> "WhisperConfig":
@@ -170,8 +186,14 @@ def _is_size(value: object) -> bool:
 
 def _rename_openai(file: Path, content: Mapping[str, Any]) -> dict[str, Tensor]:
     """OpenAI's weights of the encoder under transformers' names."""
-    weights = {}
-    for name, weight in content["model_state_dict"].items():
+    weights, state = {}, content["model_state_dict"]
+    if not isinstance(state, Mapping) or not all(
+        isinstance(name, str) and isinstance(weight, Tensor) for name, weight in state.items()
+    ):
+        raise UserError(
+            f"{file} holds no Whisper encoder: its model_state_dict does not hold tensors by name"
+        )
+    for name, weight in state.items():
         if not name.startswith("encoder."):
             continue
         name = f".{name.removeprefix('encoder.')}."

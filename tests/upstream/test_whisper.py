@@ -269,6 +269,31 @@ def test_a_model_without_an_encoder_is_refused(tmp_path, kind):
     assert "holds no Whisper encoder: " in refusal(path)
 
 
+def test_a_damaged_file_of_weights_is_named(tmp_path):
+    path = write_whisper(tmp_path / "copy")
+    (path / "model.safetensors").write_bytes((path / "model.safetensors").read_bytes()[:100])
+    assert re.search(r"copy/model\.safetensors is damaged \(.*\): get the model again", refusal(path))
+
+
+def test_a_shard_that_is_missing_is_named(tmp_path):
+    path = tmp_path / "copy"
+    make_whisper().save_pretrained(path, max_shard_size="60KB")
+    assert find_checkpoint(str(path)) and encode(path, draw(SECONDS))[0].isfinite().all()
+    (lost, *_) = sorted(path.glob("model-*.safetensors"))
+    lost.unlink()
+    message = (
+        rf"model\.safetensors\.index\.json names {lost.name}, which is not beside it: get the model again"
+    )
+    assert re.search(message, refusal(path))
+
+
+@pytest.mark.parametrize("state", [None, {1: torch.ones(1)}, {"encoder.conv1.weight": "text"}])
+def test_a_file_of_openai_without_tensors_is_refused(tmp_path, state):
+    path = write_whisper_openai(tmp_path / "copy")
+    torch.save(torch.load(path) | {"model_state_dict": state}, path)
+    assert "its model_state_dict does not hold tensors by name" in refusal(path)
+
+
 def test_integers_are_refused(tmp_path):
     path = write_whisper(tmp_path / "copy")
     weights = load_file(path / "model.safetensors")
