@@ -4,7 +4,6 @@ import importlib
 import sys
 
 from espnet_wsm.cli.commands import format_commands, list_commands
-from espnet_wsm.cli.table import CALLED_BY_SCRIPTS
 
 
 def main() -> None:
@@ -12,7 +11,7 @@ def main() -> None:
     name, *arguments = sys.argv[1:] or ["--help"]
     if name in BUILT_IN:
         BUILT_IN[name](arguments)
-    elif name in list_commands() or name in CALLED_BY_SCRIPTS:
+    elif name in list_commands():
         sys.argv = [f"espnet-wsm {name}", *arguments]  # argparse takes the name in its usage line from here
         importlib.import_module(f"espnet_wsm.bin.{name}").main()
     else:
@@ -28,7 +27,7 @@ def refuse(message: str) -> None:
 def _suggest(name: str) -> str:
     from difflib import get_close_matches
 
-    known = [*list_commands(), *CALLED_BY_SCRIPTS, *BUILT_IN]
+    known = [*list_commands(), *BUILT_IN]
     near = get_close_matches(name.replace("-", "_"), known) or get_close_matches(name, known)
     return f"; did you mean {' or '.join(near)}?" if near else ""
 

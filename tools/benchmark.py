@@ -430,7 +430,7 @@ def run_benchmark(config: BenchmarkConfig, out: Path, work: Path, name: str) -> 
 
 def describe_software(config: BenchmarkConfig) -> dict[str, Any]:
     """Date, commit, versions and the configuration."""
-    from espnet_wsm.bin.record_run import describe_git
+    from espnet_wsm.stages.record_run import describe_git
 
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),

@@ -42,7 +42,7 @@ done
 python=${here%/conf/cluster}/.venv/bin/python
 [[ -x ${python} ]] || python=python
 settings=$(mktemp)
-"${python}" -m espnet_wsm.bin.sbatch_options "${config}" --gpu "${gpu}" --mem "${mem}" --time "${time}" \
+"${python}" -m espnet_wsm.stages.sbatch_options "${config}" --gpu "${gpu}" --mem "${mem}" --time "${time}" \
     --num_threads "${num_threads}" --num_nodes "${num_nodes}" >"${settings}" || { rm -f "${settings}"; exit 2; }
 mapfile -d '' -t options <"${settings}"
 rm -f "${settings}"

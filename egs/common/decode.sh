@@ -25,7 +25,7 @@ if [[ ${search} == lm ]]; then
     options=("${text_options[@]}" --order "${ngram_order}" --out "${out}/lm"
         --train_text "${train_text}" --valid_text "${dump_dir}/raw/${valid_set}/text")
     [[ ${lm} == text ]] || options+=(--lm "${lm}")
-    lm_file=$(python -m espnet_wsm.bin.prepare_lm "${options[@]}")
+    lm_file=$(python -m espnet_wsm.stages.prepare_lm "${options[@]}")
     more=(--lm_file "${lm_file}" "${more[@]}")
 fi
 folders=() largest=1
@@ -40,7 +40,7 @@ for set in ${test_sets}; do
 done
 jobs=$((nj < largest ? nj : largest))
 launch --gpu "$((ngpu > 0))" --num_threads 1 JOB=1:"${jobs}" "${out}/log/asr_inference.JOB.log" \
-    python -m espnet_wsm.bin.decode_sets --search "${search}" --nj "${jobs}" --job JOB --out "${out}" "${folders[@]}" \
+    python -m espnet_wsm.stages.decode_sets --search "${search}" --nj "${jobs}" --job JOB --out "${out}" "${folders[@]}" \
     -- --config "${inference_config}" --ngpu "$((ngpu > 0))" \
     --asr_train_config "${exp}/config.yaml" --asr_model_file "${model}" "${more[@]}"
 for set in ${test_sets}; do

@@ -17,7 +17,7 @@ fi
 set_training_arguments
 set_text_options
 # Not all upstreams take utterances of any length.
-longest=$(python -m espnet_wsm.bin.limit_duration --max_seconds "${max_wav_duration}" -- "${training[@]}")
+longest=$(python -m espnet_wsm.stages.limit_duration --max_seconds "${max_wav_duration}" -- "${training[@]}")
 input=$(folder_digest "${data_dir}")
 settings="${train_set}|${valid_set}|${test_sets}|${token_type}|${nbpe}|${speed_perturb}"
 settings+="|${min_wav_duration}|${longest}|$([[ -z ${text_config} ]] || sha256sum <"${text_config}" | cut -c1-16)"
@@ -36,16 +36,16 @@ make_dump() {
         options=(--data "${data_dir}/${set}" --out "${out}" --nj "${nj}" --allow_pipes "${allow_pipes}")
         [[ -z ${speed_perturb} || ${set} != "${train_set}" ]] || options+=(--speed_perturb "${speed_perturb}")
         launch --num_threads 1 JOB=1:"${nj}" "${dump_dir}/log/format_${set}.JOB.log" \
-            python -m espnet_wsm.bin.format_audio "${options[@]}" --job JOB
-        python -m espnet_wsm.bin.merge_audio "${options[@]}" "${text_options[@]}"
+            python -m espnet_wsm.stages.format_audio "${options[@]}" --job JOB
+        python -m espnet_wsm.stages.merge_audio "${options[@]}" "${text_options[@]}"
     done
 
     tokens=${dump_dir}/token_list/${token_type}
-    python -m espnet_wsm.bin.make_tokens --text "${dump_dir}/raw/org/${train_set}/text" \
+    python -m espnet_wsm.stages.make_tokens --text "${dump_dir}/raw/org/${train_set}/text" \
         --token_type "${token_type}" --nbpe "${nbpe}" --byte_fallback "${byte_fallback}" --out "${tokens}" \
         ${nlsyms_txt:+--non_linguistic_symbols "${nlsyms_txt}"}
     for set in ${train_set} ${valid_set}; do
-        python -m espnet_wsm.bin.select_utterances --dir "${dump_dir}/raw/org/${set}" \
+        python -m espnet_wsm.stages.select_utterances --dir "${dump_dir}/raw/org/${set}" \
             --out "${dump_dir}/raw/${set}" --tokens "${tokens}" --token_type "${token_type}" \
             --min_seconds "${min_wav_duration}" --max_seconds "${longest}" \
             --log "${dump_dir}/log/dropped_${set}.txt"
@@ -63,7 +63,7 @@ else
 fi
 
 # A CPU is fastest with batches that fit into its caches.
-folder=$(python -m espnet_wsm.bin.cache_features plan --dump_dir "${dump_dir}" \
+folder=$(python -m espnet_wsm.stages.cache_features plan --dump_dir "${dump_dir}" \
     --sets "${train_set} ${valid_set}" --cache "${cache}" --cache_dtype "${cache_dtype}" \
     --batch_seconds "$((ngpu > 0 ? 160 : 15))" -- "${training[@]}")
 [[ -n ${folder} ]] || exit 0
@@ -73,7 +73,7 @@ rm -f "${dump_dir}"/log/cache.*.log
 total=$(cat "${dump_dir}"/raw/{"${train_set}","${valid_set}"}/wav.scp | wc -l)
 watch watch_jobs --log "${logs}" --nj "${nj}" --total "${total}" --desc cache --unit utt
 launch --gpu "$((ngpu > 0))" --num_threads 1 JOB=1:"${nj}" "${logs}" \
-    python -m espnet_wsm.bin.cache_features run --folder "${folder}" --sets "${train_set} ${valid_set}" \
+    python -m espnet_wsm.stages.cache_features run --folder "${folder}" --sets "${train_set} ${valid_set}" \
     --nj "${nj}" --job JOB --ngpu "$((ngpu > 0))"
 unwatch
-python -m espnet_wsm.bin.cache_features merge --folder "${folder}" --sets "${train_set} ${valid_set}"
+python -m espnet_wsm.stages.cache_features merge --folder "${folder}" --sets "${train_set} ${valid_set}"

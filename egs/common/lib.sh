@@ -133,7 +133,7 @@ set_text_options() {
 
 # watch MODULE ARGUMENTS...: show the progress of the next launch, until `unwatch` or the end of the script.
 watch() {
-    python -m "espnet_wsm.bin.$1" "${@:2}" &
+    python -m "espnet_wsm.stages.$1" "${@:2}" &
     watcher=$!
     trap unwatch EXIT
 }

@@ -37,5 +37,5 @@ done
 # All experiments of the recipe that have been scored, in any language.
 all=${exp_dir}
 [[ -z ${lang} ]] || all=${exp_dir%/"${lang}"}
-python -m espnet_wsm.bin.make_results --out RESULTS.md \
+python -m espnet_wsm.stages.make_results --out RESULTS.md \
     --title "Results: $(basename "$(dirname "${PWD}")")" "${all}"

@@ -19,7 +19,7 @@ input=$(folder_digest "${dump_dir}")
 
 set_training_arguments
 # Empty if the configuration needs waveforms.
-features=$(python -m espnet_wsm.bin.cache_features check --dump_dir "${dump_dir}" \
+features=$(python -m espnet_wsm.stages.cache_features check --dump_dir "${dump_dir}" \
     --sets "${train_set} ${valid_set}" --cache "${cache}" --cache_dtype "${cache_dtype}" -- "${training[@]}")
 args=(--token_list "${tokens}/tokens.txt")
 if [[ ${token_type} == char ]]; then
@@ -42,10 +42,10 @@ done
 
 hold "${exp}"
 # A checkpoint of other settings must not be resumed as if it were one of these.
-python -m espnet_wsm.bin.record_run --dir "${exp}" --command "${ESPNET_WSM_COMMAND}" \
+python -m espnet_wsm.stages.record_run --dir "${exp}" --command "${ESPNET_WSM_COMMAND}" \
     --file "${train_config}" --setting "${input}" --setting "${args[*]} ${training[*]}"
 begin_stage 3 "train" "${dump_dir}" "${exp}"
-[[ -z ${train_minutes} ]] || python -m espnet_wsm.bin.subset_dump --dir "${dump_dir}/raw/${train_set}" \
+[[ -z ${train_minutes} ]] || python -m espnet_wsm.stages.subset_dump --dir "${dump_dir}/raw/${train_set}" \
     --minutes "${train_minutes}" --out "${exp}/train_${train_minutes}min"
 watch watch_training --log "${exp}/train.log"
 set_training_processes "${exp}"

@@ -1,9 +1,1 @@
-"""Thin command lines: parse, call, report."""
-
-
-def split_arguments(argv: list[str]) -> tuple[list[str], list[str]]:
-    """The arguments before the first ``--``, and those after it, which belong to another program."""
-    if "--" not in argv:
-        return argv, []
-    place = argv.index("--")
-    return argv[:place], argv[place + 1 :]
+"""The commands that people type: parse, call, report."""

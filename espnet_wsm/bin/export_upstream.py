@@ -1,4 +1,4 @@
-"""Convert an experiment of hubert_train to an upstream: a directory as transformers writes it.
+"""Convert an experiment of hubert_train to an upstream in transformers' form.
 
 With --sources it can be published: it gets a model card and the licence of its weights.
 """

@@ -1,4 +1,4 @@
-"""Make the data directories of a recipe from a table, a folder with one, or Kaldi directories.
+"""Make a recipe's data directories from a table, its folder or Kaldi directories.
 
 egs/manifest/asr1/README.md says what these may look like, and how they are split.
 

@@ -5,8 +5,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import espnet_wsm
-from espnet_wsm.bin.record_run import describe_git
 from espnet_wsm.scoring.sclite import find_sclite, read_sclite_version
+from espnet_wsm.stages.record_run import describe_git
 
 ROOT = Path(espnet_wsm.__file__).parents[1]
 PACKAGES = (

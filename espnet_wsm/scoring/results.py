@@ -262,7 +262,7 @@ def render_results(title: str, note: str | None, experiments: Sequence[Experimen
         result for e in experiments for s in e.sets for by in s.scores.values() for result in by.items()
     ]
     parts = [
-        "<!-- Written by `python -m espnet_wsm.bin.make_results`; edit its input instead. -->",
+        "<!-- Written by `python -m espnet_wsm.stages.make_results`; edit its input instead. -->",
         f"# {title}",
     ]
     parts += [note] if note else []

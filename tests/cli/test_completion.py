@@ -16,7 +16,7 @@ from espnet_wsm.cli.commands import list_commands
 from espnet_wsm.cli.completion import format_completion, list_options
 
 # Their options are mostly those of ESPnet, which makes some up as it goes.
-OF_ESPNET = {"asr_train", "asr_inference"}
+OF_ESPNET = {"hubert_train", "asr_train", "asr_inference"}
 
 
 def complete(*words: str) -> list[str]:

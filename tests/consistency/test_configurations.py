@@ -9,10 +9,10 @@ import pytest
 import yaml
 
 from espnet_wsm.bin import asr_inference_greedy, asr_inference_lm, asr_train, hubert_train
-from espnet_wsm.bin.sbatch_options import list_options, read_cluster
 from espnet_wsm.data.text import TextRules, read_text_rules
 from espnet_wsm.experiments.grid import read_grid
 from espnet_wsm.experiments.runner import find_corpus
+from espnet_wsm.stages.sbatch_options import list_options, read_cluster
 from espnet_wsm.upstream.wheels import TABLE, read_sources
 
 ROOT = Path(__file__).parents[2]
@@ -61,9 +61,13 @@ def test_every_grid_names_recipes_an_upstream_and_a_configuration_that_are_there
     assert grid.runs
     for run in (*grid.sweep, *grid.runs):
         recipe = find_corpus(ROOT, run.corpus).recipe
-        before, made, _ = f"{recipe / grid.upstream}/".partition("/exp/")
-        # An upstream that the recipe of pre-training leaves in its exp/ does not come with the project.
-        assert Path(before, "run.sh" if made else "upstream.json").is_file()
+        place = (recipe / grid.upstream).resolve()
+        before, made, _ = f"{place}/".partition("/exp/")
+        # One that is fetched, or that pre-training leaves in its exp/, does not come with the project.
+        if place.parent == ROOT / "upstreams":
+            assert place.name in read_sources()
+        else:
+            assert Path(before, "run.sh" if made else "upstream.json").is_file()
         assert (recipe / grid.train_config).is_file()
 
 

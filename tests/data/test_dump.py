@@ -11,11 +11,12 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from espnet_wsm.bin import format_audio, merge_audio, validate_data_dir
+from espnet_wsm.bin import validate_data_dir
 from espnet_wsm.data.audio import read_recording
 from espnet_wsm.data.dump import audio_file_name, parse_speeds
 from espnet_wsm.data.kaldi import Utterance, read_data_dir, write_data_dir
 from espnet_wsm.errors import UserError
+from espnet_wsm.stages import format_audio, merge_audio
 
 
 def noise(seconds: float, rate: int, channels: int = 1) -> np.ndarray:

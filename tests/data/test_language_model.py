@@ -5,9 +5,9 @@ import stat
 import pytest
 from arpa import write_arpa
 
-from espnet_wsm.bin import prepare_lm
 from espnet_wsm.data.language_model import Spelling, is_model, load_model, read_training_sentences
 from espnet_wsm.data.text import TextRules
+from espnet_wsm.stages import prepare_lm
 
 SENTENCES = ["the cat sat", "the dog ran", "a cat ran"]
 

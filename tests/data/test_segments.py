@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from espnet_wsm.bin import fix_data_dir, format_audio, merge_audio, validate_data_dir
+from espnet_wsm.bin import fix_data_dir, validate_data_dir
 from espnet_wsm.data.audio import read_recording
 from espnet_wsm.data.kaldi import Utterance, read_data_dir, write_data_dir
 from espnet_wsm.errors import UserError
+from espnet_wsm.stages import format_audio, merge_audio
 
 RATE = 16000
 

@@ -9,10 +9,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from espnet_wsm.bin import make_tokens, select_utterances
 from espnet_wsm.data.dump import write_dump_lists
 from espnet_wsm.data.kaldi import Utterance, read_data_dir
 from espnet_wsm.data.select import count_ctc_frames, count_encoder_frames
+from espnet_wsm.stages import make_tokens, select_utterances
 
 UTTERANCES = {  # id: (samples, text)
     "a_long": (16000 * 20 + 1, "abc"),

@@ -3,11 +3,11 @@ from itertools import pairwise
 
 import pytest
 
-from espnet_wsm.bin.subset_dump import main
 from espnet_wsm.data.dump import write_dump_lists
 from espnet_wsm.data.kaldi import Utterance, read_data_dir
 from espnet_wsm.data.subset import subset_dump
 from espnet_wsm.errors import UserError
+from espnet_wsm.stages.subset_dump import main
 
 FS = 16_000
 

@@ -11,10 +11,10 @@ from espnet2.text.token_id_converter import TokenIDConverter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from espnet_wsm.bin import make_tokens
 from espnet_wsm.data import tokens
 from espnet_wsm.data.tokens import Tokenizer
 from espnet_wsm.errors import UserError
+from espnet_wsm.stages import make_tokens
 
 SENTENCES = [
     "the cat sat on the mat",

@@ -9,7 +9,8 @@ import soundfile
 import torch
 import yaml
 
-from espnet_wsm.bin import asr_inference_greedy, asr_train, cache_features
+from espnet_wsm.bin import asr_inference_greedy, asr_train
+from espnet_wsm.stages import cache_features
 
 SPECAUG = {
     "apply_time_warp": False,

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from espnet_wsm.bin import decode_sets
 from espnet_wsm.data.dump import take_batches
 from espnet_wsm.plugin.greedy import GreedyCtcDecoder
+from espnet_wsm.stages import decode_sets
 
 
 class Spelling:

@@ -9,9 +9,10 @@ import torch
 from checkpoints import CHECKPOINTS, write_whisper
 
 import espnet_wsm
-from espnet_wsm.bin import asr_inference_greedy, asr_train, limit_duration
+from espnet_wsm.bin import asr_inference_greedy, asr_train
 from espnet_wsm.errors import UserError
 from espnet_wsm.plugin.encoder import WsmS3prlEncoder
+from espnet_wsm.stages import limit_duration
 
 AVERAGE = "valid.loss.ave.pth"
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 from espnet2.fileio.read_text import load_num_sequence_text
 
-from espnet_wsm.bin.make_targets import main
 from espnet_wsm.data.select import count_encoder_frames
 from espnet_wsm.errors import UserError
 from espnet_wsm.pretraining import extraction
 from espnet_wsm.pretraining.features import NUM_CEPSTRA, extract_mfcc, make_layer_extractor
 from espnet_wsm.pretraining.targets import _Frames, _standardise_voices, make_targets
+from espnet_wsm.stages.make_targets import main
 
 TRAIN = {f"{voice}-{number}": 4000 + 1234 * number for voice in ("anna", "ben") for number in range(8)}
 VALID = {"anna-v1": 9000, "ben-v2": 400}

@@ -1,14 +1,14 @@
-"""`python -m espnet_wsm.bin.make_results` on experiment directories made by hand."""
+"""`python -m espnet_wsm.stages.make_results` on experiment directories made by hand."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-from espnet_wsm.bin.make_results import main
 from espnet_wsm.scoring.python_scorer import Counts, ScorerResult
 from espnet_wsm.scoring.results import name_experiment, write_score
 from espnet_wsm.scoring.trn import TOKENIZERS
+from espnet_wsm.stages.make_results import main
 
 SCLITE = ScorerResult(Counts(3, 1000, 900, 50, 40, 26, 2), "2.10 (SCTK 1.3)")
 PYTHON = ScorerResult(Counts(3, 1000, 901, 52, 47, 15, 2), "4.0.0", interval=(9.5, 13.04))

@@ -210,7 +210,7 @@ def test_the_configuration_reaches_slurm(slurm, shell, tmp_path):
 def test_several_nodes_are_asked_for_with_a_task_each(shell, tmp_path):
     words = ["--num_nodes", "2", "--gpu", "4", "--num_threads", "8"]
     result = shell(
-        ["python", "-m", "espnet_wsm.bin.sbatch_options", CLUSTER / "slurm.yaml", *words], tmp_path
+        ["python", "-m", "espnet_wsm.stages.sbatch_options", CLUSTER / "slurm.yaml", *words], tmp_path
     )
     options = result.stdout.split("\0")
     assert {"--nodes=2", "--ntasks-per-node=1", "--cpus-per-task=8", "--gres=gpu:4"} <= set(options), (

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from espnet_wsm.bin.record_run import main
+from espnet_wsm.stages.record_run import main
 
 
 def record(tmp_path, *settings: str, command: str = "run.sh --nj 2") -> None:

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from espnet_wsm.bin import watch_jobs, watch_training
-from espnet_wsm.bin.watch_jobs import JobLog, find_count
+from espnet_wsm.stages import watch_jobs, watch_training
+from espnet_wsm.stages.watch_jobs import JobLog, find_count
 
 
 def bar(done: int, total: int, unit: str = "utt") -> str:
@@ -83,7 +83,7 @@ def test_the_bar_ends_with_the_work(tmp_path, monkeypatch, capsys):
 def test_when_stopped_it_shows_what_the_jobs_wrote_last(tmp_path):
     words = ["--log", str(tmp_path / "JOB.log"), "--total", "9", "--poll_seconds", "2"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "espnet_wsm.bin.watch_jobs", *words], stderr=subprocess.PIPE, bufsize=0
+        [sys.executable, "-m", "espnet_wsm.stages.watch_jobs", *words], stderr=subprocess.PIPE, bufsize=0
     )
     shown = process.stderr.read(1)
     (tmp_path / "1.log").write_text(bar(1, 9))

@@ -1,7 +1,7 @@
 """The progress bar reads ESPnet's log."""
 
-from espnet_wsm.bin import watch_training
-from espnet_wsm.bin.watch_training import RESULTS, STARTED, figures
+from espnet_wsm.stages import watch_training
+from espnet_wsm.stages.watch_training import RESULTS, STARTED, figures
 
 LINE = (
     "[host] 2026-01-01 00:00:00,000 (trainer:364) INFO: 3epoch results: [train] iter_time=0.007, "

@@ -19,11 +19,11 @@ make_dump() {
         speeds=()
         [[ -z ${speed_perturb} || ${set} == valid ]] || speeds=(--speed_perturb "${speed_perturb}")
         launch --num_threads 1 JOB=1:"${nj}" "${dump}/log/format_${set}.JOB.log" \
-            python -m espnet_wsm.bin.format_audio \
+            python -m espnet_wsm.stages.format_audio \
             --data "${data}/${set}" --out "${dump}/raw/org/${set}" --nj "${nj}" --job JOB "${speeds[@]}"
-        python -m espnet_wsm.bin.merge_audio \
+        python -m espnet_wsm.stages.merge_audio \
             --data "${data}/${set}" --out "${dump}/raw/org/${set}" --nj "${nj}" "${speeds[@]}"
-        python -m espnet_wsm.bin.select_utterances --dir "${dump}/raw/org/${set}" --out "${dump}/raw/${set}" \
+        python -m espnet_wsm.stages.select_utterances --dir "${dump}/raw/org/${set}" --out "${dump}/raw/${set}" \
             --min_seconds 0.4 --max_seconds 20 --log "${dump}/log/dropped_${set}.txt"
     done
     make_targets 1
@@ -34,7 +34,7 @@ make_dump() {
 make_targets() {
     local clusters=${num_clusters[$1 - 1]} out=${dump}/targets$1
     launch --num_threads "${num_threads}" "${dump}/log/targets$1.log" \
-        python -m espnet_wsm.bin.make_targets --train "${dump}/raw/train" --others "${dump}/raw/valid" \
+        python -m espnet_wsm.stages.make_targets --train "${dump}/raw/train" --others "${dump}/raw/valid" \
         --out "${out}" --num_clusters "${clusters}" --seed "${seed}" "${@:2}"
     seq 0 "$((clusters - 1))" >"${out}/tokens.txt"
     tail -n 2 "${dump}/log/targets$1.log" >&2
@@ -101,7 +101,7 @@ pretrain() {
     read -r -d '' -a more <<<"${train_args}" || true
     hold "${out}"
     # The number of epochs is not part of a run's identity, so training may continue with more epochs.
-    python -m espnet_wsm.bin.record_run --dir "${out}" --command "${ESPNET_WSM_COMMAND}" \
+    python -m espnet_wsm.stages.record_run --dir "${out}" --command "${ESPNET_WSM_COMMAND}" \
         --file "${train_config}" --setting "${input}" --setting "${args[*]} ${more[*]}"
     begin_stage $(($1 == 1 ? 3 : 4)) "pre-train, iteration $1" "${targets}" "${out}"
     watch watch_training --log "${out}/train.log"

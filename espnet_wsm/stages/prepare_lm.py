@@ -5,7 +5,7 @@ n-gram is trained on the transcripts of --train_text. Other texts are first spel
 --text_config, and then without capitals and punctuation marks that the transcripts do not have.
 
 Example:
-  python -m espnet_wsm.bin.prepare_lm --lm news.txt --order 4 --train_text dump/raw/train/text \\
+  python -m espnet_wsm.stages.prepare_lm --lm news.txt --order 4 --train_text dump/raw/train/text \\
     --valid_text dump/raw/dev/text --out exp/asr/decode_lm/lm
 """
 

@@ -2,7 +2,7 @@
 
 Example:
   run.pl JOB=1:4 dump/log/cache_train.JOB.log ... &
-  python -m espnet_wsm.bin.watch_jobs --log 'dump/log/cache_train.JOB.log' --nj 4 --total 441
+  python -m espnet_wsm.stages.watch_jobs --log 'dump/log/cache_train.JOB.log' --nj 4 --total 441
 """
 
 import argparse
@@ -13,8 +13,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from espnet_wsm.bin.watch_training import while_parent_lives
 from espnet_wsm.errors import UserError, report_user_errors
+from espnet_wsm.stages.watch_training import while_parent_lives
 
 TAIL_BYTES = 16384  # of a log, in which its latest bar is looked for
 

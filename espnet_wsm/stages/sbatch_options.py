@@ -11,7 +11,7 @@ Keys of the file, all optional:
   with_gpu        the keys above, with values that replace the others for jobs that ask for GPUs
 
 Example:
-  python -m espnet_wsm.bin.sbatch_options conf/cluster/slurm.yaml --gpu 1
+  python -m espnet_wsm.stages.sbatch_options conf/cluster/slurm.yaml --gpu 1
 """
 
 import argparse

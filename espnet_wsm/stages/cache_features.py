@@ -9,8 +9,8 @@ plan and check take the arguments of the training after `--`. They print the fol
 if the training cannot use one.
 
 Example:
-  python -m espnet_wsm.bin.cache_features plan --dump_dir dump --sets "train dev" -- --config train.yaml
-  run.pl JOB=1:4 dump/log/cache.JOB.log python -m espnet_wsm.bin.cache_features run \\
+  python -m espnet_wsm.stages.cache_features plan --dump_dir dump --sets "train dev" -- --config train.yaml
+  run.pl JOB=1:4 dump/log/cache.JOB.log python -m espnet_wsm.stages.cache_features run \\
     --folder dump/cache/hf_hubert_custom-1a2b3c4d-k2-float16 --sets "train dev" --nj 4 --job JOB
 """
 
@@ -19,8 +19,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from espnet_wsm.bin import split_arguments
 from espnet_wsm.errors import UserError, report_user_errors
+from espnet_wsm.stages import split_arguments
 
 if TYPE_CHECKING:
     from espnet_wsm.data.cache import CacheInput, ShardWriter

@@ -3,15 +3,15 @@
 The arguments of the training stand after `--`.
 
 Example:
-  python -m espnet_wsm.bin.limit_duration --max_seconds 40 -- --config train.yaml
+  python -m espnet_wsm.stages.limit_duration --max_seconds 40 -- --config train.yaml
 """
 
 import argparse
 import sys
 from collections.abc import Sequence
 
-from espnet_wsm.bin import split_arguments
 from espnet_wsm.errors import report_user_errors
+from espnet_wsm.stages import split_arguments
 
 
 def find_limit(training: Sequence[str]) -> float | None:

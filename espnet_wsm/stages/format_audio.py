@@ -2,7 +2,7 @@
 
 Example:
   run.pl JOB=1:4 dump/log/format_audio.JOB.log \\
-    python -m espnet_wsm.bin.format_audio --data data/train --out dump/raw/train --nj 4 --job JOB
+    python -m espnet_wsm.stages.format_audio --data data/train --out dump/raw/train --nj 4 --job JOB
 """
 
 import argparse

@@ -5,7 +5,7 @@ utterances of similar length, so that results do not depend on --nj; with fewer 
 do nothing. The output of a set is in OUT/SET/log/output.JOB.
 
 Example:
-  python -m espnet_wsm.bin.decode_sets --search greedy --nj 4 --job 1 --out exp/asr/decode_greedy \\
+  python -m espnet_wsm.stages.decode_sets --search greedy --nj 4 --job 1 --out exp/asr/decode_greedy \\
     dump/raw/org/dev dump/raw/test \\
     -- --asr_train_config exp/asr/config.yaml --asr_model_file exp/asr/valid.cer_ctc.ave.pth
 """
@@ -14,10 +14,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from espnet_wsm.bin import asr_inference_greedy, asr_inference_lm, split_arguments
+from espnet_wsm.bin import asr_inference_greedy, asr_inference_lm
 from espnet_wsm.data.dump import take_batches
 from espnet_wsm.errors import UserError, report_user_errors
 from espnet_wsm.files import write_text
+from espnet_wsm.stages import split_arguments
 
 BATCHED = {"greedy": asr_inference_greedy, "lm": asr_inference_lm}
 SEARCHES = ("greedy", "beam", "lm")
