@@ -21,9 +21,9 @@ import torch
 from benchmark_config import REMOVED, Arm, BenchmarkConfig
 from torch import Tensor, nn
 
-from espnet_wsm.data.select import count_encoder_frames
 from espnet_wsm.errors import UserError
 from espnet_wsm.experiments.costs import SavedBytes, find_cpu_name, saved_size
+from espnet_wsm.frames import count_encoder_frames
 from espnet_wsm.upstream.families import FamilyContract
 
 SAMPLE_RATE = 16000

@@ -15,6 +15,7 @@ import soundfile
 import soxr
 
 from espnet_wsm.errors import UserError
+from espnet_wsm.frames import SAMPLE_RATE
 
 # A writer that cannot seek back (to a pipe) leaves a size of this or more in the header: not a truncation.
 STREAMING_SIZE = 0x7FFFF000
@@ -324,7 +325,7 @@ def _check_samples(audio: Path | str, samples: np.ndarray) -> None:
         raise UserError(f"{audio} has float samples up to {peak:.6g} where full scale is 1: rescale the file")
 
 
-def read_converted(audio: Path | str, fs: int = 16000, block_seconds: float = 60) -> np.ndarray:
+def read_converted(audio: Path | str, fs: int = SAMPLE_RATE, block_seconds: float = 60) -> np.ndarray:
     """(M,) float32 at ``fs``: ``convert`` of ``read_recording``, bit for bit, with the same errors.
 
     (mp3 differs by the decoder's rounding, 1e-7, which depends on the size of blocks.) A file is decoded and
@@ -351,7 +352,7 @@ def read_converted(audio: Path | str, fs: int = 16000, block_seconds: float = 60
     return np.concatenate(parts)
 
 
-def convert(samples: np.ndarray, rate: float, fs: int = 16000) -> np.ndarray:
+def convert(samples: np.ndarray, rate: float, fs: int = SAMPLE_RATE) -> np.ndarray:
     """(N, channels) float32 at ``rate`` -> (M,) float32 at ``fs``: the mean of the channels, resampled.
 
     It uses soxr's high quality resampler without dither: the same input gives the same bits on the same

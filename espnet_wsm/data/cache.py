@@ -30,9 +30,9 @@ from tqdm import tqdm
 
 from espnet_wsm.data.dump import read_num_samples
 from espnet_wsm.data.lists import byte_order, count, name_some, raise_collected, read_list, write_list
-from espnet_wsm.data.select import count_encoder_frames
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import write_atomically, write_text
+from espnet_wsm.frames import SAMPLE_RATE, count_encoder_frames
 
 if TYPE_CHECKING:
     # Tensors rather than arrays, because numpy knows no bfloat16. Imported where features are written or
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 BYTES_PER_VALUE = {"float16": 2, "bfloat16": 2, "float32": 4}
 CACHE_DTYPES = tuple(BYTES_PER_VALUE)
 WIDER_DTYPE = {"float16": "bfloat16", "bfloat16": "float32"}  # the next type with a larger range
-SAMPLE_RATE = 16000  # Hz, of all audio in dumps
 SHARD_BYTES = 128 * 2**20
 UTTERANCES_PER_SHARD = 10_000  # the header has some 200 bytes for each; safetensors' limit is 100 MB
 SPARE_DISK = 1.05  # disk space per byte of features, with headers, lists and rounding to blocks

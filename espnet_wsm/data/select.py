@@ -11,18 +11,7 @@ from espnet_wsm.data.kaldi import Utterance, read_data_dir
 from espnet_wsm.data.lists import name_some, raise_collected, write_list
 from espnet_wsm.data.tokens import Tokenizer
 from espnet_wsm.errors import UserError
-
-# The convolutional feature extractor of wav2vec 2.0, HuBERT, WavLM and similar models: kernels 10 3 3 3 3 2
-# 2, strides 5 2 2 2 2 2 2, no padding (Baevski et al., 2020, arXiv:2006.11477). In samples at 16 kHz.
-RECEPTIVE_FIELD, HOP = 400, 320
-
-
-def count_encoder_frames(num_samples: int) -> int:
-    """Number of frames (20 ms at 16 kHz) that an upstream makes from ``num_samples``.
-
-    Whisper may make one more, so what is counted here is safe for it.
-    """
-    return max(0, (num_samples - RECEPTIVE_FIELD) // HOP + 1)
+from espnet_wsm.frames import count_encoder_frames
 
 
 def count_ctc_frames(ids: Sequence[int]) -> int:

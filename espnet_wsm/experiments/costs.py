@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from tqdm import tqdm
 
-from espnet_wsm.data.select import count_encoder_frames
 from espnet_wsm.errors import UserError
 from espnet_wsm.experiments.grid import ARMS, Grid
 from espnet_wsm.experiments.runner import find_corpus
 from espnet_wsm.files import write_text
+from espnet_wsm.frames import SAMPLE_RATE, count_encoder_frames
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -31,7 +31,6 @@ COSTS = "costs.json"
 METHOD = 3  # incremented when the method of measurement changes; all is then measured again
 REFERENCE = "attention"
 BATCH, SECONDS, TOKENS_PER_SECOND, VOCABULARY = 4, 10.0, 12, 50
-SAMPLE_RATE = 16000
 ROUNDS, FEWEST_ROUNDS, LONGEST_S = 9, 3, 60.0
 THREADS = 1  # as in the runs of a grid
 PACKAGES = ("espnet-wsm", "torch", "transformers", "espnet", "espnet-s3prl")

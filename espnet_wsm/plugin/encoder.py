@@ -11,8 +11,8 @@ import torch
 from espnet2.asr.encoder.abs_encoder import AbsEncoder
 from torch import Tensor, nn
 
-from espnet_wsm.data.select import RECEPTIVE_FIELD
 from espnet_wsm.errors import UserError
+from espnet_wsm.frames import RECEPTIVE_FIELD
 from espnet_wsm.upstream import (
     Checkpoint,
     LayerTable,

@@ -18,14 +18,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from espnet_wsm.data.audio import LARGEST_PEAK, convert
-from espnet_wsm.data.select import HOP
 from espnet_wsm.errors import UserError
+from espnet_wsm.frames import HOP, SAMPLE_RATE
 from espnet_wsm.plugin import register
 from espnet_wsm.plugin.greedy import GreedyCtcDecoder
 from espnet_wsm.upstream.families import is_name
 from espnet_wsm.upstream.pieces import CONTEXT, list_starts
-
-SAMPLE_RATE = 16000
 
 
 class Transcriber:

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from espnet_wsm.data.lists import count
-from espnet_wsm.data.select import HOP
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import write_text
-from espnet_wsm.pretraining.features import SAMPLE_RATE
+from espnet_wsm.frames import HOP, SAMPLE_RATE
 from espnet_wsm.pretraining.licences import LICENCES, WEIGHTS, UsedSource
 from espnet_wsm.pretraining.records import Iteration
 

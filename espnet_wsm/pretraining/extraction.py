@@ -11,8 +11,8 @@ from espnet_wsm.data.audio import read_recording
 from espnet_wsm.data.dump import read_num_samples
 from espnet_wsm.data.kaldi import Utterance, read_data_dir
 from espnet_wsm.data.lists import name_some, raise_collected
-from espnet_wsm.data.select import RECEPTIVE_FIELD, count_encoder_frames
 from espnet_wsm.errors import UserError
+from espnet_wsm.frames import RECEPTIVE_FIELD, count_encoder_frames
 from espnet_wsm.pretraining.features import Extractor
 
 # Audio in one batch of the extractor: as much as fits into a CPU's caches.

@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from espnet_wsm.data.select import HOP, RECEPTIVE_FIELD, count_encoder_frames
 from espnet_wsm.errors import UserError
+from espnet_wsm.frames import HOP, RECEPTIVE_FIELD, count_encoder_frames
 from espnet_wsm.upstream import count_frames
 from espnet_wsm.upstream.config import WsmConfig
 from espnet_wsm.upstream.load import load_upstream

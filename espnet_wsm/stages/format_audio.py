@@ -10,6 +10,7 @@ from pathlib import Path
 
 from espnet_wsm.data.dump import format_slice
 from espnet_wsm.errors import report_user_errors
+from espnet_wsm.frames import SAMPLE_RATE
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -19,7 +20,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, required=True, help="data directory to read, e.g. data/train")
     parser.add_argument("--out", type=Path, required=True, help="folder to write, e.g. dump/raw/train")
     parser.add_argument(
-        "--fs", type=int, default=16000, help="sampling rate to write, in Hz (default: 16000)"
+        "--fs", type=int, default=SAMPLE_RATE, help="sampling rate to write, in Hz (default: %(default)s)"
     )
     parser.add_argument("--nj", type=int, default=1, help="number of jobs (default: 1)")
     parser.add_argument("--job", type=int, default=1, help="number of this job, from 1 (default: 1)")

@@ -16,9 +16,9 @@ from espnet_wsm.stages import split_arguments
 
 def find_limit(training: Sequence[str]) -> float | None:
     """Seconds that the upstream of a training takes at most; None for any duration."""
+    from espnet_wsm.frames import HOP, SAMPLE_RATE
     from espnet_wsm.plugin.arguments import NAME, read_arguments
     from espnet_wsm.upstream import WsmConfig, find_checkpoint
-    from espnet_wsm.upstream.families.contract import HOP, SAMPLE_RATE
 
     args = read_arguments(training)
     if args.encoder != NAME:

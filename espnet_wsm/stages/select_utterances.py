@@ -6,6 +6,7 @@ from pathlib import Path
 from espnet_wsm.data.select import select_utterances
 from espnet_wsm.data.tokens import TOKEN_TYPES
 from espnet_wsm.errors import report_user_errors
+from espnet_wsm.frames import SAMPLE_RATE
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -28,7 +29,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--min_seconds", type=float, default=0.1, help="shortest to keep (default: 0.1)")
     parser.add_argument("--max_seconds", type=float, default=20.0, help="longest to keep (default: 20)")
     parser.add_argument(
-        "--fs", type=int, default=16000, help="sampling rate of the dump in Hz (default: 16000)"
+        "--fs", type=int, default=SAMPLE_RATE, help="sampling rate of the dump in Hz (default: %(default)s)"
     )
     return parser
 

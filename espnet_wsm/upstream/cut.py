@@ -9,10 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from espnet_wsm.frames import HOP, SAMPLE_RATE
 from espnet_wsm.upstream.families import FamilyContract
 from espnet_wsm.upstream.families.contract import (
-    HOP,
-    SAMPLE_RATE,
     count_convolved,
     mark_padding,
     mark_valid,

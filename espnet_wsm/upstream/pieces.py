@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from espnet_wsm.upstream.families.contract import HOP
+from espnet_wsm.frames import HOP
 
 MOST = 8  # pieces that go through at once
 CONTEXT = 100  # frames (2 s) on either side of a piece that only serve as context for the others

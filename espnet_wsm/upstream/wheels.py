@@ -24,14 +24,15 @@ from typing import Any
 
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import write_atomically, write_text
+from espnet_wsm.frames import SAMPLE_RATE
 
 TABLE = Path(__file__).with_name("sources.yaml")
 LOOK_S = 0.2  # between two looks at how far pip is
 PIECE_BYTES = 1 << 20
 LICENCE_FILE = "LICENSE"
 VENV_BYTES = 30_000_000  # of an environment with pip
-# What every Whisper hears: Hz, samples, samples, seconds.
-SAMPLE_RATE, WINDOW, MEL_HOP, CHUNK_S = 16000, 400, 160, 30
+# What every Whisper hears: samples, samples, seconds.
+WINDOW, MEL_HOP, CHUNK_S = 400, 160, 30
 
 
 @dataclass(frozen=True)

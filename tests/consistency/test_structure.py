@@ -16,13 +16,14 @@ SHIPPED_WEIGHTS = ROOT / "egs/debian_multi/ssl1/hubert_debian_multi/model.safete
 MAY_IMPORT = {
     "errors": set(),
     "files": set(),
+    "frames": set(),
     "mixing": set(),
-    "upstream": {"mixing", "files", "errors"},
-    "pretraining": {"upstream", "data", "files", "errors"},
-    "plugin": {"mixing", "upstream", "data", "files", "errors"},
-    "data": {"files", "errors"},
-    "scoring": {"data", "files", "errors"},
-    "experiments": {"upstream", "scoring", "data", "files", "errors"},
+    "upstream": {"mixing", "files", "frames", "errors"},
+    "pretraining": {"upstream", "data", "files", "frames", "errors"},
+    "plugin": {"mixing", "upstream", "data", "files", "frames", "errors"},
+    "data": {"files", "frames", "errors"},
+    "scoring": {"data", "files", "frames", "errors"},
+    "experiments": {"upstream", "scoring", "data", "files", "frames", "errors"},
     "__main__": {"cli"},
     "cli": {"bin", "stages", "scoring"},
     "stages": {
@@ -34,6 +35,7 @@ MAY_IMPORT = {
         "data",
         "scoring",
         "files",
+        "frames",
         "errors",
     },
     "bin": {
@@ -45,6 +47,7 @@ MAY_IMPORT = {
         "scoring",
         "experiments",
         "files",
+        "frames",
         "errors",
     },
 }

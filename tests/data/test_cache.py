@@ -27,8 +27,8 @@ from espnet_wsm.data.cache import (
     stamp_audio,
 )
 from espnet_wsm.data.lists import write_list
-from espnet_wsm.data.select import count_encoder_frames
 from espnet_wsm.errors import UserError
+from espnet_wsm.frames import count_encoder_frames
 
 DIM = 8
 KEY = {"upstream": "abc", "layer": "10"}

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from espnet_wsm.data.dump import write_dump_lists
 from espnet_wsm.data.kaldi import Utterance, read_data_dir
-from espnet_wsm.data.select import count_ctc_frames, count_encoder_frames
+from espnet_wsm.data.select import count_ctc_frames
+from espnet_wsm.frames import count_encoder_frames
 from espnet_wsm.stages import make_tokens, select_utterances
 
 UTTERANCES = {  # id: (samples, text)

@@ -7,8 +7,8 @@ import torch
 from checkpoints import CONV_LAYERS, write_whisper
 from torchaudio.compliance import kaldi
 
-from espnet_wsm.data.select import RECEPTIVE_FIELD, count_encoder_frames
 from espnet_wsm.errors import UserError
+from espnet_wsm.frames import RECEPTIVE_FIELD, count_encoder_frames
 from espnet_wsm.pretraining.features import (
     extract_log_mel,
     extract_mfcc,

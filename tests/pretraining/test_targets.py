@@ -8,8 +8,8 @@ import pytest
 import torch
 from espnet2.fileio.read_text import load_num_sequence_text
 
-from espnet_wsm.data.select import count_encoder_frames
 from espnet_wsm.errors import UserError
+from espnet_wsm.frames import count_encoder_frames
 from espnet_wsm.pretraining import extraction
 from espnet_wsm.pretraining.features import NUM_CEPSTRA, extract_mfcc, make_layer_extractor
 from espnet_wsm.pretraining.targets import _Frames, _standardise_voices, make_targets

@@ -13,7 +13,6 @@ from torch.nn.utils.rnn import pad_sequence
 
 from espnet_wsm.errors import UserError
 
-SAMPLE_RATE, HOP = 16000, 320  # of all upstreams: Hz, and samples from one frame to the next
 # The names of the on-disk forms in messages and tables.
 FILE_FORM = "one file, as S3PRL's converter or the authors' release has it"
 DIRECTORY_FORM = "a directory written by save_pretrained"

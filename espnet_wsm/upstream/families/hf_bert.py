@@ -6,10 +6,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from espnet_wsm.errors import UserError
+from espnet_wsm.frames import HOP, SAMPLE_RATE
 from espnet_wsm.upstream.families.contract import Waveforms
 from espnet_wsm.upstream.families.hf import HfFamily
-
-SAMPLE_RATE = 16000
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class HfBertFamily(HfFamily):
     def count_frames(self, expert: nn.Module, lengths: tuple[int, ...]) -> tuple[int, ...]:
         # Windows of 25 ms every 10 ms; two windows make one frame, and an odd last window is dropped.
         return tuple(
-            (max(length, self.receptive_field) - self.receptive_field) // 320 + 1 for length in lengths
+            (max(length, self.receptive_field) - self.receptive_field) // HOP + 1 for length in lengths
         )
 
     def encode(self, expert: nn.Module, wavs: list[Tensor]) -> tuple[Tensor, Tensor | None]:

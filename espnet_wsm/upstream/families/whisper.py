@@ -13,9 +13,8 @@ from torch.nn.functional import gelu
 from torch.nn.utils.rnn import pad_sequence
 
 from espnet_wsm.errors import UserError
+from espnet_wsm.frames import HOP, SAMPLE_RATE
 from espnet_wsm.upstream.families.contract import (
-    HOP,
-    SAMPLE_RATE,
     WHISPER_FORM,
     FileFamily,
     mark_padding,
