@@ -1,6 +1,7 @@
-"""Write files so that they are either complete or absent."""
+"""Files that are either complete or absent, and their digests."""
 
 import errno
+import hashlib
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -42,3 +43,9 @@ def write_text(path: Path, lines: Iterable[str]) -> None:
     """Write ``lines`` atomically as UTF-8, each ending in a line feed."""
     data = "".join(f"{line}\n" for line in lines).encode("utf-8")
     write_atomically(path, lambda temporary: temporary.write_bytes(data))
+
+
+def digest_file(path: Path | str) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with open(path, "rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()

@@ -41,7 +41,7 @@ from espnet_wsm.experiments.records import (
     score_texts,
     write_record,
 )
-from espnet_wsm.files import write_text
+from espnet_wsm.files import digest_file, write_text
 
 LOCK = ".run_all.lock"
 # Options that name a file which changes the texts, and their defaults.
@@ -169,7 +169,7 @@ class Runner:
         """Name and digest of an upstream: of its record, which its files are checked against, or theirs."""
         record = folder / "upstream.json"
         if record.is_file():
-            digest = hashlib.sha256(record.read_bytes()).hexdigest()[:DIGITS]
+            digest = digest_file(record)[:DIGITS]
         else:
             from espnet_wsm.upstream import find_checkpoint  # torch: seconds
 

@@ -1,6 +1,5 @@
 """The model card of a pre-trained upstream, written from the records of its training."""
 
-import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 from espnet_wsm.data.lists import count
 from espnet_wsm.errors import UserError
-from espnet_wsm.files import write_text
+from espnet_wsm.files import digest_file, write_text
 from espnet_wsm.frames import HOP, SAMPLE_RATE
 from espnet_wsm.pretraining.licences import LICENCES, WEIGHTS, UsedSource
 from espnet_wsm.pretraining.records import Iteration
@@ -157,7 +156,7 @@ def write_card(
         files=_make_table(
             ("file", "bytes", "SHA-256"),
             [
-                (file.name, f"{file.stat().st_size:,}", f"`{hashlib.sha256(file.read_bytes()).hexdigest()}`")
+                (file.name, f"{file.stat().st_size:,}", f"`{digest_file(file)}`")
                 for file in sorted(directory.iterdir())
             ],
         ),

@@ -1,6 +1,5 @@
 """Export a pre-trained encoder as a transformers HuBERT directory, which everything else reads."""
 
-import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from torch import nn
 
 from espnet_wsm.data.lists import replace_directory
 from espnet_wsm.errors import UserError
-from espnet_wsm.files import write_text
+from espnet_wsm.files import digest_file, write_text
 from espnet_wsm.pretraining.records import DAMAGE, read_criterion, read_settings
 from espnet_wsm.upstream.families import GENERIC
 from espnet_wsm.upstream.fetch import EXPORTED, RECORD_FILE
@@ -125,7 +124,7 @@ def save_upstream(
         shutil.copymode(new / "config.json", new / "model.safetensors")
         files = sorted(file.name for file in new.iterdir())
         record = {"upstream": GENERIC, EXPORTED: str(exp), "files": files}
-        record["sha256"] = {file: hashlib.sha256((new / file).read_bytes()).hexdigest() for file in files}
+        record["sha256"] = {file: digest_file(new / file) for file in files}
         for name, text in describe(new).items():
             write_text(new / name, text.split("\n"))
         write_text(new / RECORD_FILE, [json.dumps(record, indent=2)])

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from espnet_wsm.errors import UserError
+from espnet_wsm.files import digest_file
 from espnet_wsm.upstream.families import (
     FAMILIES,
     GENERIC,
@@ -83,8 +84,7 @@ class Checkpoint:
 
 @functools.lru_cache(maxsize=64)  # a gigabyte takes a second, and each file is digested several times
 def _digest_file(file: Path, _size: int, _mtime_ns: int) -> bytes:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").digest()
+    return bytes.fromhex(digest_file(file))
 
 
 def find_checkpoint(upstream: str, trust: bool = False) -> Checkpoint:

@@ -3,7 +3,6 @@
 import difflib
 import errno
 import functools
-import hashlib
 import inspect
 import json
 import os
@@ -20,7 +19,7 @@ from types import FunctionType
 from typing import Any, NoReturn
 
 from espnet_wsm.errors import UserError
-from espnet_wsm.files import write_atomically, write_text
+from espnet_wsm.files import digest_file, write_atomically, write_text
 from espnet_wsm.upstream.wheels import download_model, read_sources, write_whisper
 
 RECORD_FILE = "upstream.json"  # written last: a folder without it is unfinished
@@ -148,7 +147,7 @@ def fetch_upstream(name: str, directory: Path, trust: bool = False, place: str |
             record = _fetch_repository(name, directory, name, _ask_hub(name))
         else:
             record = _fetch_checkpoint(name, directory, trust)
-        record["sha256"] = {file: _digest(directory / file) for file in record["files"]}
+        record["sha256"] = {file: digest_file(directory / file) for file in record["files"]}
         write_text(directory / RECORD_FILE, [json.dumps(record, indent=2)])
         (directory / MARKER_FILE).unlink(missing_ok=True)
     except OSError as error:
@@ -208,18 +207,13 @@ def _is_there(name: str, directory: Path, place: str | None) -> bool:
             "folder"
         )
     for file, digest in (record["sha256"] if record else {}).items():
-        if not (directory / file).is_file() or _digest(directory / file) != digest:
+        if not (directory / file).is_file() or digest_file(directory / file) != digest:
             raise UserError(f"{directory / file} is not what was fetched: remove {directory} and run again")
     return record is not None
 
 
 def _claim(name: str, directory: Path) -> None:
     write_text(directory / MARKER_FILE, [name])
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _fetch_checkpoint(name: str, directory: Path, trust: bool) -> dict[str, Any]:
@@ -310,7 +304,7 @@ def _transfer(url: str, partial: Path) -> None:
     # Hugging Face announces the SHA-256 of large files, which reveals a file that changed between attempts.
     announced = [each.headers.get("X-Linked-Etag", "").strip('"') for each in (*response.history, response)]
     digests = [tag for tag in announced if re.fullmatch("[0-9a-f]{64}", tag)]
-    if digests and _digest(partial) not in digests:
+    if digests and digest_file(partial) not in digests:
         partial.unlink()
         raise requests.ConnectionError("the content is not that of the announced SHA-256, starting over")
 

