@@ -312,14 +312,13 @@ def test_urls_are_those_that_s3prl_would_fetch():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("whisper_bas", "'whisper_bas' is unknown to the installed S3PRL, .*; similar are whisper_base"),
         (
             "wavlm_huge",
             "'wavlm_huge' is unknown to the installed S3PRL, .*; similar are wavlm.*facebook/mms-300m",
         ),
         (
             "whisper_bass",
-            "'whisper_bass' is unknown .* none of whisper_base, whisper_tiny_en; a Hugging Face",
+            "'whisper_bass' is unknown .* none of whisper_base, whisper_tiny_en; similar are whisper_base.*; a Hugging Face",
         ),
         ("Path", "'Path' is unknown"),
         ("a/b/c", "'a/b/c' is unknown"),
