@@ -28,7 +28,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from tqdm import tqdm
 
-from espnet_wsm.data.dump import read_num_samples
+from espnet_wsm.data.dump import read_own_num_samples
 from espnet_wsm.data.lists import byte_order, count, name_some, raise_collected, read_list, write_list
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import write_atomically, write_text
@@ -204,17 +204,12 @@ class CachePlan:
 def _read_inputs(wav_scp: Path, utt2num_samples: Path) -> list[CacheInput]:
     problems: list[str] = []
     audio = read_list(wav_scp, problems)
-    num_samples = read_num_samples(utt2num_samples, problems)
+    num_samples = read_own_num_samples(utt2num_samples, wav_scp, audio, problems)
     for id, entry in audio.items():
         if not entry.value:
             problems.append(f"{wav_scp}:{entry.line}: id {id} has an empty audio path: run stage 2 again")
     if "__metadata__" in audio:
         problems.append(f"{wav_scp}: the id __metadata__ is reserved in safetensors files: rename it")
-    if not problems and audio.keys() != num_samples.keys():
-        differing = name_some(sorted(audio.keys() ^ num_samples.keys(), key=byte_order))
-        problems.append(
-            f"{utt2num_samples}: its ids differ from those of {wav_scp}: {differing}: run stage 2 again"
-        )
     raise_collected(problems, wav_scp.parent)
     return [CacheInput(id, entry.value, num_samples[id]) for id, entry in audio.items()]
 

@@ -8,6 +8,7 @@ import re
 import shutil
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
@@ -130,6 +131,32 @@ def read_num_samples(path: Path, problems: list[str], may_be_empty: bool = False
     return counts
 
 
+def read_own_num_samples(
+    path: Path, wav_scp: Path, ids: Iterable[str], problems: list[str]
+) -> dict[str, int]:
+    """Read the sample counts of a set; ids that differ from those of its ``wav.scp`` are a problem too."""
+    before = len(problems)
+    num_samples = read_num_samples(path, problems)
+    if len(problems) == before and (differing := set(ids) ^ num_samples.keys()):
+        listed = name_some(sorted(differing, key=byte_order))
+        problems.append(f"{path}: its ids differ from those of {wav_scp}: {listed}: run stage 2 again")
+    return num_samples
+
+
+def read_dump(directory: Path, need_text: bool = False) -> tuple[list[Utterance], dict[str, int]]:
+    """Utterances of a dump folder (``dump/raw/train``), and the number of samples of each.
+
+    Raises:
+        UserError: its lists are faulty or do not belong together.
+    """
+    utterances = read_data_dir(directory, need_text=need_text)
+    problems: list[str] = []
+    ids = [utterance.id for utterance in utterances]
+    num_samples = read_own_num_samples(directory / "utt2num_samples", directory / "wav.scp", ids, problems)
+    raise_collected(problems, directory)
+    return utterances, num_samples
+
+
 def take_batches(directory: Path, size: int, nj: int, job: int) -> dict[str, str]:
     """``{id: audio}`` of every ``nj``-th batch of ``size`` utterances of similar length, in order.
 
@@ -140,12 +167,7 @@ def take_batches(directory: Path, size: int, nj: int, job: int) -> dict[str, str
     """
     problems: list[str] = []
     audio = read_list(directory / "wav.scp", problems)
-    num_samples = read_num_samples(directory / "utt2num_samples", problems)
-    if not problems and audio.keys() != num_samples.keys():
-        differing = name_some(sorted(audio.keys() ^ num_samples.keys(), key=byte_order))
-        problems.append(
-            f"{directory}/utt2num_samples: not the ids of wav.scp: {differing}: run stage 2 again"
-        )
+    num_samples = read_own_num_samples(directory / "utt2num_samples", directory / "wav.scp", audio, problems)
     raise_collected(problems, directory)
     ids = sorted(audio, key=lambda id: (num_samples[id], byte_order(id)))
     batches = [ids[start : start + size] for start in range(0, len(ids), size)]

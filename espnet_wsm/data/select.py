@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from espnet_wsm.data.dump import read_num_samples, write_dump_lists
-from espnet_wsm.data.kaldi import Utterance, read_data_dir
-from espnet_wsm.data.lists import name_some, raise_collected, write_list
+from espnet_wsm.data.dump import read_dump, write_dump_lists
+from espnet_wsm.data.lists import write_list
 from espnet_wsm.data.tokens import Tokenizer
 from espnet_wsm.errors import UserError
 from espnet_wsm.frames import count_encoder_frames
@@ -34,21 +33,6 @@ class SelectionSummary:
             reasons = ", ".join(f"{count} {reason}" for reason, count in self.dropped.items())
             line += f"; dropped {reasons} (ids in {self.log})"
         return line
-
-
-def _read_dump(directory: Path) -> tuple[list[Utterance], dict[str, int]]:
-    utterances = read_data_dir(directory, need_text=False)
-    path = directory / "utt2num_samples"
-    problems: list[str] = []
-    num_samples = read_num_samples(path, problems)
-    ids = {utterance.id for utterance in utterances}
-    if not problems and ids != num_samples.keys():
-        differing = name_some(sorted(ids ^ num_samples.keys()))
-        problems.append(
-            f"{path}: its ids differ from those of {directory / 'wav.scp'}: {differing}: merge again"
-        )
-    raise_collected(problems, directory)
-    return utterances, num_samples
 
 
 def select_utterances(
@@ -77,7 +61,7 @@ def select_utterances(
         raise UserError(f"--fs {fs}: the sampling rate must be positive, e.g. 16000")
     if out.resolve() == directory.resolve():
         raise UserError(f"--out {out} is --dir itself: give another folder, so that nothing is lost")
-    utterances, num_samples = _read_dump(directory)
+    utterances, num_samples = read_dump(directory)
     tokenizer = Tokenizer(tokens, token_type) if tokens else None
     if tokenizer and not all(utterance.text for utterance in utterances):
         raise UserError(f"{directory / 'text'} does not exist: it is needed with --tokens")

@@ -5,10 +5,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from espnet_wsm.data.dump import read_num_samples, write_dump_lists
-from espnet_wsm.data.kaldi import read_data_dir
-from espnet_wsm.data.lists import raise_collected, write_list
+from espnet_wsm.data.dump import read_dump, write_dump_lists
+from espnet_wsm.data.lists import write_list
 from espnet_wsm.errors import UserError
+from espnet_wsm.frames import SAMPLE_RATE
 
 COPY_PREFIX = re.compile(r"^sp[0-9.]+-")  # of the ids of copies that --speed_perturb makes
 
@@ -26,7 +26,7 @@ class SubsetSummary:
         return f"{self.name}: {self.utterances} of {self.total} utterances, {self.minutes:.2f} minutes"
 
 
-def subset_dump(directory: Path, minutes: float, out: Path, fs: int = 16_000) -> SubsetSummary:
+def subset_dump(directory: Path, minutes: float, out: Path, fs: int = SAMPLE_RATE) -> SubsetSummary:
     """Write the lists of ``minutes`` of ``directory`` (``dump/raw/train``) to ``out``.
 
     Utterances are taken in the order of the SHA-256 digests of their ids until the next one would exceed
@@ -39,11 +39,7 @@ def subset_dump(directory: Path, minutes: float, out: Path, fs: int = 16_000) ->
     """
     if not minutes > 0:
         raise UserError(f"--minutes {minutes:g}: a positive number is needed")
-    utterances = read_data_dir(directory)
-    problems: list[str] = []
-    num_samples = read_num_samples(directory / "utt2num_samples", problems)
-    raise_collected(problems, directory)
-
+    utterances, num_samples = read_dump(directory, need_text=True)
     copied = (directory.parent / "org" / directory.name / "speed_perturb").exists()
     original = {each.id: COPY_PREFIX.sub("", each.id) if copied else each.id for each in utterances}
     samples: dict[str, int] = {}  # of an original, or of its first copy if the original is not there

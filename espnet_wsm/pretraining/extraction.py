@@ -8,9 +8,8 @@ from torch import nn
 from tqdm import tqdm
 
 from espnet_wsm.data.audio import read_recording
-from espnet_wsm.data.dump import read_num_samples
-from espnet_wsm.data.kaldi import Utterance, read_data_dir
-from espnet_wsm.data.lists import name_some, raise_collected
+from espnet_wsm.data.dump import read_dump
+from espnet_wsm.data.kaldi import Utterance
 from espnet_wsm.errors import UserError
 from espnet_wsm.frames import RECEPTIVE_FIELD, count_encoder_frames
 from espnet_wsm.pretraining.features import Extractor
@@ -22,22 +21,6 @@ BATCH_SAMPLES = 15 * 16_000
 def count_frames(num_samples: int) -> int:
     """Number of frames of an utterance; a shorter one is zero-padded to one frame, as in training."""
     return max(1, count_encoder_frames(num_samples))
-
-
-def read_dump(directory: Path) -> tuple[list[Utterance], dict[str, int]]:
-    """Utterances of a dump folder (``dump/raw/train``), and the number of samples of each.
-
-    Raises:
-        UserError: its lists are faulty or do not belong together.
-    """
-    utterances = read_data_dir(directory, need_text=False)
-    problems: list[str] = []
-    path = directory / "utt2num_samples"
-    num_samples = read_num_samples(path, problems)
-    if not problems and (missing := [each.id for each in utterances if each.id not in num_samples]):
-        problems.append(f"{path} lacks {name_some(missing)} of {directory / 'wav.scp'}: make the dump again")
-    raise_collected(problems, directory)
-    return utterances, num_samples
 
 
 def extract_dump(directory: Path, extract: Extractor) -> Iterator[tuple[Utterance, torch.Tensor]]:

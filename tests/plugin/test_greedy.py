@@ -62,7 +62,7 @@ def test_a_job_without_a_batch_does_nothing(dump, tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("job", "lines", "message"),
-    [("3", 5, "--job 3 of --nj 2: the job must"), ("1", 4, "utt2num_samples: not the ids of wav.scp: u4")],
+    [("3", 5, "--job 3 of --nj 2: the job must"), ("1", 4, "wav.scp: u4: run stage 2 again")],
 )
 def test_a_job_that_cannot_be_is_refused(dump, tmp_path, capsys, job, lines, message):
     path = dump / "utt2num_samples"

@@ -111,7 +111,7 @@ def test_a_dump_whose_parts_do_not_belong_together_is_refused(sets, tmp_path):
         assert not (tmp_path / "out/targets.json").exists()
 
     counts.write_text("".join(lines[1:]))
-    attempt(r"utt2num_samples lacks anna-0 of .*wav\.scp: make the dump again")
+    attempt(r"utt2num_samples: its ids differ from those of .*wav\.scp: anna-0: run stage 2 again")
     counts.write_text("anna-0 4321\n" + "".join(lines[1:]))
     attempt(r"id anna-0\): 12 frames of 4000 samples, expected 13 of 4321: make the dump again")
     counts.write_text("anna-0 many\n" + "".join(lines[1:]))

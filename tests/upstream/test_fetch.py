@@ -318,7 +318,7 @@ def test_urls_are_those_that_s3prl_would_fetch():
         ),
         (
             "whisper_bass",
-            "'whisper_bass' is unknown .* none of whisper_base, whisper_tiny_en; similar are whisper_base.*; a Hugging Face",
+            "'whisper_bass' is unknown .* none of whisper_base, whisper_tiny_en; similar are whisper_base",
         ),
         ("Path", "'Path' is unknown"),
         ("a/b/c", "'a/b/c' is unknown"),
