@@ -1,7 +1,7 @@
 """Sections of the report about the runs: where they were made, learning rates, cost, curves, coverage."""
 
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -216,7 +216,7 @@ def _find_trained(study: Study) -> tuple[Setting, dict[Setup, System]]:
 
 def _draw_trade_off(
     sources: Sources,
-    rows: Iterable[Mapping[str, Any]],
+    rows: Sequence[Mapping[str, Any]],
     place: Setting,
     systems: Mapping[Setup, System],
 ) -> Iterator[str]:
@@ -232,7 +232,8 @@ def _draw_trade_off(
         time.setdefault(setup.arm, {})[setup.num_replaced] = make_point(step, rate)
     if len(saved) < 2:
         return
-    dropout = f"; {COST_REFERENCE} as it was trained, with dropout" if COST_REFERENCE in saved else ""
+    measured_without = any(not row["setup"].attention_dropout for row in rows)  # it has dropout at all
+    dropout = f"; {COST_REFERENCE} as it was trained, with dropout" if measured_without else ""
     caption = (
         f"Test CER on {place.corpus} against cost, {name_amount(place.minutes)}; numbers: k; bars: "
         f"{INTERVAL}{dropout}"
