@@ -1,19 +1,23 @@
 """The section of a report on several upstreams: what is different from one to the other."""
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-
-import numpy as np
 
 from espnet_wsm.errors import UserError
 from espnet_wsm.experiments.cells import SIGNED, join, name_setting, rank_arm, show_difference, show_mean
-from espnet_wsm.experiments.estimates import FEWEST_TO_POOL, NO_DIFFERENCE, REFERENCE, Setting, Study, pool
+from espnet_wsm.experiments.estimates import (
+    FEWEST_TO_POOL,
+    NO_DIFFERENCE,
+    REFERENCE,
+    Study,
+    count_verdicts,
+    pool_differences,
+)
 from espnet_wsm.experiments.rate_sections import OPPONENT
 from espnet_wsm.experiments.records import Counts
 from espnet_wsm.experiments.sources import Sources
 from espnet_wsm.scoring.results import NONE, render_table
-from espnet_wsm.scoring.significance import Interval, SeedComparison, name_verdict
+from espnet_wsm.scoring.significance import SeedComparison, name_verdict
 
 # How a verdict is written where it stands beside others.
 VERDICTS = {"B better": REFERENCE, "A better": OPPONENT, NO_DIFFERENCE: NO_DIFFERENCE}
@@ -33,11 +37,9 @@ def list_contrast(all_sources: Sequence[Sources]) -> Iterator[str]:
     names = short if len(set(short)) == len(short) else whole
     yield "## What differs between the upstreams"
     yield "\n".join(f"- **{name}**: {each.title}." for name, each in zip(names, all_sources, strict=True))
-    compared = {name: _compare_all(each.study) for name, each in zip(names, all_sources, strict=True)}
-    yield from _list_opponent(
-        {name: each.study for name, each in zip(names, all_sources, strict=True)}, compared
-    )
-    yield from _list_arms(compared)
+    studies = {name: each.study for name, each in zip(names, all_sources, strict=True)}
+    yield from _list_opponent(studies)
+    yield from _list_arms(studies)
 
 
 def _check_same_tests(all_sources: Sequence[Sources]) -> None:
@@ -46,28 +48,19 @@ def _check_same_tests(all_sources: Sequence[Sources]) -> None:
     for sources in all_sources:
         for corpus, test in sources.study.tests.items():
             place, known = seen.setdefault(corpus, (sources.results, test))
-            same = known.ids == test.ids and all(
-                np.array_equal(known.tokens[metric], test.tokens[metric]) for metric in known.tokens
-            )
-            if not same:
+            if not known.is_of_same_texts(test):
                 raise UserError(f"{place} and {sources.results} have different test sets of {corpus}")
 
 
-def _compare_all(study: Study) -> dict[Setting, dict[str, SeedComparison]]:
-    return {setting: study.compare_arms(setting) for setting in study.main}
-
-
-def _list_opponent(
-    studies: dict[str, Study], compared: dict[str, dict[Setting, dict[str, SeedComparison]]]
-) -> Iterator[str]:
+def _list_opponent(studies: Mapping[str, Study]) -> Iterator[str]:
     """The reference and its main rival, a row for each upstream and corpus."""
     rows = []
     for name, study in studies.items():
-        for setting, comparisons in compared[name].items():
-            if OPPONENT not in comparisons:
+        for setting in study.main:
+            comparison = study.compare_arms(setting).get(OPPONENT)
+            if comparison is None:
                 continue
             systems = study.arms(setting)
-            comparison = comparisons[OPPONENT]
             difference, span = show_difference(comparison.difference)
             rows.append(
                 (
@@ -82,22 +75,18 @@ def _list_opponent(
             )
     if not rows:
         return
-    settings = {name_setting(setting) for found in compared.values() for setting in found}
+    settings = {name_setting(setting) for study in studies.values() for setting in study.main}
     yield f"Test CER, {join(sorted(settings))}. Above 0, {REFERENCE} makes fewer errors:"
     header = ("upstream", "corpus", REFERENCE, OPPONENT, "difference", "95 % interval", "fewer errors")
     yield render_table(header, rows, num_left=2)
 
 
-def _list_arms(compared: dict[str, dict[Setting, dict[str, SeedComparison]]]) -> Iterator[str]:
-    """Every arm against the reference, a row for each arm and a pair of columns for each upstream."""
-    arms = {arm for found in compared.values() for comparisons in found.values() for arm in comparisons}
+def _list_arms(studies: Mapping[str, Study]) -> Iterator[str]:
+    """Every arm against the reference, a row for each arm and three columns for each upstream."""
+    compared = {name: study.compare_all(study.main) for name, study in studies.items()}
     rows = []
-    for arm in sorted(arms, key=rank_arm):
-        cells: list[str] = []
-        for found in compared.values():
-            cells += _show_arm(
-                arm, [comparisons[arm] for comparisons in found.values() if arm in comparisons]
-            )
+    for arm in sorted({arm for found in compared.values() for arm in found}, key=rank_arm):
+        cells = (cell for found in compared.values() for cell in _show_arm(arm, found.get(arm, ())))
         rows.append((arm, *cells))
     if not rows:
         return
@@ -118,13 +107,11 @@ def _list_arms(compared: dict[str, dict[Setting, dict[str, SeedComparison]]]) ->
 def _show_arm(arm: str, comparisons: Sequence[SeedComparison]) -> list[str]:
     if not comparisons:
         return [NONE, NONE, NONE]
-    verdicts = Counter(comparison.verdict for comparison in comparisons)
-    numbers = " / ".join(str(verdicts[name]) for name in ("B better", NO_DIFFERENCE, "A better"))
-    pooled = pool([comparison.difference.estimate for comparison in comparisons])
+    numbers = " / ".join(map(str, count_verdicts(comparisons)))
+    mean, interval = pool_differences(comparisons)
     verdict = NONE
     if len(comparisons) == 1:
         verdict = name_verdict(comparisons[0].verdict, arm, REFERENCE)
-    elif pooled.low is not None:
-        interval = Interval(pooled.mean, pooled.low, pooled.high)
+    elif interval is not None:
         verdict = name_verdict(interval.verdict, arm, REFERENCE)
-    return [numbers, f"{pooled.mean:{SIGNED}}", verdict]
+    return [numbers, f"{mean:{SIGNED}}", verdict]

@@ -127,10 +127,7 @@ def check_same_texts(run: Run, counts: Counts, other_run: Run, other: Counts) ->
     Raises:
         UserError: names both.
     """
-    same = counts.ids == other.ids and all(
-        np.array_equal(counts.tokens[metric], other.tokens[metric]) for metric in counts.tokens
-    )
-    if not same:
+    if not counts.is_of_same_texts(other):
         raise UserError(
             f"{run.title} and {other_run.title} were scored on different test sets: remove the records of "
             "one, and run the grid again"
@@ -210,6 +207,14 @@ class Study:
         others = {arm: system for arm, system in systems.items() if arm != REFERENCE}
         return {arm: compare(system, systems[REFERENCE]) for arm, system in others.items()}
 
+    def compare_all(self, settings: Iterable[Setting]) -> dict[str, list[SeedComparison]]:
+        """The comparisons with the reference at several settings, by arm."""
+        found: dict[str, list[SeedComparison]] = {}
+        for setting in settings:
+            for arm, comparison in self.compare_arms(setting).items():
+                found.setdefault(arm, []).append(comparison)
+        return found
+
     def along(self, axis: str) -> dict[Setting, dict[str, dict[int | None, System]]]:
         """Systems that differ in one field of their run: setting -> arm -> value -> system.
 
@@ -260,6 +265,20 @@ def pool(estimates: Sequence[float]) -> SeedSummary:
     The noise of utterances and seeds is already part of the variation between these numbers.
     """
     return summarise_seeds(estimates)
+
+
+def pool_differences(comparisons: Sequence[SeedComparison]) -> tuple[float, Interval | None]:
+    """Mean difference over corpora, and its interval by :func:`pool`; None of fewer than it needs."""
+    pooled = pool([comparison.difference.estimate for comparison in comparisons])
+    if pooled.low is None:
+        return pooled.mean, None
+    return pooled.mean, Interval(pooled.mean, pooled.low, pooled.high)
+
+
+def count_verdicts(comparisons: Iterable[SeedComparison]) -> tuple[int, ...]:
+    """How often the reference was better, no difference was found, and the other arm was better."""
+    verdicts = Counter(comparison.verdict for comparison in comparisons)
+    return tuple(verdicts[name] for name in ("B better", NO_DIFFERENCE, "A better"))
 
 
 def combine(rates: Sequence[Rate]) -> Interval:

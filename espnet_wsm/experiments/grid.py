@@ -10,6 +10,7 @@ from typing import Any
 
 from espnet_wsm.data.settings import read_yaml
 from espnet_wsm.errors import UserError
+from espnet_wsm.scoring.results import WITH_WINDOW
 
 # Each arm as keys of encoder_conf. An arm without replaced layers ignores num_replaced.
 ARMS = {
@@ -26,7 +27,6 @@ ARMS = {
     "kv_pool": {"mixer": "kv_pool"},
     "frozen": {"mixer": "wsm", "num_replaced": 0},
 }
-WITH_WINDOW = ("wsm", "local")
 WITH_WIDTH = ("wsm", "sm", "sm_authors", "local")
 # More frames than any utterance has: a window over the whole utterance, written as inf.
 INFINITE = 10**6

@@ -1,6 +1,5 @@
 """Sections of the report about error rates: summary, tables, one axis at a time, one pair in full."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from espnet_wsm.data.lists import count
@@ -27,15 +26,16 @@ from espnet_wsm.experiments.estimates import (
     System,
     combine,
     compare,
+    count_verdicts,
     examine_pair,
-    pool,
+    pool_differences,
 )
 from espnet_wsm.experiments.figures import INTERVAL, MOST_PANELS, Panel, plot_arms, plot_lines
 from espnet_wsm.experiments.grid import WITH_WIDTH
 from espnet_wsm.experiments.records import DEV, TEST
 from espnet_wsm.experiments.sources import Sources
 from espnet_wsm.scoring.results import NONE, render_table, show_p
-from espnet_wsm.scoring.significance import Interval, SeedComparison, name_verdict
+from espnet_wsm.scoring.significance import SeedComparison, name_verdict
 
 CER = "test CER (%)"
 MAIN_FIGURE = "arms"
@@ -107,22 +107,16 @@ def _list_verdicts(study: Study) -> Iterator[str]:
         "difference found. The interval of the mean holds for these corpora: their test sets are "
         "independent, so half widths add as squares."
     )
-    found: dict[str, list[SeedComparison]] = {}
-    for setting in study.main:
-        for arm, comparison in study.compare_arms(setting).items():
-            found.setdefault(arm, []).append(comparison)
+    found = study.compare_all(study.main)
     if not found:
         return
     rows = []
     for arm in sorted(found, key=rank_arm):
-        verdicts = Counter(comparison.verdict for comparison in found[arm])
-        numbers = [verdicts[name] for name in ("B better", NO_DIFFERENCE, "A better")]
-        pooled = pool([comparison.difference.estimate for comparison in found[arm]])
-        cells = [f"{pooled.mean:{SIGNED}}", NONE, NONE]
-        if pooled.low is not None:
-            interval = Interval(pooled.mean, pooled.low, pooled.high)
+        mean, interval = pool_differences(found[arm])
+        cells = [f"{mean:{SIGNED}}", NONE, NONE]
+        if interval is not None:
             cells[1:] = [show_span(interval, SIGNED), name_verdict(interval.verdict, arm, REFERENCE)]
-        rows.append((arm, *map(str, (len(found[arm]), *numbers)), *cells))
+        rows.append((arm, *map(str, (len(found[arm]), *count_verdicts(found[arm]))), *cells))
     header = ("arm", "corpora", f"{REFERENCE} better", NO_DIFFERENCE, "arm better", "mean difference")
     yield render_table((*header, INTERVAL, "verdict over corpora"), rows, num_left=1)
     yield (

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +36,12 @@ class Counts:
     def rate(self, metric: str) -> float:
         """Errors in percent of the reference tokens."""
         return 100 * float(self.errors[metric].sum()) / float(self.tokens[metric].sum())
+
+    def is_of_same_texts(self, other: "Counts") -> bool:
+        """Whether both are of the same utterances with as many reference tokens."""
+        return self.ids == other.ids and all(
+            np.array_equal(self.tokens[metric], other.tokens[metric]) for metric in self.tokens
+        )
 
 
 @dataclass(frozen=True)
@@ -225,6 +232,29 @@ def keep_asked(results: Path, grid: Grid, tried: Iterable[str] = ()) -> None:
         "runs": [run.title for run in grid.runs],
     }
     write_text(results / ASKED, json.dumps(asked, indent=1).split("\n"))
+
+
+def read_mapping(path: Path) -> dict[str, Any] | None:
+    """A file of JSON that experiments write and can write again; None if it is not there."""
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(
+            f"{path} is damaged ({error}): run the experiments, and it is written again"
+        ) from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds no mapping: run the experiments, and it is written again")
+    return content
+
+
+def read_asked(results: Path) -> dict[str, Any] | None:
+    """What :func:`keep_asked` stored; None if nothing."""
+    asked = read_mapping(results / ASKED)
+    if asked is not None and not {"sweep", "runs"} <= asked.keys():
+        raise UserError(f"{results / ASKED} is damaged: run the experiments, and it is written again")
+    return asked
 
 
 def select(records: Iterable[Record], **wanted: object) -> list[Record]:

@@ -29,13 +29,14 @@ from espnet_wsm.experiments.grid import (
     with_chosen_rates,
 )
 from espnet_wsm.experiments.records import (
-    ASKED,
     DEV,
     TEST,
     Record,
     keep_asked,
     keep_reference,
+    read_asked,
     read_epochs,
+    read_mapping,
     read_record,
     record_path,
     score_texts,
@@ -191,12 +192,10 @@ class Runner:
         swept: dict[Run, Record] = {}
         done: list[Record] = []
         failed: dict[Run, Exception] = {}
+        unchosen: set[str] = set()  # arms of which a rate failed, which have none to be run with
         rates = dict(self.grid.rates)
-        if (
-            without := {run.arm for run in self.grid.runs if run.lr is None}
-            - self.grid.rates.keys()
-            - {run.arm for run in self.grid.sweep}
-        ):
+        swept_arms = {run.arm for run in self.grid.sweep}
+        if without := {run.arm for run in self.grid.runs if run.lr is None} - swept_arms - rates.keys():
             print(
                 f"no learning rate was chosen for {', '.join(sorted(without))}: that of the configuration is "
                 "taken",
@@ -209,14 +208,13 @@ class Runner:
             self._keep_asked(swept)
             while sweep:
                 swept |= self.run_all(sweep, "sweep", failed)
-                unchosen = {run.arm for run in failed if run.sweep}
+                unchosen |= {run.arm for run in failed if run.sweep}
                 errors = [(r, swept[r].sets[DEV].rate("cer")) for r in swept if r.arm not in unchosen]
                 rates |= (chosen := choose_rates(errors))
                 self._keep_chosen(chosen)
                 self._keep_asked(swept)
                 sweep = extend_sweep(errors) if self.grid.extend_sweep else []
-            # Arms of which a rate failed have none to be run with.
-            block = [run for run in block if run.arm not in {run.arm for run in failed if run.sweep}]
+            block = [run for run in block if run.arm not in unchosen]
             title = f"block {number} of {len(self.grid.blocks)}"
             done += self.run_all(with_chosen_rates(block, rates), title, failed).values()
         if failed:
@@ -231,16 +229,15 @@ class Runner:
     def _keep_chosen(self, chosen: dict[str, float]) -> None:
         """Store the chosen rates, and keep those of arms that are swept later."""
         path = self.results / CHOSEN
-        known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        known = read_mapping(path) or {}
         arms = {run.arm for run in self.grid.sweep}
         rates = {arm: rate for arm, rate in known.items() if arm in arms} | chosen
         write_text(path, json.dumps(rates, indent=1).split("\n"))
 
     def _keep_asked(self, swept: Iterable[Run]) -> None:
         """Store what the grid asks for, with what its sweep was extended by, now or in an earlier call."""
-        path = self.results / ASKED
-        asked = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"sweep": []}
-        earlier = [title for title in asked["sweep"] if (self.results / "runs" / f"{title}.json").is_file()]
+        known = (read_asked(self.results) or {"sweep": []})["sweep"]
+        earlier = [title for title in known if (self.results / "runs" / f"{title}.json").is_file()]
         keep_asked(self.results, self.grid, [*(run.title for run in swept), *earlier])
 
     def prepare(self, wanted: Iterable[Run]) -> None:

@@ -1,6 +1,5 @@
 """The input of a report: the records of a folder of results, and the figures drawn from them."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 from espnet_wsm.errors import UserError
 from espnet_wsm.experiments.costs import read_costs
 from espnet_wsm.experiments.estimates import Study
-from espnet_wsm.experiments.records import ASKED, read_records
+from espnet_wsm.experiments.records import read_asked, read_mapping, read_records
 from espnet_wsm.experiments.runner import CHOSEN
 
 FIGURES = "figures"
@@ -27,10 +26,8 @@ class Sources:
 
     def __init__(self, results: Path, link: str):
         self.results, self._link = results, link
-        self.asked = _read_mapping(results / ASKED)
-        if self.asked is not None and not {"sweep", "runs"} <= self.asked.keys():
-            raise UserError(f"{results / ASKED} is damaged: run the experiments, and it is written again")
-        self.chosen: dict[str, float] = _read_mapping(results / CHOSEN) or {}
+        self.asked = read_asked(results)
+        self.chosen: dict[str, float] = read_mapping(results / CHOSEN) or {}
         self.costs = read_costs(results)
         self.drawn: set[str] = set()
         records = read_records(results)
@@ -79,17 +76,3 @@ class Sources:
         plot(self.figure(name), *arguments)
         self.drawn.add(name)
         return f"![{caption}]({self._link}/{name}.png)\n\n*{caption}*"
-
-
-def _read_mapping(path: Path) -> dict[str, Any] | None:
-    if not path.is_file():
-        return None
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(
-            f"{path} is damaged ({error}): run the experiments, and it is written again"
-        ) from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} holds no mapping: run the experiments, and it is written again")
-    return content

@@ -12,7 +12,7 @@ from espnet_wsm.experiments.estimates import LEVEL, NO_DIFFERENCE, REFERENCE, Se
 from espnet_wsm.experiments.records import DEV, TEST, Record
 from espnet_wsm.experiments.run_sections import count_product, find_speakers
 from espnet_wsm.experiments.sources import Sources
-from espnet_wsm.scoring.significance import FEW_UNITS, SeedComparison, name_verdict
+from espnet_wsm.scoring.significance import FEW_UNITS, name_verdict
 from espnet_wsm.scoring.trn import read_kaldi_text
 
 SATURATED = 90.0  # WER in percent
@@ -27,10 +27,7 @@ def list_statements(sources: Sources) -> Iterator[str]:
 
 
 def _compare_arms(sources: Sources) -> Iterator[str]:
-    comparisons: dict[str, list[SeedComparison]] = {}
-    for setting in sources.study.settings():
-        for arm, comparison in sources.study.compare_arms(setting).items():
-            comparisons.setdefault(arm, []).append(comparison)
+    comparisons = sources.study.compare_all(sources.study.settings())
     everything = [comparison for found in comparisons.values() for comparison in found]
     if not everything:
         arms = {system.run.arm for system in sources.study.systems}
