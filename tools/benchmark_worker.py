@@ -23,10 +23,9 @@ from torch import Tensor, nn
 
 from espnet_wsm.errors import UserError
 from espnet_wsm.experiments.costs import SavedBytes, find_cpu_name, saved_size
-from espnet_wsm.frames import count_encoder_frames
+from espnet_wsm.frames import SAMPLE_RATE, count_encoder_frames
 from espnet_wsm.upstream.families import FamilyContract
 
-SAMPLE_RATE = 16000
 WARM_UP_SECONDS = 1.0
 LEARNING_RATE = 1e-5
 USABLE = 0.9  # of the memory that is free: the rest is for what the estimate does not know of

@@ -159,7 +159,7 @@ class WsmS3prlEncoder(AbsEncoder):
 def split_waveforms(xs_pad: Tensor, ilens: Tensor) -> list[Tensor]:
     """Split padded waveforms (B, N) into B without padding; zeros make each at least a frame long."""
     return [
-        nn.functional.pad(x[:n], (0, max(0, RECEPTIVE_FIELD - n)))
+        x[:n] if n >= RECEPTIVE_FIELD else nn.functional.pad(x[:n], (0, RECEPTIVE_FIELD - n))
         for x, n in zip(xs_pad, ilens.tolist(), strict=True)
     ]
 

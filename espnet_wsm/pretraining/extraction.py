@@ -11,11 +11,11 @@ from espnet_wsm.data.audio import read_recording
 from espnet_wsm.data.dump import read_dump
 from espnet_wsm.data.kaldi import Utterance
 from espnet_wsm.errors import UserError
-from espnet_wsm.frames import RECEPTIVE_FIELD, count_encoder_frames
+from espnet_wsm.frames import RECEPTIVE_FIELD, SAMPLE_RATE, count_encoder_frames
 from espnet_wsm.pretraining.features import Extractor
 
 # Audio in one batch of the extractor: as much as fits into a CPU's caches.
-BATCH_SAMPLES = 15 * 16_000
+BATCH_SAMPLES = 15 * SAMPLE_RATE
 
 
 def count_frames(num_samples: int) -> int:

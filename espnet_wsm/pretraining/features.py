@@ -7,13 +7,12 @@ import torch
 from torch import nn
 
 from espnet_wsm.errors import UserError
-from espnet_wsm.frames import HOP, RECEPTIVE_FIELD, count_encoder_frames
+from espnet_wsm.frames import HOP, RECEPTIVE_FIELD, SAMPLE_RATE, count_encoder_frames
 from espnet_wsm.upstream import count_frames
 from espnet_wsm.upstream.config import WsmConfig
 from espnet_wsm.upstream.load import load_upstream
 from espnet_wsm.upstream.stored_cut import cut_of
 
-SAMPLE_RATE = 16_000
 NUM_CEPSTRA = 13
 NUM_MEL = 80
 WINDOW_MS, HOP_MS = 1000 * RECEPTIVE_FIELD / SAMPLE_RATE, 1000 * HOP / SAMPLE_RATE

@@ -14,11 +14,10 @@ from espnet_wsm.data.dump import read_dump
 from espnet_wsm.data.lists import name_some
 from espnet_wsm.data.tokens import SPACE, Tokenizer
 from espnet_wsm.errors import UserError
-from espnet_wsm.frames import HOP
+from espnet_wsm.frames import HOP, SAMPLE_RATE
 from espnet_wsm.pretraining.extraction import count_frames, extract_dump
 from espnet_wsm.pretraining.features import (
     NUM_MEL,
-    SAMPLE_RATE,
     Extractor,
     extract_log_mel,
     make_states_extractor,
