@@ -242,10 +242,10 @@ def read_mapping(path: Path) -> dict[str, Any] | None:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UserError(
-            f"{path} is damaged ({error}): run the experiments, and it is written again"
+            f"{path} is damaged ({error}): remove it and run the experiments, which write it again"
         ) from error
     if not isinstance(content, dict):
-        raise UserError(f"{path} holds no mapping: run the experiments, and it is written again")
+        raise UserError(f"{path} holds no mapping: remove it and run the experiments, which write it again")
     return content
 
 
@@ -253,7 +253,9 @@ def read_asked(results: Path) -> dict[str, Any] | None:
     """What :func:`keep_asked` stored; None if nothing."""
     asked = read_mapping(results / ASKED)
     if asked is not None and not {"sweep", "runs"} <= asked.keys():
-        raise UserError(f"{results / ASKED} is damaged: run the experiments, and it is written again")
+        raise UserError(
+            f"{results / ASKED} is damaged: remove it and run the experiments, which write it again"
+        )
     return asked
 
 
