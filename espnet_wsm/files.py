@@ -1,10 +1,15 @@
-"""Files that are either complete or absent, and their digests."""
+"""Files that are either complete or absent, their digests, and YAML that users write."""
 
 import errno
 import hashlib
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
+
+import yaml
+
+from espnet_wsm.errors import UserError
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
@@ -49,3 +54,17 @@ def digest_file(path: Path | str) -> str:
     """SHA-256 of a file, in hexadecimal."""
     with open(path, "rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def read_yaml(path: Path) -> Any:
+    """The content of a file; None for an empty one.
+
+    Raises:
+        UserError: the file cannot be read, or is not YAML.
+    """
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error

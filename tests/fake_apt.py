@@ -41,8 +41,8 @@ class FakeApt:
 
 
 def install_fake_apt(monkeypatch: pytest.MonkeyPatch) -> FakeApt:
-    """Let espnet_wsm.data.debian, and nothing else, run the programs of a new FakeApt."""
+    """Let espnet_wsm.data.corpora.debian, and nothing else, run the programs of a new FakeApt."""
     fake = FakeApt()
     errors = {"CalledProcessError": subprocess.CalledProcessError, "PIPE": subprocess.PIPE}
-    monkeypatch.setattr("espnet_wsm.data.debian.subprocess", SimpleNamespace(run=fake.run, **errors))
+    monkeypatch.setattr("espnet_wsm.data.corpora.debian.subprocess", SimpleNamespace(run=fake.run, **errors))
     return fake

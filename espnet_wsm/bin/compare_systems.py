@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from espnet_wsm.data.lists import count
-from espnet_wsm.data.tokens import read_symbols
+from espnet_wsm.data.kaldi.lists import count
+from espnet_wsm.data.text.tokens import read_symbols
 from espnet_wsm.errors import UserError, report_user_errors
 from espnet_wsm.files import write_text
 from espnet_wsm.scoring.mapsswe import (

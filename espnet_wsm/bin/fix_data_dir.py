@@ -10,8 +10,8 @@ Example:
 import argparse
 from pathlib import Path
 
-from espnet_wsm.data.repair import repair_data_dir
-from espnet_wsm.data.text import add_text_arguments, read_text_arguments
+from espnet_wsm.data.kaldi.repair import repair_data_dir
+from espnet_wsm.data.text.rules import add_text_arguments, read_text_arguments
 from espnet_wsm.errors import report_user_errors
 
 

@@ -11,10 +11,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from espnet_wsm.data.lists import raise_collected
-from espnet_wsm.data.overview import write_overview
-from espnet_wsm.data.text import add_text_arguments, read_text_arguments
-from espnet_wsm.data.validation import shorten, survey_data_dir
+from espnet_wsm.data.kaldi.lists import raise_collected
+from espnet_wsm.data.kaldi.overview import write_overview
+from espnet_wsm.data.kaldi.validation import shorten, survey_data_dir
+from espnet_wsm.data.text.rules import add_text_arguments, read_text_arguments
 from espnet_wsm.errors import report_user_errors
 
 

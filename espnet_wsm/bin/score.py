@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_wsm.data.tokens import read_symbols
+from espnet_wsm.data.text.tokens import read_symbols
 from espnet_wsm.errors import UserError, report_user_errors
 from espnet_wsm.files import write_text
 from espnet_wsm.scoring.python_scorer import ScorerResult, score_with_jiwer

@@ -16,7 +16,7 @@ from typing import TextIO
 import numpy as np
 import soundfile
 
-from espnet_wsm.data.audio import read_converted
+from espnet_wsm.data.audio.recordings import read_converted
 from espnet_wsm.errors import UserError, report_user_errors
 
 

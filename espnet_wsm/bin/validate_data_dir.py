@@ -15,9 +15,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from espnet_wsm.data.lists import raise_collected
-from espnet_wsm.data.text import add_text_arguments, read_text_arguments
-from espnet_wsm.data.validation import compare_with_training, shorten, survey_data_dir
+from espnet_wsm.data.kaldi.lists import raise_collected
+from espnet_wsm.data.kaldi.validation import compare_with_training, shorten, survey_data_dir
+from espnet_wsm.data.text.rules import add_text_arguments, read_text_arguments
 from espnet_wsm.errors import report_user_errors
 
 MOST_SHOWN = 100  # faults

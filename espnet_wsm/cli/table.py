@@ -22,7 +22,7 @@ GROUPS = {
 }
 
 # Where options of a command are declared, besides its own module; completion reads these files too.
-_TEXT = "espnet_wsm.data.text"
+_TEXT = "espnet_wsm.data.text.rules"
 _GREEDY = "espnet_wsm.bin.asr_inference_greedy"
 _CONFIG = "espnet2.utils.config_argparse"
 OPTIONS_DECLARED_IN = {

@@ -8,8 +8,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from espnet_wsm.data.settings import read_yaml
 from espnet_wsm.errors import UserError
+from espnet_wsm.files import read_yaml
 from espnet_wsm.scoring.results import WITH_WINDOW
 
 # Each arm as keys of encoder_conf. An arm without replaced layers ignores num_replaced.

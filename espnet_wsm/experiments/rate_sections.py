@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from espnet_wsm.data.lists import count
+from espnet_wsm.data.kaldi.lists import count
 from espnet_wsm.experiments.cells import (
     CONFIGURED,
     SIGNED,

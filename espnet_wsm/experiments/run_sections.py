@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from espnet_wsm.data.lists import count, name_some
+from espnet_wsm.data.kaldi.lists import count, name_some
 from espnet_wsm.experiments.cells import (
     join,
     make_point,

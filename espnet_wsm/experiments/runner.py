@@ -16,8 +16,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from espnet_wsm.data.lists import count
-from espnet_wsm.data.settings import read_yaml
+from espnet_wsm.data.kaldi.lists import count
 from espnet_wsm.errors import UserError
 from espnet_wsm.experiments.grid import (
     ARMS,
@@ -42,7 +41,7 @@ from espnet_wsm.experiments.records import (
     score_texts,
     write_record,
 )
-from espnet_wsm.files import digest_file, write_text
+from espnet_wsm.files import digest_file, read_yaml, write_text
 
 LOCK = ".run_all.lock"
 # Options that name a file which changes the texts, and their defaults.

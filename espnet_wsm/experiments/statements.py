@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from espnet_wsm.data.lists import count, name_some
-from espnet_wsm.data.text import find_unspaced_script
+from espnet_wsm.data.kaldi.lists import count, name_some
+from espnet_wsm.data.text.rules import find_unspaced_script
 from espnet_wsm.experiments.cells import join, name_setting, rank_arm, show_difference, show_mean
 from espnet_wsm.experiments.costs import REFERENCE as COST_REFERENCE
 from espnet_wsm.experiments.costs import Setup

@@ -10,8 +10,8 @@ from pathlib import Path
 from espnet2.utils.nested_dict_action import NestedDictAction
 from espnet2.utils.types import float_or_none, str_or_none
 
-from espnet_wsm.data.settings import read_yaml
 from espnet_wsm.errors import UserError
+from espnet_wsm.files import read_yaml
 from espnet_wsm.upstream.config import WsmConfig
 
 # The name of the encoder in a training configuration.

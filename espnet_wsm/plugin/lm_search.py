@@ -17,8 +17,8 @@ from flashlight.lib.text.decoder import (
 )
 from torch import Tensor
 
-from espnet_wsm.data.language_model import load_model
-from espnet_wsm.data.tokens import SPACE
+from espnet_wsm.data.text.language_model import load_model
+from espnet_wsm.data.text.tokens import SPACE
 from espnet_wsm.errors import UserError
 from espnet_wsm.plugin.greedy import GreedyCtcDecoder, Hypothesis
 

@@ -12,7 +12,7 @@ from espnet2.torch_utils.safe_torch_load import safe_torch_load
 from espnet2.train.reporter import Reporter
 from espnet2.train.trainer import Trainer, TrainerOptions
 
-from espnet_wsm.data.lists import count, name_some
+from espnet_wsm.data.kaldi.lists import count, name_some
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import write_atomically
 from espnet_wsm.frames import HOP, SAMPLE_RATE

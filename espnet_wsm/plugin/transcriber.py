@@ -17,7 +17,7 @@ from espnet2.main_funcs.pack_funcs import unpack
 from torch import Tensor
 from tqdm import tqdm
 
-from espnet_wsm.data.audio import LARGEST_PEAK, convert
+from espnet_wsm.data.audio.recordings import LARGEST_PEAK, convert
 from espnet_wsm.errors import UserError
 from espnet_wsm.frames import HOP, SAMPLE_RATE
 from espnet_wsm.plugin import register

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from espnet_wsm.data.lists import count
+from espnet_wsm.data.kaldi.lists import count
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import digest_file, write_text
 from espnet_wsm.frames import HOP, SAMPLE_RATE

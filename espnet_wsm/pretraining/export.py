@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from espnet_wsm.data.lists import replace_directory
+from espnet_wsm.data.kaldi.lists import replace_directory
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import digest_file, write_text
 from espnet_wsm.pretraining.records import DAMAGE, read_criterion, read_settings

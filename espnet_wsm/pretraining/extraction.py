@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from espnet_wsm.data.audio import read_recording
-from espnet_wsm.data.dump import read_dump
-from espnet_wsm.data.kaldi import Utterance
+from espnet_wsm.data.audio.recordings import read_recording
+from espnet_wsm.data.dump.audio import read_dump
+from espnet_wsm.data.kaldi.directory import Utterance
 from espnet_wsm.errors import UserError
 from espnet_wsm.frames import RECEPTIVE_FIELD, SAMPLE_RATE, count_encoder_frames
 from espnet_wsm.pretraining.features import Extractor

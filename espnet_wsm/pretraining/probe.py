@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from espnet_wsm.data.dump import read_dump
-from espnet_wsm.data.lists import name_some
-from espnet_wsm.data.tokens import SPACE, Tokenizer
+from espnet_wsm.data.dump.audio import read_dump
+from espnet_wsm.data.kaldi.lists import name_some
+from espnet_wsm.data.text.tokens import SPACE, Tokenizer
 from espnet_wsm.errors import UserError
 from espnet_wsm.frames import HOP, SAMPLE_RATE
 from espnet_wsm.pretraining.extraction import count_frames, extract_dump

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from espnet_wsm.data.dump import read_dump
-from espnet_wsm.data.lists import write_list
+from espnet_wsm.data.dump.audio import read_dump
+from espnet_wsm.data.kaldi.lists import write_list
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import write_text
 from espnet_wsm.pretraining.extraction import count_frames, extract_dump

@@ -12,7 +12,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import ArrayLike
 
-from espnet_wsm.data.lists import count
+from espnet_wsm.data.kaldi.lists import count
 from espnet_wsm.errors import UserError
 
 FEW_UNITS = 30

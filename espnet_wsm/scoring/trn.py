@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from espnet_wsm.data import tokens
-from espnet_wsm.data.lists import byte_order, name_some, raise_collected
-from espnet_wsm.data.text import find_unspaced_script, split_graphemes
+from espnet_wsm.data.kaldi.lists import byte_order, name_some, raise_collected
+from espnet_wsm.data.text import tokens
+from espnet_wsm.data.text.rules import find_unspaced_script, split_graphemes
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import write_text
 
@@ -68,7 +68,7 @@ def pair_texts(
 ) -> list[TextPair]:
     """Pair two Kaldi texts by id, sorted by id as ``LC_ALL=C sort`` does.
 
-    ``symbols`` (non-linguistic, see `espnet_wsm.data.tokens.read_symbols`) are removed from both sides.
+    ``symbols`` (non-linguistic, see `espnet_wsm.data.text.tokens.read_symbols`) are removed from both sides.
 
     Without ``utt2spk``, every utterance is its own speaker, by Kaldi's convention. An empty hypothesis is
     kept and counts as deletions. Ids that are only in ``utt2spk`` are ignored.

@@ -23,7 +23,7 @@ from espnet_wsm.errors import UserError, report_user_errors
 from espnet_wsm.stages import split_arguments
 
 if TYPE_CHECKING:
-    from espnet_wsm.data.cache import CacheInput, ShardWriter
+    from espnet_wsm.data.features.cache import CacheInput, ShardWriter
     from espnet_wsm.upstream import FrozenPrefix
 
 CHOICES = ("true", "false", "auto")
@@ -83,7 +83,7 @@ def plan(args: argparse.Namespace) -> None:
     if config is None:
         return
 
-    from espnet_wsm.data.cache import plan_cache
+    from espnet_wsm.data.features.cache import plan_cache
     from espnet_wsm.upstream.stored_cut import check_cut, describe_key, name_cut, store_cut
 
     folder = args.dump_dir / "cache" / name_cut(config, args.cache_dtype)
@@ -110,7 +110,7 @@ def plan(args: argparse.Namespace) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Compute one job's batches of every set."""
-    from espnet_wsm.data.cache import ShardWriter, read_batches
+    from espnet_wsm.data.features.cache import ShardWriter, read_batches
 
     batches = {name: read_batches(args.folder / name, args.nj, args.job) for name in args.sets.split()}
     total = sum(len(batch) for of_set in batches.values() for batch in of_set)
@@ -137,8 +137,8 @@ def store_batch(prefix: "FrozenPrefix", batch: "list[CacheInput]", writer: "Shar
     """Run one batch through the frozen layers and pass the valid frames to the writer."""
     import torch
 
-    from espnet_wsm.data.audio import read_recording
-    from espnet_wsm.data.cache import stamp_audio
+    from espnet_wsm.data.audio.recordings import read_recording
+    from espnet_wsm.data.features.cache import stamp_audio
     from espnet_wsm.plugin.encoder import split_waveforms
     from espnet_wsm.upstream import count_frames
 
@@ -159,7 +159,7 @@ def check(args: argparse.Namespace) -> None:
     if config is None:
         return
 
-    from espnet_wsm.data.cache import check_cache
+    from espnet_wsm.data.features.cache import check_cache
     from espnet_wsm.upstream.stored_cut import describe_key, find_cut
 
     folder = find_cut(args.dump_dir / "cache", config, args.cache_dtype)
@@ -172,7 +172,7 @@ def check(args: argparse.Namespace) -> None:
 
 def merge(args: argparse.Namespace) -> None:
     """Finish the cache of every set."""
-    from espnet_wsm.data.cache import merge_cache
+    from espnet_wsm.data.features.cache import merge_cache
 
     for name in args.sets.split():
         print(merge_cache(args.folder / name), file=sys.stderr)

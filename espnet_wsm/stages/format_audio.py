@@ -8,7 +8,7 @@ Example:
 import argparse
 from pathlib import Path
 
-from espnet_wsm.data.dump import format_slice
+from espnet_wsm.data.dump.audio import format_slice
 from espnet_wsm.errors import report_user_errors
 from espnet_wsm.frames import SAMPLE_RATE
 

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from espnet_wsm.data.tokens import TOKEN_TYPES, make_token_list, read_symbols
+from espnet_wsm.data.text.tokens import TOKEN_TYPES, make_token_list, read_symbols
 from espnet_wsm.errors import report_user_errors
 
 

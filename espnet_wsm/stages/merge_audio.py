@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from espnet_wsm.data.dump import merge_slices
-from espnet_wsm.data.text import add_text_arguments, read_text_arguments
+from espnet_wsm.data.dump.audio import merge_slices
+from espnet_wsm.data.text.rules import add_text_arguments, read_text_arguments
 from espnet_wsm.errors import report_user_errors
 
 

@@ -13,7 +13,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from espnet_wsm.data.language_model import (
+from espnet_wsm.data.text.language_model import (
     LARGEST_ORDER,
     Spelling,
     check_vocabulary,
@@ -23,7 +23,7 @@ from espnet_wsm.data.language_model import (
     read_training_sentences,
     train_model,
 )
-from espnet_wsm.data.text import add_text_arguments, find_unspaced_script, read_text_arguments
+from espnet_wsm.data.text.rules import add_text_arguments, find_unspaced_script, read_text_arguments
 from espnet_wsm.errors import UserError, report_user_errors
 
 

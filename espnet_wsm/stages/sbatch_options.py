@@ -19,8 +19,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from espnet_wsm.data.settings import read_yaml
 from espnet_wsm.errors import UserError, report_user_errors
+from espnet_wsm.files import read_yaml
 
 NAMED = ("partition", "account", "qos", "constraint", "reservation")
 DEFAULTS: dict[str, Any] = dict.fromkeys(NAMED) | {

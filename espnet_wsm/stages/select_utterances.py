@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from espnet_wsm.data.select import select_utterances
-from espnet_wsm.data.tokens import TOKEN_TYPES
+from espnet_wsm.data.dump.selection import select_utterances
+from espnet_wsm.data.text.tokens import TOKEN_TYPES
 from espnet_wsm.errors import report_user_errors
 from espnet_wsm.frames import SAMPLE_RATE
 

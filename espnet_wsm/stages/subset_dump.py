@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from espnet_wsm.data.subset import subset_dump
+from espnet_wsm.data.dump.subset import subset_dump
 from espnet_wsm.errors import report_user_errors
 
 

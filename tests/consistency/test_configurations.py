@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from espnet_wsm.bin import asr_inference_greedy, asr_inference_lm, asr_train, hubert_train
-from espnet_wsm.data.text import TextRules, read_text_rules
+from espnet_wsm.data.text.rules import TextRules, read_text_rules
 from espnet_wsm.experiments.grid import read_grid
 from espnet_wsm.experiments.runner import find_corpus
 from espnet_wsm.stages.sbatch_options import list_options, read_cluster

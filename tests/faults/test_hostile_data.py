@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 import espnet_wsm
 from espnet_wsm.bin import score, validate_data_dir
-from espnet_wsm.data.kaldi import Utterance, read_data_dir, write_data_dir
-from espnet_wsm.data.lists import read_list
+from espnet_wsm.data.kaldi.directory import Utterance, read_data_dir, write_data_dir
+from espnet_wsm.data.kaldi.lists import read_list
 from espnet_wsm.errors import UserError
 from espnet_wsm.stages import format_audio, make_tokens, merge_audio, select_utterances
 

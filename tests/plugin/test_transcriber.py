@@ -21,7 +21,7 @@ from espnet2.bin import pack
 
 import espnet_wsm
 from espnet_wsm.bin import asr_train, transcribe
-from espnet_wsm.data.audio import convert, read_recording
+from espnet_wsm.data.audio.recordings import convert, read_recording
 from espnet_wsm.errors import UserError
 from espnet_wsm.plugin.greedy import GreedyCtcDecoder
 

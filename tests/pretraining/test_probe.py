@@ -10,9 +10,9 @@ import soundfile
 import torch
 
 from espnet_wsm.bin.probe_upstream import add_intervals, count_characters, main
-from espnet_wsm.data.dump import write_dump_lists
-from espnet_wsm.data.kaldi import Utterance
-from espnet_wsm.data.tokens import make_token_list
+from espnet_wsm.data.dump.audio import write_dump_lists
+from espnet_wsm.data.kaldi.directory import Utterance
+from espnet_wsm.data.text.tokens import make_token_list
 from espnet_wsm.errors import UserError
 from espnet_wsm.pretraining import probe
 from espnet_wsm.pretraining.probe import LabelledFrames, LinearProbe, ProbeSettings, format_results

@@ -15,7 +15,7 @@ from G722 import G722
 from hypothesis import given
 from hypothesis import strategies as st
 
-from espnet_wsm.data.kaldi import Utterance, read_data_dir
+from espnet_wsm.data.kaldi.directory import Utterance, read_data_dir
 from espnet_wsm.errors import UserError
 
 SCRIPT = Path(__file__).parents[2] / "egs" / "asterisk" / "asr1" / "local" / "data.py"

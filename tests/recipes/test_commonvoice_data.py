@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from espnet_wsm.data.kaldi import Utterance, read_data_dir
+from espnet_wsm.data.kaldi.directory import Utterance, read_data_dir
 
 OLD = "client_id path sentence up_votes down_votes age gender accent".split()
 NEW = (

@@ -11,7 +11,7 @@ import test_asterisk_data
 import test_festvox_ru_data
 import test_fillets_data
 
-from espnet_wsm.data.kaldi import read_data_dir
+from espnet_wsm.data.kaldi.directory import read_data_dir
 
 SCRIPT = Path(__file__).parents[2] / "egs" / "debian_multi" / "ssl1" / "local" / "data.py"
 spec = importlib.util.spec_from_file_location("debian_multi_data", SCRIPT)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from espnet_wsm.data.kaldi import Utterance, read_data_dir
+from espnet_wsm.data.kaldi.directory import Utterance, read_data_dir
 from espnet_wsm.errors import UserError
 
 SCRIPT = Path(__file__).parents[2] / "egs" / "festvox_ru" / "asr1" / "local" / "data.py"

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from espnet_wsm.data.audio import Recording
-from espnet_wsm.data.kaldi import Utterance, read_data_dir
+from espnet_wsm.data.audio.recordings import Recording
+from espnet_wsm.data.kaldi.directory import Utterance, read_data_dir
 from espnet_wsm.errors import UserError
 
 SCRIPT = Path(__file__).parents[2] / "egs" / "fillets" / "asr1" / "local" / "data.py"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from espnet_wsm.data.kaldi import read_data_dir
+from espnet_wsm.data.kaldi.directory import read_data_dir
 
 # Of each set: sentence, file, raw text, text.
 ROWS = {

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from espnet_wsm.data.kaldi import read_data_dir
+from espnet_wsm.data.kaldi.directory import read_data_dir
 
 TEXTS = ("CHAPTER ONE", "HE DIDN'T ANSWER HER", "THE RIVER WAS COLD", "I SAW A LIGHT")
 FOLDERS = [

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from espnet_wsm.data.kaldi import read_data_dir
+from espnet_wsm.data.kaldi.directory import read_data_dir
 from espnet_wsm.errors import UserError
 
 SCRIPT = Path(__file__).parents[2] / "egs" / "mini_an4" / "asr1" / "local" / "data.py"

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from espnet_wsm.data.kaldi import read_data_dir
-from espnet_wsm.data.text import read_text_rules
-from espnet_wsm.data.tokens import split_characters
+from espnet_wsm.data.kaldi.directory import read_data_dir
+from espnet_wsm.data.text.rules import read_text_rules
+from espnet_wsm.data.text.tokens import split_characters
 
 SETS = ("train_10min", "train_1h", "dev_10min", "test_10min")
 # Of each folder: voice and, by the number of the utterance, the text; train has the first two, an hour three.

@@ -22,9 +22,9 @@ import soundfile
 from G722 import G722
 from tqdm import tqdm
 
-from espnet_wsm.data.debian import Package, locate_package
-from espnet_wsm.data.splits import Candidate, group_by_split, split_by_digest, write_splits
-from espnet_wsm.data.spoken_text import APOSTROPHES, count_letters, find_text_fault, spell_words
+from espnet_wsm.data.corpora.debian import Package, locate_package
+from espnet_wsm.data.corpora.splits import Candidate, group_by_split, split_by_digest, write_splits
+from espnet_wsm.data.text.spoken_text import APOSTROPHES, count_letters, find_text_fault, spell_words
 from espnet_wsm.errors import UserError, report_user_errors
 
 VOICES = {

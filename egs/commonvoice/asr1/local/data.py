@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from espnet_wsm.data.manifest import Row, prepare_sets, read_table, write_corpus
-from espnet_wsm.data.splits import SPLITS
-from espnet_wsm.data.trees import find_language, require_sets
+from espnet_wsm.data.corpora.splits import SPLITS
+from espnet_wsm.data.corpora.tables import Row, prepare_sets, read_table, write_corpus
+from espnet_wsm.data.corpora.trees import find_language, require_sets
 from espnet_wsm.errors import report_user_errors
 
 COLUMNS = {"path": "path", "text": "sentence", "speaker": "client_id"}  # the others differ between releases

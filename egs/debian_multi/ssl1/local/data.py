@@ -20,8 +20,8 @@ from pathlib import Path
 import soundfile
 from tqdm import tqdm
 
-from espnet_wsm.data.debian import Package, locate_package
-from espnet_wsm.data.kaldi import Utterance, read_data_dir, write_data_dir
+from espnet_wsm.data.corpora.debian import Package, locate_package
+from espnet_wsm.data.kaldi.directory import Utterance, read_data_dir, write_data_dir
 from espnet_wsm.errors import UserError, report_user_errors
 from espnet_wsm.files import write_text
 

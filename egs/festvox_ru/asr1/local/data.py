@@ -12,10 +12,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from espnet_wsm.data.audio import read_recording
-from espnet_wsm.data.debian import Package, locate_package
-from espnet_wsm.data.splits import Candidate, group_by_split, split_by_digest, write_splits
-from espnet_wsm.data.spoken_text import count_letters, find_text_fault, spell_words
+from espnet_wsm.data.audio.recordings import read_recording
+from espnet_wsm.data.corpora.debian import Package, locate_package
+from espnet_wsm.data.corpora.splits import Candidate, group_by_split, split_by_digest, write_splits
+from espnet_wsm.data.text.spoken_text import count_letters, find_text_fault, spell_words
 from espnet_wsm.errors import UserError, report_user_errors
 
 VOICE = "msu_ru_nsh_clunits"

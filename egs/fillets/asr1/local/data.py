@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from espnet_wsm.data.audio import Recording, read_recording
-from espnet_wsm.data.debian import Package, locate_package
-from espnet_wsm.data.splits import Candidate, group_by_split, split_by_digest, write_splits
-from espnet_wsm.data.spoken_text import count_letters, find_text_fault, spell_words
+from espnet_wsm.data.audio.recordings import Recording, read_recording
+from espnet_wsm.data.corpora.debian import Package, locate_package
+from espnet_wsm.data.corpora.splits import Candidate, group_by_split, split_by_digest, write_splits
+from espnet_wsm.data.text.spoken_text import count_letters, find_text_fault, spell_words
 from espnet_wsm.errors import UserError, report_user_errors
 
 GAME = "usr/share/games/fillets-ng"

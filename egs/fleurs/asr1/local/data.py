@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from espnet_wsm.data.manifest import Row, prepare_sets, read_table, write_corpus
-from espnet_wsm.data.splits import SPLITS
-from espnet_wsm.data.trees import find_language
+from espnet_wsm.data.corpora.splits import SPLITS
+from espnet_wsm.data.corpora.tables import Row, prepare_sets, read_table, write_corpus
+from espnet_wsm.data.corpora.trees import find_language
 from espnet_wsm.errors import UserError, report_user_errors
 
 # The tables have no header. The first column numbers sentences, which several people read.

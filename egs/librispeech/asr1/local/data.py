@@ -5,8 +5,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_wsm.data.manifest import Row, prepare_sets, write_corpus
-from espnet_wsm.data.trees import refuse_tree, require_sets
+from espnet_wsm.data.corpora.tables import Row, prepare_sets, write_corpus
+from espnet_wsm.data.corpora.trees import refuse_tree, require_sets
 from espnet_wsm.errors import UserError, report_user_errors
 
 LIMITED = "librispeech_finetuning"  # Libri-light's

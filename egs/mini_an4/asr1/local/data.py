@@ -11,7 +11,7 @@ from pathlib import Path
 
 import soundfile
 
-from espnet_wsm.data.kaldi import Utterance, write_data_dir
+from espnet_wsm.data.kaldi.directory import Utterance, write_data_dir
 from espnet_wsm.errors import UserError, report_user_errors
 
 ARCHIVE = "egs3/mini_an4/esp2_asr/downloads.tar.gz"

@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_wsm.data.lists import name_some
-from espnet_wsm.data.manifest import Row, prepare_sets, write_corpus
-from espnet_wsm.data.trees import refuse_tree
+from espnet_wsm.data.corpora.tables import Row, prepare_sets, write_corpus
+from espnet_wsm.data.corpora.trees import refuse_tree
+from espnet_wsm.data.kaldi.lists import name_some
 from espnet_wsm.errors import UserError, report_user_errors
 from espnet_wsm.files import write_text
 

@@ -1,0 +1,1 @@
+"""From what people have (tables, Debian packages, folders of a corpus) to data directories."""

@@ -1,0 +1,366 @@
+"""ESPnet's ``dump/raw/<set>``: every utterance as a 16-bit mono flac, converted in slices and merged.
+
+The slices allow any launcher to run jobs in parallel; the result does not depend on their number.
+"""
+
+import hashlib
+import re
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import quote
+
+import soundfile
+from tqdm import tqdm
+
+from espnet_wsm.data.audio.recordings import convert, quantise, read_recording, write_flac
+from espnet_wsm.data.kaldi.directory import Utterance, find_audio_list, read_data_dir, write_speakers
+from espnet_wsm.data.kaldi.lists import byte_order, count, name_some, raise_collected, read_list, write_list
+from espnet_wsm.data.text.rules import EMPTIED, TextRules
+from espnet_wsm.errors import UserError
+from espnet_wsm.files import write_atomically, write_text
+
+LONGEST_FILE_NAME = 200  # bytes; most file systems allow 255
+SLOWEST, FASTEST = 0.3, 3.0  # range of speeds in which speech remains intelligible
+
+
+def audio_file_name(utterance: str) -> str:
+    """A file name for ``utterance`` that cannot leave its folder and that no other id has.
+
+    Everything except ASCII letters, digits and ``_.-~`` is percent-encoded. Names that are too long are cut
+    and end in ``=``, which the encoding never produces, and a digest.
+    """
+    name = quote(utterance, safe="")
+    if len(name) > LONGEST_FILE_NAME:
+        name = f"{name[:120]}={hashlib.sha256(utterance.encode()).hexdigest()[:40]}"
+    return f"{name}.flac"
+
+
+def split_folder(out: Path, nj: int, job: int) -> Path:
+    """The folder to which job ``job`` (from 1) of ``nj`` writes its lists."""
+    return out / f"split{nj}" / str(job)
+
+
+@dataclass(frozen=True)
+class Copy:
+    """One utterance of the dump: the utterance on ``line`` (from 1) of the data directory's lists, played at
+    ``speed`` times its original speed, with the id and speaker of the copy."""
+
+    utterance: Utterance
+    line: int
+    speed: float
+
+
+def parse_speeds(words: str) -> dict[str, float]:
+    """``"0.9 1.0 1.1"`` -> a mapping from each word to its factor, in the given order.
+
+    Raises UserError for a word that is not a plain decimal number, a factor that is not between 0.3 and 3,
+    and a factor that is given twice.
+    """
+    speeds: dict[str, float] = {}
+    for word in words.split():
+        if not re.fullmatch(r"[0-9]*\.?[0-9]+", word) or not SLOWEST < float(word) < FASTEST:
+            raise UserError(
+                f"--speed_perturb {words!r}: {word!r} is not a factor between {SLOWEST} and {FASTEST}; "
+                "give e.g. '0.9 1.0 1.1'"
+            )
+        if float(word) in speeds.values():
+            raise UserError(f"--speed_perturb {words!r}: {word} is given twice: name each factor once")
+        speeds[word] = float(word)
+    return speeds
+
+
+def read_copies(data: Path, speed_perturb: str = "", allow_pipes: bool = False) -> list[Copy]:
+    """The utterances of the data directory ``data`` as the dump will hold them, in byte order of their ids.
+
+    There is one copy for every factor of ``speed_perturb``, with ``sp0.9-`` before id and speaker as in Kaldi
+    and ESPnet; for factor 1 they are unchanged. Without factors, every utterance is there once.
+
+    Raises UserError for a faulty data directory or factor, and if a copy would have the id of an utterance.
+    """
+    # A directory accepted by read_data_dir has one utterance per line, in this order.
+    utterances = read_data_dir(data, need_text=False, allow_pipes=allow_pipes)
+    originals = [Copy(each, line, 1.0) for line, each in enumerate(utterances, 1)]
+    speeds = parse_speeds(speed_perturb)
+    if not speeds:
+        return originals
+    copies = []
+    for word, speed in speeds.items():
+        prefix = "" if speed == 1 else f"sp{word}-"
+        for original in originals:
+            utterance = original.utterance
+            renamed = replace(utterance, id=prefix + utterance.id, speaker=prefix + utterance.speaker)
+            copies.append(Copy(renamed, original.line, speed))
+    taken = {copy.utterance.id for copy in originals} & {
+        copy.utterance.id for copy in copies if copy.speed != 1
+    }
+    if taken:
+        raise UserError(
+            f"{data}: {count(len(taken), 'id')} already there that --speed_perturb would make: "
+            f"{name_some(sorted(taken, key=byte_order))}: the set already holds such copies: omit the option"
+        )
+    return sorted(copies, key=lambda copy: byte_order(copy.utterance.id))
+
+
+def write_dump_lists(directory: Path, utterances: list[Utterance], num_samples: dict[str, int]) -> None:
+    """Write ``wav.scp``, ``text`` (removed if there are no transcripts), ``utt2spk``, ``spk2utt`` and
+    ``utt2num_samples`` to ``directory``, each atomically; other files in it stay."""
+    write_list(directory / "wav.scp", {utterance.id: utterance.audio for utterance in utterances})
+    if any(utterance.text for utterance in utterances):
+        write_list(directory / "text", {utterance.id: utterance.text for utterance in utterances})
+    else:
+        (directory / "text").unlink(missing_ok=True)
+    write_speakers(directory, {utterance.id: utterance.speaker for utterance in utterances})
+    write_list(directory / "utt2num_samples", {each.id: num_samples[each.id] for each in utterances})
+
+
+def read_num_samples(path: Path, problems: list[str], may_be_empty: bool = False) -> dict[str, int]:
+    """Read a list of sample counts; lines without a positive number are appended to ``problems``."""
+    counts = {}
+    for utterance, entry in read_list(path, problems, may_be_empty).items():
+        if entry.value.isdecimal() and int(entry.value) > 0:
+            counts[utterance] = int(entry.value)
+        else:
+            problems.append(
+                f"{path}:{entry.line}: id {utterance} has {entry.value!r} instead of a number of samples: "
+                "make the dump again"
+            )
+    return counts
+
+
+def read_own_num_samples(
+    path: Path, wav_scp: Path, ids: Iterable[str], problems: list[str]
+) -> dict[str, int]:
+    """Read the sample counts of a set; ids that differ from those of its ``wav.scp`` are a problem too."""
+    before = len(problems)
+    num_samples = read_num_samples(path, problems)
+    if len(problems) == before and (differing := set(ids) ^ num_samples.keys()):
+        listed = name_some(sorted(differing, key=byte_order))
+        problems.append(f"{path}: its ids differ from those of {wav_scp}: {listed}: run stage 2 again")
+    return num_samples
+
+
+def read_dump(directory: Path, need_text: bool = False) -> tuple[list[Utterance], dict[str, int]]:
+    """Utterances of a dump folder (``dump/raw/train``), and the number of samples of each.
+
+    Raises:
+        UserError: its lists are faulty or do not belong together.
+    """
+    utterances = read_data_dir(directory, need_text=need_text)
+    problems: list[str] = []
+    ids = [utterance.id for utterance in utterances]
+    num_samples = read_own_num_samples(directory / "utt2num_samples", directory / "wav.scp", ids, problems)
+    raise_collected(problems, directory)
+    return utterances, num_samples
+
+
+def take_batches(directory: Path, size: int, nj: int, job: int) -> dict[str, str]:
+    """``{id: audio}`` of every ``nj``-th batch of ``size`` utterances of similar length, in order.
+
+    The batches depend only on the set, so the result for an utterance does not depend on ``nj``.
+
+    Raises:
+        UserError: a list is faulty, or the lists differ in their ids.
+    """
+    problems: list[str] = []
+    audio = read_list(directory / "wav.scp", problems)
+    num_samples = read_own_num_samples(directory / "utt2num_samples", directory / "wav.scp", audio, problems)
+    raise_collected(problems, directory)
+    ids = sorted(audio, key=lambda id: (num_samples[id], byte_order(id)))
+    batches = [ids[start : start + size] for start in range(0, len(ids), size)]
+    return {id: audio[id].value for batch in batches[job - 1 :: nj] for id in batch}
+
+
+def format_slice(
+    data: Path, out: Path, fs: int, nj: int, job: int, speed_perturb: str = "", allow_pipes: bool = False
+) -> None:
+    """Convert slice ``job`` (from 1) of ``nj`` of the data directory ``data`` to ``out``.
+
+    With ``allow_pipes``, commands that ``wav.scp`` names instead of files are run.
+
+    With ``speed_perturb`` (e.g. ``"0.9 1.0 1.1"``), the dump holds a copy at each speed, see `read_copies`;
+    pitch changes with tempo.
+
+    Writes ``out/audio/<name>.flac`` (16 bit, mono, ``fs`` Hz) and, in ``out/split<nj>/<job>``, ``wav.scp``,
+    ``utt2num_samples``, ``converted`` (``id rate channels subtype`` of audio in any other format) and
+    ``clipped`` (``id samples`` where resampling exceeded full scale). The samples of audio that is 16-bit
+    mono at ``fs`` are not changed.
+
+    Raises UserError with all faulty audio of the slice; the lists are then missing.
+    """
+    if nj < 1 or not 1 <= job <= nj:
+        raise UserError(f"--job {job} of --nj {nj}: the job must lie between 1 and the number of jobs")
+    if fs < 1:
+        raise UserError(f"--fs {fs}: the sampling rate must be positive, e.g. 16000")
+    if out.resolve() == data.resolve():
+        raise UserError(
+            f"--out {out} is the data directory itself: give another folder, e.g. dump/raw/{data.name}"
+        )
+    folder = split_folder(out, nj, job)
+    shutil.rmtree(folder, ignore_errors=True)  # lists of an earlier run must not be taken for this one's
+    copies = read_copies(data, speed_perturb, allow_pipes)
+    first, last = len(copies) * (job - 1) // nj, len(copies) * job // nj
+    wav_scp, num_samples, converted, clipped = {}, {}, {}, {}
+    problems: list[str] = []
+    for copy in tqdm(copies[first:last], desc=f"{data.name} {job}/{nj}", unit="utt", mininterval=1.0):
+        utterance = copy.utterance
+        try:
+            recording = read_recording(utterance.audio, allow_pipes, utterance.start, utterance.end)
+            # To play faster is to claim a higher sampling rate.
+            samples, overshoots = quantise(convert(recording.samples, recording.rate * copy.speed, fs))
+            if not len(samples):
+                raise UserError(f"{utterance.audio} is too short: nothing is left at {fs} Hz")
+        except UserError as error:
+            problems.append(f"{find_audio_list(data)}:{copy.line}: id {utterance.id}: {error}")
+            continue
+        path = out / "audio" / audio_file_name(utterance.id)
+        write_atomically(path, lambda temporary, samples=samples: write_flac(temporary, samples, fs))
+        wav_scp[utterance.id] = path
+        num_samples[utterance.id] = len(samples)
+        stored = (recording.rate, recording.samples.shape[1], recording.subtype)
+        if stored != (fs, 1, "PCM_16"):
+            converted[utterance.id] = " ".join(map(str, stored))
+        if overshoots:
+            clipped[utterance.id] = overshoots
+    raise_collected(problems, data)
+    if clipped:
+        print(
+            f"warning: clipped {count(sum(clipped.values()), 'sample')} at full scale "
+            f"in {count(len(clipped), 'utterance')}: {name_some(clipped)}",
+            file=sys.stderr,
+        )
+    write_list(folder / "utt2num_samples", num_samples)
+    write_list(folder / "converted", converted)
+    write_list(folder / "clipped", clipped)
+    write_list(folder / "wav.scp", wav_scp)  # last: its presence says that the slice is complete
+
+
+@dataclass
+class DumpSummary:
+    """Counts of the utterances of a set, and of those that were not 16-bit mono at ``fs``."""
+
+    name: str
+    utterances: int
+    hours: float
+    resampled: Counter[int]  # original rate in Hz -> utterances
+    mixed_down: int
+    requantised: int
+    clipped_samples: int
+    clipped_utterances: int
+    perturbed: int  # copies at another speed
+
+    def __str__(self) -> str:
+        rates = ", ".join(f"{rate} Hz: {number}" for rate, number in sorted(self.resampled.items()))
+        line = (
+            f"{self.name}: {count(self.utterances, 'utterance')}, {self.hours:.2f} h; "
+            f"{f'{self.perturbed} at another speed, ' if self.perturbed else ''}"
+            f"resampled {self.resampled.total()}{f' ({rates})' if rates else ''}, "
+            f"mixed down {self.mixed_down}, requantised {self.requantised}"
+        )
+        if self.clipped_utterances:
+            line += f"; clipped {count(self.clipped_samples, 'sample')} "
+            line += f"in {count(self.clipped_utterances, 'utterance')}"
+        return line
+
+
+def _summarise(
+    name: str,
+    fs: int,
+    num_samples: dict[str, int],
+    converted: dict[str, str],
+    clipped: dict[str, str],
+    perturbed: int,
+) -> DumpSummary:
+    stored = [value.split(" ") for value in converted.values()]  # [rate, channels, subtype]
+    return DumpSummary(
+        name=name,
+        utterances=len(num_samples),
+        hours=sum(num_samples.values()) / fs / 3600,
+        resampled=Counter(int(rate) for rate, _, _ in stored if int(rate) != fs),
+        mixed_down=sum(channels != "1" for _, channels, _ in stored),
+        requantised=sum(subtype != "PCM_16" for _, _, subtype in stored),
+        clipped_samples=sum(map(int, clipped.values())),
+        clipped_utterances=len(clipped),
+        perturbed=perturbed,
+    )
+
+
+def merge_slices(
+    data: Path,
+    out: Path,
+    nj: int,
+    speed_perturb: str = "",
+    allow_pipes: bool = False,
+    rules: TextRules | None = None,
+) -> DumpSummary:
+    """Merge the lists of the ``nj`` slices into those of ``out``, and remove the slices.
+
+    Writes ``wav.scp`` (paths as ``out`` was given), ``text`` if ``data`` has one, ``utt2spk``, ``spk2utt``
+    and ``utt2num_samples``. If there are factors, they are written to ``speed_perturb``, so that the copies
+    are never decoded. Texts are spelt by ``rules``.
+
+    Raises UserError if a slice is missing, an utterance of ``data`` (or a copy, with the ``speed_perturb`` of
+    the jobs) is not there exactly once, its audio is gone, the slices differ in their sampling rate, or the
+    rules leave nothing of a text.
+    """
+    if nj < 1:
+        raise UserError(f"--nj {nj}: the number of jobs must be positive")
+    copies = read_copies(data, speed_perturb, allow_pipes)
+    problems: list[str] = []
+    owner: dict[str, int] = {}
+    wav_scp, num_samples, converted, clipped, rates = {}, {}, {}, {}, {}
+    for job in range(1, nj + 1):
+        folder = split_folder(out, nj, job)
+        if not (folder / "wav.scp").exists():
+            problems.append(
+                f"{folder / 'wav.scp'} is missing: job {job} of {nj} failed or has not run: "
+                "see its log and run it again"
+            )
+            continue
+        slice_wav_scp = read_list(folder / "wav.scp", problems, may_be_empty=True)
+        for utterance, entry in slice_wav_scp.items():
+            if utterance in owner:
+                problems.append(
+                    f"{folder / 'wav.scp'}:{entry.line}: id {utterance} is also in job {owner[utterance]}: "
+                    "the jobs saw different data: run all of them again"
+                )
+            owner[utterance] = job
+            wav_scp[utterance] = out / "audio" / audio_file_name(utterance)
+            if not wav_scp[utterance].is_file():
+                problems.append(f"{wav_scp[utterance]} (id {utterance}) is gone: run job {job} again")
+            elif job not in rates:
+                rates[job] = soundfile.info(str(wav_scp[utterance])).samplerate
+        num_samples |= read_num_samples(folder / "utt2num_samples", problems, may_be_empty=True)
+        for name, into in (("converted", converted), ("clipped", clipped)):
+            entries = read_list(folder / name, problems, may_be_empty=True)
+            into |= {utterance: entry.value for utterance, entry in entries.items()}
+    wanted = {copy.utterance.id for copy in copies}
+    if not problems:
+        for only, what in (
+            (wanted - num_samples.keys() | (wanted - wav_scp.keys()), f"of {data} in no slice"),
+            (wav_scp.keys() - wanted, f"in the slices but not in {data}"),
+        ):
+            if only:
+                problems.append(
+                    f"{count(len(only), 'id')} {what}: {name_some(sorted(only))}: run all jobs again"
+                )
+    if len(set(rates.values())) > 1:
+        problems.append(
+            f"the jobs wrote different sampling rates ({sorted(set(rates.values()))} Hz): run all jobs again"
+        )
+    spelt = [replace(c.utterance, text=(rules or TextRules()).apply(c.utterance.text)) for c in copies]
+    for copy, utterance in zip(copies, spelt, strict=True):
+        if copy.utterance.text and not utterance.text:
+            problems.append(f"{data / 'text'}: id {utterance.id}{EMPTIED}")
+    raise_collected(problems, out)
+    write_dump_lists(out, [replace(each, audio=wav_scp[each.id]) for each in spelt], num_samples)
+    if speed_perturb:
+        write_text(out / "speed_perturb", [speed_perturb])
+    else:
+        (out / "speed_perturb").unlink(missing_ok=True)
+    shutil.rmtree(out / f"split{nj}")
+    perturbed = sum(copy.speed != 1 for copy in copies)
+    return _summarise(out.name, next(iter(rates.values())), num_samples, converted, clipped, perturbed)

@@ -1,0 +1,1 @@
+"""The features that the frozen layers give, stored."""

@@ -1,0 +1,1 @@
+"""Kaldi data directories: their lists, what is wrong with them, a repaired copy, an overview."""

@@ -1,0 +1,287 @@
+"""Kaldi data directories: strict reading, atomic writing.
+
+``wav.scp``, ``text``, ``utt2spk``, ``spk2utt``, and ``segments`` where utterances are parts of recordings.
+"""
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from espnet_wsm.data.audio.recordings import is_pipe, refuse_pipe
+from espnet_wsm.data.kaldi.lists import (
+    Entry,
+    byte_order,
+    count,
+    find_id_fault,
+    name_some,
+    raise_collected,
+    read_list,
+    replace_directory,
+    write_list,
+)
+from espnet_wsm.errors import UserError
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One line of each list.
+
+    Args:
+        id: utterance id.
+        audio: a file, ``FILE.ark:OFFSET`` in a Kaldi archive, or, if pipes are allowed, a ``COMMAND |`` that
+            writes audio.
+        text: empty if the directory has no transcripts.
+        speaker: the utterance's own id if there is no ``utt2spk``.
+        start: start time in the audio, in seconds.
+        end: end time in seconds; None = the end of the audio.
+    """
+
+    id: str
+    audio: Path | str
+    text: str
+    speaker: str
+    start: float = 0.0
+    end: float | None = None
+
+    @property
+    def is_part(self) -> bool:
+        """Whether the audio holds more than this utterance."""
+        return self.start > 0 or self.end is not None
+
+
+def write_speakers(directory: Path, speakers: dict[str, str]) -> None:
+    """Write ``utt2spk`` and ``spk2utt`` of ``speakers`` (utterance -> speaker) into ``directory``."""
+    write_list(directory / "utt2spk", speakers)
+    utterances: dict[str, list[str]] = defaultdict(list)
+    for utterance in sorted(speakers, key=byte_order):
+        utterances[speakers[utterance]].append(utterance)
+    write_list(directory / "spk2utt", {speaker: " ".join(ids) for speaker, ids in utterances.items()})
+
+
+def _find_faults(utterance: Utterance) -> Iterable[str]:
+    """Why ``utterance`` cannot be written as one line of each list and read back unchanged."""
+    if fault := find_id_fault(utterance.id):
+        yield f"utterance id {utterance.id!r} {fault}: rename it"
+    if fault := find_id_fault(utterance.speaker):
+        yield f"utterance {utterance.id!r}: speaker {utterance.speaker!r} {fault}: rename it"
+    if not utterance.text.strip():
+        yield f"utterance {utterance.id!r} has an empty transcript: leave the utterance out"
+    audio = str(utterance.audio)
+    if not audio or audio != audio.strip() or "\n" in audio or "\r" in audio:
+        yield f"utterance {utterance.id!r}: audio {audio!r} is empty or has white space at its ends"
+    end = math.inf if utterance.end is None else utterance.end
+    shorter = round(end, 3) <= round(utterance.start, 3) if end < math.inf else utterance.end is not None
+    if not 0 <= utterance.start < math.inf or shorter:
+        times = f"from {utterance.start} to {utterance.end} s"
+        yield f"utterance {utterance.id!r}: {times} is not a part of a recording: correct the times"
+    for name, value in (("text", utterance.text), ("audio", audio)):
+        if "\n" in value or "\r" in value:
+            yield f"utterance {utterance.id!r}: the {name} holds a line break: replace it by a space"
+        if any(0xD800 <= ord(char) <= 0xDFFF for char in value):
+            yield f"utterance {utterance.id!r}: the {name} cannot be written as UTF-8: {value!r}"
+
+
+def write_data_dir(directory: Path, utterances: Iterable[Utterance]) -> None:
+    """Write ``wav.scp``, ``text``, ``utt2spk`` and ``spk2utt``, sorted as ``LC_ALL=C sort`` does.
+
+    If an utterance is a part of its audio, ``segments`` is written too, and ``wav.scp`` lists recordings,
+    with ids made from their file names; times are written to the millisecond.
+
+    The lists are written to a temporary folder, which then replaces ``directory`` as a whole. Spaces at the
+    ends of a text are dropped; everything else is kept byte for byte.
+
+    Raises UserError if there are no utterances, for duplicate ids, ids or speakers with white space, an empty
+    text, a line break, invalid times, or if ``directory`` is something else.
+    """
+    directory = Path(directory)
+    utterances = sorted(utterances, key=lambda utterance: utterance.id)
+    if not utterances:
+        raise UserError(f"{directory}: there is no utterance to write")
+    if directory.exists() and not directory.is_dir():
+        raise UserError(f"{directory} is a file, so no data directory can be written there: move it away")
+    if directory.is_dir() and any(directory.iterdir()) and not (directory / "wav.scp").exists():
+        raise UserError(f"{directory} is not empty and holds no wav.scp, so it is not replaced: move it away")
+    problems = [problem for utterance in utterances for problem in _find_faults(utterance)]
+    problems += [
+        f"utterance id {first.id!r} was given twice ({first.audio} and {second.audio}): ids must differ"
+        for first, second in pairwise(utterances)
+        if first.id == second.id
+    ]
+    raise_collected(problems, directory)
+
+    def fill(new: Path) -> None:
+        if any(utterance.is_part for utterance in utterances):
+            recordings = _name_recordings(str(utterance.audio) for utterance in utterances)
+            write_list(new / "wav.scp", {id: audio for audio, id in recordings.items()})
+            write_list(
+                new / "segments",
+                {each.id: _format_segment(recordings[str(each.audio)], each) for each in utterances},
+            )
+        else:
+            write_list(new / "wav.scp", {utterance.id: utterance.audio for utterance in utterances})
+        write_list(new / "text", {utterance.id: utterance.text.strip(" \t") for utterance in utterances})
+        write_speakers(new, {utterance.id: utterance.speaker for utterance in utterances})
+
+    replace_directory(directory, fill)
+
+
+def _name_recordings(audio: Iterable[str]) -> dict[str, str]:
+    """An id for each audio, made from its file name, with a number added where these ids would be equal."""
+    ids: dict[str, str] = {}
+    taken: set[str] = set()
+    for path in sorted(set(audio), key=byte_order):
+        stem = re.sub(r"[^\w.=+-]+", "_", Path(path).stem) or "recording"
+        id, number = stem, 1
+        while id in taken:
+            number += 1
+            id = f"{stem}-{number}"
+        taken.add(id)
+        ids[path] = id
+    return ids
+
+
+def _format_segment(recording: str, utterance: Utterance) -> str:
+    """The rest of an utterance's line in ``segments``; Kaldi writes the end of the recording as -1."""
+    end = -1 if utterance.end is None else f"{utterance.end:.3f}"
+    return f"{recording} {utterance.start:.3f} {end}"
+
+
+@dataclass(frozen=True)
+class DataLists:
+    """The lists of a data directory, including their faults.
+
+    Args:
+        directory: folder of the lists.
+        entries: entries by name of the list. The list that gives the audio of utterances comes first:
+            ``segments``, or ``wav.scp`` if utterances are whole files.
+        recordings: ``wav.scp``, if there is ``segments``.
+    """
+
+    directory: Path
+    entries: dict[str, dict[str, Entry]]
+    recordings: dict[str, Entry]
+
+    @property
+    def audio_list(self) -> str:
+        """``segments`` or ``wav.scp``."""
+        return next(iter(self.entries))
+
+    def find_fault(self, name: str, id: str, allow_pipes: bool) -> str | None:
+        """What is wrong with a line of the list ``name``, as the rest of a sentence that begins with it."""
+        value = self.entries[name][id].value
+        if not value.strip():
+            what = {
+                "text": "transcript",
+                "wav.scp": "audio path",
+                "utt2spk": "speaker",
+                "segments": "segment",
+            }
+            return f" has an empty {what[name]}: fill it in or remove the id from all lists"
+        if name == "segments":
+            try:
+                recording, start, end = value.split()
+                times = float(start), float(end)
+            except ValueError:
+                return f" has {value!r} instead of RECORDING START END: write seconds, -1 for the end"
+            if recording not in self.recordings:
+                return f" is a part of {recording}, which wav.scp does not have: add it, or remove the id"
+            if not (0 <= times[0] < math.inf and (times[0] < times[1] < math.inf or times[1] == -1)):
+                return f" goes from {start} to {end} s: the end has to be after the start"
+            value = self.recordings[recording].value
+            if not value:
+                return f" is a part of {recording}, whose audio path is empty: fill it in"
+        if name == self.audio_list and not allow_pipes and is_pipe(value):
+            return f": {refuse_pipe(value)}"
+        if name == "utt2spk" and (fault := find_id_fault(value)):
+            return f": speaker {value!r} {fault}: rename it"
+        return None
+
+    def make_utterance(self, id: str) -> Utterance:
+        """The utterance with this id, which has no fault in any list."""
+        audio, start, end = self.entries[self.audio_list][id].value, 0.0, None
+        if self.audio_list == "segments":
+            recording, *times = audio.split()
+            audio, start = self.recordings[recording].value, float(times[0])
+            end = None if float(times[1]) == -1 else float(times[1])
+        text, speaker = (self.entries.get(name, {}).get(id) for name in ("text", "utt2spk"))
+        return Utterance(id, audio, text.value if text else "", speaker.value if speaker else id, start, end)
+
+
+def read_lists(directory: Path, need_text: bool, problems: list[str]) -> DataLists:
+    """The lists of a data directory; their faults are appended to ``problems``."""
+    names = ["wav.scp", *(name for name in ("text", "utt2spk") if (directory / name).exists())]
+    if need_text and "text" not in names:
+        names.insert(1, "text")
+    entries, recordings = {}, {}
+    if (directory / "segments").exists():
+        recordings = read_list(directory / "wav.scp", problems)
+        names[0] = "segments"
+    for name in names:
+        entries[name] = read_list(directory / name, problems)
+    return DataLists(directory, entries, recordings)
+
+
+def _require_same_ids(lists: DataLists, problems: list[str]) -> None:
+    """Report the ids that are in the list of the audio but not in another list, and vice versa."""
+    audio = lists.entries[lists.audio_list]
+    for name, entries in lists.entries.items():
+        for have, lack, only in (
+            (lists.audio_list, name, audio.keys() - entries.keys()),
+            (name, lists.audio_list, entries.keys() - audio.keys()),
+        ):
+            if only:
+                ids = sorted(only, key=byte_order)
+                line = lists.entries[have][ids[0]].line
+                problems.append(
+                    f"{lists.directory / have}:{line}: {count(len(only), 'id')} without a line in "
+                    f"{lists.directory / lack}: {name_some(ids)}: add the missing lines or remove the others"
+                )
+
+
+def inspect_data_dir(
+    directory: Path, need_text: bool = True, allow_pipes: bool = False
+) -> tuple[list[Utterance], list[str]]:
+    """The utterances that are complete in all lists of a data directory, and all faults of the lists.
+
+    ``utt2spk`` may be missing: each utterance is then its own speaker. Without ``need_text``, ``text`` may be
+    missing too: every text is then empty. ``spk2utt`` follows from ``utt2spk`` and is not read. The audio is
+    not opened; commands in place of audio are a fault unless ``allow_pipes`` is set.
+
+    Returns:
+        The utterances in byte order of their ids, and for each fault its file, line, id and remedy.
+    """
+    directory = Path(directory)
+    if not directory.is_dir():
+        return [], [f"{directory} is not a directory: prepare the data first"]
+    problems: list[str] = []
+    lists = read_lists(directory, need_text, problems)
+    if all(lists.entries.values()):  # a missing or empty list is one fault, not one per id
+        _require_same_ids(lists, problems)
+    faulty = set()
+    for name, entries in lists.entries.items():
+        for id, entry in entries.items():
+            if fault := lists.find_fault(name, id, allow_pipes):
+                problems.append(f"{directory / name}:{entry.line}: id {id}{fault}")
+                faulty.add(id)
+    shared = set.intersection(*(set(entries) for entries in lists.entries.values())) - faulty
+    return [lists.make_utterance(id) for id in sorted(shared, key=byte_order)], problems
+
+
+def find_audio_list(directory: Path) -> Path:
+    """The list that gives the audio of the utterances of a data directory."""
+    segments = directory / "segments"
+    return segments if segments.exists() else directory / "wav.scp"
+
+
+def read_data_dir(directory: Path, need_text: bool = True, allow_pipes: bool = False) -> list[Utterance]:
+    """The utterances of a faultless data directory, see :func:`inspect_data_dir`.
+
+    Raises UserError with file, line, id and remedy of the first ten faults, and the number of all faults.
+    """
+    utterances, problems = inspect_data_dir(directory, need_text, allow_pipes)
+    raise_collected(problems, directory)
+    return utterances

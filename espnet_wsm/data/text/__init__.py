@@ -1,0 +1,1 @@
+"""Transcripts: spelling, tokens, word n-grams."""

@@ -1,0 +1,240 @@
+"""Corpora as people have them: tables of all kinds with their oddities, folders, Kaldi directories."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from espnet_wsm.bin import prepare_corpus
+from espnet_wsm.data.kaldi.directory import Utterance, read_data_dir, write_data_dir
+
+SPLITS = ("train", "dev", "test")
+
+
+@pytest.fixture
+def clips(tmp_path, monkeypatch) -> list[str]:
+    """Twenty clips of half a second, in corpus/clips."""
+    monkeypatch.chdir(tmp_path)
+    Path("corpus/clips").mkdir(parents=True)
+    names = [f"clips/clip {number:02}.wav" for number in range(20)]
+    for number, name in enumerate(names):
+        noise = 0.1 * np.random.default_rng(number).standard_normal(4000)
+        soundfile.write(Path("corpus") / name, noise, 8000)
+    return names
+
+
+@pytest.fixture
+def prepare(capsys):
+    """``prepare(words...)`` prepares a corpus; gives the utterances by split, and what it printed."""
+
+    def run(*words: str) -> tuple[dict[str, list[Utterance]], str]:
+        prepare_corpus.main([*words, "--out", "data"])
+        return {name: read_data_dir(Path("data") / name) for name in SPLITS}, capsys.readouterr().out
+
+    return run
+
+
+@pytest.fixture
+def fault(capsys):
+    """``fault(words...)`` prepares a corpus, which has to fail; gives its error."""
+
+    def run(*words: str) -> str:
+        with pytest.raises(SystemExit) as stop:
+            prepare_corpus.main([*words, "--out", "data"])
+        assert stop.value.code == 1
+        return capsys.readouterr().err
+
+    return run
+
+
+def texts_of(splits: dict[str, list[Utterance]]) -> dict[str, str]:
+    return {Path(str(each.audio)).name: each.text for used in splits.values() for each in used}
+
+
+def test_a_table_without_splits_is_split_by_text(clips, prepare):
+    rows = [f"{name},word {number % 10}" for number, name in enumerate(clips)]
+    Path("corpus/my.csv").write_text("\n".join(["file_name,sentence", *rows]) + "\n")
+    splits, said = prepare("--downloads", "corpus/my.csv")
+    assert {name: len(used) for name, used in splits.items()} == {"train": 16, "dev": 2, "test": 2}
+    assert "splits: test and dev taken from the rest by text" in said
+    texts = [{each.text for each in used} for used in splits.values()]
+    assert not texts[0] & texts[1] and not texts[0] & texts[2] and not texts[1] & texts[2]
+    first = splits["train"][0]
+    assert first.id == first.speaker and first.id.startswith("clip_") and " " not in first.id
+    again, _ = prepare("--downloads", "corpus/my.csv")
+    assert again == splits
+
+
+def test_with_five_speakers_it_is_split_by_speaker(clips, prepare):
+    rows = [
+        {
+            "audio": {"path": name, "bytes": None},
+            "text": "same words",
+            "speaker": f"spk {number % 10}",
+            "lang": None,
+        }
+        for number, name in enumerate(clips)
+    ]
+    Path("corpus/my.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    splits, said = prepare("--downloads", "corpus/my.jsonl")
+    assert "by speaker" in said
+    speakers = [{each.speaker for each in used} for used in splits.values()]
+    assert sum(map(len, speakers)) == 10 and all(speakers)
+    assert splits["train"][0].id.startswith(f"{splits['train'][0].speaker}-clip_")
+
+
+def test_a_table_with_splits_keeps_them_and_lacks_none(clips, prepare):
+    names = ["Train"] * 16 + ["validation"] * 4
+    rows = [f"{name};x {n};{split}" for n, (name, split) in enumerate(zip(clips, names, strict=True))]
+    Path("corpus/my.csv").write_text("﻿Path;Text;Split\n" + "\n".join(rows))
+    splits, said = prepare("--downloads", "corpus/my.csv")
+    assert {name: len(used) for name, used in splits.items()} == {"train": 14, "dev": 4, "test": 2}
+    assert "splits: test taken from the rest by text" in said
+
+
+def test_oddities_of_tables(clips, prepare):
+    rows = [
+        'clips/clip 00\t"said" she',  # a quote is text in a TSV, and a suffix may lack
+        "clips/clip 01.wav\t two  words ",
+        "clips/clip 02.wav\t",
+        "\tno path",
+        "clips/none.wav\tno file",
+        *(f"{name}\tword {number}" for number, name in enumerate(clips[3:])),
+    ]
+    Path("corpus/my.tsv").write_text("path\tsentence\n" + "\r\n".join(rows) + "\r\n")
+    splits, said = prepare("--downloads", "corpus/my.tsv")
+    texts = texts_of(splits)
+    assert texts["clip 00.wav"] == '"said" she' and texts["clip 01.wav"] == "two words" and len(texts) == 19
+    assert "left out: 1 no text, 1 no path, 1 no audio file, see data/dropped.txt" in said
+    assert "corpus/my.tsv:6 no audio file" in Path("data/dropped.txt").read_text()
+    rows = [f'"{name}","he said ""{number}"",\nand left"' for number, name in enumerate(clips)]
+    Path("corpus/my.csv").write_text("path,text\n" + "\n".join(rows))
+    texts = texts_of(prepare("--downloads", "corpus/my.csv")[0])
+    assert texts["clip 07.wav"] == 'he said "7", and left'
+
+
+def test_parts_of_recordings(clips, prepare):
+    rows = [
+        {"path": clips[0], "text": f"part {n}", "offset": n * 0.02, "duration": 0.02, "split": split}
+        for n, split in enumerate(["train"] * 8 + ["dev", "test"])
+    ]
+    Path("corpus/nemo.json").write_text("\n".join(map(json.dumps, rows)))
+    splits, said = prepare("--downloads", "corpus/nemo.json")
+    assert said.endswith("splits: as the corpus says\n")
+    second = splits["train"][1]
+    assert (second.start, second.end, second.id) == (0.02, 0.04, "clip_00-0000002")
+    assert Path("data/train/segments").exists()
+
+
+def test_a_folder_of_hugging_face(clips, prepare):
+    for number, (split, of_set) in enumerate((("train", 16), ("validation", 2), ("test", 2))):
+        folder = Path("hf") / split
+        folder.mkdir(parents=True)
+        rows = []
+        for index in range(of_set):
+            name = f"{number}{index}.wav"
+            soundfile.write(folder / name, np.zeros(4000), 8000)
+            rows.append(json.dumps({"file_name": name, "transcription": f"{split} {index}"}))
+        (folder / "metadata.jsonl").write_text("\n".join(rows))
+    splits, said = prepare("--downloads", "hf")
+    assert {name: len(used) for name, used in splits.items()} == {"train": 16, "dev": 2, "test": 2}
+    assert "as the corpus says" in said and splits["dev"][0].text.startswith("validation")
+
+
+@pytest.mark.parametrize("parts", [False, True])
+def test_kaldi_directories_one_or_three(clips, prepare, parts):
+    end = 0.25 if parts else None
+    utterances = [
+        Utterance(f"u{n:02}", f"corpus/{name}", f"t {n}", "s", 0.0, end) for n, name in enumerate(clips)
+    ]
+    write_data_dir(Path("kaldi"), utterances)
+    splits, _ = prepare("--downloads", "kaldi")
+    assert {name: len(used) for name, used in splits.items()} == {"train": 16, "dev": 2, "test": 2}
+    assert {each.end for used in splits.values() for each in used} == {end}
+    for name, used in splits.items():
+        write_data_dir(Path("three") / name, used)
+    assert prepare("--downloads", "three")[0] == splits
+
+
+def test_files_of_one_name_have_ids_of_their_own(clips, prepare):
+    rows = []
+    for number in range(20):
+        path = Path(f"corpus/s{number}/a.wav")
+        path.parent.mkdir()
+        soundfile.write(path, np.zeros(4000), 8000)
+        rows.append(f"s{number}/a.wav,text {number}")
+    Path("corpus/my.csv").write_text("path,text\n" + "\n".join(rows))
+    splits, _ = prepare("--downloads", "corpus/my.csv")
+    assert {each.id for used in splits.values() for each in used} == {f"s{n}.a" for n in range(20)}
+
+
+def test_three_utterances_are_enough(clips, prepare):
+    rows = [f"{name},word {number}" for number, name in enumerate(clips[:3])]
+    Path("corpus/my.csv").write_text("path,text\n" + "\n".join(rows))
+    splits, _ = prepare("--downloads", "corpus/my.csv")
+    assert [len(used) for used in splits.values()] == [1, 1, 1]
+
+
+def test_columns_of_any_name(clips, prepare, fault):
+    rows = [f"{name},word {number}" for number, name in enumerate(clips)]
+    Path("corpus/my.csv").write_text("Datei,Satz\n" + "\n".join(rows))
+    said = fault("--downloads", "corpus/my.csv")
+    assert "corpus/my.csv has no column for path (path, file_name" in said and "it has Datei, Satz" in said
+    words = ["--downloads", "corpus/my.csv", "--columns"]
+    assert len(texts_of(prepare(*words, "path=Datei,text=Satz")[0])) == 20
+    assert "has no column 'Wort'" in fault(*words, "path=Datei,text=Wort")
+    assert "--columns word: there are path, text" in fault(*words, "word=Satz")
+    assert "'text' is not KIND=NAME" in fault(*words, "text")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("my.csv", b"", "my.csv has no rows"),
+        ("my.csv", b"path,text\n", "my.csv has no rows"),
+        ("my.csv", b"path,text\n\xff,a\n", "my.csv: not UTF-8"),
+        ("my.xlsx", b"PK", "my.xlsx is none of .csv, .tsv, .jsonl, .json"),
+        ("my.jsonl", b'{"path": 1}\n{path}\n', "my.jsonl:2: not JSON"),
+        ("my.jsonl", b"[1]\n", "my.jsonl:1: not a JSON object"),
+        ("my.csv", b"path,text\nx.wav,a\n", "my.csv:2: corpus/x.wav is no file, and 1 of 1 row are like"),
+        ("my.csv", b"path,text,split\nclips/clip 00.wav,a,gold\n", "my.csv:2: split 'gold' is none of train"),
+        ("my.csv", b"path,text,start\nclips/clip 00.wav,a,1:20\n", "my.csv:2: start, end or duration is no"),
+        (
+            "my.csv",
+            b"path,text,start,end\nclips/clip 00.wav,a,2,1\n",
+            "my.csv:2: from 2 to 1.0 s is not a part",
+        ),
+        ("my.csv", b"path,text\nclips/clip 00.wav\n", "my.csv:2: no text, and so for all rows"),
+        (
+            "my.csv",
+            b"path,text\nclips/clip 00.wav,a, b\n",
+            "my.csv:2: the row has more fields than the header",
+        ),
+        (
+            "my.csv",
+            b'path,text\nclips/clip 00.wav,"a\nclips/clip 01.wav,b\n',
+            "not a row of a table (unexpected end of data)",
+        ),
+        ("my.csv", b"path,text,text\nclips/clip 00.wav,a,b\n", "my.csv:1: the column 'text' is there twice"),
+        ("my.csv", b"path,text\nclips/clip 00.wav,a\n", "1 utterance with 1 speaker are too few to make"),
+        (
+            "my.csv",
+            b"path,text,id\n" + b"".join(b"clips/clip %02d.wav,%d,x\n" % (n, n) for n in range(4)),
+            "1 id given twice: x: ids",
+        ),
+    ],
+)
+def test_what_is_no_corpus_is_named(clips, fault, name, content, message):
+    (Path("corpus") / name).write_bytes(content)
+    said = fault("--downloads", f"corpus/{name}")
+    assert message in said and "Traceback" not in said
+
+
+def test_folders_without_a_corpus_are_named(clips, fault):
+    assert "corpus holds neither metadata.csv" in fault("--downloads", "corpus")
+    assert "none does not exist" in fault("--downloads", "none")
+    for name in ("one", "two"):
+        write_data_dir(Path("odd") / name, [Utterance("u", "a.wav", "t", "s")])
+    assert "odd/one, odd/two: name Kaldi directories train, dev and test" in fault("--downloads", "odd")

@@ -1,0 +1,56 @@
+"""Folders of corpora are found, and what is not there is named; each recipe's tests go further."""
+
+from pathlib import Path
+
+import pytest
+
+from espnet_wsm.data.corpora.tables import Row, prepare_sets
+from espnet_wsm.data.corpora.trees import find_language, refuse_tree, require_sets
+from espnet_wsm.errors import UserError
+
+
+@pytest.fixture
+def downloads(tmp_path) -> Path:
+    for folder in ("sw", "release-1/cs", "release-2/sw"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "train.tsv").touch()
+    return tmp_path
+
+
+def test_a_language_is_found_above_and_below(downloads):
+    assert find_language(downloads, "sw", "train.tsv") == downloads / "sw"
+    assert find_language(downloads / "sw", "sw", "train.tsv") == downloads / "sw"
+    assert find_language(downloads, "cs", "train.tsv", ("", "release-*")) == downloads / "release-1/cs"
+
+
+def test_a_language_that_is_not_there_or_twice_is_named(downloads):
+    with pytest.raises(UserError, match=r"--lang pl: .* holds sw: choose one, or unpack pl there"):
+        find_language(downloads, "pl", "train.tsv")
+    with pytest.raises(UserError, match=r"holds sw twice: name .*/release-2/sw or .*/sw$"):
+        find_language(downloads, "sw", "train.tsv", ("", "release-*"))
+    with pytest.raises(UserError, match=r"sw/dev\.tsv is expected in it, and it holds train.tsv"):
+        find_language(downloads / "sw", "sw", "dev.tsv")
+
+
+def test_what_is_said_of_another_tree(downloads):
+    assert "a/b is expected in it, and it holds train.tsv; see" in str(refuse_tree(downloads / "sw", "a/b"))
+    assert "and it is not a folder" in str(refuse_tree(downloads / "none", "a/b"))
+
+
+def test_sets_that_are_needed_have_to_be_there():
+    require_sets(["dev"], ["train", "dev"], Path("x"))
+    with pytest.raises(UserError, match="test cannot be made of x, but train, dev: unpack what is missing"):
+        require_sets(["dev", "test"], ["train", "dev"], Path("x"))
+
+
+def test_an_utterance_of_two_sets_has_one_id_and_an_empty_set_is_refused(tmp_path):
+    (tmp_path / "a").mkdir()
+    for name in ("1.wav", "a/1.wav"):
+        (tmp_path / name).write_bytes(bytes(100))
+    one, other = (Row(name, tmp_path, name, "text") for name in ("1.wav", "a/1.wav"))
+    prepared = prepare_sets({"small": [one], "large": [one]}, "unpack it")
+    assert [[each.id for each in used] for used in prepared.splits.values()] == [["1"], ["1"]]
+    prepared = prepare_sets({"small": [one], "large": [one, other]}, "unpack it")
+    assert [[each.id for each in used] for used in prepared.splits.values()] == [["1"], ["1", "a.1"]]
+    with pytest.raises(UserError, match="nothing is left of large: unpack it"):
+        prepare_sets({"small": [one], "large": []}, "unpack it")
