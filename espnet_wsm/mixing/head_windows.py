@@ -18,8 +18,8 @@ class HeadWindows(nn.Module):
         h_t = W_O [l_t^1; ...; l_t^H] + b_O + G (1/T) sum_j v_j + C gelu(F x_t + b_F)
 
     with values and output of the attention that it stands for, whose scores q_t k_j become a window
-    [a_h, b_h] of each head and a weight k_j^h = K_h x_j of each frame. G, C and K start at zero: what is learnt first is
-    attention with a fixed pattern. Ours, not the paper's block. O(T log(b - a)) in time.
+    [a_h, b_h] of each head and a weight k_j^h = K_h x_j of each frame. G, C and K start at zero: what is
+    learnt first is attention with a fixed pattern. Ours, not the paper's block. O(T log(b - a)) in time.
 
     Args:
         dim: channels of the model, a multiple of the number of windows.
