@@ -6,11 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from espnet_wsm.mixing.means import masked_mean, zero_padding
+from espnet_wsm.mixing.block import MixingBlock
+from espnet_wsm.mixing.means import masked_mean
 from espnet_wsm.mixing.windows import weighted_windowed_mean, windowed_mean
 
 
-class HeadWindows(nn.Module):
+class HeadWindows(MixingBlock):
     """A pre-trained head looks at a stretch beside the frame, always the same; a mean around it misses that.
 
         v_t = W_V x_t + b_V
@@ -41,7 +42,7 @@ class HeadWindows(nn.Module):
         global_summary: bool = True,
         dropout: float = 0.0,
     ):
-        super().__init__()
+        super().__init__(dropout)
         if not windows or dim % len(windows):
             raise ValueError(
                 f"dim has to be a multiple of the number of windows, got {dim} and {len(windows)}"
@@ -63,37 +64,30 @@ class HeadWindows(nn.Module):
         for layer in (self.key, self.global_out, self.combine):
             if layer is not None:
                 nn.init.zeros_(layer.weight)
-        self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, padding_mask: Tensor | None = None) -> Tensor:
-        """Mix over time.
-
-        Args:
-            x: (B, T, dim).
-            padding_mask: (B, T) bool, True = padded; None = no padding.
-
-        Returns:
-            (B, T, dim), zeros at padded frames. Valid frames depend neither on the other utterances of the
-            batch nor on what the padding holds, as long as it is finite.
-        """
+    def make_parts(self, x: Tensor, padding_mask: Tensor | None) -> list[Tensor]:
+        """The heads' local means, the mean of all values, and the per-frame path."""
         value = self.value(x)
-        heads = value.chunk(len(self.windows), dim=-1)  # (B, T, dim / H) each
+        heads = zip(value.chunk(len(self.windows), dim=-1), self.windows, strict=True)  # (B, T, dim / H) each
         if self.key is None:
-            local = [
-                windowed_mean(v, window, padding_mask) for v, window in zip(heads, self.windows, strict=True)
-            ]
+            local = [windowed_mean(v, window, padding_mask) for v, window in heads]
         else:
             weights = self.key(x).unbind(dim=-1)  # (B, T) each
             local = [
                 weighted_windowed_mean(v, weight, window, padding_mask)
-                for v, weight, window in zip(heads, weights, self.windows, strict=True)
+                for (v, window), weight in zip(heads, weights, strict=True)
             ]
-        mixed = self.out(self.dropout(torch.cat(local, dim=-1)))
+        parts = [torch.cat(local, dim=-1)]
         if self.global_out is not None:
-            mixed = mixed + self.global_out(self.dropout(masked_mean(value, padding_mask))).unsqueeze(1)
+            parts.append(masked_mean(value, padding_mask).unsqueeze(1))  # (B, 1, dim)
         if self.frame is not None:
-            mixed = mixed + self.combine(self.dropout(F.gelu(self.frame(x))))
-        return zero_padding(mixed, padding_mask)
+            parts.append(F.gelu(self.frame(x)))
+        return [self.dropout(part) for part in parts]
+
+    def get_merging(self) -> tuple[Sequence[Tensor], Tensor]:
+        """W_O, G and C, as far as they are there."""
+        layers = (self.out, self.global_out, self.combine)
+        return [layer.weight for layer in layers if layer is not None], self.out.bias
 
     def extra_repr(self) -> str:
         """What the child modules do not show."""

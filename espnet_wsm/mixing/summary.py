@@ -1,17 +1,15 @@
 """The mixing blocks that replace self-attention."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from espnet_wsm.mixing.means import masked_mean, zero_padding
+from espnet_wsm.mixing.block import MixingBlock
+from espnet_wsm.mixing.means import masked_mean
 from espnet_wsm.mixing.windows import windowed_mean
-
-# Values of ``combine_activation``.
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"none": lambda x: x, "gelu": F.gelu}
 
 
 class HeadwiseLinear(nn.Module):
@@ -45,7 +43,7 @@ def _project(dim: int, hidden: Sequence[int], width: int, heads: int) -> nn.Modu
     return nn.Sequential(*(m for layer in first for m in (layer, nn.GELU())), last) if first else last
 
 
-class _SummaryBlock(nn.Module):
+class _SummaryBlock(MixingBlock):
     """The frame's own transform, any number of local summaries and at most one global summary, combined by c.
 
     c is applied to each of its inputs separately instead of to their concatenation, so the global mean is
@@ -64,7 +62,7 @@ class _SummaryBlock(nn.Module):
         hidden: Sequence[int],
         combine_activation: str,
     ) -> None:
-        super().__init__()
+        super().__init__(dropout, combine_activation)
         width = dim if width is None else width
         for name, value in (("dim", dim), ("width", width), ("heads", heads)):
             if value < 1:
@@ -72,10 +70,6 @@ class _SummaryBlock(nn.Module):
         for size in hidden:
             if size < 1 or size % heads:
                 raise ValueError(f"hidden has to be multiples of heads, got hidden={size} and heads={heads}")
-        if combine_activation not in ACTIVATIONS:
-            raise ValueError(
-                f"combine_activation has to be one of {', '.join(ACTIVATIONS)}, got {combine_activation!r}"
-            )
         for window in windows:
             if not isinstance(window, int) or isinstance(window, bool) or window < 0:
                 raise ValueError(f"window is a number of frames, 0 or more, got {window!r}")
@@ -90,32 +84,20 @@ class _SummaryBlock(nn.Module):
         if windows and global_summary and not shared_projection:
             self.local_summary = _project(dim, hidden, width, heads)
         self.combine = nn.Linear(width * (1 + len(self.windows) + global_summary), dim)
-        self.combine_activation = combine_activation
-        self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, padding_mask: Tensor | None = None) -> Tensor:
-        """Mix over time.
-
-        Args:
-            x: (B, T, dim).
-            padding_mask: (B, T) bool, True = padded; None = no padding.
-
-        Returns:
-            (B, T, dim), zeros at padded frames. Valid frames depend neither on the other utterances of the
-            batch nor on what the padding holds, as long as it is finite.
-        """
+    def make_parts(self, x: Tensor, padding_mask: Tensor | None) -> list[Tensor]:
+        """f, the local summaries, and the global one."""
         summary = F.gelu(self.summary(x))  # (B, T, W)
         local = summary if self.local_summary is None else F.gelu(self.local_summary(x))
         parts = [F.gelu(self.frame(x))]
         parts += [windowed_mean(local, window, padding_mask) for window in self.windows]
         if self.global_summary:
             parts.append(masked_mean(summary, padding_mask).unsqueeze(1))  # (B, 1, W)
+        return [self.dropout(part) for part in parts]
 
-        weights = self.combine.weight.split(self.width, dim=1)  # (D, W) each
-        mixed = F.linear(self.dropout(parts[0]), weights[0], self.combine.bias)
-        for part, weight in zip(parts[1:], weights[1:], strict=True):
-            mixed = mixed + F.linear(self.dropout(part), weight)
-        return zero_padding(ACTIVATIONS[self.combine_activation](mixed), padding_mask)
+    def get_merging(self) -> tuple[Sequence[Tensor], Tensor]:
+        """c, which is applied to each part instead of to their concatenation."""
+        return self.combine.weight.split(self.width, dim=1), self.combine.bias
 
     def extra_repr(self) -> str:
         """What the child modules do not show."""

@@ -40,7 +40,7 @@ def windowed_mean(x: Tensor, window: int | tuple[int, int], padding_mask: Tensor
         valid = wide.new_ones(1, length, 1)
     else:
         valid = (~padding_mask).to(wide.dtype).unsqueeze(-1)
-    count = _add_up(valid, first, last).clamp_(min=1.0)  # (B or 1, T, 1)
+    count = _add_up(valid, first, last).clamp(min=1.0)  # (B or 1, T, 1)
     return zero_padding((_WindowedSum.apply(wide, first, last) / count).to(x.dtype), padding_mask)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from espnet_wsm.errors import UserError
-from espnet_wsm.mixing.summary import ACTIVATIONS
+from espnet_wsm.mixing.block import ACTIVATIONS
 from espnet_wsm.upstream.mixers import MIXER_NAMES
 
 TRAINABLE = ("layer", "mixer", "suffix")

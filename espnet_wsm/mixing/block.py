@@ -1,0 +1,163 @@
+"""What the mixing blocks share: parts computed from the input, merged linearly, and a lean backward pass."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from espnet_wsm.mixing.means import zero_padding
+
+# Values of ``combine_activation``.
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"none": lambda x: x, "gelu": F.gelu}
+
+
+class MixingBlock(nn.Module):
+    """Autograd keeps every part of a block for the backward pass, several times the size of its input.
+
+        h_t = a(sum_i W_i p_i + b)        p_i = parts of x: of the frame, of a window, of the utterance
+
+    All parts are cheap to compute from the input. So only the input is kept, and the backward pass computes
+    the parts anew, with the same dropout; the products with W_i, half of the block, are not repeated. Outputs
+    and gradients are those of the plain form. Second derivatives are not available. ``torch.compile``, which
+    plans memory itself, and the transforms of ``torch.func`` get the plain form.
+
+    Args:
+        dropout: of the parts, 0 to 1.
+        combine_activation: a, ``none`` or ``gelu``.
+    """
+
+    def __init__(self, dropout: float = 0.0, combine_activation: str = "none") -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        if combine_activation not in ACTIVATIONS:
+            raise ValueError(
+                f"combine_activation has to be one of {', '.join(ACTIVATIONS)}, got {combine_activation!r}"
+            )
+        self.combine_activation = combine_activation
+
+    def make_parts(self, x: Tensor, padding_mask: Tensor | None) -> list[Tensor]:
+        """The parts, after their dropout: (B, T, W_i), or (B, 1, W_i) for one of the whole utterance."""
+        raise NotImplementedError
+
+    def get_merging(self) -> tuple[Sequence[Tensor], Tensor]:
+        """W_i, (D, W_i) each, in the order of the parts, and b, (D,)."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor, padding_mask: Tensor | None = None) -> Tensor:
+        """Mix over time.
+
+        Args:
+            x: (B, T, dim).
+            padding_mask: (B, T) bool, True = padded; None = no padding.
+
+        Returns:
+            (B, T, dim), zeros at padded frames. Valid frames depend neither on the other utterances of the
+            batch nor on what the padding holds, as long as it is finite.
+        """
+        if not torch.is_grad_enabled() or torch.compiler.is_compiling() or _transforms_are_active():
+            return self.mix(x, padding_mask)
+        return _KeepInput.apply(self, padding_mask, x, *self.parameters())
+
+    def mix(self, x: Tensor, padding_mask: Tensor | None = None) -> Tensor:
+        """The plain form of :meth:`forward`, same arguments and results."""
+        merged = _merge(self.make_parts(x, padding_mask), *self.get_merging())
+        return zero_padding(ACTIVATIONS[self.combine_activation](merged), padding_mask)
+
+
+def _merge(parts: Sequence[Tensor], weights: Sequence[Tensor], bias: Tensor) -> Tensor:
+    """(B, T, D). Each part is merged by itself: one of the whole utterance once, not for each frame."""
+    merged = F.linear(parts[0], weights[0], bias)
+    for part, weight in zip(parts[1:], weights[1:], strict=True):
+        merged = merged + F.linear(part, weight)
+    return merged
+
+
+def _transforms_are_active() -> bool:
+    """Whether a transform of torch.func runs, in which a backward pass cannot call autograd again."""
+    return torch._C._are_functorch_transforms_active()  # torch.autograd.Function asks it; nothing is public
+
+
+class _Ingredients(nn.Module):
+    """Parts and merging of a block, as a module that can be called with other parameters."""
+
+    def __init__(self, block: MixingBlock) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(
+        self, x: Tensor, padding_mask: Tensor | None
+    ) -> tuple[list[Tensor], Sequence[Tensor], Tensor]:
+        return self.block.make_parts(x, padding_mask), *self.block.get_merging()
+
+
+class _KeepInput(torch.autograd.Function):
+    """:meth:`MixingBlock.mix`, for whose backward pass only the input is kept."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, block: MixingBlock, padding_mask: Tensor | None, x: Tensor, *parameters: Tensor
+    ) -> Tensor:
+        ctx.block, ctx.names = block, [name for name, _ in block.named_parameters()]
+        ctx.training = block.training
+        ctx.random_state = None
+        if block.training and block.dropout.p > 0:
+            ctx.random_state = torch.cuda.get_rng_state(x.device) if x.is_cuda else torch.get_rng_state()
+        kind = x.device.type
+        ctx.autocast = torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
+        ctx.save_for_backward(padding_mask, x, *parameters)
+        return block.mix(x, padding_mask)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        padding_mask, *inputs = ctx.saved_tensors
+        needed = ctx.needs_input_grad[2:]
+        leaves = [t.detach().requires_grad_(need) for t, need in zip(inputs, needed, strict=True)]
+        gradient = zero_padding(gradient, padding_mask)
+        parts, weights, bias = _compute_again(ctx, leaves, padding_mask)
+        activation = ACTIVATIONS[ctx.block.combine_activation]
+        if ctx.block.combine_activation != "none":
+            merged = _merge(parts, weights, bias).detach().requires_grad_()
+            with torch.enable_grad():
+                (gradient,) = torch.autograd.grad(activation(merged), merged, gradient)
+        outputs = [(bias, gradient.sum(dim=(0, 1), dtype=bias.dtype))]
+        for part, weight in zip(parts, weights, strict=True):
+            # A part of the whole utterance, (B, 1, W), has the gradients of all frames.
+            of_product = (
+                gradient.sum(dim=1, keepdim=True) if part.size(1) == 1 else gradient
+            )  # (B, T or 1, D)
+            of_part = of_product @ weight.to(gradient.dtype)
+            of_weight = of_product.flatten(0, 1).T @ part.to(gradient.dtype).flatten(0, 1)
+            outputs += [(part, of_part.to(part.dtype)), (weight, of_weight.to(weight.dtype))]
+        differentiable = [pair for pair in outputs if pair[0].requires_grad]
+        results, gradients = zip(*differentiable, strict=True)
+        wanted = [leaf for leaf in leaves if leaf.requires_grad]
+        found = iter(torch.autograd.grad(results, wanted, gradients, allow_unused=True))
+        return None, None, *(next(found) if need else None for need in needed)
+
+
+def _compute_again(
+    ctx: Any, leaves: Sequence[Tensor], padding_mask: Tensor | None
+) -> tuple[list[Tensor], Sequence[Tensor], Tensor]:
+    """Parts and merging as the forward pass had them, as functions of ``leaves``: input and parameters."""
+    x, *parameters = leaves
+    enabled, dtype = ctx.autocast
+    named = {f"block.{name}": value for name, value in zip(ctx.names, parameters, strict=True)}
+    mode = ctx.block.training
+    with (
+        torch.random.fork_rng([x.device] if x.is_cuda else [], enabled=ctx.random_state is not None),
+        torch.enable_grad(),
+        torch.autocast(x.device.type, dtype, enabled),
+    ):
+        if ctx.random_state is not None:
+            torch.cuda.set_rng_state(ctx.random_state, x.device) if x.is_cuda else torch.set_rng_state(
+                ctx.random_state
+            )
+        ctx.block.train(ctx.training)
+        try:
+            return torch.func.functional_call(_Ingredients(ctx.block), named, (x, padding_mask))
+        finally:
+            ctx.block.train(mode)
