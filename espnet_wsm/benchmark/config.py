@@ -1,6 +1,6 @@
 """What a benchmark measures: the configuration files in conf/benchmark, read and checked."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +14,6 @@ REMOVED = "none"  # the mixer of an arm whose last k layers are taken away
 # An arm has the name of its mixer where nothing else is special to it; `drop` is REMOVED here.
 MIXERS = (*(name for name, arm in ARMS.items() if arm.options["mixer"] == name != "drop"), REMOVED)
 PLACES = ("reference", "lengths")
-DTYPES = ("float32", "bfloat16")
 ARCHITECTURES = ("wav2vec2_base", "xls_r_300m", "tiny")
 PARTS = ("reference", "cut", "attention_cut", "cached")
 
@@ -68,11 +67,11 @@ def _number(expected: str, fits: Callable[[float], bool] = lambda value: value >
     return Rule(lambda value: _is_number(value) and fits(value), expected)
 
 
-def _count(least: int, expected: str) -> Rule:
-    return Rule(lambda value: type(value) is int and value >= least, expected)
+def _count(what: str, least: int) -> Rule:
+    return Rule(lambda value: type(value) is int and value >= least, f"{what}, {least} or more")
 
 
-def _one_of(known: tuple[str, ...]) -> Rule:
+def _one_of(known: Iterable[str]) -> Rule:
     return Rule(lambda value: isinstance(value, str) and value in known, f"one of {', '.join(known)}")
 
 
@@ -82,6 +81,13 @@ def _some_of(known: tuple[str, ...]) -> Rule:
         return different and all(value in known for value in values)
 
     return Rule(fits, f"some of {', '.join(known)}")
+
+
+def _mapping(keys_fit: Callable[[set], bool], values: Rule, expected: str) -> Rule:
+    def fits(value: object) -> bool:
+        return isinstance(value, Mapping) and keys_fit(set(value)) and all(map(values.fits, value.values()))
+
+    return Rule(fits, expected)
 
 
 def _or_null(rule: Rule) -> Rule:
@@ -96,11 +102,19 @@ def _key(rule: Rule, default: Any = MISSING, make: Any = MISSING) -> Any:
 def _check_rules(config: object) -> None:
     """Turn lists into tuples, then refuse the first value that breaks its rule."""
     for each in fields(config):
-        value = getattr(config, each.name)
-        if isinstance(value, list):
-            object.__setattr__(config, each.name, tuple(value))
+        object.__setattr__(config, each.name, _as_tuples(getattr(config, each.name)))
         if rule := each.metadata.get("rule"):
-            _require(config, each.name, rule.fits(getattr(config, each.name)), rule.expected)
+            _check(config, each.name, rule)
+
+
+def _as_tuples(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _as_tuples(each) for key, each in value.items()}
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _check(config: object, name: str, rule: Rule) -> None:
+    _require(config, name, rule.fits(getattr(config, name)), rule.expected)
 
 
 def _require(config: object, name: str, fits: bool, expected: str) -> None:
@@ -143,36 +157,24 @@ class Arm:
     longest_s: float | None = _key(_or_null(_number("a number of seconds above 0")), None)
 
     def __post_init__(self) -> None:
+        cached, removed, head = self.way == "cached", self.mixer == REMOVED, self.trainable == "head"
         if self.measure is None:
-            object.__setattr__(self, "measure", ("step",) if self.way == "cached" else ("step", "decode"))
+            object.__setattr__(self, "measure", ("step",) if cached else ("step", "decode"))
         _check_rules(self)
-        removed = self.mixer == REMOVED
-        impossible = {"cut": ("all",), "cached": ("all", "head")}.get(self.way, ())
-        _require(
-            self,
-            "trainable",
-            self.trainable not in impossible and (not removed or self.trainable == "head"),
+        possible = not (self.is_ours and self.trainable == "all") and not (cached and head)
+        expected = (
             f"another value with way {self.way} and mixer {self.mixer}: below the cut nothing trains, "
-            "features are cached for layers that train, and removed layers leave the head",
+            "features are cached for layers that train, and removed layers leave the head"
         )
-        kept = self.mixer in ("attention", REMOVED)
-        _require(
-            self, "mixer", self.trainable != "head" or kept, "attention or none where the head alone trains"
-        )
+        _require(self, "trainable", possible and (head or not removed), expected)
+        expected = "attention or none where the head alone trains"
+        _require(self, "mixer", not head or self.mixer in ("attention", REMOVED), expected)
         _require(self, "way", not removed or self.way == "cut", "cut where layers are removed")
-        _require(
-            self,
-            "measure",
-            self.way != "cached" or "decode" not in self.measure,
-            "without decode where features are cached: it costs what it costs with the cut",
-        )
+        expected = "without decode where features are cached: it costs what it costs with the cut"
+        _require(self, "measure", not cached or "decode" not in self.measure, expected)
         usual = self.attention == "sdpa" and self.attention_dropout is None
-        _require(
-            self,
-            "attention",
-            usual or self.way != "today_native",
-            "left out with S3PRL's own upstream",
-        )
+        expected = "left out with S3PRL's own upstream"
+        _require(self, "attention", usual or self.way != "today_native", expected)
 
     @property
     def is_ours(self) -> bool:
@@ -202,18 +204,25 @@ class Reference:
     """The point at which the ratios are taken: ``batch`` utterances of ``seconds`` each."""
 
     seconds: float = _key(_number("seconds, 0.1 or more", lambda value: value >= 0.1), 10.0)
-    batch: int = _key(_count(1, "a number of utterances, 1 or more"), 4)
+    batch: int = _key(_count("a number of utterances", 1), 4)
 
     def __post_init__(self) -> None:
         _check_rules(self)
 
 
-def _are_lengths(values: object) -> bool:
-    return (
+LENGTHS = Rule(
+    lambda values: (
         isinstance(values, tuple)
         and all(_is_number(value) and value >= 0.1 for value in values)
         and list(values) == sorted(set(values))
-    )
+    ),
+    "a list of different numbers of seconds, 0.1 or more, the shortest first",
+)
+TOKENS_PER_SECOND = _number(
+    "above 0 and at most 20: CTC needs more frames (50 a second) than tokens", lambda value: 0 < value <= 20
+)
+DTYPES = _some_of(("float32", "bfloat16"))
+BAR = _number("a number above 0")
 
 
 @dataclass(frozen=True)
@@ -248,71 +257,40 @@ class BenchmarkConfig:
     architecture: str = _key(_one_of(ARCHITECTURES))
     arms: Mapping[str, Arm] = _key(Rule(bool, "a mapping of at least one name to an arm"))
     ratio_arms: Mapping[str, str]
-    lengths_s: tuple[float, ...] = _key(
-        Rule(_are_lengths, "a list of different numbers of seconds, 0.1 or more, the shortest first"),
-        (5, 10, 20, 40, 80, 160),
-    )
+    lengths_s: tuple[float, ...] = _key(LENGTHS, (5, 10, 20, 40, 80, 160))
     reference: Reference = field(default_factory=Reference)
-    num_replaced: int = _key(_count(1, "a number of layers, 1 or more"), 2)
+    num_replaced: int = _key(_count("a number of layers", 1), 2)
     mixer_conf: Mapping[str, Any] = field(default_factory=lambda: {"window": 10, "width": 256})
-    vocab_size: int = _key(_count(2, "2 or more"), 50)
-    tokens_per_second: float = _key(
-        _number(
-            "above 0 and at most 20: CTC needs more frames (50 a second) than tokens",
-            lambda value: 0 < value <= 20,
-        ),
-        12.0,
-    )
+    vocab_size: int = _key(_count("a number of tokens", 2), 50)
+    tokens_per_second: float = _key(TOKENS_PER_SECOND, 12.0)
     device: str = _key(_one_of(("auto", "cpu", "cuda")), "auto")
-    dtypes: Mapping[str, tuple[str, ...]] = field(
-        default_factory=lambda: {"cpu": ("float32",), "cuda": ("float32", "bfloat16")}
+    dtypes: Mapping[str, tuple[str, ...]] = _key(
+        _mapping({"cpu", "cuda"}.__eq__, DTYPES, f"cpu and cuda, each with {DTYPES.expected}"),
+        make=lambda: {"cpu": ("float32",), "cuda": ("float32", "bfloat16")},
     )
-    threads: int | None = _key(_or_null(_count(1, "a number of threads, 1 or more")), None)
-    seed: int = _key(_count(0, "a whole number, 0 or more"), 0)
-    rounds: int = _key(_count(0, "a number of measurements, 0 or more"), 5)
+    threads: int | None = _key(_or_null(_count("a number of threads", 1)), None)
+    seed: int = _key(_count("a whole number", 0), 0)
+    rounds: int = _key(_count("a number of measurements", 0), 5)
     seconds_per_point: float = _key(_number("a number of seconds above 0"), 60.0)
     minutes: float = _key(_number("a number of minutes above 0"), 45.0)
     ratio_arms_other: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    bars: Mapping[str, float] = field(default_factory=dict)
+    bars: Mapping[str, float] = _key(
+        _mapping(set(RATIOS).issuperset, BAR, f"some of {', '.join(RATIOS)}, each with {BAR.expected}"),
+        make=dict,
+    )
 
     def __post_init__(self) -> None:
-        _check_rules(self)
-        self._check_dtypes()
-        self._check_ratios()
-        self._check_mixers()
-
-    def _check_dtypes(self) -> None:
-        fits, some = (
-            isinstance(self.dtypes, Mapping) and set(self.dtypes) == {"cpu", "cuda"},
-            _some_of(DTYPES),
-        )
-        if fits:
-            given = {k: tuple(v) if isinstance(v, list) else v for k, v in self.dtypes.items()}
-            object.__setattr__(self, "dtypes", given)
-            fits = all(map(some.fits, given.values()))
-        _require(self, "dtypes", fits, f"cpu and cuda, each with {some.expected}")
-
-    def _check_ratios(self) -> None:
-        def names_arms(value: object) -> bool:
-            is_whole = isinstance(value, Mapping) and set(value) == set(PARTS)
-            return is_whole and all(isinstance(arm, str) and arm in self.arms for arm in value.values())
-
-        expected = f"{', '.join(PARTS)}, each with the name of an arm ({', '.join(self.arms)})"
-        _require(self, "ratio_arms", names_arms(self.ratio_arms), expected)
-        others = self.ratio_arms_other
-        fits = isinstance(others, Mapping) and all(map(names_arms, others.values()))
-        _require(self, "ratio_arms_other", fits, f"readings, each with {expected}")
-        fits = isinstance(self.bars, Mapping) and set(self.bars) <= set(RATIOS)
-        fits = fits and all(_is_number(bar) and bar > 0 for bar in self.bars.values())
-        _require(self, "bars", fits, f"some of {', '.join(RATIOS)}, each with a number above 0")
-
-    def _check_mixers(self) -> None:
         from espnet_wsm.upstream import WsmConfig  # takes seconds
 
+        _check_rules(self)
+        expected = f"{', '.join(PARTS)}, each with the name of an arm ({', '.join(self.arms)})"
+        reading = _mapping(set(PARTS).__eq__, _one_of(self.arms), expected)
+        _check(self, "ratio_arms", reading)
+        _check(self, "ratio_arms_other", _mapping(lambda _: True, reading, f"readings, each with {expected}"))
         taken = {"upstream", "trust", "layers", "num_replaced", "mixer", "trainable"}
-        known = {f.name for f in fields(WsmConfig)} - taken
-        fits = isinstance(self.mixer_conf, Mapping) and set(self.mixer_conf) <= known
-        _require(self, "mixer_conf", fits, f"some of {', '.join(sorted(known))}")
+        known = {each.name for each in fields(WsmConfig)} - taken
+        expected = f"some of {', '.join(sorted(known))}"
+        _check(self, "mixer_conf", _mapping(known.issuperset, Rule(lambda _: True, ""), expected))
         WsmConfig("upstream", num_replaced=self.num_replaced, **self.mixer_conf)
 
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -40,30 +40,25 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
 }
 
 
-@dataclass(frozen=True)
-class UpstreamPaths:
-    """The same architecture twice on disk: for ``hf_wav2vec2_custom`` and for ``wav2vec2_local``."""
-
-    hf: Path
-    native: Path
-
-
-def write_upstreams(folder: Path, architecture: str, seed: int, with_native: bool) -> UpstreamPaths:
-    """Write an upstream with random weights as transformers and as S3PRL's converter do.
+def write_upstream(folder: Path, architecture: str, seed: int, with_native: bool) -> Path:
+    """Write an upstream with random weights as transformers does, and as S3PRL's converter does.
 
     Args:
         folder: exists; what is there already is kept and used again.
         architecture: a key of :data:`ARCHITECTURES`.
         seed: of the weights.
-        with_native: whether S3PRL's own form is needed too.
+        with_native: whether S3PRL's own form is needed too, a file beside with the suffix ``.pt``.
+
+    Returns:
+        the folder in transformers' form, for ``hf_wav2vec2_custom``.
     """
-    paths = UpstreamPaths(folder / f"{architecture}_{seed}", folder / f"{architecture}_{seed}.pt")
+    path = folder / f"{architecture}_{seed}"
     torch.manual_seed(seed)
-    if not (paths.hf / "preprocessor_config.json").exists():
-        _write_hf(paths.hf, architecture)
-    if with_native and not paths.native.exists():
-        _write_native(paths.native, architecture)
-    return paths
+    if not (path / "preprocessor_config.json").exists():
+        _write_hf(path, architecture)
+    if with_native and not path.with_suffix(".pt").exists():
+        _write_native(path.with_suffix(".pt"), architecture)
+    return path
 
 
 def _write_hf(folder: Path, architecture: str) -> None:
@@ -162,7 +157,7 @@ def list_freeze_params(model: nn.Module, trained: list[nn.Module]) -> list[str]:
     return [pattern for name, child in model.named_children() for pattern in visit(child, name)]
 
 
-def build_model(arm: Arm, config: BenchmarkConfig, paths: UpstreamPaths) -> AsrModel:
+def build_model(arm: Arm, config: BenchmarkConfig, upstream: Path) -> AsrModel:
     """The arm's model, with what does not train frozen in its way.
 
     Raises:
@@ -170,7 +165,7 @@ def build_model(arm: Arm, config: BenchmarkConfig, paths: UpstreamPaths) -> AsrM
     """
     torch.manual_seed(config.seed)
     conf = {
-        "upstream": str(paths.native if arm.way == "today_native" else paths.hf),
+        "upstream": str(upstream.with_suffix(".pt") if arm.way == "today_native" else upstream),
         "num_replaced": config.num_replaced,
         "mixer": arm.mixer,
         "trainable": arm.trainable,

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from functools import partial
+from itertools import batched
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,14 @@ PRELOAD = [
     "espnet_wsm.plugin.encoder",
     "espnet_wsm.benchmark.worker",
 ]
+
+
+def send_output(log: Path) -> None:
+    """Append what this process and those that it starts print from now on to a file."""
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.close(file)
 
 
 class Progress(tqdm):
@@ -151,22 +160,15 @@ class Team:
             prepared = preparing.first_answer()
         finally:
             preparing.stop()
-        sizes: dict[str, dict[str, Any]] = {}
-        waiting: list[str] = []
-
-        def await_first() -> None:
-            name = waiting.pop(0)
-            progress.show(f"building {name}")
-            sizes[name] = self.workers[name].first_answer()
-
-        for name, arm in self.config.arms.items():
-            if len(waiting) >= (os.cpu_count() or 1):
-                await_first()
-            build = partial(worker.build_arm, arm, self.config, prepared["paths"], self.device)
-            self.workers[name] = self._start_worker(f"arm {name}", name, build)
-            waiting.append(name)
-        while waiting:
-            await_first()
+        sizes = {}
+        for names in batched(self.config.arms, os.cpu_count() or 1):
+            for name in names:
+                arm = self.config.arms[name]
+                build = partial(worker.build_arm, arm, self.config, prepared["upstream"], self.device)
+                self.workers[name] = self._start_worker(f"arm {name}", name, build)
+            for name in names:
+                progress.show(f"building {name}")
+                sizes[name] = self.workers[name].first_answer()
         return prepared["machine"], sizes
 
     def _start_worker(self, name: str, log: str, begin: partial) -> Worker:
@@ -177,17 +179,14 @@ class Team:
     def _start_fork_server(self) -> None:
         """Import what takes long once, for all; what is printed while doing so goes to a file."""
         self._context.set_forkserver_preload(PRELOAD)
-        log = os.open(self.work / "log" / "imports", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         kept = os.dup(1), os.dup(2)
         try:
-            os.dup2(log, 1)
-            os.dup2(log, 2)
+            send_output(self.work / "log" / "imports")
             multiprocessing.forkserver.ensure_running()
         finally:
             for number, descriptor in enumerate(kept, start=1):
                 os.dup2(descriptor, number)
                 os.close(descriptor)
-            os.close(log)
 
     def stop(self) -> None:
         """End all processes."""

@@ -20,7 +20,8 @@ from torch import Tensor
 
 from espnet_wsm.benchmark.config import Arm, BenchmarkConfig
 from espnet_wsm.benchmark.memory import MEMORY_INFO, CpuMemory, CudaMemory, OtherCpu, read_bytes
-from espnet_wsm.benchmark.models import UpstreamPaths, build_model, write_upstreams
+from espnet_wsm.benchmark.models import build_model, write_upstream
+from espnet_wsm.benchmark.team import send_output
 from espnet_wsm.errors import UserError
 from espnet_wsm.frames import SAMPLE_RATE, count_encoder_frames
 from espnet_wsm.meters import SavedBytes, draw_texts, find_cpu_name, saved_size, take_step
@@ -47,15 +48,15 @@ class ArmBench:
     Args:
         arm: what to build.
         config: sizes and seed.
-        paths: the upstream on disk.
+        upstream: as :func:`write_upstream` returns it.
         device: ``cpu`` or ``cuda``.
     """
 
-    def __init__(self, arm: Arm, config: BenchmarkConfig, paths: UpstreamPaths, device: str):
+    def __init__(self, arm: Arm, config: BenchmarkConfig, upstream: Path, device: str):
         self.arm, self.config = arm, config
         self.device = torch.device(device)
         self.memory = CudaMemory() if device == "cuda" else CpuMemory()
-        self.model = build_model(arm, config, paths).to(self.device)
+        self.model = build_model(arm, config, upstream).to(self.device)
         self.prefix = getattr(self.model.body, "prefix", None)
         self.dim = self.model.ctc.ctc_lo.in_features
         self.trained = [p for p in self.model.parameters() if p.requires_grad]
@@ -71,7 +72,8 @@ class ArmBench:
         """Sizes of the arm: parameters, bytes of its checkpoints, bytes resident."""
         state = self.model.state_dict()  # what ESPnet writes into Nepoch.pth
         seconds = self.config.reference.seconds
-        features = self._count_frames(seconds) * self.dim * torch.float16.itemsize * 3600 / seconds
+        frames = count_encoder_frames(round(seconds * SAMPLE_RATE))
+        features = frames * self.dim * torch.float16.itemsize * 3600 / seconds
         checkpoint = {"model": state, "optimizers": [self.optimizer.state_dict()]}
         return {
             "trained_parameters": sum(p.numel() for p in self.trained),
@@ -130,17 +132,14 @@ class ArmBench:
             self.prefix.dtype = wanted
             self.prefix.expert.to(wanted or torch.float32)
 
-    @staticmethod
-    def _count_frames(seconds: float) -> int:
-        return count_encoder_frames(round(seconds * SAMPLE_RATE))
-
     def _make_batch(self, seconds: float, batch: int) -> Batch:
         generator = torch.Generator().manual_seed(self.config.seed)
+        samples = round(seconds * SAMPLE_RATE)
         if self.arm.way == "cached":
-            inputs = torch.randn(batch, self._count_frames(seconds), self.dim, generator=generator)
-            inputs = inputs.half().float()
+            frames = count_encoder_frames(samples)
+            inputs = torch.randn(batch, frames, self.dim, generator=generator).half().float()
         else:
-            inputs = 0.1 * torch.randn(batch, round(seconds * SAMPLE_RATE), generator=generator)
+            inputs = 0.1 * torch.randn(batch, samples, generator=generator)
         num_tokens = max(1, round(seconds * self.config.tokens_per_second))
         texts = draw_texts(generator, batch, num_tokens, self.config.vocab_size)
         lengths = torch.full((batch,), inputs.size(1))
@@ -198,10 +197,7 @@ class ArmBench:
 def _settle(log: Path, threads: int | None) -> None:
     """Settle into the process: output to a file, Ctrl-C left to the parent, first to go when memory ends."""
     gc.freeze()  # a collection would write to, and so copy, every page that is shared with the fork server
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(file, 1)
-    os.dup2(file, 2)
-    os.close(file)
+    send_output(log)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
@@ -249,15 +245,15 @@ def serve(
 
 
 def build_arm(
-    arm: Arm, config: BenchmarkConfig, paths: UpstreamPaths, device: str
+    arm: Arm, config: BenchmarkConfig, upstream: Path, device: str
 ) -> tuple[Answer, Callable[..., Answer]]:
     """Sizes of an arm, and what measures it."""
-    bench = ArmBench(arm, config, paths, device)
+    bench = ArmBench(arm, config, upstream, device)
     return bench.describe(), bench.measure
 
 
 def prepare(config: BenchmarkConfig, folder: Path, device: str) -> tuple[Answer, None]:
-    """Write the upstreams and describe the machine."""
+    """Write the upstream and describe the machine."""
     with_native = any(arm.way == "today_native" for arm in config.arms.values())
     machine = {
         "device": device,
@@ -267,5 +263,5 @@ def prepare(config: BenchmarkConfig, folder: Path, device: str) -> tuple[Answer,
         "threads": torch.get_num_threads(),
         "memory_bytes": read_bytes(MEMORY_INFO, "MemTotal"),
     }
-    paths = write_upstreams(folder, config.architecture, config.seed, with_native)
-    return {"paths": paths, "machine": machine}, None
+    upstream = write_upstream(folder, config.architecture, config.seed, with_native)
+    return {"upstream": upstream, "machine": machine}, None
