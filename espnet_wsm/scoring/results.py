@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from espnet_wsm.arms import WITH_WINDOW
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import write_text
 from espnet_wsm.scoring.python_scorer import Counts, ScorerResult, align_tokens
@@ -32,7 +33,6 @@ NONE = "–"
 NOT_AVAILABLE = "n/a"
 BY_PYTHON = "†"  # marks a number that replaces sclite's
 RANDOM_UPSTREAM = "random upstream"
-WITH_WINDOW = ("wsm", "local")  # mixers that read encoder_conf's window
 
 Scores = dict[str, dict[str, ScorerResult]]  # metric -> scorer -> result
 
