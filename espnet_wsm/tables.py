@@ -17,12 +17,12 @@ def render_table(
     """
     rows = [header, *rows]
     num_left = len(header) if num_left is None else num_left
-    widths = [max(3, *map(len, column)) if padded else 3 for column in zip(*rows, strict=True)]
-    rule = ["-" * width if i < num_left else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
+    widths = [max(3, *map(len, column)) if padded else 0 for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:
-        padding = zip(row, widths if padded else [0] * len(widths), strict=True)
-        cells = (c.ljust(w) if i < num_left else c.rjust(w) for i, (c, w) in enumerate(padding))
+        padding = enumerate(zip(row, widths, strict=True))
+        cells = (c.ljust(w) if i < num_left else c.rjust(w) for i, (c, w) in padding)
         lines.append(f"| {' | '.join(cells)} |")
+    rule = ["-" * max(3, w) if i < num_left else "-" * max(2, w - 1) + ":" for i, w in enumerate(widths)]
     lines.insert(1, f"| {' | '.join(rule)} |" if padded else f"|{'|'.join(rule)}|")
     return "\n".join(lines)
