@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable
 
+from espnet_wsm.arms import ARMS
 from espnet_wsm.experiments.costs import Setup
 from espnet_wsm.experiments.estimates import Rate, Setting
 from espnet_wsm.experiments.figures import Point
-from espnet_wsm.experiments.grid import ARMS, INFINITE, name_window
+from espnet_wsm.experiments.grid import INFINITE, name_window
 from espnet_wsm.scoring.results import NONE
 from espnet_wsm.scoring.significance import Interval
 

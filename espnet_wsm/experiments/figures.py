@@ -1,6 +1,5 @@
 """The figures of a report. Every arm has the same colour and marker in all of them."""
 
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,26 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from espnet_wsm.experiments.grid import ARMS
-from espnet_wsm.files import write_atomically
+from espnet_wsm.arms import ARMS
+from espnet_wsm.figures import COLOURS, import_pyplot, write_figure
 
-# Okabe and Ito's palette and four colours of Tol's, which are safe for colour-blind readers; the markers
-# distinguish arms in greyscale.
-COLOURS = {
-    "wsm": "#D55E00",
-    "sm": "#009E73",
-    "sm_authors": "#117733",
-    "local": "#CC79A7",
-    "attention": "#0072B2",
-    "random_attention": "#56B4E9",
-    "reset": "#332288",
-    "drop": "#999999",
-    "lora": "#000000",
-    "gc_lora": "#999933",
-    "kv_pool": "#882255",
-    "frozen": "#E69F00",
-}
-MARKERS = dict(zip(ARMS, "oshvD^<XPp>*", strict=True))
 MOST_PANELS = 6
 INTERVAL = "95 % interval"
 
@@ -83,7 +65,7 @@ def plot_arms(file: Path, panels: Mapping[str, Mapping[str, Point]], label: str)
         axis.set_title(title, fontsize=10)
         axis.set_xlabel(label)
         axis.grid(True, axis="x", alpha=0.35)
-    _write(figure, file)
+    write_figure(figure, file)
 
 
 def plot_lines(
@@ -124,7 +106,7 @@ def plot_lines(
         axis.set_ylabel(value)
         axis.grid(True, axis="y", alpha=0.35)
     _add_legend(figure, handles)
-    _write(figure, file)
+    write_figure(figure, file)
 
 
 def plot_trade_off(file: Path, panels: Mapping[str, Mapping[str, Mapping[int, Point]]], value: str) -> None:
@@ -156,7 +138,7 @@ def plot_trade_off(file: Path, panels: Mapping[str, Mapping[str, Mapping[int, Po
         axis.grid(True, alpha=0.35)
     axes[0].set_ylabel(value)
     _add_legend(figure, handles)
-    _write(figure, file)
+    write_figure(figure, file)
 
 
 def plot_curves(file: Path, curves: Mapping[str, Mapping[str, Mapping[str, np.ndarray]]]) -> None:
@@ -169,7 +151,7 @@ def plot_curves(file: Path, curves: Mapping[str, Mapping[str, Mapping[str, np.nd
         curves: label of the vertical axis -> corpus -> arm -> (seeds, epochs).
     """
     columns = list(dict.fromkeys(corpus for row in curves.values() for corpus in row))
-    plt = _import_pyplot()
+    plt = import_pyplot()
     figure, axes = plt.subplots(
         len(curves), len(columns), figsize=(3.9 * len(columns) + 0.3, 2.5 * len(curves) + 0.6),
         sharex="col", squeeze=False, layout="constrained",
@@ -191,47 +173,14 @@ def plot_curves(file: Path, curves: Mapping[str, Mapping[str, Mapping[str, np.nd
     for axis in axes[-1]:
         axis.set_xlabel("epoch")
     _add_legend(figure, handles)
-    _write(figure, file)
-
-
-def save_picture(figure: Any, file: Path) -> None:
-    """Save a PNG with 256 colours, which is a third of the size of one with all.
-
-    The palette has the most frequent colours and, exactly, white and the colours of the arms. Otherwise a
-    line that is hidden by others, and visible only in the legend, would get the colour of another arm.
-    """
-    from PIL import Image
-
-    whole = io.BytesIO()
-    figure.savefig(whole, dpi=110, format="png")
-    with Image.open(whole) as opened:
-        picture = opened.convert("RGB")
-    kept = [tuple(bytes.fromhex(colour.removeprefix("#"))) for colour in ("#FFFFFF", *COLOURS.values())]
-    reduced = picture.quantize(colors=256 - len(kept))
-    places, colours = np.array(reduced), np.asarray(picture)
-    found = reduced.getpalette()
-    for place, colour in enumerate(kept, len(found) // 3):
-        places[(colours == colour).all(-1)] = place
-    final = Image.fromarray(places)
-    final.putpalette([*found, *(part for colour in kept for part in colour)])
-    final.save(file, format="png", optimize=True)
-
-
-def _import_pyplot() -> Any:
-    """Import matplotlib for use without a display; takes a second."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    return plt
+    write_figure(figure, file)
 
 
 def _make_axes(number: int, size: tuple[float, float], sharey: bool) -> tuple[Any, list[Any]]:
     """A figure and ``number`` axes in rows of at most three, or two by two, each of ``size`` inches."""
     columns = 2 if number == 4 else min(3, number)
     rows = math.ceil(number / columns)
-    figure, axes = _import_pyplot().subplots(
+    figure, axes = import_pyplot().subplots(
         rows, columns, figsize=(size[0] * columns, size[1] * rows + 0.5),
         sharey=sharey, squeeze=False, layout="constrained",
     )  # fmt: skip
@@ -242,7 +191,7 @@ def _make_axes(number: int, size: tuple[float, float], sharey: bool) -> tuple[An
 
 
 def _style(arm: str) -> dict[str, Any]:
-    return {"color": COLOURS[arm], "marker": MARKERS[arm], "markersize": 5.5}
+    return {"color": COLOURS[arm], "marker": ARMS[arm].marker, "markersize": 5.5}
 
 
 def _add_legend(figure: Any, handles: Mapping[str, Any]) -> None:
@@ -258,8 +207,3 @@ def _add_legend(figure: Any, handles: Mapping[str, Any]) -> None:
         if columns == 1 or legend.get_window_extent().width <= figure.bbox.width:
             return
         legend.remove()
-
-
-def _write(figure: Any, file: Path) -> None:
-    write_atomically(file, lambda temporary: save_picture(figure, temporary))
-    _import_pyplot().close(figure)

@@ -11,11 +11,13 @@ from typing import Any
 
 import yaml
 
+from espnet_wsm.arms import WITH_WINDOW
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import write_text
 from espnet_wsm.scoring.python_scorer import Counts, ScorerResult, align_tokens
 from espnet_wsm.scoring.significance import FEW_UNITS
 from espnet_wsm.scoring.trn import TOKENIZERS, TextPair
+from espnet_wsm.tables import render_table
 
 SCORERS = ("sclite", "python")
 TRAIN, SCORE = "3 (train)", "5 (score)"  # the stages that write the files collected here
@@ -31,7 +33,6 @@ NONE = "–"
 NOT_AVAILABLE = "n/a"
 BY_PYTHON = "†"  # marks a number that replaces sclite's
 RANDOM_UPSTREAM = "random upstream"
-WITH_WINDOW = ("wsm", "local")  # mixers that read encoder_conf's window
 
 Scores = dict[str, dict[str, ScorerResult]]  # metric -> scorer -> result
 
@@ -179,19 +180,6 @@ def _escape_markdown(text: str) -> str:
 def show_p(p: float) -> str:
     """``p`` with three digits."""
     return "<0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def render_table(header: Sequence[str], rows: Iterable[Sequence[str]], num_left: int) -> str:
-    """A Markdown table with padded columns, the first ``num_left`` left-aligned; cells are Markdown."""
-    rows = [header, *rows]
-    widths = [max(3, *map(len, column)) for column in zip(*rows, strict=True)]
-    rule = ["-" * width if i < num_left else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
-    lines = []
-    for row in (rows[0], rule, *rows[1:]):
-        padded = zip(row, widths, strict=True)
-        cells = (c.ljust(w) if i < num_left else c.rjust(w) for i, (c, w) in enumerate(padded))
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
 
 
 def name_experiment(directory: Path) -> str:
