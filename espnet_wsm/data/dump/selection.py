@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from espnet_wsm.data.dump.audio import read_dump, write_dump_lists
+from espnet_wsm.data.dump.lists import read_dump, write_dump_lists
 from espnet_wsm.data.kaldi.lists import write_list
 from espnet_wsm.data.text.tokens import Tokenizer
 from espnet_wsm.errors import UserError

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from espnet_wsm.data.dump.audio import read_dump, write_dump_lists
+from espnet_wsm.data.dump.lists import read_dump, write_dump_lists
 from espnet_wsm.data.kaldi.lists import write_list
 from espnet_wsm.errors import UserError
 from espnet_wsm.frames import SAMPLE_RATE

@@ -3,7 +3,7 @@
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +35,15 @@ def name_some(ids: Iterable[str]) -> str:
 def count(number: int, noun: str) -> str:
     """``1 utterance``, ``2 utterances``."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def tell_ids(remedy: str, *sets: tuple[Collection[str], str]) -> list[str]:
+    """``3 ids WHAT: a, b, c: REMEDY`` for each set of ids and what is wrong with them, unless it is empty."""
+    return [
+        f"{count(len(ids), 'id')} {what}: {name_some(sorted(ids, key=byte_order))}: {remedy}"
+        for ids, what in sets
+        if ids
+    ]
 
 
 def byte_order(text: str) -> bytes:
