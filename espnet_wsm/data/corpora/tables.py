@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from espnet_wsm.data.audio.recordings import find_archive_entry, is_pipe
+from espnet_wsm.data.audio.faults import find_archive_entry, is_pipe
 from espnet_wsm.data.corpora.splits import SPLITS, split_by_digest
 from espnet_wsm.data.kaldi.directory import Utterance, read_data_dir, write_data_dir
 from espnet_wsm.data.kaldi.lists import count, name_some, raise_collected

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from espnet_wsm.data.audio.recordings import is_pipe, refuse_pipe
+from espnet_wsm.data.audio.faults import is_pipe, refuse_pipe
 from espnet_wsm.data.kaldi.lists import (
     Entry,
     byte_order,

@@ -11,7 +11,8 @@ from statistics import median
 
 from tqdm import tqdm
 
-from espnet_wsm.data.audio.recordings import Header, check_audio_exists, find_part, is_pipe, read_header
+from espnet_wsm.data.audio.faults import check_audio_exists, is_pipe
+from espnet_wsm.data.audio.recordings import Header, find_part, read_header
 from espnet_wsm.data.kaldi.directory import Utterance, find_audio_list, inspect_data_dir
 from espnet_wsm.data.kaldi.lists import SHOWN, byte_order, count, name_some, read_list
 from espnet_wsm.data.text.rules import EMPTIED, TextRules
