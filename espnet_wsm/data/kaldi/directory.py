@@ -62,6 +62,13 @@ def write_speakers(directory: Path, speakers: dict[str, str]) -> None:
     write_list(directory / "spk2utt", {speaker: " ".join(ids) for speaker, ids in utterances.items()})
 
 
+def find_time_fault(start: float, end: float | None) -> str | None:
+    """Why an utterance cannot be this part of a recording, at the millisecond to which times are written."""
+    if 0 <= start < math.inf and (end is None or round(start, 3) < round(end, 3) < math.inf):
+        return None
+    return f"from {start:g} to {end} s is not a part of a recording: correct the times"
+
+
 def _find_faults(utterance: Utterance) -> Iterable[str]:
     """Why ``utterance`` cannot be written as one line of each list and read back unchanged."""
     if fault := find_id_fault(utterance.id):
@@ -73,11 +80,8 @@ def _find_faults(utterance: Utterance) -> Iterable[str]:
     audio = str(utterance.audio)
     if not audio or audio != audio.strip() or "\n" in audio or "\r" in audio:
         yield f"utterance {utterance.id!r}: audio {audio!r} is empty or has white space at its ends"
-    end = math.inf if utterance.end is None else utterance.end
-    shorter = round(end, 3) <= round(utterance.start, 3) if end < math.inf else utterance.end is not None
-    if not 0 <= utterance.start < math.inf or shorter:
-        times = f"from {utterance.start} to {utterance.end} s"
-        yield f"utterance {utterance.id!r}: {times} is not a part of a recording: correct the times"
+    if fault := find_time_fault(utterance.start, utterance.end):
+        yield f"utterance {utterance.id!r}: {fault}"
     for name, value in (("text", utterance.text), ("audio", audio)):
         if "\n" in value or "\r" in value:
             yield f"utterance {utterance.id!r}: the {name} holds a line break: replace it by a space"
