@@ -1,6 +1,5 @@
 """Split a corpus deterministically into train, dev and test, and log what was left out and why."""
 
-import hashlib
 import urllib.parse
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,7 +8,7 @@ from pathlib import Path
 
 from espnet_wsm.data.kaldi.directory import Utterance, write_data_dir
 from espnet_wsm.errors import UserError
-from espnet_wsm.files import write_text
+from espnet_wsm.files import digest_text, write_text
 
 SPLITS = ("train", "dev", "test")
 DROPPED = "dropped.txt"
@@ -44,7 +43,7 @@ def split_by_digest(keys: Iterable[str]) -> dict[str, str]:
     """
     counts = Counter(keys)
     split, done = {}, 0
-    for key in sorted(counts, key=lambda key: hashlib.sha256(key.encode()).digest()):
+    for key in sorted(counts, key=digest_text):
         share = done / counts.total()
         split[key] = "test" if share < 0.1 else "dev" if share < 0.2 else "train"
         done += counts[key]

@@ -3,7 +3,6 @@
 The slices allow any launcher to run jobs in parallel; the result does not depend on their number.
 """
 
-import hashlib
 import re
 import shutil
 import sys
@@ -30,7 +29,7 @@ from espnet_wsm.data.kaldi.lists import (
 )
 from espnet_wsm.data.text.rules import EMPTIED, TextRules
 from espnet_wsm.errors import UserError
-from espnet_wsm.files import write_atomically, write_text
+from espnet_wsm.files import digest_text, write_atomically, write_text
 
 LONGEST_FILE_NAME = 200  # bytes; most file systems allow 255
 SLOWEST, FASTEST = 0.3, 3.0  # range of speeds in which speech remains intelligible
@@ -44,7 +43,7 @@ def audio_file_name(utterance: str) -> str:
     """
     name = quote(utterance, safe="")
     if len(name) > LONGEST_FILE_NAME:
-        name = f"{name[:120]}={hashlib.sha256(utterance.encode()).hexdigest()[:40]}"
+        name = f"{name[:120]}={digest_text(utterance)[:40]}"
     return f"{name}.flac"
 
 

@@ -1,6 +1,5 @@
 """A fixed subset of a training set with a given number of minutes of speech."""
 
-import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 from espnet_wsm.data.dump.lists import read_dump, write_dump_lists
 from espnet_wsm.data.kaldi.lists import write_list
 from espnet_wsm.errors import UserError
+from espnet_wsm.files import digest_text
 from espnet_wsm.frames import SAMPLE_RATE
 
 COPY_PREFIX = re.compile(r"^sp[0-9.]+-")  # of the ids of copies that --speed_perturb makes
@@ -47,7 +47,7 @@ def subset_dump(directory: Path, minutes: float, out: Path, fs: int = SAMPLE_RAT
         if each.id == original[each.id] or original[each.id] not in samples:
             samples[original[each.id]] = num_samples[each.id]
     limit, taken, used = minutes * 60 * fs, set(), 0
-    for name in sorted(samples, key=lambda name: hashlib.sha256(name.encode()).digest()):
+    for name in sorted(samples, key=digest_text):
         if used + samples[name] > limit:
             break
         taken.add(name)
