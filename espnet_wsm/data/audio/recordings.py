@@ -247,6 +247,12 @@ def read_converted(audio: Path | str, fs: int = SAMPLE_RATE, block_seconds: floa
     return np.concatenate(parts)
 
 
+def check_rate(fs: int) -> None:
+    """Raise UserError for a rate to which nothing can be converted."""
+    if fs < 1:
+        raise UserError(f"--fs {fs}: the sampling rate must be positive, e.g. {SAMPLE_RATE}")
+
+
 def convert(samples: np.ndarray, rate: float, fs: int = SAMPLE_RATE) -> np.ndarray:
     """(N, channels) float32 at ``rate`` -> (M,) float32 at ``fs``: the mean of the channels, resampled.
 

@@ -7,8 +7,6 @@ that can be trusted is listed in ``dropped.txt``. The split is by text.
 
 import gzip
 import re
-import shutil
-import tempfile
 import unicodedata
 import zlib
 from collections.abc import Mapping, Sequence
@@ -22,6 +20,7 @@ from tqdm import tqdm
 
 from espnet_wsm.data.corpora.debian import Package, locate_package
 from espnet_wsm.data.corpora.splits import Candidate, split_by_text, write_splits
+from espnet_wsm.data.kaldi.lists import replace_directory
 from espnet_wsm.data.text.spoken_text import APOSTROPHES, find_pace_fault, find_text_fault, spell_words
 from espnet_wsm.errors import UserError
 from espnet_wsm.frames import SAMPLE_RATE
@@ -118,14 +117,13 @@ def decode_prompts(
     splits: Mapping[str, Sequence[Candidate]], folder: Path, lang: str
 ) -> dict[str, list[Candidate]]:
     """``splits`` with wav files in ``folder``; an existing folder is replaced as a whole."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".wav-partial-", dir=folder.parent) as scratch:
-        (Path(scratch) / "wav").mkdir()
-        used = [prompt for prompts in splits.values() for prompt in prompts]
+    used = [prompt for prompts in splits.values() for prompt in prompts]
+
+    def fill(new: Path) -> None:
         for prompt in tqdm(used, desc=f"decode {lang}", unit="file"):
-            decode_g722(Path(prompt.audio), Path(scratch) / "wav" / f"{prompt.utterance_id}.wav")
-        shutil.rmtree(folder, ignore_errors=True)
-        (Path(scratch) / "wav").rename(folder)
+            decode_g722(Path(prompt.audio), new / f"{prompt.utterance_id}.wav")
+
+    replace_directory(folder, fill)
     return {
         name: [replace(prompt, audio=folder / f"{prompt.utterance_id}.wav") for prompt in prompts]
         for name, prompts in splits.items()

@@ -7,6 +7,7 @@ import re
 import shutil
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
@@ -14,7 +15,7 @@ from urllib.parse import quote
 import soundfile
 from tqdm import tqdm
 
-from espnet_wsm.data.audio.recordings import convert, quantise, read_recording, write_flac
+from espnet_wsm.data.audio.recordings import check_rate, convert, quantise, read_recording, write_flac
 from espnet_wsm.data.dump.batches import check_job
 from espnet_wsm.data.dump.lists import read_num_samples, write_dump_lists
 from espnet_wsm.data.kaldi.directory import Utterance, find_audio_list, read_data_dir
@@ -131,8 +132,7 @@ def format_slice(
     Raises UserError with all faulty audio of the slice; the lists are then missing.
     """
     check_job(job, nj)
-    if fs < 1:
-        raise UserError(f"--fs {fs}: the sampling rate must be positive, e.g. 16000")
+    check_rate(fs)
     if out.resolve() == data.resolve():
         raise UserError(
             f"--out {out} is the data directory itself: give another folder, e.g. dump/raw/{data.name}"
@@ -165,65 +165,34 @@ def format_slice(
             clipped[utterance.id] = overshoots
     raise_collected(problems, data)
     if clipped:
-        print(
-            f"warning: clipped {count(sum(clipped.values()), 'sample')} at full scale "
-            f"in {count(len(clipped), 'utterance')}: {name_some(clipped)}",
-            file=sys.stderr,
-        )
+        print(f"warning: {_tell_clipped(clipped, ' at full scale')}: {name_some(clipped)}", file=sys.stderr)
     write_list(folder / "utt2num_samples", num_samples)
     write_list(folder / "converted", converted)
     write_list(folder / "clipped", clipped)
     write_list(folder / "wav.scp", wav_scp)  # last: its presence says that the slice is complete
 
 
-@dataclass
-class DumpSummary:
-    """Counts of the utterances of a set, and of those that were not 16-bit mono at ``fs``."""
-
-    name: str
-    utterances: int
-    hours: float
-    resampled: Counter[int]  # original rate in Hz -> utterances
-    mixed_down: int
-    requantised: int
-    clipped_samples: int
-    clipped_utterances: int
-    perturbed: int  # copies at another speed
-
-    def __str__(self) -> str:
-        rates = ", ".join(f"{rate} Hz: {number}" for rate, number in sorted(self.resampled.items()))
-        line = (
-            f"{self.name}: {count(self.utterances, 'utterance')}, {self.hours:.2f} h; "
-            f"{f'{self.perturbed} at another speed, ' if self.perturbed else ''}"
-            f"resampled {self.resampled.total()}{f' ({rates})' if rates else ''}, "
-            f"mixed down {self.mixed_down}, requantised {self.requantised}"
-        )
-        if self.clipped_utterances:
-            line += f"; clipped {count(self.clipped_samples, 'sample')} "
-            line += f"in {count(self.clipped_utterances, 'utterance')}"
-        return line
-
-
 def _summarise(
-    name: str,
-    fs: int,
-    num_samples: dict[str, int],
-    converted: dict[str, str],
-    clipped: dict[str, str],
+    name: str, fs: int, num_samples: dict[str, int], converted: dict[str, str], clipped: dict[str, str],
     perturbed: int,
-) -> DumpSummary:
+) -> str:  # fmt: skip
+    """How many utterances there are, and how many of them were not 16-bit mono at ``fs``."""
     stored = [value.split(" ") for value in converted.values()]  # [rate, channels, subtype]
-    return DumpSummary(
-        name=name,
-        utterances=len(num_samples),
-        hours=sum(num_samples.values()) / fs / 3600,
-        resampled=Counter(int(rate) for rate, _, _ in stored if int(rate) != fs),
-        mixed_down=sum(channels != "1" for _, channels, _ in stored),
-        requantised=sum(subtype != "PCM_16" for _, _, subtype in stored),
-        clipped_samples=sum(map(int, clipped.values())),
-        clipped_utterances=len(clipped),
-        perturbed=perturbed,
+    resampled = Counter(int(rate) for rate, _, _ in stored if int(rate) != fs)
+    rates = ", ".join(f"{rate} Hz: {number}" for rate, number in sorted(resampled.items()))
+    line = (
+        f"{name}: {count(len(num_samples), 'utterance')}, {sum(num_samples.values()) / fs / 3600:.2f} h; "
+        f"{f'{perturbed} at another speed, ' if perturbed else ''}"
+        f"resampled {resampled.total()}{f' ({rates})' if rates else ''}, "
+        f"mixed down {sum(channels != '1' for _, channels, _ in stored)}, "
+        f"requantised {sum(subtype != 'PCM_16' for _, _, subtype in stored)}"
     )
+    return f"{line}; {_tell_clipped(clipped)}" if clipped else line
+
+
+def _tell_clipped(clipped: Mapping[str, int | str], where: str = "") -> str:
+    samples = count(sum(map(int, clipped.values())), "sample")
+    return f"clipped {samples}{where} in {count(len(clipped), 'utterance')}"
 
 
 def merge_slices(
@@ -233,8 +202,8 @@ def merge_slices(
     speed_perturb: str = "",
     allow_pipes: bool = False,
     rules: TextRules | None = None,
-) -> DumpSummary:
-    """Merge the lists of the ``nj`` slices into those of ``out``, and remove the slices.
+) -> str:
+    """Merge the lists of the ``nj`` slices into those of ``out``, and remove the slices; returns a summary.
 
     Writes ``wav.scp`` (paths as ``out`` was given), ``text`` if ``data`` has one, ``utt2spk``, ``spk2utt``
     and ``utt2num_samples``. If there are factors, they are written to ``speed_perturb``, so that the copies
