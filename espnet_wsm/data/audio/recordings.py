@@ -44,11 +44,10 @@ class Recording:
 
 @dataclass(frozen=True)
 class Header:
-    """Number of samples per channel, sampling rate in Hz, and number of channels."""
+    """Number of samples per channel, and sampling rate in Hz."""
 
     num_samples: int
     rate: int
-    channels: int
 
     @property
     def seconds(self) -> float:
@@ -197,7 +196,7 @@ def read_recording(
 
 
 def read_header(audio: Path | str) -> Header:
-    """Length, rate and channels of ``audio`` from the header of a file; archive entries are decoded.
+    """Length and rate of ``audio`` from the header of a file; archive entries are decoded.
 
     Raises UserError for a command, and for the faults that :func:`read_recording` finds in a header.
     """
@@ -206,12 +205,12 @@ def read_header(audio: Path | str) -> Header:
     check_audio_exists(audio)
     if find_archive_entry(audio):
         recording = read_recording(audio)
-        return Header(len(recording.samples), recording.rate, recording.samples.shape[1])
+        return Header(len(recording.samples), recording.rate)
     with _naming_unreadable(audio):
         info = check_header(Path(audio))
     if not info.frames:
         raise _no_samples(audio)
-    return Header(info.frames, info.samplerate, info.channels)
+    return Header(info.frames, info.samplerate)
 
 
 def _check_samples(audio: Path | str, samples: np.ndarray) -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from espnet_wsm.data.kaldi.directory import Utterance, read_data_dir, write_speakers
+from espnet_wsm.data.kaldi.directory import Utterance, read_data_dir, write_texts
 from espnet_wsm.data.kaldi.lists import byte_order, name_some, raise_collected, read_list, write_list
 
 
@@ -10,11 +10,7 @@ def write_dump_lists(directory: Path, utterances: list[Utterance], num_samples: 
     """Write ``wav.scp``, ``text`` (removed if there are no transcripts), ``utt2spk``, ``spk2utt`` and
     ``utt2num_samples`` to ``directory``, each atomically; other files in it stay."""
     write_list(directory / "wav.scp", {utterance.id: utterance.audio for utterance in utterances})
-    if any(utterance.text for utterance in utterances):
-        write_list(directory / "text", {utterance.id: utterance.text for utterance in utterances})
-    else:
-        (directory / "text").unlink(missing_ok=True)
-    write_speakers(directory, {utterance.id: utterance.speaker for utterance in utterances})
+    write_texts(directory, utterances)
     write_list(directory / "utt2num_samples", {each.id: num_samples[each.id] for each in utterances})
 
 

@@ -6,7 +6,7 @@
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -53,13 +53,17 @@ class Utterance:
         return self.start > 0 or self.end is not None
 
 
-def write_speakers(directory: Path, speakers: dict[str, str]) -> None:
-    """Write ``utt2spk`` and ``spk2utt`` of ``speakers`` (utterance -> speaker) into ``directory``."""
-    write_list(directory / "utt2spk", speakers)
-    utterances: dict[str, list[str]] = defaultdict(list)
-    for utterance in sorted(speakers, key=byte_order):
-        utterances[speakers[utterance]].append(utterance)
-    write_list(directory / "spk2utt", {speaker: " ".join(ids) for speaker, ids in utterances.items()})
+def write_texts(directory: Path, utterances: Sequence[Utterance]) -> None:
+    """Write ``text`` (removed if no utterance has one), ``utt2spk`` and ``spk2utt`` into ``directory``."""
+    if any(each.text for each in utterances):
+        write_list(directory / "text", {each.id: each.text.strip(" \t") for each in utterances})
+    else:
+        (directory / "text").unlink(missing_ok=True)
+    write_list(directory / "utt2spk", {each.id: each.speaker for each in utterances})
+    spoken: dict[str, list[str]] = defaultdict(list)
+    for each in sorted(utterances, key=lambda each: byte_order(each.id)):
+        spoken[each.speaker].append(each.id)
+    write_list(directory / "spk2utt", {speaker: " ".join(ids) for speaker, ids in spoken.items()})
 
 
 def find_time_fault(start: float, end: float | None) -> str | None:
@@ -127,8 +131,7 @@ def write_data_dir(directory: Path, utterances: Iterable[Utterance]) -> None:
             )
         else:
             write_list(new / "wav.scp", {utterance.id: utterance.audio for utterance in utterances})
-        write_list(new / "text", {utterance.id: utterance.text.strip(" \t") for utterance in utterances})
-        write_speakers(new, {utterance.id: utterance.speaker for utterance in utterances})
+        write_texts(new, utterances)
 
     replace_directory(directory, fill)
 
