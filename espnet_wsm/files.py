@@ -56,6 +56,11 @@ def digest_file(path: Path | str) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
+def digest_text(text: str) -> str:
+    """SHA-256 of a text in UTF-8, in hexadecimal."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def read_yaml(path: Path) -> Any:
     """The content of a file; None for an empty one.
 

@@ -10,7 +10,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_wsm.data.corpora.tables import COLUMNS, parse_columns, read_corpus, write_corpus
+from espnet_wsm.data.corpora.preparation import read_corpus, write_corpus
+from espnet_wsm.data.corpora.tables import COLUMNS, parse_columns
 from espnet_wsm.errors import report_user_errors
 
 

@@ -1,11 +1,10 @@
 """Find what is wrong or suspicious in Kaldi data directories.
 
 Lists: encoding, line ends, order under LC_ALL=C, duplicate or missing ids, empty transcripts. Audio: files
-    that
-are missing, empty, truncated or not audio; durations; transcripts that do not fit them. With --train: audio,
-speakers and texts that other sets share with training, and characters that training lacks. Prints one line
-for each directory. Faults are named with file, line, id and remedy, and make the exit status 1; warnings do
-not.
+that are missing, empty, truncated or not audio; durations; transcripts that do not fit them. With --train:
+audio, speakers and texts that other sets share with training, and characters that training lacks. Prints one
+line for each directory. Faults are named with file, line, id and remedy, and make the exit status 1; warnings
+do not.
 
 Example:
   espnet-wsm validate_data_dir --train data/train data/dev data/test

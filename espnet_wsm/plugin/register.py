@@ -4,7 +4,7 @@ from espnet2.tasks.asr import encoder_choices
 from espnet2.tasks.hubert import encoder_choices as pretraining_encoder_choices
 from espnet2.train.dataset import DATA_TYPES
 
-from espnet_wsm.data.features.cache import FeatureReader
+from espnet_wsm.data.features.reader import FeatureReader
 from espnet_wsm.plugin.arguments import NAME
 from espnet_wsm.plugin.encoder import WsmS3prlEncoder
 from espnet_wsm.plugin.hubert import HubertPretrainEncoder

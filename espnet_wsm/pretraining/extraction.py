@@ -8,7 +8,8 @@ from torch import nn
 from tqdm import tqdm
 
 from espnet_wsm.data.audio.recordings import read_recording
-from espnet_wsm.data.dump.audio import read_dump
+from espnet_wsm.data.dump.batches import make_batches
+from espnet_wsm.data.dump.lists import read_dump
 from espnet_wsm.data.kaldi.directory import Utterance
 from espnet_wsm.errors import UserError
 from espnet_wsm.frames import RECEPTIVE_FIELD, SAMPLE_RATE, count_encoder_frames
@@ -30,10 +31,11 @@ def extract_dump(directory: Path, extract: Extractor) -> Iterator[tuple[Utteranc
         UserError: the audio does not match the lists.
     """
     utterances, num_samples = read_dump(directory)
+    utterances.sort(key=lambda each: (num_samples[each.id], each.id))
     with tqdm(
         total=len(utterances), desc=f"features {directory.name}", unit="utt", mininterval=1
     ) as progress:
-        for batch in _make_batches(utterances, num_samples):
+        for batch in make_batches(utterances, lambda each: num_samples[each.id], BATCH_SAMPLES):
             waves = [torch.from_numpy(read_recording(each.audio).samples[:, 0]) for each in batch]
             padded = [nn.functional.pad(wave, (0, max(0, RECEPTIVE_FIELD - len(wave)))) for wave in waves]
             for utterance, wave, frames in zip(batch, waves, extract(padded), strict=True):
@@ -45,14 +47,3 @@ def extract_dump(directory: Path, extract: Extractor) -> Iterator[tuple[Utteranc
                     )
                 yield utterance, frames
             progress.update(len(batch))
-
-
-def _make_batches(utterances: list[Utterance], num_samples: dict[str, int]) -> Iterator[list[Utterance]]:
-    """Batches of utterances of similar length, of up to BATCH_SAMPLES including padding."""
-    batch: list[Utterance] = []
-    for utterance in sorted(utterances, key=lambda each: (num_samples[each.id], each.id)):
-        if batch and (len(batch) + 1) * num_samples[utterance.id] > BATCH_SAMPLES:
-            yield batch
-            batch = []
-        batch.append(utterance)
-    yield batch

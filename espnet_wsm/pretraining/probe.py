@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from espnet_wsm.data.dump.audio import read_dump
+from espnet_wsm.data.dump.batches import make_batches
+from espnet_wsm.data.dump.lists import read_dump
 from espnet_wsm.data.kaldi.lists import name_some
 from espnet_wsm.data.text.tokens import SPACE, Tokenizer
 from espnet_wsm.errors import UserError
@@ -317,13 +318,12 @@ def _collect(directory: Path, extract: Extractor, tokenizer: Tokenizer) -> Label
 
 def _make_batches(lengths: list[int]) -> list[tuple[slice, slice]]:
     """Batches of consecutive utterances of up to BATCH_FRAMES: slices of utterances and of frames."""
-    batches, first, start, end = [], 0, 0, 0
-    for place, length in enumerate(lengths):
-        if place > first and end + length - start > BATCH_FRAMES:
-            batches.append((slice(first, place), slice(start, end)))
-            first, start = place, end
-        end += length
-    return [*batches, (slice(first, len(lengths)), slice(start, end))]
+    batches, first, start = [], 0, 0
+    for batch in make_batches(lengths, int, BATCH_FRAMES, padded=False):
+        behind, end = first + len(batch), start + sum(batch)
+        batches.append((slice(first, behind), slice(start, end)))
+        first, start = behind, end
+    return batches
 
 
 def _ctc_loss(logits: Tensor, lengths: list[int], targets: list[Tensor]) -> Tensor:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from espnet_wsm.data.dump.audio import read_dump
+from espnet_wsm.data.dump.lists import read_dump
 from espnet_wsm.data.kaldi.lists import write_list
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import write_text

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from espnet_wsm.data.kaldi.lists import byte_order, name_some, raise_collected
+from espnet_wsm.data.kaldi.lists import byte_order, name_some, parse_list, raise_collected
 from espnet_wsm.data.text import tokens
 from espnet_wsm.data.text.rules import find_unspaced_script, split_graphemes
 from espnet_wsm.errors import UserError
@@ -37,25 +37,10 @@ def read_kaldi_text(path: Path) -> dict[str, tuple[str, ...]]:
         data = path.read_bytes()
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}: check the path") from error
-    texts: dict[str, tuple[str, ...]] = {}
-    problems = []
-    for number, raw in enumerate(data.removesuffix(b"\n").split(b"\n") if data else [], start=1):
-        try:
-            words = [word for word in ASCII_SPACE.split(raw.decode("utf-8")) if word]
-        except UnicodeDecodeError as error:
-            problems.append(
-                f"{path}:{number}: not UTF-8 at byte {error.start} of the line (0x{raw[error.start]:02x}): "
-                "convert the file, e.g. with `iconv -f ISO-8859-1 -t UTF-8`"
-            )
-            continue
-        if not words:
-            problems.append(f"{path}:{number}: empty line: remove it, or give it an utterance id")
-        elif words[0] in texts:
-            problems.append(f"{path}:{number}: id {words[0]} was given before: keep one of its lines")
-        else:
-            texts[words[0]] = tuple(words[1:])
+    problems: list[str] = []
+    entries = parse_list(path, data, problems, strict=False)
     raise_collected(problems, path)
-    return texts
+    return {id: tuple(filter(None, ASCII_SPACE.split(entry.value))) for id, entry in entries.items()}
 
 
 def _remove_symbols(words: Sequence[str], symbols: Sequence[str]) -> tuple[str, ...]:

@@ -19,15 +19,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from espnet_wsm.data.features.key import CACHE_DTYPES
 from espnet_wsm.errors import UserError, report_user_errors
 from espnet_wsm.stages import split_arguments
 
 if TYPE_CHECKING:
-    from espnet_wsm.data.features.cache import CacheInput, ShardWriter
+    from espnet_wsm.data.features.plan import CacheInput
+    from espnet_wsm.data.features.writer import ShardWriter
     from espnet_wsm.upstream import FrozenPrefix
 
 CHOICES = ("true", "false", "auto")
-DTYPES = ("float16", "bfloat16", "float32")
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -45,7 +46,9 @@ def make_parser() -> argparse.ArgumentParser:
             options.add_argument(
                 "--cache", choices=CHOICES, default="auto", help="auto: if the training can use a cache"
             )
-            options.add_argument("--cache_dtype", choices=DTYPES, default="float16", help="stored precision")
+            options.add_argument(
+                "--cache_dtype", choices=CACHE_DTYPES, default="float16", help="stored precision"
+            )
         else:
             options.add_argument("--folder", type=Path, required=True, help="folder that plan printed")
         if verb == "plan":
@@ -83,7 +86,7 @@ def plan(args: argparse.Namespace) -> None:
     if config is None:
         return
 
-    from espnet_wsm.data.features.cache import plan_cache
+    from espnet_wsm.data.features.plan import plan_cache
     from espnet_wsm.upstream.stored_cut import check_cut, describe_key, name_cut, store_cut
 
     folder = args.dump_dir / "cache" / name_cut(config, args.cache_dtype)
@@ -92,10 +95,8 @@ def plan(args: argparse.Namespace) -> None:
     except UserError:  # there is none, or one of another version, whose features are stale too
         cut = store_cut(folder, config)
     for name in args.sets.split():
-        source = args.dump_dir / "raw" / name
         planned = plan_cache(
-            source / "wav.scp",
-            source / "utt2num_samples",
+            args.dump_dir / "raw" / name,
             folder / name,
             describe_key(config),
             args.cache_dtype,
@@ -110,7 +111,8 @@ def plan(args: argparse.Namespace) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Compute one job's batches of every set."""
-    from espnet_wsm.data.features.cache import ShardWriter, read_batches
+    from espnet_wsm.data.features.plan import read_batches
+    from espnet_wsm.data.features.writer import ShardWriter
 
     batches = {name: read_batches(args.folder / name, args.nj, args.job) for name in args.sets.split()}
     total = sum(len(batch) for of_set in batches.values() for batch in of_set)
@@ -138,7 +140,7 @@ def store_batch(prefix: "FrozenPrefix", batch: "list[CacheInput]", writer: "Shar
     import torch
 
     from espnet_wsm.data.audio.recordings import read_recording
-    from espnet_wsm.data.features.cache import stamp_audio
+    from espnet_wsm.data.features.key import stamp_audio
     from espnet_wsm.plugin.encoder import split_waveforms
     from espnet_wsm.upstream import count_frames
 
@@ -159,7 +161,7 @@ def check(args: argparse.Namespace) -> None:
     if config is None:
         return
 
-    from espnet_wsm.data.features.cache import check_cache
+    from espnet_wsm.data.features.reader import check_cache
     from espnet_wsm.upstream.stored_cut import describe_key, find_cut
 
     folder = find_cut(args.dump_dir / "cache", config, args.cache_dtype)
@@ -172,7 +174,7 @@ def check(args: argparse.Namespace) -> None:
 
 def merge(args: argparse.Namespace) -> None:
     """Finish the cache of every set."""
-    from espnet_wsm.data.features.cache import merge_cache
+    from espnet_wsm.data.features.writer import merge_cache
 
     for name in args.sets.split():
         print(merge_cache(args.folder / name), file=sys.stderr)

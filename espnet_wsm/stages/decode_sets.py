@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 from espnet_wsm.bin import asr_inference_greedy, asr_inference_lm
-from espnet_wsm.data.dump.audio import take_batches
+from espnet_wsm.data.dump.batches import take_batches
 from espnet_wsm.errors import UserError, report_user_errors
 from espnet_wsm.files import write_text
 from espnet_wsm.stages import split_arguments

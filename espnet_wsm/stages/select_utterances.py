@@ -11,7 +11,14 @@ from espnet_wsm.frames import SAMPLE_RATE
 
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dir", type=Path, required=True, help="dump folder to read, e.g. dump/raw/train")
+    parser.add_argument(
+        "--dir",
+        dest="directory",
+        metavar="DIR",
+        type=Path,
+        required=True,
+        help="dump folder, e.g. dump/raw/train",
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder for the lists of kept utterances")
     parser.add_argument(
         "--log", type=Path, required=True, help="file for `id reason numbers` of dropped utterances"
@@ -36,19 +43,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 @report_user_errors
 def main(argv: list[str] | None = None) -> None:
-    args = make_parser().parse_args(argv)
-    print(
-        select_utterances(
-            args.dir,
-            args.out,
-            args.log,
-            args.min_seconds,
-            args.max_seconds,
-            args.fs,
-            args.tokens,
-            args.token_type,
-        )
-    )
+    print(select_utterances(**vars(make_parser().parse_args(argv))))
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ def test_every_part_of_the_package_has_a_rule():
     [
         *(f"bin.{name}" for name in ("validate_data_dir", "score", "compare_systems")),
         *(f"stages.{name}" for name in ("make_tokens", "make_results")),
-        "data.features.cache",  # to plan, close and check stored features
+        *(f"data.features.{name}" for name in ("plan", "writer", "reader")),  # to plan, close and check
     ],
 )
 def test_data_and_scoring_start_without_torch(module):

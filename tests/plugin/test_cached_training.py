@@ -232,7 +232,7 @@ def test_waveforms_and_features_are_not_mixed(training_arguments, make_cache, tm
 
 
 def test_features_do_not_depend_on_the_number_of_jobs(make_cache, dump):
-    from espnet_wsm.data.features.cache import FeatureReader
+    from espnet_wsm.data.features.reader import FeatureReader
 
     features = {}
     for nj in (1, 3):

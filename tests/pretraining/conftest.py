@@ -11,7 +11,7 @@ import torch
 import yaml
 from checkpoints import ESPNET_WEIGHTS, write_espnet_hubert
 
-from espnet_wsm.data.dump.audio import write_dump_lists
+from espnet_wsm.data.dump.lists import write_dump_lists
 from espnet_wsm.data.kaldi.directory import Utterance
 
 MEASURES = ("loss", "count_m", "acc_m")

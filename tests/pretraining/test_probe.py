@@ -10,7 +10,7 @@ import soundfile
 import torch
 
 from espnet_wsm.bin.probe_upstream import add_intervals, count_characters, main
-from espnet_wsm.data.dump.audio import write_dump_lists
+from espnet_wsm.data.dump.lists import write_dump_lists
 from espnet_wsm.data.kaldi.directory import Utterance
 from espnet_wsm.data.text.tokens import make_token_list
 from espnet_wsm.errors import UserError

@@ -1,39 +1,21 @@
 """No test of a recipe fetches anything; miniature corpora are spoken by espeak-ng."""
 
-import importlib.util
 import io
 import re
 import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import soundfile
 import soxr
 from fake_apt import FakeApt, install_fake_apt
 
-ROOT = Path(__file__).parents[2]
-
 
 @pytest.fixture(autouse=True)
 def apt(monkeypatch) -> FakeApt:
     return install_fake_apt(monkeypatch)
-
-
-@pytest.fixture(scope="session")
-def load_data() -> Callable[[str], ModuleType]:
-    """``load_data(name)`` gives egs/NAME/asr1/local/data.py."""
-
-    def load(name: str) -> ModuleType:
-        script = ROOT / "egs" / name / "asr1" / "local" / "data.py"
-        spec = importlib.util.spec_from_file_location(f"{name}_data", script)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
-
-    return load
 
 
 @pytest.fixture(scope="session")

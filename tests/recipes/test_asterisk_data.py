@@ -1,7 +1,6 @@
 """egs/asterisk/asr1/local/data.py on miniature trees with the layout of the Debian packages; no network."""
 
 import gzip
-import importlib.util
 import math
 import shutil
 import string
@@ -14,14 +13,13 @@ import soundfile
 from G722 import G722
 from hypothesis import given
 from hypothesis import strategies as st
+from recipe_scripts import load_data
 
+from espnet_wsm.data.corpora import asterisk as data
 from espnet_wsm.data.kaldi.directory import Utterance, read_data_dir
 from espnet_wsm.errors import UserError
 
-SCRIPT = Path(__file__).parents[2] / "egs" / "asterisk" / "asr1" / "local" / "data.py"
-spec = importlib.util.spec_from_file_location("asterisk_data", SCRIPT)
-data = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(data)
+main = load_data("asterisk/asr1").main
 
 DIGITS = {"0": "zero", "1": "one", "2": "two", "6": "six"}
 PROMPTS = {
@@ -51,7 +49,7 @@ def make_tree(root: Path, texts: dict[str, str], sounds: dict[str, float], lang:
 
 
 def run(*arguments: object) -> None:
-    data.main([str(argument) for argument in arguments])
+    main([str(argument) for argument in arguments])
 
 
 def read_splits(out: Path) -> dict[str, list[Utterance]]:

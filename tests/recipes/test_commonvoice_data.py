@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 import soundfile
+from recipe_scripts import load_data
 
 from espnet_wsm.data.kaldi.directory import Utterance, read_data_dir
+
+main = load_data("commonvoice/asr1").main
 
 OLD = "client_id path sentence up_votes down_votes age gender accent".split()
 NEW = (
@@ -69,19 +72,14 @@ def clips(speak, tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def data(load_data):
-    return load_data("commonvoice")
-
-
-def prepare(data, downloads: Path, out: Path, *more: str) -> dict[str, dict[str, Utterance]]:
-    data.main(["--lang", "sw", "--downloads", str(downloads), "--out", str(out), *more])
+def prepare(downloads: Path, out: Path, *more: str) -> dict[str, dict[str, Utterance]]:
+    main(["--lang", "sw", "--downloads", str(downloads), "--out", str(out), *more])
     return {path.name: {u.id: u for u in read_data_dir(path)} for path in out.iterdir() if path.is_dir()}
 
 
-def test_sets_speakers_and_texts(data, clips, tmp_path, capsys):
+def test_sets_speakers_and_texts(clips, tmp_path, capsys):
     folder = make_release(clips, tmp_path / "cv-corpus-17.0-2024-03-15/sw")
-    sets = prepare(data, tmp_path, tmp_path / "out", "--need", "validated", "dev", "test")
+    sets = prepare(tmp_path, tmp_path / "out", "--need", "validated", "dev", "test")
     assert {name: len(used) for name, used in sets.items()} == {
         "train": 5, "dev": 2, "test": 2, "validated": 7,
     }  # fmt: skip
@@ -102,17 +100,17 @@ def test_sets_speakers_and_texts(data, clips, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("place", ["cv-corpus-2/sw", "sw"])
-def test_an_early_release_and_the_folder_of_a_language(data, clips, tmp_path, place):
+def test_an_early_release_and_the_folder_of_a_language(clips, tmp_path, place):
     folder = make_release(clips, tmp_path / place, OLD, suffix="")
     (folder / "validated.tsv").unlink()
     for downloads in {folder, folder.parent, tmp_path}:
-        sets = prepare(data, downloads, tmp_path / "out")
+        sets = prepare(downloads, tmp_path / "out")
         assert {name: len(used) for name, used in sets.items()} == {"train": 5, "dev": 2, "test": 2}
         one = sets["dev"]["2" * 21 + "-common_voice_sw_00000011"]
         assert one.text == "Maji ni uhai." and str(one.audio).endswith("00000011.mp3")
 
 
-def test_missing_and_empty_clips_are_listed_and_many_of_them_refused(data, clips, tmp_path, capsys):
+def test_missing_and_empty_clips_are_listed_and_many_of_them_refused(clips, tmp_path, capsys):
     folder = make_release(clips, tmp_path / "sw")
     rows = [("0", 1, "Habari ya asubuhi.")] * 15 + ROWS["train"][1:4]
     write_table(folder / "train.tsv", [(s, c + 1000 * n, t) for n, (s, c, t) in enumerate(rows)], NEW, ".mp3")
@@ -127,21 +125,21 @@ def test_missing_and_empty_clips_are_listed_and_many_of_them_refused(data, clips
             folder / f"clips/common_voice_sw_{1000 * number + clip:08}.mp3",
         )
     (folder / "clips/common_voice_sw_00001001.mp3").write_bytes(b"")
-    prepare(data, folder, tmp_path / "out")
+    prepare(folder, tmp_path / "out")
     dropped = (tmp_path / "out/dropped.txt").read_text()
     assert f"{folder}/train.tsv:3 empty audio file\n" in dropped
     assert f"{folder}/train.tsv:19 no audio file\n" in dropped
     shutil.rmtree(folder / "clips")
     with pytest.raises(SystemExit, match="1"):
-        prepare(data, folder, tmp_path / "out")
+        prepare(folder, tmp_path / "out")
     said = capsys.readouterr().err
     assert "train.tsv:2: " in said and "18 of 18 rows are like this: unpack the archive of this" in said
 
 
-def test_what_is_no_such_corpus_is_named(data, clips, tmp_path, capsys):
+def test_what_is_no_such_corpus_is_named(clips, tmp_path, capsys):
     def refuse(downloads: Path, *more: str) -> str:
         with pytest.raises(SystemExit, match="1"):
-            prepare(data, downloads, tmp_path / "out", *more)
+            prepare(downloads, tmp_path / "out", *more)
         return capsys.readouterr().err
 
     (tmp_path / "empty").mkdir()

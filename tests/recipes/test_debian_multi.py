@@ -1,6 +1,5 @@
 """egs/debian_multi/ssl1/local/data.py on miniature trees with the layout of the packages; no network."""
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -10,13 +9,12 @@ import soundfile
 import test_asterisk_data
 import test_festvox_ru_data
 import test_fillets_data
+from recipe_scripts import load_data
 
+from espnet_wsm.data.corpora import debian_multi as data
 from espnet_wsm.data.kaldi.directory import read_data_dir
 
-SCRIPT = Path(__file__).parents[2] / "egs" / "debian_multi" / "ssl1" / "local" / "data.py"
-spec = importlib.util.spec_from_file_location("debian_multi_data", SCRIPT)
-data = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(data)
+main = load_data("debian_multi/ssl1").main
 
 PROMPTS = [f"digits/{number}" for number in range(30)] + [f"vm-{number}" for number in range(40)]
 
@@ -37,7 +35,7 @@ def write_prompts(tree: Path, name: str, keys=PROMPTS, seconds: float = 0.5) -> 
 
 
 def run(tree: Path, out: Path, sources: str) -> None:
-    data.main(["--sources", sources, "--downloads", str(tree), "--out", str(out)])
+    main(["--sources", sources, "--downloads", str(tree), "--out", str(out)])
 
 
 def read_sets(out: Path) -> dict[str, list[str]]:

@@ -1,20 +1,18 @@
 """egs/festvox_ru/asr1/local/data.py on miniature trees with the layout of the Debian package; no network."""
 
-import importlib.util
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from recipe_scripts import load_data
 
+from espnet_wsm.data.corpora import festvox_ru as data
 from espnet_wsm.data.kaldi.directory import Utterance, read_data_dir
 from espnet_wsm.errors import UserError
 
-SCRIPT = Path(__file__).parents[2] / "egs" / "festvox_ru" / "asr1" / "local" / "data.py"
-spec = importlib.util.spec_from_file_location("festvox_ru_data", SCRIPT)
-data = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(data)
+main = load_data("festvox_ru/asr1").main
 
 LETTERS = "абвгдежзиклмнопрстуфхцчшэюя"
 PROMPTS = {f"ru_{number:04}": f"Скажи {letter}, ещё раз." for number, letter in enumerate(LETTERS, 1)}
@@ -38,7 +36,7 @@ def make_tree(root: Path, texts: dict[str, str], recorded: dict[str, float] | No
 
 
 def run(*arguments: object) -> None:
-    data.main([str(argument) for argument in arguments])
+    main([str(argument) for argument in arguments])
 
 
 def read_splits(out: Path) -> dict[str, list[Utterance]]:

@@ -1,7 +1,6 @@
 """egs/fillets/asr1/local/data.py on miniature trees with the layout of the Debian packages; no network."""
 
 import functools
-import importlib.util
 import io
 import shutil
 from pathlib import Path
@@ -9,15 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from recipe_scripts import load_data
 
 from espnet_wsm.data.audio.recordings import Recording
+from espnet_wsm.data.corpora import fillets as data
 from espnet_wsm.data.kaldi.directory import Utterance, read_data_dir
 from espnet_wsm.errors import UserError
 
-SCRIPT = Path(__file__).parents[2] / "egs" / "fillets" / "asr1" / "local" / "data.py"
-spec = importlib.util.spec_from_file_location("fillets_data", SCRIPT)
-data = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(data)
+main = load_data("fillets/asr1").main
 
 # Level, name, font, text of what is recorded: twenty levels, four lines each.
 LINES = [
@@ -77,7 +75,7 @@ def add(game: Path, level: str, name: str, font: str, text: str, **audio) -> Non
 
 
 def run(*arguments: object) -> None:
-    data.main([str(argument) for argument in arguments])
+    main([str(argument) for argument in arguments])
 
 
 def read_splits(out: Path) -> dict[str, list[Utterance]]:

@@ -5,8 +5,11 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from recipe_scripts import load_data
 
 from espnet_wsm.data.kaldi.directory import read_data_dir
+
+main = load_data("fleurs/asr1").main
 
 # Of each set: sentence, file, raw text, text.
 ROWS = {
@@ -40,21 +43,16 @@ def copy(corpus, tmp_path) -> Path:
     return shutil.copytree(corpus, tmp_path / "fleurs/sw_ke")
 
 
-@pytest.fixture(scope="module")
-def data(load_data):
-    return load_data("fleurs")
-
-
-def refuse(data, capsys, downloads: Path, lang: str = "sw_ke") -> str:
+def refuse(capsys, downloads: Path, lang: str = "sw_ke") -> str:
     with pytest.raises(SystemExit, match="1"):
-        data.main(["--lang", lang, "--downloads", str(downloads), "--out", str(downloads / "../out")])
+        main(["--lang", lang, "--downloads", str(downloads), "--out", str(downloads / "../out")])
     return capsys.readouterr().err
 
 
 @pytest.mark.parametrize("above", [False, True])
-def test_the_first_row_counts_and_files_name_utterances(data, corpus, tmp_path, above):
+def test_the_first_row_counts_and_files_name_utterances(corpus, tmp_path, above):
     downloads = corpus.parent if above else corpus
-    data.main(["--lang", "sw_ke", "--downloads", str(downloads), "--out", str(tmp_path)])
+    main(["--lang", "sw_ke", "--downloads", str(downloads), "--out", str(tmp_path)])
     sets = {name: {each.id: each for each in read_data_dir(tmp_path / name)} for name in ROWS}
     assert {name: list(used) for name, used in sets.items()} == {
         "train": ["10001", "10002", "10003", "10004"], "dev": ["10011", "10012"], "test": ["10021", "10022"],
@@ -64,34 +62,34 @@ def test_the_first_row_counts_and_files_name_utterances(data, corpus, tmp_path, 
     assert (tmp_path / "dropped.txt").read_text() == f"{corpus}/train.tsv:5 no text\n"
 
 
-def test_files_of_one_name_in_two_sets_stay_apart(data, copy, tmp_path):
+def test_files_of_one_name_in_two_sets_stay_apart(copy, tmp_path):
     (copy / "audio/dev/10011.wav").rename(copy / "audio/dev/10001.wav")
     table = copy / "dev.tsv"
     table.write_text(table.read_text().replace("10011.wav", "10001.wav"))
-    data.main(["--lang", "sw_ke", "--downloads", str(copy), "--out", str(tmp_path / "out")])
+    main(["--lang", "sw_ke", "--downloads", str(copy), "--out", str(tmp_path / "out")])
     assert [each.id for each in read_data_dir(tmp_path / "out/dev")] == ["dev.10001", "dev.10012"]
 
 
-def test_audio_that_is_not_unpacked_is_named_with_the_command(data, copy, capsys):
+def test_audio_that_is_not_unpacked_is_named_with_the_command(copy, capsys):
     shutil.rmtree(copy / "audio/dev")
-    assert f"audio/dev is no folder: fetch {copy}/audio/dev.tar.gz" in refuse(data, capsys, copy)
+    assert f"audio/dev is no folder: fetch {copy}/audio/dev.tar.gz" in refuse(capsys, copy)
     with tarfile.open(copy / "audio/dev.tar.gz", "w:gz") as archive:
         archive.add(copy / "audio/test", "dev")
-    said = refuse(data, capsys, copy)
+    said = refuse(capsys, copy)
     assert f"audio/dev is no folder: run `tar -xzf {copy}/audio/dev.tar.gz -C {copy}/audio`" in said
     (copy / "audio/dev").mkdir()
-    said = refuse(data, capsys, copy)
+    said = refuse(capsys, copy)
     assert "dev.tsv:1: " in said and "dev/10011.wav is no file, and 2 of 2 rows are like this: unpack" in said
 
 
-def test_another_language_or_tree_is_refused(data, copy, tmp_path, capsys):
-    said = refuse(data, capsys, copy.parent, "cs_cz")
+def test_another_language_or_tree_is_refused(copy, tmp_path, capsys):
+    said = refuse(capsys, copy.parent, "cs_cz")
     assert f"--lang cs_cz: {copy.parent} holds sw_ke: choose one, or unpack cs_cz there" in said
     (tmp_path / "other/wavs").mkdir(parents=True)
-    said = refuse(data, capsys, tmp_path / "other")
+    said = refuse(capsys, tmp_path / "other")
     assert "other: sw_ke/train.tsv is expected in it, and it holds wavs; see README.md" in said
     (copy / "test.tsv").write_text("1\ta.wav\tA\ta\ta |\t1\tMALE\tmore\n")
-    assert "test.tsv:1: the row has more fields than the 7 expected" in refuse(data, capsys, copy)
+    assert "test.tsv:1: the row has more fields than the 7 expected" in refuse(capsys, copy)
 
 
 @pytest.mark.recipe

@@ -4,8 +4,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from recipe_scripts import load_data
 
 from espnet_wsm.data.kaldi.directory import read_data_dir
+
+main = load_data("librispeech/asr1").main
 
 TEXTS = ("CHAPTER ONE", "HE DIDN'T ANSWER HER", "THE RIVER WAS COLD", "I SAW A LIGHT")
 FOLDERS = [
@@ -38,13 +41,8 @@ def copy(corpus, tmp_path) -> Path:
     return shutil.copytree(corpus, tmp_path / "copy")
 
 
-@pytest.fixture(scope="module")
-def data(load_data):
-    return load_data("librispeech")
-
-
-def test_the_sets_are_those_of_libri_light(data, corpus, tmp_path, capsys):
-    data.main(["--downloads", str(corpus), "--out", str(tmp_path), "--need", *SMALL])
+def test_the_sets_are_those_of_libri_light(corpus, tmp_path, capsys):
+    main(["--downloads", str(corpus), "--out", str(tmp_path), "--need", *SMALL])
     assert {path.name for path in tmp_path.iterdir()} == {*SMALL, "dropped.txt"}
     sets = {name: {each.id: each for each in read_data_dir(tmp_path / name)} for name in SMALL}
     assert [len(sets[name]) for name in SMALL] == [4, 24, 28, 2, 2, 2, 2]
@@ -56,37 +54,35 @@ def test_the_sets_are_those_of_libri_light(data, corpus, tmp_path, capsys):
     assert (tmp_path / "dropped.txt").read_text() == ""
 
 
-def test_only_what_is_there_is_prepared_and_what_is_asked_for_has_to_be(data, copy, tmp_path, capsys):
+def test_only_what_is_there_is_prepared_and_what_is_asked_for_has_to_be(copy, tmp_path, capsys):
     shutil.rmtree(copy / "librispeech_finetuning/1h/3")
-    data.main(["--downloads", str(copy), "--out", str(tmp_path / "data")])
+    main(["--downloads", str(copy), "--out", str(tmp_path / "data")])
     names = {path.name for path in (tmp_path / "data").iterdir()}
     assert names == {*SMALL, "dropped.txt"} - {"train_1h", "train_10h"}
     with pytest.raises(SystemExit, match="1"):
-        data.main(["--downloads", str(copy), "--out", str(tmp_path / "data"), "--need", "train_1h"])
+        main(["--downloads", str(copy), "--out", str(tmp_path / "data"), "--need", "train_1h"])
     said = capsys.readouterr().err
     assert f"train_1h cannot be made of {copy}, but train_10min, dev_clean" in said and "--train_set" in said
 
 
-def test_a_folder_of_libri_light_has_what_audio_it_has_and_one_of_librispeech_all(
-    data, copy, tmp_path, capsys
-):
+def test_a_folder_of_libri_light_has_what_audio_it_has_and_one_of_librispeech_all(copy, tmp_path, capsys):
     for folder in ("librispeech_finetuning/1h/0/clean/100/9000", "LibriSpeech/dev-clean/114/9014"):
         (copy / folder / f"{folder[-8:].replace('/', '-')}-0001.flac").unlink()
-    main = ["--downloads", str(copy), "--out", str(tmp_path / "data")]
+    arguments = ["--downloads", str(copy), "--out", str(tmp_path / "data")]
     with pytest.raises(SystemExit, match="1"):
-        data.main(main)
+        main(arguments)
     said = capsys.readouterr().err
     assert "114-9014.trans.txt:2: " in said and "1 of 2 rows are like this: unpack the archive again" in said
     shutil.rmtree(copy / "LibriSpeech/dev-clean")
-    data.main(main)
+    main(arguments)
     assert len(read_data_dir(tmp_path / "data/train_10min")) == 3
 
 
-def test_audio_without_a_line_and_empty_audio_are_listed(data, copy, tmp_path):
+def test_audio_without_a_line_and_empty_audio_are_listed(copy, tmp_path):
     place = copy / "LibriSpeech/dev-other/115/9015"
     shutil.copy(place / "115-9015-0000.flac", place / "115-9015-0002.flac")
     (place / "115-9015-0001.flac").write_bytes(b"")
-    data.main(["--downloads", str(copy), "--out", str(tmp_path / "data")])
+    main(["--downloads", str(copy), "--out", str(tmp_path / "data")])
     dropped = (tmp_path / "data/dropped.txt").read_text().splitlines()
     assert dropped == [
         f"{place / '115-9015.trans.txt'}:2 empty audio file",
@@ -95,20 +91,20 @@ def test_audio_without_a_line_and_empty_audio_are_listed(data, copy, tmp_path):
 
 
 @pytest.mark.parametrize("found", ["", "speech"])
-def test_another_tree_is_refused_with_what_was_found(data, tmp_path, capsys, found):
+def test_another_tree_is_refused_with_what_was_found(tmp_path, capsys, found):
     (tmp_path / "downloads" / found).mkdir(parents=True)
     with pytest.raises(SystemExit, match="1"):
-        data.main(["--downloads", str(tmp_path / "downloads"), "--out", str(tmp_path / "data")])
+        main(["--downloads", str(tmp_path / "downloads"), "--out", str(tmp_path / "data")])
     said = capsys.readouterr().err
     assert (
         "librispeech_finetuning/{1h,9h} or LibriSpeech/" in said and f"it holds {found or 'nothing'}" in said
     )
     with pytest.raises(SystemExit, match="1"):
-        data.main(["--downloads", str(tmp_path / "none"), "--out", str(tmp_path / "data")])
+        main(["--downloads", str(tmp_path / "none"), "--out", str(tmp_path / "data")])
     assert "none: librispeech_finetuning" in (said := capsys.readouterr().err) and "not a folder" in said
 
 
-def test_a_folder_without_transcripts_and_one_that_is_no_utf_8_are_named(data, copy, tmp_path, capsys):
+def test_a_folder_without_transcripts_and_one_that_is_no_utf_8_are_named(copy, tmp_path, capsys):
     transcripts = copy / "LibriSpeech/test-clean/116/9016/116-9016.trans.txt"
     for change, message in (
         (lambda: transcripts.write_bytes(b"116-9016-0000 \xff\n"), "116-9016.trans.txt: not UTF-8"),
@@ -116,7 +112,7 @@ def test_a_folder_without_transcripts_and_one_that_is_no_utf_8_are_named(data, c
     ):
         change()
         with pytest.raises(SystemExit, match="1"):
-            data.main(["--downloads", str(copy), "--out", str(tmp_path / "data")])
+            main(["--downloads", str(copy), "--out", str(tmp_path / "data")])
         assert message in capsys.readouterr().err
 
 

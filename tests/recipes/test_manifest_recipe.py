@@ -1,4 +1,4 @@
-"""egs/manifest from a Kaldi directory with segments to the score; see also tests/data/test_manifest.py."""
+"""egs/manifest from a Kaldi directory with segments to the score; see also tests/data/corpora/test_tables."""
 
 import numpy as np
 import pytest

@@ -5,10 +5,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+from recipe_scripts import load_data
 
+from espnet_wsm.data.corpora.ml_superb import FEW_SHOT, FEW_SHOT_IDS, TRACK
 from espnet_wsm.data.kaldi.directory import read_data_dir
 from espnet_wsm.data.text.rules import read_text_rules
 from espnet_wsm.data.text.tokens import split_characters
+
+main = load_data("ml_superb/asr1").main
 
 SETS = ("train_10min", "train_1h", "dev_10min", "test_10min")
 # Of each folder: voice and, by the number of the utterance, the text; train has the first two, an hour three.
@@ -40,20 +44,15 @@ def copy(corpus, tmp_path) -> Path:
     return shutil.copytree(corpus, tmp_path / "copy")
 
 
-@pytest.fixture(scope="module")
-def data(load_data):
-    return load_data("ml_superb")
-
-
-def refuse(data, capsys, downloads: Path, lang: str) -> str:
+def refuse(capsys, downloads: Path, lang: str) -> str:
     with pytest.raises(SystemExit, match="1"):
-        data.main(["--lang", lang, "--downloads", str(downloads), "--out", str(downloads / "out")])
+        main(["--lang", lang, "--downloads", str(downloads), "--out", str(downloads / "out")])
     return capsys.readouterr().err
 
 
 @pytest.mark.parametrize("lang", ["swa", "ALFFA/swa"])
-def test_one_language_of_one_corpus(data, corpus, tmp_path, lang):
-    data.main(["--lang", lang, "--downloads", str(corpus), "--out", str(tmp_path)])
+def test_one_language_of_one_corpus(corpus, tmp_path, lang):
+    main(["--lang", lang, "--downloads", str(corpus), "--out", str(tmp_path)])
     sets = {name: {each.id: each for each in read_data_dir(tmp_path / name)} for name in SETS}
     assert [len(sets[name]) for name in SETS] == [2, 3, 1, 1]
     assert sets["train_10min"].items() <= sets["train_1h"].items()
@@ -63,8 +62,8 @@ def test_one_language_of_one_corpus(data, corpus, tmp_path, lang):
     assert not (tmp_path / "nlsyms.txt").exists()
 
 
-def test_all_languages_with_their_tokens(data, corpus, tmp_path, capsys):
-    data.main(["--lang", "all", "--downloads", str(corpus), "--out", str(tmp_path)])
+def test_all_languages_with_their_tokens(corpus, tmp_path, capsys):
+    main(["--lang", "all", "--downloads", str(corpus), "--out", str(tmp_path)])
     sets = {name: {each.id: each.text for each in read_data_dir(tmp_path / name)} for name in SETS}
     assert [len(sets[name]) for name in SETS] == [7, 10, 4, 4]
     assert sets["train_10min"]["NST_swe_000001"] == "[swe] God dag"
@@ -75,40 +74,38 @@ def test_all_languages_with_their_tokens(data, corpus, tmp_path, capsys):
     assert "4 folders of 3 languages" in capsys.readouterr().out
 
 
-def test_the_benchmark_is_what_it_was_published_as(data):
-    assert len(data.TRACK) == 13 and len(data.FEW_SHOT) == 20 and len(data.FEW_SHOT_IDS) == 100
-    assert "voxpopuli_lit_001707" in data.FEW_SHOT_IDS and data.TRACK["deu1"] == "swc/deu"
+def test_the_benchmark_is_what_it_was_published_as():
+    assert len(TRACK) == 13 and len(FEW_SHOT) == 20 and len(FEW_SHOT_IDS) == 100
+    assert "voxpopuli_lit_001707" in FEW_SHOT_IDS and TRACK["deu1"] == "swc/deu"
 
 
-def test_recordings_without_sound_are_listed(data, copy, tmp_path):
+def test_recordings_without_sound_are_listed(copy, tmp_path):
     header = (copy / "ALFFA/swa/wav/ALFFA_swa_000003.wav").read_bytes()[:44]
     (copy / "ALFFA/swa/wav/ALFFA_swa_000003.wav").write_bytes(header)
-    data.main(["--lang", "swa", "--downloads", str(copy), "--out", str(tmp_path / "out")])
+    main(["--lang", "swa", "--downloads", str(copy), "--out", str(tmp_path / "out")])
     place = copy / "ALFFA/swa/transcript_1h_train.txt"
     assert (tmp_path / "out/dropped.txt").read_text() == f"{place}:3 empty audio file\n"
 
 
-def test_what_is_not_there_is_named(data, copy, tmp_path, capsys):
-    said = refuse(data, capsys, copy, "eng1")
+def test_what_is_not_there_is_named(copy, tmp_path, capsys):
+    said = refuse(capsys, copy, "eng1")
     assert "--lang eng1: " in said and "has no mls/eng, but ALFFA/swa, NST/swe, fleurs/dan" in said
-    assert "has no xho, but" in refuse(data, capsys, copy, "xho")
+    assert "has no xho, but" in refuse(capsys, copy, "xho")
     shutil.copytree(copy / "NST/swe", copy / "fleurs/swe")
-    data.main(
-        ["--lang", "swe", "--downloads", str(copy), "--out", str(tmp_path / "out")]
-    )  # the track says which
+    main(["--lang", "swe", "--downloads", str(copy), "--out", str(tmp_path / "out")])  # the track says which
     shutil.copytree(copy / "fleurs/dan", copy / "NST/dan")
     assert "--lang dan is in several corpora: choose one of NST/dan, fleurs/dan" in refuse(
-        data, capsys, copy, "dan"
+        capsys, copy, "dan"
     )
     (tmp_path / "wrong/fleurs").mkdir(parents=True)
-    said = refuse(data, capsys, tmp_path / "wrong", "swa")
+    said = refuse(capsys, tmp_path / "wrong", "swa")
     assert "CORPUS/LANGUAGE/transcript_10min_test.txt is expected in it, and it holds fleurs" in said
     (copy / "NST/swe/transcript_10min_dev.txt").unlink()
-    assert "NST/swe/transcript_10min_dev.txt cannot be read" in refuse(data, capsys, copy, "swe")
+    assert "NST/swe/transcript_10min_dev.txt cannot be read" in refuse(capsys, copy, "swe")
     (copy / "NST/swe/transcript_10min_dev.txt").write_text("\n")
-    assert "NST/swe/transcript_10min_dev.txt is empty" in refuse(data, capsys, copy, "swe")
+    assert "NST/swe/transcript_10min_dev.txt is empty" in refuse(capsys, copy, "swe")
     shutil.rmtree(copy / "ALFFA/swa/wav")
-    said = refuse(data, capsys, copy, "swa")
+    said = refuse(capsys, copy, "swa")
     assert "wav/ALFFA_swa_000001.wav is no file, and 2 of 2 rows are like this: unpack" in said
 
 

@@ -17,7 +17,7 @@ def test_words_end_at_ascii_white_space_only(tmp_path):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"u1 a\nu2 \xff\n", "text:2: not UTF-8 at byte 3 of the line .*iconv"),
+        (b"u1 a\nu2 \xff\n", "text:2: not UTF-8 at byte 8 of the file .*iconv"),
         (b"u1 a\nu2 b\nu1 c\n", "text:3: id u1 was given before"),
         (b"u1 a\n\nu2 b\n", "text:2: empty line"),
     ],

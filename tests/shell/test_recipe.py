@@ -14,8 +14,8 @@ from arpa import write_arpa
 from checkpoints import write_whisper
 from processes import kill_session, wait_for
 
-from espnet_wsm.data.dump.audio import read_num_samples
-from espnet_wsm.data.features.cache import FeatureReader
+from espnet_wsm.data.dump.lists import read_num_samples
+from espnet_wsm.data.features.reader import FeatureReader
 
 RECIPE = "egs/mini_an4/asr1"
 QUICK = ["--asr_args", "--max_epoch 2 --use_matplotlib false"]

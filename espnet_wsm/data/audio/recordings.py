@@ -1,11 +1,11 @@
 """Audio files: reading names every fault, and mixes down and resamples to what the upstreams expect."""
 
 import os
-import re
 import struct
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,16 +14,22 @@ import numpy as np
 import soundfile
 import soxr
 
+from espnet_wsm.data.audio.faults import (
+    STREAMING_SIZE,
+    check_audio_exists,
+    check_header,
+    find_archive_entry,
+    is_pipe,
+    refuse_pipe,
+    truncated,
+    undecodable,
+)
 from espnet_wsm.errors import UserError
 from espnet_wsm.frames import SAMPLE_RATE
 
-# A writer that cannot seek back (to a pipe) leaves a size of this or more in the header: not a truncation.
-STREAMING_SIZE = 0x7FFFF000
 # Integer audio lies within ±1; float audio far beyond that was written on another scale, e.g. that of int16.
 LARGEST_PEAK = 2.0
 LARGEST_OVERSHOOT = 0.5  # seconds by which a segment may end after its recording
-LONGEST_OGG_PAGE = 27 + 255 + 255 * 255  # bytes: header, sizes of the segments, segments
-UNKNOWN_LENGTH = 2**62  # libsndfile says 2**63 - 1 frames for a flac without a length, and cannot read it
 
 
 @dataclass(frozen=True)
@@ -38,11 +44,10 @@ class Recording:
 
 @dataclass(frozen=True)
 class Header:
-    """Number of samples per channel, sampling rate in Hz, and number of channels."""
+    """Number of samples per channel, and sampling rate in Hz."""
 
     num_samples: int
     rate: int
-    channels: int
 
     @property
     def seconds(self) -> float:
@@ -50,125 +55,9 @@ class Header:
         return self.num_samples / self.rate
 
 
-def find_archive_entry(audio: Path | str) -> tuple[Path, int] | None:
-    """(archive, byte offset) of a Kaldi ``FILE.ark:OFFSET``, None for a plain file."""
-    match = re.fullmatch(r"(.+):(\d+)", str(audio))
-    if match is None or Path(audio).exists():
-        return None
-    return Path(match[1]), int(match[2])
-
-
-def is_pipe(audio: Path | str) -> bool:
-    """Whether ``audio`` is a command that writes audio, in Kaldi's form ``COMMAND |``."""
-    return str(audio).endswith("|")
-
-
-def refuse_pipe(audio: Path | str) -> UserError:
-    """The error for a command where commands are not allowed."""
-    return UserError(
-        f"audio {str(audio)!r} is a command, not a file: convert the audio first and name the result, or, "
-        "if you trust these commands, let them run (--allow_pipes true)"
-    )
-
-
-def check_audio_exists(audio: Path | str) -> None:
-    """Raise UserError if the file (or archive) of ``audio`` is missing, not a file, or has no bytes."""
-    entry = find_archive_entry(audio)
-    path, offset = entry or (Path(audio), 0)
-    if not path.exists():
-        raise UserError(f"{audio} does not exist: correct the path (it is relative to the working directory)")
-    if not path.is_file():
-        raise UserError(f"{audio} is not a file: name the audio file itself")
-    if path.stat().st_size == 0:
-        raise UserError(f"{audio} is empty (0 bytes): fetch it again or leave the utterance out")
-    if offset >= path.stat().st_size:
-        raise UserError(
-            f"{audio} is beyond the end of the archive, of {path.stat().st_size} bytes: write it again"
-        )
-
-
-def _truncated(audio: Path | str, detail: str) -> UserError:
-    return UserError(f"{audio} is truncated or damaged ({detail}): fetch it again or leave the utterance out")
-
-
-def _undecodable(audio: Path | str, detail: object) -> UserError:
-    reason = str(detail).strip().rstrip(".").removeprefix(f"Error opening {os.fsencode(audio)!r}: ")
-    return UserError(
-        f"{audio} is not audio that can be read ({reason}): convert it to wav or flac "
-        "(Shorten-compressed .sph: sph2pipe) or leave the utterance out"
-    )
-
-
-def _find_cut(extra_info: str) -> str | None:
-    """How the file is shorter than its header claims, according to libsndfile's log; None if it is not.
-
-    libsndfile decodes what is there without an error. If only the RIFF size is wrong (some writers count
-    eight bytes too many), no audio is lost, and nothing is reported.
-    """
-    for name, claimed, actual in re.findall(
-        r"^\s*(data|SSND|Data Size|riff)\s*: (\d+) \(should be (\d+)\)", extra_info, re.MULTILINE
-    ):
-        if int(actual) < int(claimed) < STREAMING_SIZE:
-            return f"chunk '{name}' should have {claimed} bytes and has {actual}"
-    match = re.search(
-        r"Calculated frame count (\d+) does not match value from 'ds64' chunk of (\d+)", extra_info
-    )
-    if match and int(match[1]) < int(match[2]):
-        return f"it should have {match[2]} frames and has {match[1]}"
-    if "ended unexpectedly" in extra_info or "lacks an end-of-stream bit" in extra_info:
-        return "the Ogg stream ended unexpectedly"
-    return None
-
-
-def _find_ogg_cut(path: Path) -> str | None:
-    """Whether the file ends inside its last Ogg page, which libsndfile silently drops."""
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - LONGEST_OGG_PAGE))
-        tail = file.read()
-    page = tail[max(0, tail.rfind(b"OggS")) :]
-    sizes = page[27 : 27 + page[26]] if len(page) > 26 else b""  # RFC 3533, section 6
-    if not sizes or len(sizes) < page[26] or len(page) < 27 + len(sizes) + sum(sizes):
-        return "the Ogg stream ended unexpectedly"
-    return None
-
-
-def _find_sphere_cut(path: Path) -> str | None:
-    """Compare the size in a NIST sphere header with that of the file, which libsndfile does not do."""
-    with path.open("rb") as file:
-        header = file.read(16)
-        if not header.startswith(b"NIST_1A\n"):
-            return None
-        header += file.read(int(header[8:]) - len(header))  # libsndfile has read it, so it is a number
-    fields = dict(re.findall(r"^(\w+) -\S+ (\S+)", header.decode("latin-1"), re.MULTILINE))
-    try:
-        claimed = int(fields["sample_count"]) * int(fields["channel_count"]) * int(fields["sample_n_bytes"])
-    except (KeyError, ValueError):
-        return None
-    actual = path.stat().st_size - len(header)
-    if actual < claimed:
-        return f"the header claims {claimed} bytes of samples and there are {actual}"
-    return None
-
-
-def _check_header(path: Path) -> soundfile._SoundFileInfo:
-    """The header of a file, checked for faults."""
-    name = os.fsencode(path)  # soundfile itself cannot encode a name that is not UTF-8
-    try:
-        info = soundfile.info(name, verbose=True)
-    except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: a .raw file, which has no header
-        raise _undecodable(path, error) from None
-    find_cut_in_file = {"NIST": _find_sphere_cut, "OGG": _find_ogg_cut}.get(info.format, lambda path: None)
-    cut = _find_cut(info.extra_info) or find_cut_in_file(path)
-    if cut:
-        raise _truncated(path, cut)
-    if info.frames >= UNKNOWN_LENGTH:
-        raise _undecodable(path, "its header does not say how long it is, as when written to a pipe")
-    return info
-
-
 def _open_file(path: Path) -> soundfile.SoundFile:
     """Open a file and check its header."""
-    _check_header(path)
+    check_header(path)
     return soundfile.SoundFile(os.fsencode(path))
 
 
@@ -182,9 +71,21 @@ def _read_blocks(
             done += len(block)
             yield block
     except soundfile.LibsndfileError as error:
-        raise _truncated(path, str(error).rstrip(".")) from None
+        raise truncated(path, str(error).rstrip(".")) from None
     if done < frames:
-        raise _truncated(path, f"{done} of {frames} frames can be decoded")
+        raise truncated(path, f"{done} of {frames} frames can be decoded")
+
+
+@contextmanager
+def _naming_unreadable(audio: Path | str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{audio} cannot be read: {error.strerror or error}") from None
+
+
+def _no_samples(audio: Path | str) -> UserError:
+    return UserError(f"{audio} has zero samples: leave the utterance out")
 
 
 def find_part(
@@ -229,11 +130,11 @@ def _read_archive_entry(audio: str, archive: Path, offset: int) -> Recording:
     if head[:4] == b"RIFF":
         claimed, actual = struct.unpack("<I", head[4:])[0] + 8, archive.stat().st_size - offset
         if actual < claimed < STREAMING_SIZE:
-            raise _truncated(audio, f"the entry should have {claimed} bytes and has {actual}")
+            raise truncated(audio, f"the entry should have {claimed} bytes and has {actual}")
     try:
         rate, samples = kaldiio.load_mat(audio)
     except Exception as error:  # kaldiio and the decoders below it may raise anything
-        raise _undecodable(audio, error) from None
+        raise undecodable(audio, error) from None
     if samples.ndim == 1:
         samples = samples[:, None]
     if samples.dtype == np.int16:
@@ -279,7 +180,7 @@ def read_recording(
         check_audio_exists(audio)
     elif not allow_pipes:
         raise refuse_pipe(audio)
-    try:
+    with _naming_unreadable(audio):
         entry = None if is_pipe(audio) else find_archive_entry(audio)
         if is_pipe(audio) or entry:
             recording = _read_archive_entry(str(audio), *entry) if entry else _read_pipe(str(audio))
@@ -288,16 +189,14 @@ def read_recording(
                 recording = replace(recording, samples=recording.samples[first:behind])
         else:
             recording = _read_file(Path(audio), start, end)
-    except OSError as error:
-        raise UserError(f"{audio} cannot be read: {error.strerror or error}") from None
     if not len(recording.samples):
-        raise UserError(f"{audio} has zero samples: leave the utterance out")
+        raise _no_samples(audio)
     _check_samples(audio, recording.samples)
     return recording
 
 
 def read_header(audio: Path | str) -> Header:
-    """Length, rate and channels of ``audio`` from the header of a file; archive entries are decoded.
+    """Length and rate of ``audio`` from the header of a file; archive entries are decoded.
 
     Raises UserError for a command, and for the faults that :func:`read_recording` finds in a header.
     """
@@ -306,14 +205,12 @@ def read_header(audio: Path | str) -> Header:
     check_audio_exists(audio)
     if find_archive_entry(audio):
         recording = read_recording(audio)
-        return Header(len(recording.samples), recording.rate, recording.samples.shape[1])
-    try:
-        info = _check_header(Path(audio))
-    except OSError as error:
-        raise UserError(f"{audio} cannot be read: {error.strerror or error}") from None
+        return Header(len(recording.samples), recording.rate)
+    with _naming_unreadable(audio):
+        info = check_header(Path(audio))
     if not info.frames:
-        raise UserError(f"{audio} has zero samples: leave the utterance out")
-    return Header(info.frames, info.samplerate, info.channels)
+        raise _no_samples(audio)
+    return Header(info.frames, info.samplerate)
 
 
 def _check_samples(audio: Path | str, samples: np.ndarray) -> None:
@@ -336,20 +233,23 @@ def read_converted(audio: Path | str, fs: int = SAMPLE_RATE, block_seconds: floa
         recording = read_recording(audio)
         return convert(recording.samples, recording.rate, fs)
     parts = []
-    try:
-        with _open_file(Path(audio)) as file:
-            resampler = soxr.ResampleStream(file.samplerate, fs, 1, dtype="float32", quality="HQ")
-            for block in _read_blocks(Path(audio), file, max(1, round(block_seconds * file.samplerate))):
-                _check_samples(audio, block)
-                mono = convert(block, fs, fs)
-                parts.append(mono if file.samplerate == fs else resampler.resample_chunk(mono))
-            if file.samplerate != fs:
-                parts.append(resampler.resample_chunk(np.zeros(0, np.float32), last=True))
-    except OSError as error:
-        raise UserError(f"{audio} cannot be read: {error.strerror or error}") from None
+    with _naming_unreadable(audio), _open_file(Path(audio)) as file:
+        resampler = soxr.ResampleStream(file.samplerate, fs, 1, dtype="float32", quality="HQ")
+        for block in _read_blocks(Path(audio), file, max(1, round(block_seconds * file.samplerate))):
+            _check_samples(audio, block)
+            mono = convert(block, fs, fs)
+            parts.append(mono if file.samplerate == fs else resampler.resample_chunk(mono))
+        if file.samplerate != fs:
+            parts.append(resampler.resample_chunk(np.zeros(0, np.float32), last=True))
     if not sum(map(len, parts)):
-        raise UserError(f"{audio} has zero samples: leave the utterance out")
+        raise _no_samples(audio)
     return np.concatenate(parts)
+
+
+def check_rate(fs: int) -> None:
+    """Raise UserError for a rate to which nothing can be converted."""
+    if fs < 1:
+        raise UserError(f"--fs {fs}: the sampling rate must be positive, e.g. {SAMPLE_RATE}")
 
 
 def convert(samples: np.ndarray, rate: float, fs: int = SAMPLE_RATE) -> np.ndarray:

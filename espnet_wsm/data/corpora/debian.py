@@ -62,3 +62,11 @@ def fetch_package(package: Package, downloads: Path) -> None:
             f"cannot fetch {package.name} ({detail}); run `apt-get update` first, or fetch this Debian "
             "package elsewhere, unpack it with `dpkg-deb -x PACKAGE.deb DIR` and give --downloads DIR"
         ) from error
+
+
+def read_text(path: Path, package: str) -> str:
+    """The content of a text file in a package, without a byte order mark."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: no file of UTF-8 text ({error}); unpack {package} again") from error

@@ -1,6 +1,5 @@
 """Split a corpus deterministically into train, dev and test, and log what was left out and why."""
 
-import hashlib
 import urllib.parse
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,9 +8,10 @@ from pathlib import Path
 
 from espnet_wsm.data.kaldi.directory import Utterance, write_data_dir
 from espnet_wsm.errors import UserError
-from espnet_wsm.files import write_text
+from espnet_wsm.files import digest_text, write_text
 
 SPLITS = ("train", "dev", "test")
+DROPPED = "dropped.txt"
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def split_by_digest(keys: Iterable[str]) -> dict[str, str]:
     """
     counts = Counter(keys)
     split, done = {}, 0
-    for key in sorted(counts, key=lambda key: hashlib.sha256(key.encode()).digest()):
+    for key in sorted(counts, key=digest_text):
         share = done / counts.total()
         split[key] = "test" if share < 0.1 else "dev" if share < 0.2 else "train"
         done += counts[key]
@@ -73,28 +73,47 @@ def require_disjoint_texts(splits: Mapping[str, Sequence[Candidate]]) -> None:
                 raise RuntimeError(f"{candidate.text!r} is in {home[candidate.text]} and in {name}")
 
 
+def split_by_text(candidates: Sequence[Candidate], source: Path) -> dict[str, list[Candidate]]:
+    """As :func:`group_by_split`, by digests of the texts."""
+    home = split_by_digest(each.text for each in candidates if not each.reason)
+    return group_by_split(candidates, lambda each: home[each.text], source)
+
+
+def write_sets(out: Path, sets: Mapping[str, Iterable[Utterance]], dropped: Iterable[tuple[str, str]]) -> str:
+    """Write a data directory for each set, and what was dropped and why to ``out/dropped.txt``.
+
+    Returns:
+        The number for each reason, the most frequent first: ``3 silence, 1 no text``.
+    """
+    dropped = list(dropped)
+    for name, utterances in sets.items():
+        write_data_dir(out / name, utterances)
+    write_text(out / DROPPED, (f"{what} {reason}" for what, reason in dropped))
+    reasons = Counter(reason for _, reason in dropped).most_common()
+    return ", ".join(f"{number} {reason}" for reason, number in reasons)
+
+
 def write_splits(
     out: Path, label: str, splits: Mapping[str, Sequence[Candidate]], candidates: Iterable[Candidate]
-) -> str:
+) -> list[str]:
     """Write ``out/{train,dev,test}`` and ``out/dropped.txt``; returns a summary, one line per split.
 
     ``candidates`` includes those that are left out, which are listed with their reason.
     """
     require_disjoint_texts(splits)
     dropped = sorted((each.key, each.reason) for each in candidates if each.reason)
-    write_text(out / "dropped.txt", (f"{key} {reason}" for key, reason in dropped))
+    sets = {
+        name: [Utterance(each.utterance_id, each.audio, each.text, each.speaker) for each in used]
+        for name, used in splits.items()
+    }
+    reasons = write_sets(out, sets, dropped)
     lines = []
     for name, used in splits.items():
-        write_data_dir(
-            out / name, (Utterance(each.utterance_id, each.audio, each.text, each.speaker) for each in used)
-        )
         minutes = sum(each.seconds for each in used) / 60
         words = sum(len(each.text.split()) for each in used)
         lines.append(f"{label} {name}: {len(used)} utterances, {minutes:.1f} minutes, {words} words")
-    reasons = Counter(reason for _, reason in dropped).most_common()
-    summary = ", ".join(f"{count} {reason}" for reason, count in reasons)
     lines.append(
         f"{label}: {sum(map(len, splits.values()))} used, {len(dropped)} dropped"
-        f"{f' ({summary})' if summary else ''}, see {out / 'dropped.txt'}"
+        f"{f' ({reasons})' if reasons else ''}, see {out / DROPPED}"
     )
-    return "\n".join(lines)
+    return lines

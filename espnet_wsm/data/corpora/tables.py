@@ -1,4 +1,4 @@
-"""Read a corpus from a table (CSV, TSV, JSON lines), a folder with one, or Kaldi directories.
+"""Read the rows of a corpus from a table: CSV, TSV or JSON lines.
 
 A table has one row per utterance; each column may have any of the usual names:
 
@@ -12,23 +12,16 @@ A table has one row per utterance; each column may have any of the usual names:
 """
 
 import csv
-import itertools
 import json
-import math
-import re
-import unicodedata
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from espnet_wsm.data.audio.recordings import find_archive_entry, is_pipe
-from espnet_wsm.data.corpora.splits import SPLITS, split_by_digest
-from espnet_wsm.data.kaldi.directory import Utterance, read_data_dir, write_data_dir
-from espnet_wsm.data.kaldi.lists import count, name_some, raise_collected
+from espnet_wsm.data.kaldi.directory import find_time_fault
+from espnet_wsm.data.kaldi.lists import raise_collected
 from espnet_wsm.errors import UserError
-from espnet_wsm.files import write_text
 
 COLUMNS = {
     "path": ("path", "file_name", "audio", "audio_filepath", "wav", "file"),
@@ -47,11 +40,6 @@ SPLIT_NAMES = {
     "test": "test", "testing": "test", "eval": "test", "evaluation": "test",
 }  # fmt: skip
 TABLES = (".csv", ".tsv", ".jsonl", ".json")
-METADATA = ("metadata.csv", "metadata.tsv", "metadata.jsonl")
-SUFFIXES = ("", ".wav", ".flac", ".mp3", ".ogg", ".opus")  # some tables omit them
-FEWEST_SPEAKERS = 5  # to split by speaker
-LARGEST_SHARE_MISSING = 0.1  # of audio files; if more are missing, the paths are wrong
-SMALLEST_HEADER = 44  # bytes, of a WAV file; a file of this size or less holds no speech
 
 
 @dataclass(frozen=True)
@@ -81,53 +69,8 @@ class Row:
     id: str = ""
 
 
-@dataclass
-class Prepared:
-    """A prepared corpus: utterances by split, rows left out and why, and how it was split."""
-
-    splits: dict[str, list[Utterance]]
-    dropped: list[tuple[str, str]]
-    how: str
-
-
-def read_corpus(source: Path, columns: Mapping[str, str] | None = None) -> Prepared:
-    """Read a table, a folder with tables (Hugging Face's audiofolder), or Kaldi directories.
-
-    If the corpus names no splits, test and dev get a tenth each: by speaker if there are five or more, else
-    by text, so that no text is in two splits.
-
-    Args:
-        source: file or folder.
-        columns: names of columns, if they are not the usual ones, e.g. ``{"text": "Satz"}``.
-
-    Raises:
-        UserError: something cannot be read or understood; gives file, line and remedy.
-    """
-    source = Path(source)
-    if not source.exists():
-        raise UserError(f"{source} does not exist: name a table, or a folder with one or with wav.scp")
-    if source.is_file():
-        return _prepare_rows(read_table(source, columns))
-    kaldi = {folder: _name_split(folder.name) for folder in _find_folders(source, ("wav.scp",))}
-    if kaldi:
-        return _prepare_kaldi(kaldi)
-    rows = []
-    for folder in _find_folders(source, METADATA):
-        table = next(folder / name for name in METADATA if (folder / name).is_file())
-        rows += read_table(table, columns, _name_split(folder.name) or "")
-    if not rows:
-        raise UserError(f"{source} holds neither {', '.join(METADATA)} nor wav.scp, nor do its folders")
-    return _prepare_rows(rows)
-
-
-def _find_folders(source: Path, names: Iterable[str]) -> list[Path]:
-    """``source``, or those folders in it, that hold a file with one of the names."""
-    folders = [source, *sorted(path for path in source.iterdir() if path.is_dir())]
-    found = [folder for folder in folders if any((folder / name).is_file() for name in names)]
-    return found[:1] if found[:1] == [source] else found
-
-
-def _name_split(name: str) -> str | None:
+def name_split(name: str) -> str | None:
+    """train, dev or test for one of their usual names, None for another."""
     return SPLIT_NAMES.get(name.strip().lower())
 
 
@@ -179,19 +122,17 @@ def read_table(
         except ValueError as error:
             problems.append(f"{place}: start, end or duration is not a number ({error}): give seconds")
             continue
-        if not 0 <= start < (math.inf if end is None else end):
-            problems.append(
-                f"{place}: from {start:g} to {end} s is not a part of a recording: correct the times"
-            )
+        if fault := find_time_fault(start, end):
+            problems.append(f"{place}: {fault}")
             continue
         own = values.get("split", split)
-        if own and _name_split(own) is None:
+        if own and name_split(own) is None:
             problems.append(f"{place}: split {own!r} is none of {', '.join(SPLIT_NAMES)}: rename it")
         text = " ".join(values.get("text", "").split())
         rows.append(
             Row(
                 place, folder or table.parent, values.get("path", ""), text, values.get("speaker", ""),
-                _name_split(own) or "", start, end, values.get("id", ""),
+                name_split(own) or "", start, end, values.get("id", ""),
             )
         )  # fmt: skip
     raise_collected(problems, table)
@@ -267,168 +208,6 @@ def _choose_columns(table: Path, there: set[str], given: Mapping[str, str]) -> d
                 f"--columns '{kind}=NAME'; it has {', '.join(sorted(there))}"
             )
     return chosen
-
-
-def _find_audio(row: Row) -> Path | None:
-    for suffix in SUFFIXES:
-        path = row.folder / (row.path + suffix)
-        if path.is_file():
-            return path
-    return None
-
-
-def _prepare_rows(rows: list[Row]) -> Prepared:
-    kept, dropped = _find_usable(rows, "paths count from the folder of the table")
-    utterances = _make_utterances(kept)
-    return _divide([(each, row.split) for each, (row, _) in zip(utterances, kept, strict=True)], dropped)
-
-
-def prepare_sets(sets: Mapping[str, Sequence[Row]], remedy: str) -> Prepared:
-    """Prepare a corpus that defines its own sets, which may overlap.
-
-    Args:
-        sets: rows by the name of the set.
-        remedy: what to do if more than a tenth of the audio files of a set are missing.
-
-    Raises:
-        UserError: more than a tenth of the audio files are missing, or nothing in a set can be used.
-    """
-    if empty := [name for name, rows in sets.items() if not rows]:
-        raise UserError(f"nothing is left of {empty[0]}: {remedy}")
-    found = {name: _find_usable(rows, remedy) for name, rows in sets.items()}
-    utterances = iter(_make_utterances([each for kept, _ in found.values() for each in kept]))
-    splits = {name: list(itertools.islice(utterances, len(kept))) for name, (kept, _) in found.items()}
-    dropped = dict.fromkeys(each for _, reasons in found.values() for each in reasons)
-    return Prepared(splits, list(dropped), "as the corpus says")
-
-
-def _find_usable(rows: Sequence[Row], remedy: str) -> tuple[list[tuple[Row, Path]], list[tuple[str, str]]]:
-    """The rows that can be used, with their audio; for the others, place and reason."""
-    dropped, kept, missing = [], [], []
-    for row in rows:
-        audio = _find_audio(row) if row.path else None
-        if not row.path:
-            dropped.append((row.place, "no path"))
-        elif not row.text:
-            dropped.append((row.place, "no text"))
-        elif audio is None:
-            missing.append(row)
-            dropped.append((row.place, "no audio file"))
-        elif audio.stat().st_size <= SMALLEST_HEADER:
-            dropped.append((row.place, "empty audio file"))
-        else:
-            kept.append((row, audio))
-    if len(missing) > LARGEST_SHARE_MISSING * len(rows):
-        first = missing[0]
-        raise UserError(
-            f"{first.place}: {first.folder / first.path} is no file, and {len(missing)} of "
-            f"{count(len(rows), 'row')} are like this: {remedy}"
-        )
-    if not kept:
-        raise UserError(f"{dropped[0][0]}: {dropped[0][1]}, and so for all rows: see which columns it has")
-    return kept, dropped
-
-
-def _make_utterances(kept: list[tuple[Row, Path]]) -> list[Utterance]:
-    return [
-        Utterance(id, audio, row.text, _clean_id(row.speaker) if row.speaker else id, row.start, row.end)
-        for id, (row, audio) in zip(_name_utterances(kept), kept, strict=True)
-    ]
-
-
-def _clean_id(name: str) -> str:
-    return re.sub(r"[^\w.=+@-]+", "_", name)
-
-
-def _name_utterances(kept: list[tuple[Row, Path]]) -> list[str]:
-    """The ids of the table, else ``SPEAKER-FILE``, with the path in place of ambiguous file names."""
-
-    def name(row: Row, file: str) -> str:
-        parts = [_clean_id(row.speaker)] if row.speaker else []
-        parts.append(_clean_id(file))
-        if row.start or row.end is not None:  # as in Kaldi, in hundredths of a second
-            parts.append(f"{round(100 * row.start):07}")
-        return "-".join(parts)
-
-    if all(row.id for row, _ in kept):
-        return [_clean_id(row.id) for row, _ in kept]
-    short = [name(row, audio.stem) for row, audio in kept]
-    if len(set(short)) == len({(audio, row.start, row.end) for row, audio in kept}):
-        return short
-    return [name(row, str(Path(row.path).with_suffix("")).replace("/", ".")) for row, _ in kept]
-
-
-def _divide(utterances: list[tuple[Utterance, str]], dropped: list[tuple[str, str]]) -> Prepared:
-    """Fill the splits; those that the corpus lacks are taken from the training set."""
-    splits = {name: [each for each, split in utterances if split == name] for name in SPLITS}
-    rest = splits["train"] + [each for each, split in utterances if not split]
-    wanted = [name for name in ("test", "dev") if not splits[name]]
-    if not wanted:
-        splits["train"] = rest
-        return Prepared(splits, dropped, "as the corpus says")
-    speakers = {each.speaker for each in rest}
-    by_speaker = len(speakers) >= FEWEST_SPEAKERS and len(speakers) < len(rest)
-    key = (lambda each: each.speaker) if by_speaker else (lambda each: _fold(each.text))
-    home = split_by_digest(key(each) for each in rest)
-    for name in wanted:  # a tenth of a few keys may be none
-        free = [each for each, split in home.items() if split not in wanted]
-        if name not in home.values() and len(free) > 1:
-            home[free[0]] = name
-    splits["train"] = []
-    for each in rest:
-        name = home[key(each)]
-        splits[name if name in wanted else "train"].append(each)
-    how = f"{' and '.join(wanted)} taken from the rest by {'speaker' if by_speaker else 'text'}"
-    if lacking := [name for name in SPLITS if not splits[name]]:
-        raise UserError(
-            f"{count(len(utterances), 'utterance')} with {count(len(speakers), 'speaker')} are too few to "
-            f"make {' and '.join(lacking)} of: name the splits in a column 'split'"
-        )
-    return Prepared(splits, dropped, how)
-
-
-def _fold(text: str) -> str:
-    return unicodedata.normalize("NFC", text).casefold()
-
-
-def _prepare_kaldi(folders: Mapping[Path, str | None]) -> Prepared:
-    """Prepare Kaldi directories named train, dev and test, or a single one that has to be split."""
-    if len(folders) > 1 and (odd := [folder for folder, split in folders.items() if split is None]):
-        raise UserError(
-            f"{name_some(map(str, odd))}: name Kaldi directories train, dev and test, or give one alone"
-        )
-    utterances = []
-    for folder, split in folders.items():
-        for each in read_data_dir(folder, allow_pipes=True):
-            audio = each.audio
-            # Kaldi's paths are relative to the folder of a recipe, which need not be this one.
-            if not (is_pipe(audio) or find_archive_entry(audio) or Path(audio).exists()):
-                beside = [place / audio for place in (folder, *folder.parents) if (place / audio).is_file()]
-                audio = beside[0] if beside else audio
-            utterances.append((replace(each, audio=audio), split or ""))
-    return _divide(utterances, [])
-
-
-def write_corpus(prepared: Prepared, out: Path) -> list[str]:
-    """Write a directory for each set and ``out/dropped.txt``; returns a summary, one line each.
-
-    Raises:
-        UserError: an id is used twice, or is not allowed in a list.
-    """
-    parts = defaultdict(set)
-    for each in itertools.chain.from_iterable(prepared.splits.values()):
-        parts[each.id].add((str(each.audio), each.start, each.end))
-    if twice := [id for id, audio in parts.items() if len(audio) > 1]:
-        raise UserError(f"{count(len(twice), 'id')} given twice: {name_some(twice)}: ids must differ")
-    for name, utterances in prepared.splits.items():
-        write_data_dir(out / name, utterances)
-    write_text(out / "dropped.txt", (f"{place} {reason}" for place, reason in prepared.dropped))
-    lines = [f"{name}: {count(len(utterances), 'utterance')}" for name, utterances in prepared.splits.items()]
-    reasons = Counter(reason for _, reason in prepared.dropped).most_common()
-    summary = ", ".join(f"{number} {reason}" for reason, number in reasons)
-    if summary:
-        lines.append(f"left out: {summary}, see {out / 'dropped.txt'}")
-    return [*lines, f"splits: {prepared.how}"]
 
 
 def parse_columns(words: str) -> dict[str, str]:

@@ -3,12 +3,11 @@
 The slices allow any launcher to run jobs in parallel; the result does not depend on their number.
 """
 
-import hashlib
 import re
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
@@ -16,12 +15,22 @@ from urllib.parse import quote
 import soundfile
 from tqdm import tqdm
 
-from espnet_wsm.data.audio.recordings import convert, quantise, read_recording, write_flac
-from espnet_wsm.data.kaldi.directory import Utterance, find_audio_list, read_data_dir, write_speakers
-from espnet_wsm.data.kaldi.lists import byte_order, count, name_some, raise_collected, read_list, write_list
+from espnet_wsm.data.audio.recordings import check_rate, convert, quantise, read_recording, write_flac
+from espnet_wsm.data.dump.batches import check_job
+from espnet_wsm.data.dump.lists import read_num_samples, write_dump_lists
+from espnet_wsm.data.kaldi.directory import Utterance, find_audio_list, read_data_dir
+from espnet_wsm.data.kaldi.lists import (
+    byte_order,
+    count,
+    name_some,
+    raise_collected,
+    read_list,
+    tell_ids,
+    write_list,
+)
 from espnet_wsm.data.text.rules import EMPTIED, TextRules
 from espnet_wsm.errors import UserError
-from espnet_wsm.files import write_atomically, write_text
+from espnet_wsm.files import digest_text, write_atomically, write_text
 
 LONGEST_FILE_NAME = 200  # bytes; most file systems allow 255
 SLOWEST, FASTEST = 0.3, 3.0  # range of speeds in which speech remains intelligible
@@ -35,7 +44,7 @@ def audio_file_name(utterance: str) -> str:
     """
     name = quote(utterance, safe="")
     if len(name) > LONGEST_FILE_NAME:
-        name = f"{name[:120]}={hashlib.sha256(utterance.encode()).hexdigest()[:40]}"
+        name = f"{name[:120]}={digest_text(utterance)[:40]}"
     return f"{name}.flac"
 
 
@@ -105,75 +114,6 @@ def read_copies(data: Path, speed_perturb: str = "", allow_pipes: bool = False) 
     return sorted(copies, key=lambda copy: byte_order(copy.utterance.id))
 
 
-def write_dump_lists(directory: Path, utterances: list[Utterance], num_samples: dict[str, int]) -> None:
-    """Write ``wav.scp``, ``text`` (removed if there are no transcripts), ``utt2spk``, ``spk2utt`` and
-    ``utt2num_samples`` to ``directory``, each atomically; other files in it stay."""
-    write_list(directory / "wav.scp", {utterance.id: utterance.audio for utterance in utterances})
-    if any(utterance.text for utterance in utterances):
-        write_list(directory / "text", {utterance.id: utterance.text for utterance in utterances})
-    else:
-        (directory / "text").unlink(missing_ok=True)
-    write_speakers(directory, {utterance.id: utterance.speaker for utterance in utterances})
-    write_list(directory / "utt2num_samples", {each.id: num_samples[each.id] for each in utterances})
-
-
-def read_num_samples(path: Path, problems: list[str], may_be_empty: bool = False) -> dict[str, int]:
-    """Read a list of sample counts; lines without a positive number are appended to ``problems``."""
-    counts = {}
-    for utterance, entry in read_list(path, problems, may_be_empty).items():
-        if entry.value.isdecimal() and int(entry.value) > 0:
-            counts[utterance] = int(entry.value)
-        else:
-            problems.append(
-                f"{path}:{entry.line}: id {utterance} has {entry.value!r} instead of a number of samples: "
-                "make the dump again"
-            )
-    return counts
-
-
-def read_own_num_samples(
-    path: Path, wav_scp: Path, ids: Iterable[str], problems: list[str]
-) -> dict[str, int]:
-    """Read the sample counts of a set; ids that differ from those of its ``wav.scp`` are a problem too."""
-    before = len(problems)
-    num_samples = read_num_samples(path, problems)
-    if len(problems) == before and (differing := set(ids) ^ num_samples.keys()):
-        listed = name_some(sorted(differing, key=byte_order))
-        problems.append(f"{path}: its ids differ from those of {wav_scp}: {listed}: run stage 2 again")
-    return num_samples
-
-
-def read_dump(directory: Path, need_text: bool = False) -> tuple[list[Utterance], dict[str, int]]:
-    """Utterances of a dump folder (``dump/raw/train``), and the number of samples of each.
-
-    Raises:
-        UserError: its lists are faulty or do not belong together.
-    """
-    utterances = read_data_dir(directory, need_text=need_text)
-    problems: list[str] = []
-    ids = [utterance.id for utterance in utterances]
-    num_samples = read_own_num_samples(directory / "utt2num_samples", directory / "wav.scp", ids, problems)
-    raise_collected(problems, directory)
-    return utterances, num_samples
-
-
-def take_batches(directory: Path, size: int, nj: int, job: int) -> dict[str, str]:
-    """``{id: audio}`` of every ``nj``-th batch of ``size`` utterances of similar length, in order.
-
-    The batches depend only on the set, so the result for an utterance does not depend on ``nj``.
-
-    Raises:
-        UserError: a list is faulty, or the lists differ in their ids.
-    """
-    problems: list[str] = []
-    audio = read_list(directory / "wav.scp", problems)
-    num_samples = read_own_num_samples(directory / "utt2num_samples", directory / "wav.scp", audio, problems)
-    raise_collected(problems, directory)
-    ids = sorted(audio, key=lambda id: (num_samples[id], byte_order(id)))
-    batches = [ids[start : start + size] for start in range(0, len(ids), size)]
-    return {id: audio[id].value for batch in batches[job - 1 :: nj] for id in batch}
-
-
 def format_slice(
     data: Path, out: Path, fs: int, nj: int, job: int, speed_perturb: str = "", allow_pipes: bool = False
 ) -> None:
@@ -191,10 +131,8 @@ def format_slice(
 
     Raises UserError with all faulty audio of the slice; the lists are then missing.
     """
-    if nj < 1 or not 1 <= job <= nj:
-        raise UserError(f"--job {job} of --nj {nj}: the job must lie between 1 and the number of jobs")
-    if fs < 1:
-        raise UserError(f"--fs {fs}: the sampling rate must be positive, e.g. 16000")
+    check_job(job, nj)
+    check_rate(fs)
     if out.resolve() == data.resolve():
         raise UserError(
             f"--out {out} is the data directory itself: give another folder, e.g. dump/raw/{data.name}"
@@ -227,65 +165,34 @@ def format_slice(
             clipped[utterance.id] = overshoots
     raise_collected(problems, data)
     if clipped:
-        print(
-            f"warning: clipped {count(sum(clipped.values()), 'sample')} at full scale "
-            f"in {count(len(clipped), 'utterance')}: {name_some(clipped)}",
-            file=sys.stderr,
-        )
+        print(f"warning: {_tell_clipped(clipped, ' at full scale')}: {name_some(clipped)}", file=sys.stderr)
     write_list(folder / "utt2num_samples", num_samples)
     write_list(folder / "converted", converted)
     write_list(folder / "clipped", clipped)
     write_list(folder / "wav.scp", wav_scp)  # last: its presence says that the slice is complete
 
 
-@dataclass
-class DumpSummary:
-    """Counts of the utterances of a set, and of those that were not 16-bit mono at ``fs``."""
-
-    name: str
-    utterances: int
-    hours: float
-    resampled: Counter[int]  # original rate in Hz -> utterances
-    mixed_down: int
-    requantised: int
-    clipped_samples: int
-    clipped_utterances: int
-    perturbed: int  # copies at another speed
-
-    def __str__(self) -> str:
-        rates = ", ".join(f"{rate} Hz: {number}" for rate, number in sorted(self.resampled.items()))
-        line = (
-            f"{self.name}: {count(self.utterances, 'utterance')}, {self.hours:.2f} h; "
-            f"{f'{self.perturbed} at another speed, ' if self.perturbed else ''}"
-            f"resampled {self.resampled.total()}{f' ({rates})' if rates else ''}, "
-            f"mixed down {self.mixed_down}, requantised {self.requantised}"
-        )
-        if self.clipped_utterances:
-            line += f"; clipped {count(self.clipped_samples, 'sample')} "
-            line += f"in {count(self.clipped_utterances, 'utterance')}"
-        return line
-
-
 def _summarise(
-    name: str,
-    fs: int,
-    num_samples: dict[str, int],
-    converted: dict[str, str],
-    clipped: dict[str, str],
+    name: str, fs: int, num_samples: dict[str, int], converted: dict[str, str], clipped: dict[str, str],
     perturbed: int,
-) -> DumpSummary:
+) -> str:  # fmt: skip
+    """How many utterances there are, and how many of them were not 16-bit mono at ``fs``."""
     stored = [value.split(" ") for value in converted.values()]  # [rate, channels, subtype]
-    return DumpSummary(
-        name=name,
-        utterances=len(num_samples),
-        hours=sum(num_samples.values()) / fs / 3600,
-        resampled=Counter(int(rate) for rate, _, _ in stored if int(rate) != fs),
-        mixed_down=sum(channels != "1" for _, channels, _ in stored),
-        requantised=sum(subtype != "PCM_16" for _, _, subtype in stored),
-        clipped_samples=sum(map(int, clipped.values())),
-        clipped_utterances=len(clipped),
-        perturbed=perturbed,
+    resampled = Counter(int(rate) for rate, _, _ in stored if int(rate) != fs)
+    rates = ", ".join(f"{rate} Hz: {number}" for rate, number in sorted(resampled.items()))
+    line = (
+        f"{name}: {count(len(num_samples), 'utterance')}, {sum(num_samples.values()) / fs / 3600:.2f} h; "
+        f"{f'{perturbed} at another speed, ' if perturbed else ''}"
+        f"resampled {resampled.total()}{f' ({rates})' if rates else ''}, "
+        f"mixed down {sum(channels != '1' for _, channels, _ in stored)}, "
+        f"requantised {sum(subtype != 'PCM_16' for _, _, subtype in stored)}"
     )
+    return f"{line}; {_tell_clipped(clipped)}" if clipped else line
+
+
+def _tell_clipped(clipped: Mapping[str, int | str], where: str = "") -> str:
+    samples = count(sum(map(int, clipped.values())), "sample")
+    return f"clipped {samples}{where} in {count(len(clipped), 'utterance')}"
 
 
 def merge_slices(
@@ -295,8 +202,8 @@ def merge_slices(
     speed_perturb: str = "",
     allow_pipes: bool = False,
     rules: TextRules | None = None,
-) -> DumpSummary:
-    """Merge the lists of the ``nj`` slices into those of ``out``, and remove the slices.
+) -> str:
+    """Merge the lists of the ``nj`` slices into those of ``out``, and remove the slices; returns a summary.
 
     Writes ``wav.scp`` (paths as ``out`` was given), ``text`` if ``data`` has one, ``utt2spk``, ``spk2utt``
     and ``utt2num_samples``. If there are factors, they are written to ``speed_perturb``, so that the copies
@@ -339,14 +246,11 @@ def merge_slices(
             into |= {utterance: entry.value for utterance, entry in entries.items()}
     wanted = {copy.utterance.id for copy in copies}
     if not problems:
-        for only, what in (
-            (wanted - num_samples.keys() | (wanted - wav_scp.keys()), f"of {data} in no slice"),
+        problems += tell_ids(
+            "run all jobs again",
+            (wanted - (num_samples.keys() & wav_scp.keys()), f"of {data} in no slice"),
             (wav_scp.keys() - wanted, f"in the slices but not in {data}"),
-        ):
-            if only:
-                problems.append(
-                    f"{count(len(only), 'id')} {what}: {name_some(sorted(only))}: run all jobs again"
-                )
+        )
     if len(set(rates.values())) > 1:
         problems.append(
             f"the jobs wrote different sampling rates ({sorted(set(rates.values()))} Hz): run all jobs again"

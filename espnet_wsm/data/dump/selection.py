@@ -2,11 +2,11 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from espnet_wsm.data.dump.audio import read_dump, write_dump_lists
+from espnet_wsm.data.audio.recordings import check_rate
+from espnet_wsm.data.dump.lists import read_dump, write_dump_lists
 from espnet_wsm.data.kaldi.lists import write_list
 from espnet_wsm.data.text.tokens import Tokenizer
 from espnet_wsm.errors import UserError
@@ -18,23 +18,6 @@ def count_ctc_frames(ids: Sequence[int]) -> int:
     return len(ids) + sum(first == second for first, second in pairwise(ids))
 
 
-@dataclass
-class SelectionSummary:
-    """How many utterances of a set were kept, and why the others were not; prints as one line."""
-
-    name: str
-    total: int
-    dropped: Counter[str]  # reason in words -> utterances
-    log: Path
-
-    def __str__(self) -> str:
-        line = f"{self.name}: kept {self.total - self.dropped.total()} of {self.total}"
-        if self.dropped:
-            reasons = ", ".join(f"{count} {reason}" for reason, count in self.dropped.items())
-            line += f"; dropped {reasons} (ids in {self.log})"
-        return line
-
-
 def select_utterances(
     directory: Path,
     out: Path,
@@ -44,21 +27,20 @@ def select_utterances(
     fs: int,
     tokens: Path | None = None,
     token_type: str | None = None,
-) -> SelectionSummary:
+) -> str:
     """Write the lists of ``directory`` to ``out`` without the utterances that are not fit for training.
 
     Utterances shorter than ``min_seconds`` or longer than ``max_seconds`` are dropped, and, if the folder
     ``tokens`` of a token list is given, those whose text needs more CTC frames than the encoder has. Besides
     the usual lists, ``out`` gets ESPnet's ``speech_shape`` (``id samples``); ``log`` gets ``id reason
-    numbers`` of each dropped utterance. Audio files stay where they are.
+    numbers`` of each dropped utterance. Audio files stay where they are. Returns a summary.
 
     Raises UserError if nothing is kept (``log`` says why), for impossible limits, for faulty lists, and if
     ``out`` is ``directory``, because a second selection would then start from the result of the first.
     """
     if not 0 <= min_seconds <= max_seconds:
         raise UserError(f"--min_seconds {min_seconds} --max_seconds {max_seconds}: need 0 <= min <= max")
-    if fs < 1:
-        raise UserError(f"--fs {fs}: the sampling rate must be positive, e.g. 16000")
+    check_rate(fs)
     if out.resolve() == directory.resolve():
         raise UserError(f"--out {out} is --dir itself: give another folder, so that nothing is lost")
     utterances, num_samples = read_dump(directory)
@@ -86,7 +68,10 @@ def select_utterances(
                 continue
         kept.append(utterance)
     write_list(log, reasons)
-    summary = SelectionSummary(out.name, len(utterances), dropped, log)
+    summary = f"{out.name}: kept {len(kept)} of {len(utterances)}"
+    if dropped:
+        told = ", ".join(f"{number} {reason}" for reason, number in dropped.items())
+        summary += f"; dropped {told} (ids in {log})"
     if not kept:
         raise UserError(f"{summary}: nothing is left of {directory}: widen the limits")
     write_dump_lists(out, kept, num_samples)

@@ -1,13 +1,13 @@
 """A fixed subset of a training set with a given number of minutes of speech."""
 
-import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from espnet_wsm.data.dump.audio import read_dump, write_dump_lists
+from espnet_wsm.data.dump.lists import read_dump, write_dump_lists
 from espnet_wsm.data.kaldi.lists import write_list
 from espnet_wsm.errors import UserError
+from espnet_wsm.files import digest_text
 from espnet_wsm.frames import SAMPLE_RATE
 
 COPY_PREFIX = re.compile(r"^sp[0-9.]+-")  # of the ids of copies that --speed_perturb makes
@@ -26,7 +26,7 @@ class SubsetSummary:
         return f"{self.name}: {self.utterances} of {self.total} utterances, {self.minutes:.2f} minutes"
 
 
-def subset_dump(directory: Path, minutes: float, out: Path, fs: int = SAMPLE_RATE) -> SubsetSummary:
+def subset_dump(directory: Path, minutes: float, out: Path) -> SubsetSummary:
     """Write the lists of ``minutes`` of ``directory`` (``dump/raw/train``) to ``out``.
 
     Utterances are taken in the order of the SHA-256 digests of their ids until the next one would exceed
@@ -46,19 +46,20 @@ def subset_dump(directory: Path, minutes: float, out: Path, fs: int = SAMPLE_RAT
     for each in utterances:
         if each.id == original[each.id] or original[each.id] not in samples:
             samples[original[each.id]] = num_samples[each.id]
-    limit, taken, used = minutes * 60 * fs, set(), 0
-    for name in sorted(samples, key=lambda name: hashlib.sha256(name.encode()).digest()):
+    minute = 60 * SAMPLE_RATE  # samples
+    limit, taken, used = minutes * minute, set(), 0
+    for name in sorted(samples, key=digest_text):
         if used + samples[name] > limit:
             break
         taken.add(name)
         used += samples[name]
     else:
         raise UserError(
-            f"{directory} holds {used / 60 / fs:.1f} minutes, not more than --minutes {minutes:g}; take all"
+            f"{directory} holds {used / minute:.1f} minutes, not more than --minutes {minutes:g}; take all"
         )
     if not taken:
         raise UserError(f"{directory}: its first utterance is longer than --minutes {minutes:g}: take more")
     kept = [each for each in utterances if original[each.id] in taken]
     write_dump_lists(out, kept, num_samples)
     write_list(out / "speech_shape", {each.id: num_samples[each.id] for each in kept})
-    return SubsetSummary(out.name, len(kept), len(utterances), used / 60 / fs)
+    return SubsetSummary(out.name, len(kept), len(utterances), used / minute)

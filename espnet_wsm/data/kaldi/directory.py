@@ -6,12 +6,12 @@
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from espnet_wsm.data.audio.recordings import is_pipe, refuse_pipe
+from espnet_wsm.data.audio.faults import is_pipe, refuse_pipe
 from espnet_wsm.data.kaldi.lists import (
     Entry,
     byte_order,
@@ -53,13 +53,24 @@ class Utterance:
         return self.start > 0 or self.end is not None
 
 
-def write_speakers(directory: Path, speakers: dict[str, str]) -> None:
-    """Write ``utt2spk`` and ``spk2utt`` of ``speakers`` (utterance -> speaker) into ``directory``."""
-    write_list(directory / "utt2spk", speakers)
-    utterances: dict[str, list[str]] = defaultdict(list)
-    for utterance in sorted(speakers, key=byte_order):
-        utterances[speakers[utterance]].append(utterance)
-    write_list(directory / "spk2utt", {speaker: " ".join(ids) for speaker, ids in utterances.items()})
+def write_texts(directory: Path, utterances: Sequence[Utterance]) -> None:
+    """Write ``text`` (removed if no utterance has one), ``utt2spk`` and ``spk2utt`` into ``directory``."""
+    if any(each.text for each in utterances):
+        write_list(directory / "text", {each.id: each.text.strip(" \t") for each in utterances})
+    else:
+        (directory / "text").unlink(missing_ok=True)
+    write_list(directory / "utt2spk", {each.id: each.speaker for each in utterances})
+    spoken: dict[str, list[str]] = defaultdict(list)
+    for each in sorted(utterances, key=lambda each: byte_order(each.id)):
+        spoken[each.speaker].append(each.id)
+    write_list(directory / "spk2utt", {speaker: " ".join(ids) for speaker, ids in spoken.items()})
+
+
+def find_time_fault(start: float, end: float | None) -> str | None:
+    """Why an utterance cannot be this part of a recording, at the millisecond to which times are written."""
+    if 0 <= start < math.inf and (end is None or round(start, 3) < round(end, 3) < math.inf):
+        return None
+    return f"from {start:g} to {end} s is not a part of a recording: correct the times"
 
 
 def _find_faults(utterance: Utterance) -> Iterable[str]:
@@ -73,11 +84,8 @@ def _find_faults(utterance: Utterance) -> Iterable[str]:
     audio = str(utterance.audio)
     if not audio or audio != audio.strip() or "\n" in audio or "\r" in audio:
         yield f"utterance {utterance.id!r}: audio {audio!r} is empty or has white space at its ends"
-    end = math.inf if utterance.end is None else utterance.end
-    shorter = round(end, 3) <= round(utterance.start, 3) if end < math.inf else utterance.end is not None
-    if not 0 <= utterance.start < math.inf or shorter:
-        times = f"from {utterance.start} to {utterance.end} s"
-        yield f"utterance {utterance.id!r}: {times} is not a part of a recording: correct the times"
+    if fault := find_time_fault(utterance.start, utterance.end):
+        yield f"utterance {utterance.id!r}: {fault}"
     for name, value in (("text", utterance.text), ("audio", audio)):
         if "\n" in value or "\r" in value:
             yield f"utterance {utterance.id!r}: the {name} holds a line break: replace it by a space"
@@ -123,8 +131,7 @@ def write_data_dir(directory: Path, utterances: Iterable[Utterance]) -> None:
             )
         else:
             write_list(new / "wav.scp", {utterance.id: utterance.audio for utterance in utterances})
-        write_list(new / "text", {utterance.id: utterance.text.strip(" \t") for utterance in utterances})
-        write_speakers(new, {utterance.id: utterance.speaker for utterance in utterances})
+        write_texts(new, utterances)
 
     replace_directory(directory, fill)
 

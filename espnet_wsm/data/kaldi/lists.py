@@ -3,7 +3,7 @@
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +37,15 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
+def tell_ids(remedy: str, *sets: tuple[Collection[str], str]) -> list[str]:
+    """``3 ids WHAT: a, b, c: REMEDY`` for each set of ids and what is wrong with them, unless it is empty."""
+    return [
+        f"{count(len(ids), 'id')} {what}: {name_some(sorted(ids, key=byte_order))}: {remedy}"
+        for ids, what in sets
+        if ids
+    ]
+
+
 def byte_order(text: str) -> bytes:
     """Sort key of ``LC_ALL=C sort``: the bytes of the UTF-8 form."""
     return text.encode("utf-8")
@@ -66,29 +75,18 @@ class Entry:
     line: int
 
 
-def _read_lines(path: Path, problems: list[str]) -> list[tuple[int, str]]:
-    """(line number, text) of every line, including lines whose faulty bytes are appended to ``problems``."""
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        problems.append(f"{path} does not exist")
-        return []
-    except OSError as error:
-        problems.append(f"{path} cannot be read: {error.strerror}")
-        return []
-    if not data.strip():
-        problems.append(f"{path} is empty: it needs one line per utterance")
-        return []
-    if data.startswith(b"\xef\xbb\xbf"):
+def _decode_lines(path: Path, data: bytes, problems: list[str], strict: bool) -> list[str]:
+    """Every line, also those whose faulty bytes are appended to ``problems``, without carriage returns."""
+    if strict and data.startswith(b"\xef\xbb\xbf"):
         problems.append(
             f"{path}:1: begins with a byte order mark: remove it with `sed -i '1s/^\\xef\\xbb\\xbf//' {path}`"
         )
         data = b"   " + data[3:]  # keeps the byte offsets; these spaces are stripped below
     lines, offset, returns = [], 0, []
-    for number, raw in enumerate(data.removesuffix(b"\n").split(b"\n"), start=1):
+    for number, raw in enumerate(data.removesuffix(b"\n").split(b"\n") if data else [], start=1):
         if b"\r" in raw:
             returns.append((number, raw.endswith(b"\r")))
-        lines.append((number, raw.replace(b"\r", b" ").decode("utf-8", errors="replace")))
+        lines.append(raw.replace(b"\r", b" ").decode("utf-8", errors="replace"))
         try:
             raw.decode("utf-8")
         except UnicodeDecodeError as error:
@@ -97,12 +95,44 @@ def _read_lines(path: Path, problems: list[str]) -> list[tuple[int, str]]:
                 f"(0x{raw[error.start]:02x}): convert it, e.g. `iconv -f ISO-8859-1 -t UTF-8`"
             )
         offset += len(raw) + 1
-    if returns:
+    if strict and returns:
         number, at_end = returns[0]
         what = "ends with CRLF" if at_end else "holds a carriage return"
         remedy = f"run `dos2unix {path}`" if at_end else "replace it by a space"
         problems.append(f"{path}:{number}: {what} ({count(len(returns), 'such line')}): {remedy}")
     return lines
+
+
+def parse_list(path: Path, data: bytes, problems: list[str], strict: bool = True) -> dict[str, Entry]:
+    """The entries of the list ``path`` with the content ``data``, see :func:`read_list`.
+
+    Without ``strict``, it is a list as other programs write it: in any order, with carriage returns, with ids
+    of any characters, or without a line.
+    """
+    entries: dict[str, Entry] = {}
+    previous, sorted_so_far = None, True
+    for number, line in enumerate(_decode_lines(path, data, problems, strict), start=1):
+        stripped = line.strip(" \t")
+        if not stripped:
+            problems.append(f"{path}:{number}: empty line: remove it")
+            continue
+        key, value = re.fullmatch(r"([^ \t]+)(.*)", stripped, re.DOTALL).groups()
+        if strict and (fault := find_id_fault(key)):
+            problems.append(f"{path}:{number}: id {key!r} {fault}: rename it")
+        if key in entries:
+            problems.append(
+                f"{path}:{number}: id {key} was given before, on line {entries[key].line}: keep one"
+            )
+            continue
+        if strict and sorted_so_far and previous is not None and byte_order(key) < byte_order(previous):
+            sorted_so_far = False
+            problems.append(
+                f"{path}:{number}: id {key} comes after {previous}, so the file is not sorted: "
+                f"run `LC_ALL=C sort -o {path} {path}`"
+            )
+        entries[key] = Entry(value.strip(" \t"), number)
+        previous = key
+    return entries
 
 
 def read_list(path: Path, problems: list[str], may_be_empty: bool = False) -> dict[str, Entry]:
@@ -112,32 +142,18 @@ def read_list(path: Path, problems: list[str], may_be_empty: bool = False) -> di
     ``problems`` as ``file:line: ...`` with its remedy; the lines that can be read are still returned.
     With ``may_be_empty``, an empty file is an empty list.
     """
-    if may_be_empty and path.is_file() and path.stat().st_size == 0:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        problems.append(f"{path} does not exist")
         return {}
-    entries: dict[str, Entry] = {}
-    previous, sorted_so_far = None, True
-    for number, line in _read_lines(path, problems):
-        stripped = line.strip(" \t")
-        if not stripped:
-            problems.append(f"{path}:{number}: empty line: remove it")
-            continue
-        key, value = re.fullmatch(r"([^ \t]+)(.*)", stripped, re.DOTALL).groups()
-        if fault := find_id_fault(key):
-            problems.append(f"{path}:{number}: id {key!r} {fault}: rename it")
-        if key in entries:
-            problems.append(
-                f"{path}:{number}: id {key} was given before, on line {entries[key].line}: keep one"
-            )
-            continue
-        if sorted_so_far and previous is not None and byte_order(key) < byte_order(previous):
-            sorted_so_far = False
-            problems.append(
-                f"{path}:{number}: id {key} comes after {previous}, so the file is not sorted: "
-                f"run `LC_ALL=C sort -o {path} {path}`"
-            )
-        entries[key] = Entry(value.strip(" \t"), number)
-        previous = key
-    return entries
+    except OSError as error:
+        problems.append(f"{path} cannot be read: {error.strerror}")
+        return {}
+    if data.strip() or (may_be_empty and not data):
+        return parse_list(path, data, problems)
+    problems.append(f"{path} is empty: it needs one line per utterance")
+    return {}
 
 
 def write_list(path: Path, values: Mapping[str, object]) -> None:

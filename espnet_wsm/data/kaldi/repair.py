@@ -1,6 +1,5 @@
 """Copy a data directory without its faults, and log what was dropped and why."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from espnet_wsm.data.kaldi.directory import DataLists, read_lists, write_data_dir
@@ -14,29 +13,13 @@ LOG = "fix.log"
 UNDECODABLE = "\ufffd"  # read_list replaces bytes that are not UTF-8 by it
 
 
-@dataclass(frozen=True)
-class Repair:
-    """The result of :func:`repair_data_dir`; prints as one line."""
-
-    out: Path
-    kept: int
-    dropped: int
-    faults: int
-
-    def __str__(self) -> str:
-        return (
-            f"{self.out}: kept {self.kept} of {count(self.kept + self.dropped, 'utterance')}; "
-            f"{count(self.faults, 'fault')} found (see {self.out / LOG})"
-        )
-
-
 def repair_data_dir(
     source: Path,
     out: Path,
     allow_pipes: bool = False,
     open_audio: bool = True,
     rules: TextRules | None = None,
-) -> Repair:
+) -> str:
     """Write what is sound in ``source`` to ``out``, sorted, with a log of faults and drops in ``fix.log``.
 
     Byte order marks, carriage returns and empty lines are removed; of lines with the same id, the first is
@@ -50,6 +33,9 @@ def repair_data_dir(
         allow_pipes: whether commands in place of audio are kept.
         open_audio: whether to read the headers of the audio, or only to check that it exists.
         rules: how stage 2 will spell the transcripts.
+
+    Returns:
+        A summary in one line.
 
     Raises:
         UserError: ``out`` is ``source`` or is not a data directory, or nothing in ``source`` is sound.
@@ -71,7 +57,10 @@ def repair_data_dir(
     write_data_dir(out, sound)
     found = [f"found: {fault}" for fault in survey.errors]
     write_text(out / LOG, [*found, *(f"dropped: {id}: {reason}" for id, reason in dropped.items())])
-    return Repair(out, len(sound), len(dropped), len(survey.errors))
+    return (
+        f"{out}: kept {len(sound)} of {count(len(sound) + len(dropped), 'utterance')}; "
+        f"{count(len(survey.errors), 'fault')} found (see {out / LOG})"
+    )
 
 
 def _find_reason(id: str, lists: DataLists, allow_pipes: bool) -> str | None:

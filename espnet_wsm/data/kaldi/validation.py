@@ -11,11 +11,13 @@ from statistics import median
 
 from tqdm import tqdm
 
-from espnet_wsm.data.audio.recordings import Header, check_audio_exists, find_part, is_pipe, read_header
+from espnet_wsm.data.audio.faults import check_audio_exists, is_pipe
+from espnet_wsm.data.audio.recordings import Header, find_part, read_header
 from espnet_wsm.data.kaldi.directory import Utterance, find_audio_list, inspect_data_dir
 from espnet_wsm.data.kaldi.lists import SHOWN, byte_order, count, name_some, read_list
 from espnet_wsm.data.text.rules import EMPTIED, TextRules
 from espnet_wsm.errors import UserError
+from espnet_wsm.frames import HOP, SAMPLE_RATE
 
 # Characters per second are compared with the median of the set, in multiples of its robust deviation. Within
 # a factor of three they are never suspicious.
@@ -23,7 +25,7 @@ FEWEST_FOR_OUTLIERS = 10
 OUTLYING_DEVIATIONS = 5.0
 OUTLYING_FACTOR = 3.0
 PAUSE = 3.0  # seconds; a single letter is often surrounded by a long silence
-FRAMES_PER_SECOND = 50  # of the upstreams; CTC needs at least one frame per character
+FRAMES_PER_SECOND = SAMPLE_RATE // HOP  # of the upstreams; CTC needs at least one frame per character
 
 
 @dataclass(frozen=True)

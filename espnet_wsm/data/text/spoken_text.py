@@ -26,6 +26,14 @@ def count_letters(text: str) -> int:
     return sum(c.isalpha() for c in text)
 
 
+def find_pace_fault(words: str, seconds: float, fastest: float) -> str:
+    """Why ``words`` cannot be what is said in ``seconds``, empty if they can.
+
+    ``fastest`` is the most letters a second that somebody speaks.
+    """
+    return f"more than {fastest:g} letters a second" if count_letters(words) > fastest * seconds else ""
+
+
 def find_text_fault(words: str, script: str) -> str | None:
     """Why ``words`` (from ``spell_words``) may not be what is said, None if there is no reason.
 

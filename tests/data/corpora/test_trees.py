@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from espnet_wsm.data.corpora.tables import Row, prepare_sets
+from espnet_wsm.data.corpora.preparation import prepare_sets
+from espnet_wsm.data.corpora.tables import Row
 from espnet_wsm.data.corpora.trees import find_language, refuse_tree, require_sets
 from espnet_wsm.errors import UserError
 

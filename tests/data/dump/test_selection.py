@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from espnet_wsm.data.dump.audio import write_dump_lists
+from espnet_wsm.data.dump.lists import write_dump_lists
 from espnet_wsm.data.dump.selection import count_ctc_frames
 from espnet_wsm.data.kaldi.directory import Utterance, read_data_dir
 from espnet_wsm.frames import count_encoder_frames

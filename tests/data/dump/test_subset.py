@@ -3,7 +3,7 @@ from itertools import pairwise
 
 import pytest
 
-from espnet_wsm.data.dump.audio import write_dump_lists
+from espnet_wsm.data.dump.lists import write_dump_lists
 from espnet_wsm.data.dump.subset import subset_dump
 from espnet_wsm.data.kaldi.directory import Utterance, read_data_dir
 from espnet_wsm.errors import UserError

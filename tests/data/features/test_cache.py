@@ -15,17 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from espnet_wsm.data.features import cache
-from espnet_wsm.data.features.cache import (
-    CACHE_DTYPES,
-    FeatureReader,
-    ShardWriter,
-    check_cache,
-    merge_cache,
-    plan_cache,
-    read_batches,
-    stamp_audio,
-)
+from espnet_wsm.data.features import reader as reading
+from espnet_wsm.data.features import writer as writing
+from espnet_wsm.data.features.key import CACHE_DTYPES, stamp_audio
+from espnet_wsm.data.features.plan import CachePlan, plan_cache, read_batches
+from espnet_wsm.data.features.reader import FeatureReader, check_cache
+from espnet_wsm.data.features.shards import METADATA
+from espnet_wsm.data.features.writer import ShardWriter, merge_cache
 from espnet_wsm.data.kaldi.lists import write_list
 from espnet_wsm.errors import UserError
 from espnet_wsm.frames import count_encoder_frames
@@ -53,8 +49,8 @@ def data(tmp_path, monkeypatch) -> Path:
     return Path("data")
 
 
-def plan(key=KEY, dtype="float32", dim=DIM, **more) -> cache.CachePlan:
-    return plan_cache(Path("data/wav.scp"), Path("data/utt2num_samples"), OUT, key, dtype, dim, **more)
+def plan(key=KEY, dtype="float32", dim=DIM, **more) -> CachePlan:
+    return plan_cache(Path("data"), OUT, key, dtype, dim, **more)
 
 
 def compute(nj: int = 1, jobs: list[int] | None = None, shard_bytes: int = 1) -> list[str]:
@@ -138,8 +134,7 @@ def test_every_utterance_is_in_one_batch_within_the_limit(tmp_path_factory, samp
     root = tmp_path_factory.mktemp("plan")
     write_list(root / "wav.scp", dict.fromkeys(samples, "audio"))
     write_list(root / "utt2num_samples", samples)
-    lists = (root / "wav.scp", root / "utt2num_samples")
-    plan_cache(*lists, root / "out", KEY, "float16", DIM, batch_seconds)
+    plan_cache(root, root / "out", KEY, "float16", DIM, batch_seconds)
     jobs = [read_batches(root / "out", nj, job) for job in range(1, nj + 1)]
     batches = [batch for job in jobs for batch in job]
     assert sorted(each.id for batch in batches for each in batch) == sorted(samples)
@@ -341,10 +336,10 @@ def test_shards_without_checksums_are_those_of_another_version(data, lacks):
     make()
     path = shard_of("c")
     with safetensors.safe_open(path, "pt") as shard:
-        metadata = json.loads(shard.metadata()[cache.METADATA])
+        metadata = json.loads(shard.metadata()[METADATA])
     del metadata["crc32"]
     content = safetensors.torch.load_file(path)
-    safetensors.torch.save_file(content, path, {cache.METADATA: json.dumps(metadata | lacks)})
+    safetensors.torch.save_file(content, path, {METADATA: json.dumps(metadata | lacks)})
     with pytest.raises(UserError, match="features of id c cannot be read"):
         FeatureReader(OUT / "feats.scp")["c"]
     assert f"1 shard cut short or damaged, computed anew: {path.name}" in plan().discarded
@@ -432,7 +427,7 @@ def test_shards_are_as_large_as_told(data):
 
 
 def test_many_short_utterances_are_spread_over_shards(data, monkeypatch):
-    monkeypatch.setattr(cache, "UTTERANCES_PER_SHARD", 2)
+    monkeypatch.setattr(writing, "UTTERANCES_PER_SHARD", 2)
     plan()
     compute(shard_bytes=10**9)
     assert merge_cache(OUT).shards == 3
@@ -474,7 +469,7 @@ def test_each_shard_is_opened_once(data, monkeypatch):
     merge_cache(OUT)
     opened = []
     monkeypatch.setattr(
-        cache, "safe_open", lambda path, **more: opened.append(path) or safetensors.safe_open(path, **more)
+        reading, "safe_open", lambda path, **more: opened.append(path) or safetensors.safe_open(path, **more)
     )
     reader = FeatureReader(OUT / "feats.scp")
     assert not opened
@@ -492,6 +487,7 @@ def test_broken_lists_and_options(data):
     with pytest.raises(UserError, match=r"utt2num_samples: its ids differ from those of data/wav.scp: b/"):
         plan()
     write_list(data / "wav.scp", {"__metadata__": "x"})
+    write_list(data / "utt2num_samples", {"__metadata__": 1})
     with pytest.raises(UserError, match="the id __metadata__ is reserved in safetensors files: rename it"):
         plan()
     with pytest.raises(UserError, match="--job 3 of --nj 2: the job must lie between 1 and"):

@@ -82,7 +82,7 @@ def test_a_failed_write_leaves_the_old_directory(data, monkeypatch):
     def full(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("espnet_wsm.data.kaldi.directory.write_speakers", full)
+    monkeypatch.setattr("espnet_wsm.data.kaldi.directory.write_texts", full)
     with pytest.raises(OSError, match="No space"):
         write_data_dir(data, [Utterance("c", "c.wav", "x", "t")])
     assert [utterance.id for utterance in read_data_dir(data)] == ["a", "b"]

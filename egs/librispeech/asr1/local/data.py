@@ -1,90 +1,10 @@
 #!/usr/bin/env python3
 """Kaldi data directories from LibriSpeech and from Libri-light's subsets of 10 min, 1 h and 10 h."""
 
-import argparse
-from collections.abc import Sequence
-from pathlib import Path
+from espnet_wsm.data.corpora.command import FOLDERS, NEED, make_command
+from espnet_wsm.data.corpora.librispeech import prepare
 
-from espnet_wsm.data.corpora.tables import Row, prepare_sets, write_corpus
-from espnet_wsm.data.corpora.trees import refuse_tree, require_sets
-from espnet_wsm.errors import UserError, report_user_errors
-
-LIMITED = "librispeech_finetuning"  # Libri-light's
-HOUR = [f"{LIMITED}/1h/{part}" for part in range(6)]  # of ten minutes each
-SETS = {
-    "train_10min": HOUR[:1],
-    "train_1h": HOUR,
-    "train_10h": [*HOUR, f"{LIMITED}/9h"],
-    "train_100h": ["LibriSpeech/train-clean-100"],
-    "dev_clean": ["LibriSpeech/dev-clean"],
-    "dev_other": ["LibriSpeech/dev-other"],
-    "test_clean": ["LibriSpeech/test-clean"],
-    "test_other": ["LibriSpeech/test-other"],
-}
-
-
-def read_chapter(transcripts: Path, whole: bool) -> list[Row]:
-    """The utterances of ``SPEAKER-CHAPTER.trans.txt``, which is in the same folder.
-
-    Args:
-        transcripts: file with lines ``SPEAKER-CHAPTER-UTTERANCE TEXT``.
-        whole: whether every line must have audio, as in LibriSpeech; otherwise the set consists of the lines
-            that have audio.
-
-    Raises:
-        UserError: the file is not UTF-8.
-    """
-    folder = transcripts.parent
-    audio = {path.stem for path in folder.glob("*.flac")}
-    try:
-        lines = transcripts.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise UserError(f"{transcripts}: not UTF-8 ({error}): unpack the archive again") from error
-    speaker = transcripts.name.removesuffix(".trans.txt")
-    rows, named = [], set()
-    for number, line in enumerate(lines, 1):
-        id, _, text = line.strip().partition(" ")
-        named.add(id)
-        if id and (whole or id in audio):
-            rows.append(Row(f"{transcripts}:{number}", folder, f"{id}.flac", text.strip(), speaker, id=id))
-    unnamed = [f"{id}.flac" for id in sorted(audio - named)]
-    return rows + [Row(f"{folder / name}", folder, name, "", speaker) for name in unnamed]
-
-
-def read_sets(downloads: Path) -> dict[str, list[Row]]:
-    """The sets for which all folders are there.
-
-    Raises:
-        UserError: there is none, or a folder has no transcripts.
-    """
-    sets = {}
-    for name, folders in SETS.items():
-        if not all((downloads / folder).is_dir() for folder in folders):
-            continue
-        sets[name] = []
-        for folder in folders:
-            lists = sorted((downloads / folder).rglob("*.trans.txt"))
-            if not lists:
-                raise UserError(f"{downloads / folder} holds no *.trans.txt: unpack the archive again")
-            for transcripts in lists:
-                sets[name] += read_chapter(transcripts, not folder.startswith(LIMITED))
-    if not sets:
-        raise refuse_tree(downloads, f"{LIMITED}/{{1h,9h}} or LibriSpeech/{{train-clean-100,dev-clean,...}}")
-    return sets
-
-
-@report_user_errors
-def main(argv: Sequence[str] | None = None) -> None:
-    """Write OUT/SET for each set that is there."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--downloads", type=Path, default=Path("downloads"), help="default: downloads")
-    parser.add_argument("--out", type=Path, default=Path("data"), help="folder to write (default: data)")
-    parser.add_argument("--need", nargs="*", default=[], metavar="SET", help="sets that have to be there")
-    args = parser.parse_args(argv)
-    sets = read_sets(args.downloads)
-    require_sets(args.need, sets, args.downloads)
-    print("\n".join(write_corpus(prepare_sets(sets, "unpack the archive again"), args.out)))
-
+main = make_command(__doc__, prepare, **FOLDERS, need=NEED)
 
 if __name__ == "__main__":
     main()

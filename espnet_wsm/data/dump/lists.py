@@ -1,0 +1,47 @@
+"""The lists of ``dump/raw/<set>``: those of a data directory, and ``utt2num_samples``."""
+
+from pathlib import Path
+
+from espnet_wsm.data.kaldi.directory import Utterance, read_data_dir, write_texts
+from espnet_wsm.data.kaldi.lists import byte_order, name_some, raise_collected, read_list, write_list
+
+
+def write_dump_lists(directory: Path, utterances: list[Utterance], num_samples: dict[str, int]) -> None:
+    """Write ``wav.scp``, ``text`` (removed if there are no transcripts), ``utt2spk``, ``spk2utt`` and
+    ``utt2num_samples`` to ``directory``, each atomically; other files in it stay."""
+    write_list(directory / "wav.scp", {utterance.id: utterance.audio for utterance in utterances})
+    write_texts(directory, utterances)
+    write_list(directory / "utt2num_samples", {each.id: num_samples[each.id] for each in utterances})
+
+
+def read_num_samples(path: Path, problems: list[str], may_be_empty: bool = False) -> dict[str, int]:
+    """Read a list of sample counts; lines without a positive number are appended to ``problems``."""
+    counts = {}
+    for utterance, entry in read_list(path, problems, may_be_empty).items():
+        if entry.value.isdecimal() and int(entry.value) > 0:
+            counts[utterance] = int(entry.value)
+        else:
+            problems.append(
+                f"{path}:{entry.line}: id {utterance} has {entry.value!r} instead of a number of samples: "
+                "make the dump again"
+            )
+    return counts
+
+
+def read_dump(directory: Path, need_text: bool = False) -> tuple[list[Utterance], dict[str, int]]:
+    """Utterances of a dump folder (``dump/raw/train``), and the number of samples of each.
+
+    Raises:
+        UserError: its lists are faulty or do not belong together.
+    """
+    utterances = read_data_dir(directory, need_text=need_text)
+    problems: list[str] = []
+    path = directory / "utt2num_samples"
+    num_samples = read_num_samples(path, problems)
+    if not problems and (differing := {each.id for each in utterances} ^ num_samples.keys()):
+        listed = name_some(sorted(differing, key=byte_order))
+        problems.append(
+            f"{path}: its ids differ from those of {directory / 'wav.scp'}: {listed}: run stage 2 again"
+        )
+    raise_collected(problems, directory)
+    return utterances, num_samples
