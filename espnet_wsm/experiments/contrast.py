@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from espnet_wsm.errors import UserError
-from espnet_wsm.experiments.cells import SIGNED, join, name_setting, rank_arm, show_difference, show_mean
+from espnet_wsm.experiments.cells import SIGNED, join, name_setting, show_difference, show_mean
 from espnet_wsm.experiments.estimates import (
     FEWEST_TO_POOL,
     NO_DIFFERENCE,
@@ -13,6 +13,7 @@ from espnet_wsm.experiments.estimates import (
     count_verdicts,
     pool_differences,
 )
+from espnet_wsm.experiments.grid import rank_arm
 from espnet_wsm.experiments.rate_sections import OPPONENT
 from espnet_wsm.experiments.records import Counts
 from espnet_wsm.experiments.sources import Sources

@@ -10,7 +10,7 @@ import statistics
 import time
 import weakref
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,8 +20,9 @@ from tqdm import tqdm
 
 from espnet_wsm.errors import UserError
 from espnet_wsm.experiments.grid import ARMS, Grid
+from espnet_wsm.experiments.records import read_mapping
 from espnet_wsm.experiments.runner import find_corpus
-from espnet_wsm.files import write_text
+from espnet_wsm.files import read_yaml, write_text
 from espnet_wsm.frames import SAMPLE_RATE, count_encoder_frames
 
 if TYPE_CHECKING:
@@ -98,13 +99,7 @@ class SavedBytes:
 class CountingFile(io.RawIOBase):
     """Counts what is written and discards it."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.size = 0
-
-    def writable(self) -> bool:
-        """Yes."""
-        return True
+    size = 0
 
     def write(self, data: Any) -> int:
         """Count ``data``."""
@@ -149,7 +144,7 @@ def measure_costs(grid: Grid, root: Path, results: Path) -> dict[str, Any]:
         UserError: the configuration or the upstream cannot be read.
     """
     recipe = find_corpus(root, next(run.corpus for run in (*grid.runs, *grid.sweep))).recipe
-    settings = _read_settings(recipe / grid.train_config)
+    settings = read_yaml(recipe / grid.train_config)
     encoder_conf = dict(settings.get("encoder_conf") or {}) | _read_options(grid.recipe_options)
     place = recipe / grid.upstream
     encoder_conf["upstream"] = str(place) if place.exists() else grid.upstream
@@ -183,19 +178,16 @@ def read_costs(results: Path) -> dict[str, Any] | None:
     Raises:
         UserError: it is damaged.
     """
-    path = results / COSTS
-    if not path.is_file():
+    costs = read_mapping(results / COSTS, needed=("fingerprint", "rows"))
+    if costs is None:
         return None
     try:
-        costs = json.loads(path.read_text(encoding="utf-8"))
-        costs["rows"] = [
-            {**row, "setup": Setup(**{name: row[name] for name in Setup.__dataclass_fields__})}
-            for row in costs["rows"]
-        ]
-        return costs
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        rows = costs["rows"]
+        setups = [Setup(*(row[each.name] for each in fields(Setup))) for row in rows]
+        return costs | {"rows": [{**row, "setup": setup} for row, setup in zip(rows, setups, strict=True)]}
+    except (TypeError, KeyError) as error:
         raise UserError(
-            f"{path} is damaged ({error}): remove it, and the costs are measured again"
+            f"{results / COSTS} is damaged ({error}): remove it, and the costs are measured again"
         ) from error
 
 
@@ -205,13 +197,6 @@ def list_setups(grid: Grid) -> list[Setup]:
     for k in sorted({setup.num_replaced for setup in setups} - {0}):
         setups |= dict.fromkeys((Setup(REFERENCE, k), Setup(REFERENCE, k, attention_dropout=False)))
     return list(setups)
-
-
-def _read_settings(path: Path) -> dict[str, Any]:
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
 
 
 def _read_options(options: Mapping[str, str]) -> dict[str, Any]:

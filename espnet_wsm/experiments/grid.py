@@ -103,6 +103,16 @@ def name_window(window: int) -> str:
     return "inf" if window == INFINITE else str(window)
 
 
+def rank_arm(arm: str) -> int:
+    """Sort key of an arm: its place in ARMS."""
+    return list(ARMS).index(arm)
+
+
+def rank_amount(minutes: int | None) -> float:
+    """Sort key of an amount of training data: all first, then from large to small."""
+    return -float("inf") if minutes is None else -minutes
+
+
 @dataclass(frozen=True)
 class Grid:
     """The content of a configuration of experiments.
