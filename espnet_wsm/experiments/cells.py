@@ -6,7 +6,8 @@ from espnet_wsm.experiments.costs import Setup
 from espnet_wsm.experiments.estimates import Setting, System
 from espnet_wsm.experiments.grid import INFINITE, name_window
 from espnet_wsm.scoring.results import NONE
-from espnet_wsm.scoring.significance import Interval, SeedComparison, SeedSummary, name_verdict
+from espnet_wsm.scoring.seeds import SeedComparison, SeedSummary
+from espnet_wsm.scoring.significance import Interval, name_verdict
 
 CONFIGURED = "as configured"
 SIGNED = "+.2f"

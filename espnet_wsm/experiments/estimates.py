@@ -12,21 +12,14 @@ import numpy as np
 from espnet_wsm.errors import UserError
 from espnet_wsm.experiments.grid import ARMS, Run, rank_amount, rank_arm
 from espnet_wsm.experiments.records import METRICS, TEST, Counts, Record, read_hypotheses
-from espnet_wsm.scoring.significance import (
-    Interval,
-    Resampling,
-    SeedComparison,
-    SeedSummary,
-    bootstrap_error_rate,
-    compare_over_seeds,
-    summarise_seeds,
-)
+from espnet_wsm.scoring.seeds import SeedComparison, SeedSummary, compare_over_seeds, summarise_seeds
+from espnet_wsm.scoring.significance import USUAL, Interval, bootstrap_error_rate
 from espnet_wsm.scoring.trn import TOKENIZERS, TextPair, read_kaldi_text
 from espnet_wsm.scoring.two_systems import PairTests, examine_pair
 
 REFERENCE = "wsm"  # the arm with which all others are compared
 NO_DIFFERENCE = "no difference"
-LEVEL = Resampling.level  # of the intervals
+LEVEL = USUAL.level  # of the intervals
 FEWEST_TO_POOL = 3  # corpora
 
 
@@ -279,7 +272,7 @@ def examine_runs(results: Path, first: Record, second: Record) -> dict[str, Pair
         tokens = [
             [TOKENIZERS[metric](TextPair(key, key, texts[key], side[key])) for key in side] for side in sides
         ]
-        found[metric] = examine_pair(*tokens, Resampling())
+        found[metric] = examine_pair(*tokens)
         for record, errors in zip((first, second), found[metric].errors, strict=True):
             if errors != record.sets[TEST].errors[metric].tolist():
                 raise UserError(

@@ -11,7 +11,7 @@ import numpy as np
 
 from espnet_wsm.experiments.grid import ARMS, rank_arm
 from espnet_wsm.files import write_atomically
-from espnet_wsm.scoring.significance import SeedSummary
+from espnet_wsm.scoring.seeds import SeedSummary
 
 # Okabe and Ito's palette and four colours of Tol's, which are safe for colour-blind readers; the markers
 # distinguish arms in greyscale.

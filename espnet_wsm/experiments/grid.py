@@ -10,7 +10,7 @@ from typing import Any
 
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import read_yaml
-from espnet_wsm.scoring.results import WITH_WINDOW
+from espnet_wsm.scoring.collected import WITH_WINDOW
 
 # Each arm as keys of encoder_conf. An arm without replaced layers ignores num_replaced.
 ARMS = {

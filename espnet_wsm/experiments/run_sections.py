@@ -25,7 +25,7 @@ from espnet_wsm.experiments.grid import ARMS, rank_amount, rank_arm
 from espnet_wsm.experiments.records import DEV, TEST, Record
 from espnet_wsm.experiments.sources import Sources
 from espnet_wsm.scoring.results import NONE, render_table
-from espnet_wsm.scoring.significance import SeedSummary
+from espnet_wsm.scoring.seeds import SeedSummary
 
 CURVES = {  # name in a record -> label, factor
     "train loss": ("training loss", 1.0),

@@ -10,7 +10,7 @@ from espnet_wsm.scoring.mapsswe import (
     count_errors,
     cut_segments,
 )
-from espnet_wsm.scoring.significance import PairedComparison, Resampling, compare_paired
+from espnet_wsm.scoring.significance import USUAL, PairedComparison, Resampling, compare_paired
 from espnet_wsm.scoring.trn import TextPair
 
 
@@ -26,7 +26,7 @@ class PairTests:
 def examine_pair(
     first: Sequence[TextPair],
     second: Sequence[TextPair],
-    resampling: Resampling,
+    resampling: Resampling = USUAL,
     by_speaker: bool = False,
 ) -> PairTests:
     """Paired bootstrap and MAPSSWE of two systems A and B.

@@ -22,12 +22,8 @@ from espnet_wsm.experiments.grid import ARMS, INFINITE, Grid
 from espnet_wsm.experiments.records import keep_asked, read_record, read_records, record_path
 from espnet_wsm.experiments.report import write_report
 from espnet_wsm.files import write_text
-from espnet_wsm.scoring.significance import (
-    SeedSummary,
-    bootstrap_error_rate,
-    compare_over_seeds,
-    name_verdict,
-)
+from espnet_wsm.scoring.seeds import SeedSummary, compare_over_seeds
+from espnet_wsm.scoring.significance import bootstrap_error_rate, name_verdict
 
 LARGEST = 150_000  # bytes of a picture
 
