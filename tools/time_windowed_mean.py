@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Time windowed_mean against length and window: linear in the one, independent of the other.
+"""Time windowed_mean against length and window: linear in the one, logarithmic in the other.
 
 .venv/bin/python tools/time_windowed_mean.py [--device cuda]
 """

@@ -146,6 +146,8 @@ def measure_costs(grid: Grid, root: Path, results: Path) -> dict[str, Any]:
     recipe = find_corpus(root, next(run.corpus for run in (*grid.runs, *grid.sweep))).recipe
     settings = read_yaml(recipe / grid.train_config)
     encoder_conf = dict(settings.get("encoder_conf") or {}) | _read_options(grid.recipe_options)
+    if grid.suffix_dtype is not None:
+        encoder_conf["suffix_dtype"] = grid.suffix_dtype
     place = recipe / grid.upstream
     encoder_conf["upstream"] = str(place) if place.exists() else grid.upstream
     ctc_conf = settings.get("ctc_conf") or {}

@@ -52,7 +52,8 @@ OF_THE_RUNNER_IN_ASR_ARGS = re.compile(
 # Options of run.sh that do not affect results: where things are, and how much is done at a time.
 IMMATERIAL = ("downloads", "nj", "cmd", "num_threads")
 FILE_KEYS = ("upstream", "train_config", "recipe_options", "sweep", "extend_sweep", "rates", "grids")
-FILE_KEYS += ("upstream_digest", "title")
+FILE_KEYS += ("upstream_digest", "title", "suffix_dtype")
+DTYPES = ("auto", "float32", "bfloat16")  # of a grid's suffix_dtype
 # Rates that a sweep may reach while it looks for one that is better than its neighbours.
 LEAST_RATE, GREATEST_RATE = 1e-6, 0.5
 
@@ -128,6 +129,9 @@ class Grid:
         rates: learning rates of arms that another grid has chosen.
         rates_from: the file in which these were found.
         title: what the report is about, in words.
+        suffix_dtype: precision of the products in the layers that train; None: what train_config says.
+            ``auto`` depends on the processor, and runs of another precision are other runs: a grid that is to
+            go on on another machine names one.
     """
 
     upstream: str
@@ -140,6 +144,7 @@ class Grid:
     rates: Mapping[str, float] = field(default_factory=dict)
     rates_from: str | None = None
     title: str | None = None
+    suffix_dtype: str | None = None
 
     @property
     def runs(self) -> tuple[Run, ...]:
@@ -187,6 +192,9 @@ def read_grid(path: Path, arms: Sequence[str] = (), corpora: Sequence[str] = ())
     title = content.get("title")
     if title is not None and (not isinstance(title, str) or "\n" in title.strip()):
         raise UserError(f"{path}: title {title!r} has to be a text of one line")
+    dtype = content.get("suffix_dtype")
+    if dtype is not None and dtype not in DTYPES:
+        raise UserError(f"{path}: suffix_dtype {dtype!r} has to be {', '.join(DTYPES)}")
     blocks = content["grids"]
     given = {"arms": list(arms), "corpora": list(corpora)}
     if given := {key: value for key, value in given.items() if value}:
@@ -207,6 +215,7 @@ def read_grid(path: Path, arms: Sequence[str] = (), corpora: Sequence[str] = ())
         rates=_read_rates(path, content.get("rates")),
         rates_from=_name_rates(path, content.get("rates")),
         title=title,
+        suffix_dtype=dtype,
     )
     _check_sweep(grid.sweep, path)
     if unused := {run.arm for run in grid.sweep} - {run.arm for run in grid.runs}:

@@ -155,7 +155,7 @@ class Runner:
         if not train_config.is_file():
             raise UserError(f"the grid's train_config {train_config} does not exist")
         settings = read_yaml(train_config)
-        dtype = (settings.get("encoder_conf") or {}).get("suffix_dtype", "float32")
+        dtype = self.grid.suffix_dtype or (settings.get("encoder_conf") or {}).get("suffix_dtype", "float32")
         if self.ngpu == "0" and dtype == "auto":
             import torch
 
@@ -361,7 +361,10 @@ class Runner:
         exp = corpus.folder("exp") / f"asr_{tag}"
         log = corpus.folder("exp") / EXPERIMENTS / "log" / f"{run.name}.log"
         command = ["bash", "run.sh", *corpus.options, *self._common_options(without=("asr_args",))]
-        command += [*options_of(run, self.grid.recipe_options.get("asr_args", "")), "--tag", tag]
+        asr_args = self.grid.recipe_options.get("asr_args", "")
+        if self.grid.suffix_dtype is not None:
+            asr_args += f" --encoder_conf suffix_dtype={self.dtype}"
+        command += [*options_of(run, asr_args), "--tag", tag]
         command += ["--stage", "3", "--stop_stage", "4", "--nj", "1", "--num_threads", "1"]
         if run.sweep:
             command[command.index("--test_sets") + 1] = DEV

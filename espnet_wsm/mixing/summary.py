@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from espnet_wsm.mixing.means import masked_mean, windowed_mean, zero_padding
+from espnet_wsm.mixing.means import masked_mean, zero_padding
+from espnet_wsm.mixing.windows import windowed_mean
 
 # Values of ``combine_activation``.
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"none": lambda x: x, "gelu": F.gelu}
@@ -171,7 +172,8 @@ class WindowedSummaryMixing(_SummaryBlock):
         l_t = (1/|N_t|) sum_{j in N_t} s(x_j)      N_t = {j : |j - t| <= w, 1 <= j <= T}
         h_t = c([f(x_t); l_t; s_bar])
 
-    (arXiv 2602.09043.) Time and memory are O(T) and do not depend on w.
+    (arXiv 2602.09043.) The sums over windows take O(T log w) time, all else
+    O(T); memory is O(T) for any w.
 
     Args:
         dim: channels of the model.

@@ -231,6 +231,24 @@ def test_the_precision_of_this_machine_is_part_of_a_run(root, monkeypatch):
     assert found.keys() == {"cpu (float32)", "cpu (bfloat16)"} and len(set(found.values())) == 2
 
 
+def test_a_grid_that_names_its_precision_goes_on_on_another_machine(root, monkeypatch):
+    """Records of a machine whose ``auto`` was float32 count on one that is fast in bfloat16."""
+    (root / "train.yaml").write_text("encoder_conf: {suffix_dtype: auto}\n")
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    grid = {"grids": [{"corpora": ["toy"], "arms": ["wsm"]}]}
+    (before,) = make_runner(root, **grid).run()
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
+    runner = make_runner(root, suffix_dtype="float32", **grid)
+    assert runner.fingerprint(before.run) == before.fingerprint
+    (root / "results/runs/toy" / f"{before.run.name}.json").unlink()
+    shutil.rmtree(root / "egs/toy/asr1/exp")
+    (record,) = runner.run()
+    assert record.device == "cpu (float32)"
+    log = (root / "egs/toy/asr1/exp/grid/log" / f"{before.run.name}.log").read_text()
+    assert "suffix_dtype=float32" in log
+
+
 def test_an_arm_without_a_rate_waits_and_the_others_go_on(root):
     """Its sweep failed; nothing that was chosen before is lost."""
     sweep = [{"corpora": ["toy"], "arms": ["wsm", "sm", "drop"], "lr": [0.001, 0.9]}]

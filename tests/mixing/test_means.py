@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from espnet_wsm.mixing import block_mean, masked_mean, windowed_mean
+from espnet_wsm.mixing import block_mean, masked_mean
 
 
 def lengths_to_mask(lengths: list[int], size: int) -> torch.Tensor:
@@ -20,30 +20,16 @@ def masked_mean_by_loop(x: torch.Tensor, lengths: list[int]) -> torch.Tensor:
     return out
 
 
-def windowed_mean_by_loop(x: torch.Tensor, window: int, lengths: list[int]) -> torch.Tensor:
-    out = torch.zeros_like(x)
-    for b, length in enumerate(lengths):
-        for t in range(length):
-            near = [j for j in range(length) if abs(j - t) <= window]
-            for j in near:
-                out[b, t] += x[b, j] / len(near)
-    return out
-
-
 @settings(deadline=None, max_examples=60)
 @given(
     lengths=st.lists(st.integers(0, 12), min_size=1, max_size=4),
-    window=st.integers(0, 15),
     seed=st.integers(0, 1000),
 )
-def test_means_equal_the_loop_reference(lengths, window, seed):
+def test_means_equal_the_loop_reference(lengths, seed):
     size = max(1, *lengths) if len(lengths) > 1 else max(1, lengths[0])
     x = torch.randn(len(lengths), size, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
     mask = lengths_to_mask(lengths, size)
     torch.testing.assert_close(masked_mean(x, mask), masked_mean_by_loop(x, lengths), atol=1e-12, rtol=0)
-    torch.testing.assert_close(
-        windowed_mean(x, window, mask), windowed_mean_by_loop(x, window, lengths), atol=1e-12, rtol=0
-    )
 
 
 @settings(deadline=None, max_examples=60)
@@ -68,33 +54,18 @@ def test_means_over_blocks_equal_the_loop_reference(lengths, size, seed):
 
 def test_the_loop_reference_is_not_trivial():
     x = torch.tensor([[[0.0], [2.0], [4.0], [100.0]]])
-    assert windowed_mean_by_loop(x, 1, [3])[0, :, 0].tolist() == [1.0, 2.0, 3.0, 0.0]
     assert masked_mean_by_loop(x, [3])[0, 0].item() == 2.0
 
 
 def test_without_a_mask_every_frame_counts():
     x = torch.randn(2, 7, 3, dtype=torch.float64)
     torch.testing.assert_close(masked_mean(x), masked_mean_by_loop(x, [7, 7]))
-    torch.testing.assert_close(windowed_mean(x, 2), windowed_mean_by_loop(x, 2, [7, 7]))
     means, padded = block_mean(x, 3)
     assert torch.equal(means[:, 2], x[:, 6]) and not padded.any()
 
 
-@pytest.mark.parametrize("window", [0, 2, 4, 5, 6, 1000])
-def test_a_window_over_everything_is_the_global_mean(window):
-    x = torch.randn(2, 6, 3, dtype=torch.float64)
-    mask = lengths_to_mask([6, 4], 6)
-    local, whole = windowed_mean(x, window, mask), masked_mean(x, mask)
-    covers = window >= 5
-    assert torch.allclose(local[0], whole[0].expand_as(local[0])) == covers
-    assert torch.allclose(local[1, :4], whole[1].expand_as(local[1, :4])) == (window >= 3)
-    assert not local[1, 4:].any()
-
-
 def test_one_frame_is_its_own_mean():
     x = torch.randn(2, 1, 4)
-    for window in (0, 1, 50):
-        assert torch.equal(windowed_mean(x, window), x)
     assert torch.equal(masked_mean(x), x[:, 0])
 
 
@@ -102,55 +73,27 @@ def test_an_all_padded_row_gives_zeros_even_from_infinities():
     x = torch.full((2, 5, 3), torch.inf)
     x[0] = 1.0
     mask = lengths_to_mask([5, 0], 5)
-    for window in (1, 9):
-        out = windowed_mean(x, window, mask)
-        assert torch.equal(out[0], torch.ones(5, 3)) and not out[1].any()
     assert torch.equal(masked_mean(x, mask), torch.tensor([[1.0] * 3, [0.0] * 3]))
 
 
-def test_a_negative_window_is_refused_with_its_value():
-    with pytest.raises(ValueError, match="cannot be negative, got -1"):
-        windowed_mean(torch.zeros(1, 2, 3), -1)
-
-
-@pytest.mark.parametrize("window", [1, 3, 20])
-def test_gradients_are_exact_in_float64(window):
+def test_gradients_are_exact_in_float64():
     x = torch.randn(2, 6, 2, dtype=torch.float64, requires_grad=True)
     mask = lengths_to_mask([6, 3], 6)
-    assert torch.autograd.gradcheck(lambda x: windowed_mean(x, window, mask), x)
     assert torch.autograd.gradcheck(lambda x: masked_mean(x, mask), x)
-
-
-def test_no_gradient_reaches_padding():
-    x = torch.randn(1, 8, 2, requires_grad=True)
-    windowed_mean(x, 2, lengths_to_mask([5], 8)).sum().backward()
-    assert x.grad[0, :5].all() and not x.grad[0, 5:].any()
-
-
-def test_long_utterances_keep_float32_accuracy():
-    """A float32 running sum of 50,000 frames far from zero loses its digits; ours must not."""
-    x = 100.0 + torch.randn(1, 50_000, 1, generator=torch.Generator().manual_seed(0))
-    window = 5
-    tail = x[0, -2 * window - 1 :, 0].double().mean().item()
-    naive = x.cumsum(1)
-    naive = ((naive[0, -1] - naive[0, -2 * window - 2]) / (2 * window + 1)).item()
-    assert abs(naive - tail) > 1e-3, "the reference case is too easy"
-    assert abs(windowed_mean(x, window)[0, -window - 1].item() - tail) < 1e-5
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_is_rounded_once(dtype):
     x = (60.0 + torch.randn(2, 3000, 4, generator=torch.Generator().manual_seed(0))).to(dtype)
     mask = lengths_to_mask([3000, 1234], 3000)
-    for mean in (lambda x: masked_mean(x, mask), lambda x: windowed_mean(x, 300, mask)):
-        out = mean(x)
-        assert out.dtype == dtype
-        assert torch.equal(out, mean(x.float()).to(dtype))
+    out = masked_mean(x, mask)
+    assert out.dtype == dtype
+    assert torch.equal(out, masked_mean(x.float(), mask).to(dtype))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_autocast_does_not_lower_the_accumulation(dtype):
     x = 60.0 + torch.randn(1, 3000, 4)
     with torch.autocast("cpu", dtype=dtype):
-        inside = windowed_mean(x, 20), masked_mean(x)
-    assert torch.equal(inside[0], windowed_mean(x, 20)) and torch.equal(inside[1], masked_mean(x))
+        inside = masked_mean(x)
+    assert torch.equal(inside, masked_mean(x))
