@@ -12,11 +12,12 @@ from espnet_wsm.data.text.tokens import read_symbols
 from espnet_wsm.errors import UserError, report_user_errors
 from espnet_wsm.files import write_text
 from espnet_wsm.scoring.mapsswe import MatchedPairs
-from espnet_wsm.scoring.results import render_table, show_p
+from espnet_wsm.scoring.results import show_p
 from espnet_wsm.scoring.sc_stats import ScStats, run_sc_stats
 from espnet_wsm.scoring.significance import PairedComparison, Resampling, name_verdict
 from espnet_wsm.scoring.trn import TOKENIZERS, TextPair, find_reason_against_words, pair_texts
 from espnet_wsm.scoring.two_systems import examine_pair
+from espnet_wsm.tables import render_table
 
 METRICS = {"word": "wer", "char": "cer", "grapheme": "gcer"}  # --unit -> key of TOKENIZERS
 ONE_RUN = "one training run of each system: the verdict holds for these two models, another seed may turn it"

@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 
 from espnet_wsm.errors import UserError, report_user_errors
+from espnet_wsm.tables import render_table
 
 BEGIN, END = "<!-- upstreams: begin -->", "<!-- upstreams: end -->"
 
@@ -18,24 +19,20 @@ def render_tables() -> str:
     """The two tables."""
     from espnet_wsm.upstream.families import FAMILIES, REFUSED
 
-    lines = [
-        "| family | upstreams | a checkpoint is | tested in small, in its real form | at true size |",
-        "|---|---|---|---|---|",
-    ]
+    head = ("family", "upstreams", "a checkpoint is", "tested in small, in its real form", "at true size")
+    rows = []
     for family in FAMILIES:
         names = ", ".join(f"`{name}`" for name in family.upstreams)
         if types := getattr(family, "model_types", ()):
             names += f" (`model_type` {', '.join(types)})"
         full_size = ", ".join(family.full_size) or "-"
-        lines.append(
-            f"| {family.name} | {names} | {family.form} | {'; '.join(family.variants)} | {full_size} |"
-        )
-    lines += ["", "| refused | because |", "|---|---|"]
+        rows.append((family.name, names, family.form, "; ".join(family.variants), full_size))
     reasons: dict[str, list[str]] = {}
     for name, reason in REFUSED.items():
         reasons.setdefault(reason, []).append(f"`{name}`" if name != "*" else "all others")
-    lines += [f"| {', '.join(names)} | {reason} |" for reason, names in reasons.items()]
-    return "\n".join(lines)
+    refused = [(", ".join(names), reason) for reason, names in reasons.items()]
+    tables = (head, rows), (("refused", "because"), refused)
+    return "\n\n".join(render_table(*table, padded=False) for table in tables)
 
 
 @report_user_errors

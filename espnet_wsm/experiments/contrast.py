@@ -17,9 +17,10 @@ from espnet_wsm.experiments.grid import rank_arm
 from espnet_wsm.experiments.rate_sections import OPPONENT
 from espnet_wsm.experiments.records import Counts
 from espnet_wsm.experiments.sources import Sources
-from espnet_wsm.scoring.results import NONE, render_table
+from espnet_wsm.scoring.results import NONE
 from espnet_wsm.scoring.seeds import SeedComparison
 from espnet_wsm.scoring.significance import name_verdict
+from espnet_wsm.tables import render_table
 
 # How a verdict is written where it stands beside others.
 VERDICTS = {"B better": REFERENCE, "A better": OPPONENT, NO_DIFFERENCE: NO_DIFFERENCE}

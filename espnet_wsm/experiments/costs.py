@@ -1,14 +1,10 @@
 """What the arms cost above the cut: bytes kept for the backward pass, time of a step, sizes."""
 
-import contextlib
 import hashlib
-import io
 import json
 import os
 import random
-import statistics
 import time
-import weakref
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
@@ -18,15 +14,17 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from tqdm import tqdm
 
+from espnet_wsm.arms import ARMS
 from espnet_wsm.errors import UserError
-from espnet_wsm.experiments.grid import ARMS, Grid
+from espnet_wsm.experiments.grid import Grid
 from espnet_wsm.experiments.records import read_mapping
 from espnet_wsm.experiments.runner import find_corpus
 from espnet_wsm.files import read_yaml, write_text
 from espnet_wsm.frames import SAMPLE_RATE, count_encoder_frames
+from espnet_wsm.meters import SavedBytes, draw_texts, find_cpu_name, saved_size, spread, take_step
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
 COSTS = "costs.json"
 METHOD = 3  # incremented when the method of measurement changes; all is then measured again
@@ -51,78 +49,6 @@ class Setup:
     window: int | None = None
     width: int | None = None
     attention_dropout: bool = True
-
-
-class SavedBytes:
-    """What autograd keeps between forward and backward, in bytes.
-
-    At the end of the forward pass, the storages of saved tensors are counted, each once and as a whole. The
-    first count leaves out those of the model's parameters and buffers, which exist anyway; the second
-    includes them. Both are exact and repeatable.
-    """
-
-    class _Kept:
-        def __init__(self, tensor: "Tensor"):
-            self.tensor = tensor
-
-    def __init__(self, model: "nn.Module"):
-        self._own = {
-            t.untyped_storage().data_ptr()
-            for tensors in (model.parameters(), model.buffers())
-            for t in tensors
-        }
-        self._kept: weakref.WeakSet[SavedBytes._Kept] = weakref.WeakSet()
-
-    def hooks(self) -> contextlib.AbstractContextManager:
-        """Context for the forward pass."""
-        from torch.autograd.graph import saved_tensors_hooks
-
-        def pack(tensor: "Tensor") -> SavedBytes._Kept:
-            kept = self._Kept(tensor)
-            self._kept.add(kept)
-            return kept
-
-        return saved_tensors_hooks(pack, lambda kept: kept.tensor)
-
-    def count(self) -> dict[str, int]:
-        """Bytes that are still kept, without and with the model's own tensors."""
-        storages = {}
-        for kept in self._kept:
-            storage = kept.tensor.untyped_storage()
-            storages[storage.data_ptr()] = storage.nbytes()
-        return {
-            "saved_bytes": sum(size for pointer, size in storages.items() if pointer not in self._own),
-            "saved_with_parameters_bytes": sum(storages.values()),
-        }
-
-
-class CountingFile(io.RawIOBase):
-    """Counts what is written and discards it."""
-
-    size = 0
-
-    def write(self, data: Any) -> int:
-        """Count ``data``."""
-        written = memoryview(data).nbytes
-        self.size += written
-        return written
-
-
-def saved_size(value: Any) -> int:
-    """Bytes of the file that ``torch.save`` writes for ``value``."""
-    import torch
-
-    file = CountingFile()
-    torch.save(value, file)
-    return file.size
-
-
-def find_cpu_name() -> str:
-    """The processor's name; ``unknown`` if the system does not tell."""
-    with contextlib.suppress(OSError, StopIteration):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    return "unknown"
 
 
 def measure_costs(grid: Grid, root: Path, results: Path) -> dict[str, Any]:
@@ -226,7 +152,8 @@ class _Model:
         torch.manual_seed(0)
         own = {name: value for name, value in asdict(setup).items() if name in ("window", "width")}
         conf = dict(encoder_conf) | {name: value for name, value in own.items() if value is not None}
-        self.config = WsmConfig.from_dict(conf | {"num_replaced": setup.num_replaced} | ARMS[setup.arm])
+        conf |= {"num_replaced": setup.num_replaced} | ARMS[setup.arm].options
+        self.config = WsmConfig.from_dict(conf)
         expert, checkpoint = load_upstream(self.config.upstream, self.config.trust)
         family = checkpoint.family
         self.dim = family.dim(expert)
@@ -260,21 +187,21 @@ class _Model:
         frames = count_encoder_frames(round(SECONDS * SAMPLE_RATE))
         hidden = torch.randn(BATCH, frames, self.dim, generator=generator)
         padding_mask = torch.zeros(BATCH, frames, dtype=torch.bool)  # given in training too: nothing padded
-        num_tokens = round(SECONDS * TOKENS_PER_SECOND)
-        targets = torch.randint(1, VOCABULARY, (BATCH, num_tokens), generator=generator)
-        lengths, target_lengths = torch.full((BATCH,), frames), torch.full((BATCH,), num_tokens)
+        texts = draw_texts(generator, BATCH, round(SECONDS * TOKENS_PER_SECOND), VOCABULARY)
+        lengths = torch.full((BATCH,), frames)
+
+        def encode() -> tuple["Tensor", "Tensor"]:
+            dtype = self.config.suffix_dtype
+            return run_suffix(self.modules["suffix"], dtype, hidden, padding_mask), lengths
+
         torch.manual_seed(0)
         self.modules.train()
         begin = time.perf_counter()
-        with saved.hooks() if saved else contextlib.nullcontext():
-            encoded = run_suffix(self.modules["suffix"], self.config.suffix_dtype, hidden, padding_mask)
-            loss = self.modules["ctc"](encoded, lengths, targets, target_lengths)
+        counted = take_step(encode, self.modules["ctc"], texts, self.optimizer, saved)
+        taken = time.perf_counter() - begin
         if saved:
-            self.sizes["saved_bytes"] = saved.count()["saved_bytes"]
-        loss.backward()
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        return time.perf_counter() - begin
+            self.sizes["saved_bytes"] = counted["saved_bytes"]
+        return taken
 
 
 def _measure(
@@ -315,10 +242,7 @@ def _time_steps(models: Mapping[Setup, _Model]) -> dict[Setup, dict[str, float]]
         generator.shuffle(order)
         for setup in order:
             taken[setup].append(models[setup].step())
-    return {
-        setup: {"median": statistics.median(values), "min": min(values), "max": max(values)}
-        for setup, values in taken.items()
-    }
+    return {setup: spread(values) for setup, values in taken.items()}
 
 
 def _add_ratios(measured: Mapping[Setup, dict[str, Any]]) -> list[dict[str, Any]]:

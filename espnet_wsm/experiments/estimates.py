@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from espnet_wsm.arms import ARMS
 from espnet_wsm.errors import UserError
-from espnet_wsm.experiments.grid import ARMS, Run, rank_amount, rank_arm
+from espnet_wsm.experiments.grid import Run, rank_amount, rank_arm
 from espnet_wsm.experiments.records import METRICS, TEST, Counts, Record, read_hypotheses
 from espnet_wsm.scoring.seeds import SeedComparison, SeedSummary, compare_over_seeds, summarise_seeds
 from espnet_wsm.scoring.significance import USUAL, Interval, bootstrap_error_rate
@@ -156,7 +157,8 @@ class Study:
             for system in self.systems
             if system.plain
             and (system.run.corpus, system.run.minutes) == (setting.corpus, setting.minutes)
-            and system.run.num_replaced in (setting.num_replaced, ARMS[system.run.arm].get("num_replaced"))
+            and system.run.num_replaced
+            in (setting.num_replaced, ARMS[system.run.arm].options.get("num_replaced"))
         }
 
     @cached_property

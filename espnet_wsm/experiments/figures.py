@@ -1,6 +1,5 @@
 """The figures of a report. Every arm has the same colour and marker in all of them."""
 
-import io
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,27 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from espnet_wsm.experiments.grid import ARMS, rank_arm
-from espnet_wsm.files import write_atomically
+from espnet_wsm.arms import ARMS
+from espnet_wsm.experiments.grid import rank_arm
+from espnet_wsm.figures import COLOURS, import_pyplot, write_figure
 from espnet_wsm.scoring.seeds import SeedSummary
 
-# Okabe and Ito's palette and four colours of Tol's, which are safe for colour-blind readers; the markers
-# distinguish arms in greyscale.
-COLOURS = {
-    "wsm": "#D55E00",
-    "sm": "#009E73",
-    "sm_authors": "#117733",
-    "local": "#CC79A7",
-    "attention": "#0072B2",
-    "random_attention": "#56B4E9",
-    "reset": "#332288",
-    "drop": "#999999",
-    "lora": "#000000",
-    "gc_lora": "#999933",
-    "kv_pool": "#882255",
-    "frozen": "#E69F00",
-}
-MARKERS = dict(zip(ARMS, "oshvD^<XPp>*", strict=True))
 MOST_PANELS = 6
 INTERVAL = "95 % interval"
 
@@ -67,7 +50,7 @@ def plot_arms(file: Path, panels: Mapping[str, Mapping[str, SeedSummary]], label
         axis.set_title(title, fontsize=10)
         axis.set_xlabel(label)
         axis.grid(True, axis="x", alpha=0.35)
-    _write(figure, file)
+    write_figure(figure, file)
 
 
 def plot_lines(
@@ -100,7 +83,7 @@ def plot_lines(
         axis.set_ylabel(value)
         axis.grid(True, axis="y", alpha=0.35)
     _add_legend(figure, handles)
-    _write(figure, file)
+    write_figure(figure, file)
 
 
 def plot_trade_off(
@@ -129,7 +112,7 @@ def plot_trade_off(
         axis.grid(True, alpha=0.35)
     axes[0].set_ylabel(value)
     _add_legend(figure, handles)
-    _write(figure, file)
+    write_figure(figure, file)
 
 
 def plot_curves(file: Path, curves: Mapping[str, Mapping[str, Mapping[str, np.ndarray]]]) -> None:
@@ -142,7 +125,7 @@ def plot_curves(file: Path, curves: Mapping[str, Mapping[str, Mapping[str, np.nd
         curves: label of the vertical axis -> corpus -> arm -> (seeds, epochs).
     """
     columns = list(dict.fromkeys(corpus for row in curves.values() for corpus in row))
-    plt = _import_pyplot()
+    plt = import_pyplot()
     figure, axes = plt.subplots(
         len(curves), len(columns), figsize=(3.9 * len(columns) + 0.3, 2.5 * len(curves) + 0.6),
         sharex="col", squeeze=False, layout="constrained",
@@ -164,47 +147,14 @@ def plot_curves(file: Path, curves: Mapping[str, Mapping[str, Mapping[str, np.nd
     for axis in axes[-1]:
         axis.set_xlabel("epoch")
     _add_legend(figure, handles)
-    _write(figure, file)
-
-
-def save_picture(figure: Any, file: Path) -> None:
-    """Save a PNG with 256 colours, which is a third of the size of one with all.
-
-    The palette has the most frequent colours and, exactly, white and the colours of the arms. Otherwise a
-    line that is hidden by others, and visible only in the legend, would get the colour of another arm.
-    """
-    from PIL import Image
-
-    whole = io.BytesIO()
-    figure.savefig(whole, dpi=110, format="png")
-    with Image.open(whole) as opened:
-        picture = opened.convert("RGB")
-    kept = [tuple(bytes.fromhex(colour.removeprefix("#"))) for colour in ("#FFFFFF", *COLOURS.values())]
-    reduced = picture.quantize(colors=256 - len(kept))
-    places, colours = np.array(reduced), np.asarray(picture)
-    found = reduced.getpalette()
-    for place, colour in enumerate(kept, len(found) // 3):
-        places[(colours == colour).all(-1)] = place
-    final = Image.fromarray(places)
-    final.putpalette([*found, *(part for colour in kept for part in colour)])
-    final.save(file, format="png", optimize=True)
-
-
-def _import_pyplot() -> Any:
-    """Import matplotlib for use without a display; takes a second."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    return plt
+    write_figure(figure, file)
 
 
 def _make_axes(number: int, size: tuple[float, float], sharey: bool) -> tuple[Any, list[Any]]:
     """A figure and ``number`` axes in rows of at most three, or two by two, each of ``size`` inches."""
     columns = 2 if number == 4 else min(3, number)
     rows = math.ceil(number / columns)
-    figure, axes = _import_pyplot().subplots(
+    figure, axes = import_pyplot().subplots(
         rows, columns, figsize=(size[0] * columns, size[1] * rows + 0.5),
         sharey=sharey, squeeze=False, layout="constrained",
     )  # fmt: skip
@@ -226,7 +176,7 @@ def _draw_rates(
     means = [rate.mean for rate in rates]
     below = [max(0.0, rate.mean - rate.low) for rate in rates]
     above = [max(0.0, rate.high - rate.mean) for rate in rates]
-    style |= {"color": COLOURS[arm], "marker": MARKERS[arm], "markersize": 5.5}
+    style |= {"color": COLOURS[arm], "marker": ARMS[arm].marker, "markersize": 5.5}
     if upright:
         return axis.errorbar(places, means, yerr=(below, above), **style)
     return axis.errorbar(means, places, xerr=(below, above), **style)
@@ -243,8 +193,3 @@ def _add_legend(figure: Any, handles: Mapping[str, Any]) -> None:
         if columns == 1 or legend.get_window_extent().width <= figure.bbox.width:
             return
         legend.remove()
-
-
-def _write(figure: Any, file: Path) -> None:
-    write_atomically(file, lambda temporary: save_picture(figure, temporary))
-    _import_pyplot().close(figure)

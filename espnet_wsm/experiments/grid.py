@@ -8,25 +8,11 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from espnet_wsm.arms import ARMS
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import read_yaml
 from espnet_wsm.scoring.collected import WITH_WINDOW
 
-# Each arm as keys of encoder_conf. An arm without replaced layers ignores num_replaced.
-ARMS = {
-    "wsm": {"mixer": "wsm"},
-    "sm": {"mixer": "sm"},
-    "sm_authors": {"mixer": "sm", "hidden": [512], "combine_activation": "gelu"},
-    "local": {"mixer": "local"},
-    "attention": {"mixer": "attention"},
-    "random_attention": {"mixer": "random_attention"},
-    "reset": {"mixer": "reset"},
-    "drop": {"mixer": "drop"},
-    "lora": {"mixer": "lora", "trainable": "mixer"},
-    "gc_lora": {"mixer": "gc_lora", "trainable": "mixer"},
-    "kv_pool": {"mixer": "kv_pool"},
-    "frozen": {"mixer": "wsm", "num_replaced": 0},
-}
 WITH_WIDTH = ("wsm", "sm", "sm_authors", "local")
 # More frames than any utterance has: a window over the whole utterance, written as inf.
 INFINITE = 10**6
@@ -64,7 +50,7 @@ class Run:
 
     Args:
         corpus: ``RECIPE_LANG``, or ``RECIPE`` if the recipe has one language.
-        arm: a key of ``ARMS``.
+        arm: a key of ``espnet_wsm.arms.ARMS``.
         num_replaced: k, layers from the top; 0 for ``frozen``.
         minutes: minutes of training data; None for all.
         seed: seed of the trainer.
@@ -346,7 +332,7 @@ def expand_block(block: Mapping[str, Any], place: str, sweep: bool = False) -> I
     for corpus, arm, k, minutes, seed, window, width, lr in product(*(lists[axis] for axis in AXES)):
         window = INFINITE if window in ("inf", float("inf")) else window
         for key, value, least in (
-            ("num_replaced", k, 0 if "num_replaced" in ARMS[arm] else 1),  # 0 layers: that is frozen
+            ("num_replaced", k, 0 if "num_replaced" in ARMS[arm].options else 1),  # 0 layers: that is frozen
             ("seeds", seed, 0),
             ("minutes", 1 if minutes == "all" else minutes, 1),
             ("window", 0 if window is None else window, 0),
@@ -359,7 +345,7 @@ def expand_block(block: Mapping[str, Any], place: str, sweep: bool = False) -> I
         run = Run(
             corpus=str(corpus),
             arm=arm,
-            num_replaced=ARMS[arm].get("num_replaced", k),
+            num_replaced=ARMS[arm].options.get("num_replaced", k),
             minutes=None if minutes == "all" else minutes,
             seed=seed,
             window=window if arm in WITH_WINDOW else None,

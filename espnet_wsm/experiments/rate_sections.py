@@ -34,9 +34,10 @@ from espnet_wsm.experiments.figures import INTERVAL, MOST_PANELS, Panel, plot_ar
 from espnet_wsm.experiments.grid import WITH_WIDTH, rank_arm
 from espnet_wsm.experiments.records import DEV, TEST
 from espnet_wsm.experiments.sources import Sources
-from espnet_wsm.scoring.results import NONE, render_table, show_p
+from espnet_wsm.scoring.results import NONE, show_p
 from espnet_wsm.scoring.seeds import SeedComparison, SeedSummary
 from espnet_wsm.scoring.significance import name_verdict
+from espnet_wsm.tables import render_table
 
 CER = "test CER (%)"
 MAIN_FIGURE = "arms"

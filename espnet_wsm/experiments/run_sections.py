@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from espnet_wsm.arms import ARMS
 from espnet_wsm.data.kaldi.lists import count, name_some
 from espnet_wsm.experiments.cells import (
     join,
@@ -21,11 +22,12 @@ from espnet_wsm.experiments.costs import REFERENCE as COST_REFERENCE
 from espnet_wsm.experiments.costs import Setup
 from espnet_wsm.experiments.estimates import REFERENCE, Setting, Study, System
 from espnet_wsm.experiments.figures import INTERVAL, plot_curves, plot_trade_off
-from espnet_wsm.experiments.grid import ARMS, rank_amount, rank_arm
+from espnet_wsm.experiments.grid import rank_amount, rank_arm
 from espnet_wsm.experiments.records import DEV, TEST, Record
 from espnet_wsm.experiments.sources import Sources
-from espnet_wsm.scoring.results import NONE, render_table
+from espnet_wsm.scoring.results import NONE
 from espnet_wsm.scoring.seeds import SeedSummary
+from espnet_wsm.tables import render_table
 
 CURVES = {  # name in a record -> label, factor
     "train loss": ("training loss", 1.0),
@@ -284,8 +286,8 @@ def count_product(study: Study) -> tuple[int, int]:
     """Runs of all combinations with window and width as configured, and how many of them are there."""
     runs = [record.run for system in study.systems if system.plain for record in system.records]
     arms = {run.arm for run in runs}
-    free = {run.num_replaced for run in runs if "num_replaced" not in ARMS[run.arm]}
-    combinations = sum(1 if "num_replaced" in ARMS[arm] else len(free) for arm in arms)
+    free = {run.num_replaced for run in runs if "num_replaced" not in ARMS[run.arm].options}
+    combinations = sum(1 if "num_replaced" in ARMS[arm].options else len(free) for arm in arms)
     for name in ("corpus", "minutes", "seed"):
         combinations *= len({getattr(run, name) for run in runs})
     return combinations, len(runs)

@@ -16,10 +16,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from espnet_wsm.arms import ARMS
 from espnet_wsm.data.kaldi.lists import count
 from espnet_wsm.errors import UserError
 from espnet_wsm.experiments.grid import (
-    ARMS,
     IMMATERIAL,
     Grid,
     Run,
@@ -410,7 +410,7 @@ class Runner:
 
 def options_of(run: Run, asr_args: str = "") -> list[str]:
     """The options of run.sh for a run, with the ``asr_args`` of the grid before its own."""
-    conf = ARMS[run.arm] | {"num_replaced": run.num_replaced}
+    conf = ARMS[run.arm].options | {"num_replaced": run.num_replaced}
     options = {key: value for key, value in conf.items() if key in OPTIONS}
     if run.window is not None:
         options["window"] = run.window

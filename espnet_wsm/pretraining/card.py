@@ -11,6 +11,7 @@ from espnet_wsm.files import digest_file, write_text
 from espnet_wsm.frames import HOP, SAMPLE_RATE
 from espnet_wsm.pretraining.licences import LICENCES, WEIGHTS, UsedSource
 from espnet_wsm.pretraining.records import Iteration
+from espnet_wsm.tables import render_table
 
 PRIVATE = """
 **Not to be given away**: it was exported for whoever has trained it, without a licence.
@@ -250,5 +251,5 @@ def _describe_probed(row: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _make_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+    head, *rows = ([cell.replace("|", r"\|") for cell in line] for line in (head, *rows))
+    return render_table(head, rows, padded=False)

@@ -22,6 +22,7 @@ from espnet_wsm.pretraining.features import (
     extract_log_mel,
     make_states_extractor,
 )
+from espnet_wsm.tables import render_table
 from espnet_wsm.upstream import find_checkpoint
 
 TOKEN_LIST = "token_list/char"
@@ -350,11 +351,7 @@ def format_results(record: dict[str, Any]) -> str:
         )
         for row in record["results"]
     ]
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    return "\n".join(
-        " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in (head, *rows)
-    )
+    return render_table(head, rows, num_left=1)
 
 
 def plot_results(record: dict[str, Any], file: Path) -> None:

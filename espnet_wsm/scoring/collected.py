@@ -21,9 +21,9 @@ from espnet_wsm.scoring.results import (
     format_counts,
     read_made,
     read_score,
-    render_table,
 )
 from espnet_wsm.scoring.significance import FEW_UNITS
+from espnet_wsm.tables import render_table
 
 TRAIN = "3 (train)"  # the stage that writes most of the files collected here
 CHARACTER_METRICS = {

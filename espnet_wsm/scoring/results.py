@@ -13,6 +13,7 @@ from espnet_wsm.errors import UserError
 from espnet_wsm.files import write_text
 from espnet_wsm.scoring.python_scorer import Counts, ScorerResult, align_tokens
 from espnet_wsm.scoring.trn import TOKENIZERS, TextPair
+from espnet_wsm.tables import render_table
 
 SCORERS = ("sclite", "python")
 SCORE = "5 (score)"  # the stage that writes the records
@@ -147,16 +148,3 @@ def escape_markdown(text: str) -> str:
 def show_p(p: float) -> str:
     """``p`` with three digits."""
     return "<0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def render_table(header: Sequence[str], rows: Iterable[Sequence[str]], num_left: int) -> str:
-    """A Markdown table with padded columns, the first ``num_left`` left-aligned; cells are Markdown."""
-    rows = [header, *rows]
-    widths = [max(3, *map(len, column)) for column in zip(*rows, strict=True)]
-    rule = ["-" * width if i < num_left else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
-    lines = []
-    for row in (rows[0], rule, *rows[1:]):
-        padded = zip(row, widths, strict=True)
-        cells = (c.ljust(w) if i < num_left else c.rjust(w) for i, (c, w) in enumerate(padded))
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)

@@ -13,19 +13,26 @@ PACKAGE = ROOT / "espnet_wsm"
 # The upstream in the box, made by egs/debian_multi/ssl1/run.sh.
 SHIPPED_WEIGHTS = ROOT / "egs/debian_multi/ssl1/hubert_debian_multi/model.safetensors"
 # What commands may import.
-LIBRARY = {"mixing", "upstream", "pretraining", "plugin", "data", "scoring", "files", "frames", "errors"}
+LIBRARY = {"mixing", "upstream", "pretraining", "plugin", "data", "scoring"}
+LIBRARY |= {"files", "frames", "errors", "tables"}
+# What describes, measures and shows the arms of benchmarks and experiments.
+PRESENTATION = {"arms", "figures", "meters", "tables"}
 # What each part may import of the package.
 MAY_IMPORT = {
     "errors": set(),
     "files": {"errors"},
     "frames": set(),
+    "tables": set(),
+    "arms": set(),
+    "figures": {"arms", "files"},
+    "meters": set(),
     "mixing": set(),
     "upstream": {"mixing", "files", "frames", "errors"},
-    "pretraining": {"upstream", "data", "files", "frames", "errors"},
+    "pretraining": {"upstream", "data", "files", "frames", "errors", "tables"},
     "plugin": {"mixing", "upstream", "data", "files", "frames", "errors"},
-    "data": {"files", "frames", "errors"},
-    "scoring": {"data", "files", "frames", "errors"},
-    "experiments": {"upstream", "scoring", "data", "files", "frames", "errors"},
+    "data": {"files", "frames", "errors", "tables"},
+    "scoring": {"data", "files", "frames", "errors", "tables"},
+    "experiments": {"upstream", "scoring", "data", "files", "frames", "errors", *PRESENTATION},
     "__main__": {"cli"},
     "cli": {"bin", "stages", "scoring"},
     "stages": {*LIBRARY, "bin"},

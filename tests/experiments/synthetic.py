@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from espnet_wsm.arms import ARMS
 from espnet_wsm.experiments.costs import COSTS, Setup
-from espnet_wsm.experiments.grid import ARMS, Run
+from espnet_wsm.experiments.grid import Run
 from espnet_wsm.experiments.records import Record, score_texts, write_record
 from espnet_wsm.experiments.runner import CHOSEN
 from espnet_wsm.files import write_text
@@ -19,7 +20,7 @@ WORDS = "one two three four five six seven eight nine ten red green blue left ri
 
 def make_run(arm: str = "wsm", corpus: str = "toy_en", k: int = 2, **fields) -> Run:
     """A run with the fields that do not matter filled in."""
-    fields = {"minutes": None, "seed": 0, "num_replaced": ARMS[arm].get("num_replaced", k)} | fields
+    fields = {"minutes": None, "seed": 0, "num_replaced": ARMS[arm].options.get("num_replaced", k)} | fields
     return Run(corpus=corpus, arm=arm, **fields)
 
 

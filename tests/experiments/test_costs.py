@@ -9,10 +9,11 @@ import torch
 import yaml
 from synthetic import make_run
 
+from espnet_wsm.arms import ARMS
 from espnet_wsm.errors import UserError
 from espnet_wsm.experiments import costs
 from espnet_wsm.experiments.costs import Setup, list_setups, measure_costs, read_costs
-from espnet_wsm.experiments.grid import ARMS, Grid
+from espnet_wsm.experiments.grid import Grid
 
 ROOT = Path(__file__).parents[2]
 

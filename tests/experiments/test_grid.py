@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from espnet_wsm.arms import ARMS
 from espnet_wsm.errors import UserError
 from espnet_wsm.experiments.grid import (
-    ARMS,
     INFINITE,
     Run,
     add_options,

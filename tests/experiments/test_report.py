@@ -13,12 +13,13 @@ import pytest
 from PIL import Image
 from synthetic import Synthetic, make_run
 
+from espnet_wsm.arms import ARMS
 from espnet_wsm.bin.make_report import main
 from espnet_wsm.errors import UserError
 from espnet_wsm.experiments import estimates, figures, report, run_sections
 from espnet_wsm.experiments.costs import Setup
 from espnet_wsm.experiments.estimates import NO_DIFFERENCE, Study, combine, compare
-from espnet_wsm.experiments.grid import ARMS, INFINITE, Grid
+from espnet_wsm.experiments.grid import INFINITE, Grid
 from espnet_wsm.experiments.records import keep_asked, read_record, read_records, record_path
 from espnet_wsm.experiments.report import write_report
 from espnet_wsm.files import write_text
@@ -172,7 +173,7 @@ def test_figures_are_small_pictures_with_the_colours_of_the_arms(whole):
             {"wsm", "sm", "attention", "frozen"} if path.stem in ("arms", "curves", "trade_off") else {"wsm"}
         )
         for arm in shown:
-            assert tuple(bytes.fromhex(figures.COLOURS[arm][1:])) in pixels, (path, arm)
+            assert tuple(bytes.fromhex(ARMS[arm].colour[1:])) in pixels, (path, arm)
 
 
 def test_figures_of_many_systems_stay_small(tmp_path):
@@ -190,7 +191,9 @@ def test_figures_of_many_systems_stay_small(tmp_path):
 
 def test_the_legend_of_a_single_panel_fits_into_the_picture(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(figures, "save_picture", lambda figure, file: (file.touch(), seen.append(figure)))
+    monkeypatch.setattr(
+        "espnet_wsm.figures.save_picture", lambda figure, file: (file.touch(), seen.append(figure))
+    )
     points = {0: SeedSummary(1, 20, None, 18, 30)}
     panel = figures.Panel("a_en", {arm: points for arm in ARMS}, {"attention, without a window": 12})
     figures.plot_lines(tmp_path / "lines.png", [panel], {0: "0"}, "value", "CER (%)")

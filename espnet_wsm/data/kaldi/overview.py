@@ -11,6 +11,7 @@ import numpy as np
 
 from espnet_wsm.data.kaldi.validation import Survey
 from espnet_wsm.files import write_atomically, write_text
+from espnet_wsm.tables import render_table
 
 BINS = 40
 MOST_CHARACTERS = 60  # in the figure; the table of characters has all
@@ -27,17 +28,18 @@ def write_overview(surveys: Sequence[Survey], out: Path) -> list[str]:
         out: a folder, created if it does not exist.
     """
     counters = [Counter("".join(each.utterance.text for each in survey.measured)) for survey in surveys]
-    lines = ["# Data", "", *_make_table(surveys, counters), "", "![durations, rates, characters](data.png)"]
+    parts = ("# Data", _make_table(surveys, counters), "![durations, rates, characters](data.png)")
+    lines = "\n\n".join(parts).split("\n")
     write_text(out / "README.md", lines)
     write_text(out / "characters.tsv", _list_characters(surveys, counters))
     _plot(surveys, counters, out / "data.png")
     return lines
 
 
-def _make_table(surveys: Sequence[Survey], counters: Sequence[Counter]) -> list[str]:
+def _make_table(surveys: Sequence[Survey], counters: Sequence[Counter]) -> str:
     head = ["set", "utterances", "hours", "speakers", "seconds: 5 %, median, 95 %"]
     head += ["characters a second: 5 %, median, 95 %", "characters", "kinds", "not in the first set"]
-    rows = [head, ["---", *["---:"] * (len(head) - 1)]]
+    rows = []
     for survey, counter in zip(surveys, counters, strict=True):
         seconds, rates = _measure(survey)
         unseen = sum(number for char, number in counter.items() if char not in counters[0])
@@ -54,7 +56,7 @@ def _make_table(surveys: Sequence[Survey], counters: Sequence[Counter]) -> list[
                 f"{100 * unseen / max(counter.total(), 1):.2f} %",
             ]
         )
-    return [f"| {' | '.join(row)} |" for row in rows]
+    return render_table(head, rows, num_left=1, padded=False)
 
 
 def _measure(survey: Survey) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,45 @@
+"""What can stand in the last layers of an upstream, with the names and looks that every report gives it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One arm of a comparison.
+
+    Args:
+        options: keys of ``encoder_conf``. Where they hold ``num_replaced``, the arm has no other.
+        words: what mixes in the last layers, inside a sentence.
+        colour: in all figures.
+        marker: of matplotlib, which distinguishes arms in greyscale.
+    """
+
+    options: dict[str, Any]
+    words: str
+    colour: str
+    marker: str
+
+
+# Okabe and Ito's palette and four colours of Tol's, which are safe for colour-blind readers.
+ARMS = {
+    "wsm": Arm({"mixer": "wsm"}, "WSM", "#D55E00", "o"),
+    "sm": Arm({"mixer": "sm"}, "SM", "#009E73", "s"),
+    "sm_authors": Arm(
+        {"mixer": "sm", "hidden": [512], "combine_activation": "gelu"}, "SM as its authors", "#117733", "h"
+    ),
+    "local": Arm({"mixer": "local"}, "local mean only", "#CC79A7", "v"),
+    "attention": Arm({"mixer": "attention"}, "pretrained attention", "#0072B2", "D"),
+    "random_attention": Arm({"mixer": "random_attention"}, "random attention", "#56B4E9", "^"),
+    "reset": Arm({"mixer": "reset"}, "random attention and feed-forward", "#332288", "<"),
+    "drop": Arm({"mixer": "drop"}, "nothing, as they are removed", "#999999", "X"),
+    "lora": Arm({"mixer": "lora", "trainable": "mixer"}, "LoRA on attention", "#000000", "P"),
+    "gc_lora": Arm(
+        {"mixer": "gc_lora", "trainable": "mixer"},
+        "LoRA with a gated convolution on attention",
+        "#999933",
+        "p",
+    ),
+    "kv_pool": Arm({"mixer": "kv_pool"}, "pretrained attention to pooled keys", "#882255", ">"),
+    "frozen": Arm({"mixer": "wsm", "num_replaced": 0}, "what was pretrained, frozen", "#E69F00", "*"),
+}
