@@ -11,6 +11,7 @@ import time
 import torch
 
 from espnet_wsm.mixing import windowed_mean
+from espnet_wsm.tables import render_table
 
 
 def time_call(x: torch.Tensor, window: int, repeats: int) -> float:
@@ -40,12 +41,12 @@ def main() -> None:
     print(
         f"ms for one utterance, {args.dim} channels, {args.device}, {torch.get_num_threads()} threads, median"
     )
-    print("| frames | " + " | ".join(f"window {window}" for window in args.windows) + " |")
-    print("|---" * (len(args.windows) + 1) + "|")
+    rows = []
     for length in args.lengths:
         x = torch.randn(1, length, args.dim, device=args.device)
-        cells = [f"{time_call(x, window, args.repeats):.2f}" for window in args.windows]
-        print(f"| {length} | " + " | ".join(cells) + " |")
+        times = (time_call(x, window, args.repeats) for window in args.windows)
+        rows.append([str(length), *(f"{taken:.2f}" for taken in times)])
+    print(render_table(["frames", *(f"window {window}" for window in args.windows)], rows, num_left=0))
 
 
 if __name__ == "__main__":

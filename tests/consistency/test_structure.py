@@ -33,6 +33,7 @@ MAY_IMPORT = {
     "data": {"files", "frames", "errors", "tables"},
     "scoring": {"data", "files", "frames", "errors", "tables"},
     "experiments": {"upstream", "scoring", "data", "files", "frames", "errors", *PRESENTATION},
+    "benchmark": {"upstream", "plugin", "files", "frames", "errors", *PRESENTATION},
     "__main__": {"cli"},
     "cli": {"bin", "stages", "scoring"},
     "stages": {*LIBRARY, "bin"},
@@ -117,5 +118,15 @@ def test_stage_scripts_and_recipes_stay_short():
 
 
 def test_modules_mirror_the_tests():
-    for part in ("mixing", "upstream", "pretraining", "plugin", "data", "scoring", "experiments", "cli"):
+    for part in (
+        "mixing",
+        "upstream",
+        "pretraining",
+        "plugin",
+        "data",
+        "scoring",
+        "experiments",
+        "benchmark",
+        "cli",
+    ):
         assert list((ROOT / "tests" / part).rglob("test_*.py")), part
