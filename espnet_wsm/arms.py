@@ -43,3 +43,5 @@ ARMS = {
     "kv_pool": Arm({"mixer": "kv_pool"}, "pretrained attention to pooled keys", "#882255", ">"),
     "frozen": Arm({"mixer": "wsm", "num_replaced": 0}, "what was pretrained, frozen", "#E69F00", "*"),
 }
+WITH_WINDOW = ("wsm", "local")  # arms, and mixers, that read encoder_conf's window
+WITH_WIDTH = ("wsm", "sm", "sm_authors", "local")  # likewise its width

@@ -8,12 +8,10 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from espnet_wsm.arms import ARMS
+from espnet_wsm.arms import ARMS, WITH_WIDTH, WITH_WINDOW
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import read_yaml
-from espnet_wsm.scoring.collected import WITH_WINDOW
 
-WITH_WIDTH = ("wsm", "sm", "sm_authors", "local")
 # More frames than any utterance has: a window over the whole utterance, written as inf.
 INFINITE = 10**6
 AXES = ("corpora", "arms", "num_replaced", "minutes", "seeds", "window", "width", "lr")

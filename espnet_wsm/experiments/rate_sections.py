@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from espnet_wsm.arms import WITH_WIDTH
 from espnet_wsm.data.kaldi.lists import count
 from espnet_wsm.experiments.cells import (
     CONFIGURED,
@@ -31,7 +32,7 @@ from espnet_wsm.experiments.estimates import (
     pool_differences,
 )
 from espnet_wsm.experiments.figures import INTERVAL, MOST_PANELS, Panel, plot_arms, plot_lines
-from espnet_wsm.experiments.grid import WITH_WIDTH, rank_arm
+from espnet_wsm.experiments.grid import rank_arm
 from espnet_wsm.experiments.records import DEV, TEST
 from espnet_wsm.experiments.sources import Sources
 from espnet_wsm.scoring.results import NONE, show_p

@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from espnet_wsm.arms import WITH_WINDOW
 from espnet_wsm.errors import UserError
 from espnet_wsm.scoring.python_scorer import ScorerResult
 from espnet_wsm.scoring.results import (
@@ -34,7 +35,6 @@ CHARACTER_METRICS = {
 }
 BY_PYTHON = "†"  # marks a number that replaces sclite's
 RANDOM_UPSTREAM = "random upstream"
-WITH_WINDOW = ("wsm", "local")  # mixers that read encoder_conf's window
 
 
 @dataclass(frozen=True)

@@ -89,9 +89,8 @@ def test_the_table_says_whether_a_bar_is_met(tmp_path, step, verdict):
     assert "- wsm_cut, step, 1 x 40 s, float32: would not fit: 9 GiB" in table
     assert "| wsm_cached | 0 | 1.5 |" in table and "since the process began" in table
     assert "used 1.2 of 1 cores" in table
-    assert math.isclose(
-        json.loads((tmp_path / "result.json").read_text())["growth"]["wsm_cached"]["suffix_s"], 1.5
-    )
+    written = json.loads((tmp_path / "result.json").read_text())
+    assert math.isclose(written["growth"]["wsm_cached"]["suffix_s"], 1.5)
 
 
 @pytest.mark.parametrize("name", ["base", "quick"])
