@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from espnet_wsm.experiments.costs import Setup
 from espnet_wsm.experiments.estimates import Setting, System
-from espnet_wsm.experiments.grid import INFINITE, name_window
+from espnet_wsm.experiments.runs import INFINITE, name_window
 from espnet_wsm.scoring.results import NONE
 from espnet_wsm.scoring.seeds import SeedComparison, SeedSummary
 from espnet_wsm.scoring.significance import Interval, name_verdict

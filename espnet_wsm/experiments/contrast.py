@@ -13,9 +13,9 @@ from espnet_wsm.experiments.estimates import (
     count_verdicts,
     pool_differences,
 )
-from espnet_wsm.experiments.grid import rank_arm
 from espnet_wsm.experiments.rate_sections import OPPONENT
 from espnet_wsm.experiments.records import Counts
+from espnet_wsm.experiments.runs import rank_arm
 from espnet_wsm.experiments.sources import Sources
 from espnet_wsm.scoring.results import NONE
 from espnet_wsm.scoring.seeds import SeedComparison

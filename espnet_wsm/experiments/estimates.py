@@ -11,8 +11,8 @@ import numpy as np
 
 from espnet_wsm.arms import ARMS
 from espnet_wsm.errors import UserError
-from espnet_wsm.experiments.grid import Run, rank_amount, rank_arm
 from espnet_wsm.experiments.records import METRICS, TEST, Counts, Record, read_hypotheses
+from espnet_wsm.experiments.runs import Run, rank_amount, rank_arm
 from espnet_wsm.scoring.seeds import SeedComparison, SeedSummary, compare_over_seeds, summarise_seeds
 from espnet_wsm.scoring.significance import USUAL, Interval, bootstrap_error_rate
 from espnet_wsm.scoring.trn import TOKENIZERS, TextPair, read_kaldi_text

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from espnet_wsm.arms import ARMS
-from espnet_wsm.experiments.grid import rank_arm
+from espnet_wsm.experiments.runs import rank_arm
 from espnet_wsm.figures import COLOURS, import_pyplot, write_figure
 from espnet_wsm.scoring.seeds import SeedSummary
 

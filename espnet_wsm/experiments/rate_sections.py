@@ -32,8 +32,8 @@ from espnet_wsm.experiments.estimates import (
     pool_differences,
 )
 from espnet_wsm.experiments.figures import INTERVAL, MOST_PANELS, Panel, plot_arms, plot_lines
-from espnet_wsm.experiments.grid import rank_arm
 from espnet_wsm.experiments.records import DEV, TEST
+from espnet_wsm.experiments.runs import rank_arm
 from espnet_wsm.experiments.sources import Sources
 from espnet_wsm.scoring.results import NONE, show_p
 from espnet_wsm.scoring.seeds import SeedComparison, SeedSummary

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from espnet_wsm.errors import UserError
-from espnet_wsm.experiments.grid import IMMATERIAL, Grid, Run
+from espnet_wsm.experiments.grid import IMMATERIAL, Grid
+from espnet_wsm.experiments.runs import Run
 from espnet_wsm.files import write_atomically, write_text
 from espnet_wsm.scoring.mapsswe import align_like_sclite, count_errors
 from espnet_wsm.scoring.trn import TOKENIZERS, pair_texts, read_kaldi_text

@@ -22,8 +22,8 @@ from espnet_wsm.experiments.costs import REFERENCE as COST_REFERENCE
 from espnet_wsm.experiments.costs import Setup
 from espnet_wsm.experiments.estimates import REFERENCE, Setting, Study, System
 from espnet_wsm.experiments.figures import INTERVAL, plot_curves, plot_trade_off
-from espnet_wsm.experiments.grid import rank_amount, rank_arm
 from espnet_wsm.experiments.records import DEV, TEST, Record
+from espnet_wsm.experiments.runs import rank_amount, rank_arm
 from espnet_wsm.experiments.sources import Sources
 from espnet_wsm.scoring.results import NONE
 from espnet_wsm.scoring.seeds import SeedSummary

@@ -19,14 +19,7 @@ from tqdm import tqdm
 from espnet_wsm.arms import ARMS
 from espnet_wsm.data.kaldi.lists import count
 from espnet_wsm.errors import UserError
-from espnet_wsm.experiments.grid import (
-    IMMATERIAL,
-    Grid,
-    Run,
-    choose_rates,
-    extend_sweep,
-    with_chosen_rates,
-)
+from espnet_wsm.experiments.grid import IMMATERIAL, Grid
 from espnet_wsm.experiments.records import (
     DEV,
     TEST,
@@ -41,6 +34,8 @@ from espnet_wsm.experiments.records import (
     score_texts,
     write_record,
 )
+from espnet_wsm.experiments.runs import Run
+from espnet_wsm.experiments.sweep import choose_rates, extend_sweep, with_chosen_rates
 from espnet_wsm.files import digest_file, read_yaml, write_text
 
 LOCK = ".run_all.lock"

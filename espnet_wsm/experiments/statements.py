@@ -17,9 +17,9 @@ from espnet_wsm.experiments.estimates import (
     compare,
     count_verdicts,
 )
-from espnet_wsm.experiments.grid import rank_arm
 from espnet_wsm.experiments.records import DEV, TEST, Record
 from espnet_wsm.experiments.run_sections import count_product, find_speakers
+from espnet_wsm.experiments.runs import rank_arm
 from espnet_wsm.experiments.sources import Sources
 from espnet_wsm.scoring.significance import FEW_UNITS
 from espnet_wsm.scoring.trn import read_kaldi_text

@@ -9,7 +9,6 @@ import torch
 from synthetic import Synthetic, make_run
 
 from espnet_wsm.errors import UserError
-from espnet_wsm.experiments.grid import INFINITE
 from espnet_wsm.experiments.records import (
     keep_reference,
     read_epochs,
@@ -18,6 +17,7 @@ from espnet_wsm.experiments.records import (
     record_path,
     score_texts,
 )
+from espnet_wsm.experiments.runs import INFINITE
 
 
 def write_checkpoint(folder: Path, *epochs: dict) -> Path:

@@ -19,9 +19,10 @@ from espnet_wsm.errors import UserError
 from espnet_wsm.experiments import estimates, figures, report, run_sections
 from espnet_wsm.experiments.costs import Setup
 from espnet_wsm.experiments.estimates import NO_DIFFERENCE, Study, combine, compare
-from espnet_wsm.experiments.grid import INFINITE, Grid
+from espnet_wsm.experiments.grid import Grid
 from espnet_wsm.experiments.records import keep_asked, read_record, read_records, record_path
 from espnet_wsm.experiments.report import write_report
+from espnet_wsm.experiments.runs import INFINITE
 from espnet_wsm.files import write_text
 from espnet_wsm.scoring.seeds import SeedSummary, compare_over_seeds
 from espnet_wsm.scoring.significance import bootstrap_error_rate, name_verdict

@@ -15,9 +15,10 @@ from processes import is_alive, wait_for
 
 from espnet_wsm.bin import run_experiments
 from espnet_wsm.errors import UserError
-from espnet_wsm.experiments.grid import Run, read_grid
+from espnet_wsm.experiments.grid import read_grid
 from espnet_wsm.experiments.records import read_record, record_path
 from espnet_wsm.experiments.runner import LOCK, FailedRunsError, Runner, find_corpus, hold_lock, options_of
+from espnet_wsm.experiments.runs import Run
 from espnet_wsm.upstream import find_checkpoint
 
 ROOT = Path(__file__).parents[2]
