@@ -16,9 +16,9 @@ from tqdm import tqdm
 
 from espnet_wsm.arms import ARMS
 from espnet_wsm.errors import UserError
+from espnet_wsm.experiments.corpora import find_corpus
 from espnet_wsm.experiments.grid import Grid
 from espnet_wsm.experiments.records import read_mapping
-from espnet_wsm.experiments.runner import find_corpus
 from espnet_wsm.files import read_yaml, write_text
 from espnet_wsm.frames import SAMPLE_RATE, count_encoder_frames
 from espnet_wsm.meters import SavedBytes, draw_texts, find_cpu_name, saved_size, spread, take_step
