@@ -313,10 +313,7 @@ def _list_blocks(study: Study) -> list[tuple[str, ...]]:
             # "As configured" cannot be listed among other values.
             configured = axis in ("window", "width") and block[axis] == [None]
             rest = repr({name: value for name, value in block.items() if name != axis} | {"_": configured})
-            if rest in merged:
-                merged[rest][axis] = merged[rest][axis] + block[axis]
-            else:
-                merged[rest] = block
+            merged.setdefault(rest, block | {axis: []})[axis] += block[axis]
         blocks = list(merged.values())
 
     def rank(block: Mapping[str, Any]) -> tuple:

@@ -137,14 +137,13 @@ def _name_all_systems(sources: Sources) -> str:
 
 def _judge_tests(sources: Sources) -> Iterator[str]:
     tests = sources.study.tests
-    single = [corpus for corpus, test in tests.items() if len(find_speakers(test.ids)) == 1]
-    if single:
+    voices = {corpus: len(find_speakers(test.ids)) for corpus, test in tests.items()}
+    if single := [corpus for corpus, number in voices.items() if number == 1]:
         yield (
             f"One voice each, by the ids of the utterances, in {name_some(single)} ({len(single)} of "
             f"{count(len(tests), 'test set')}): intervals say what other utterances of that voice would "
             "give, nothing of other voices."
         )
-    voices = {corpus: len(find_speakers(test.ids)) for corpus, test in tests.items()}
     if several := [
         f"{corpus} ({voices[corpus]} voices, {len(test.ids)} utterances)"
         for corpus, test in tests.items()
