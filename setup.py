@@ -41,6 +41,8 @@ REQUIREMENTS = [
     "matplotlib>=3.11",
     # The audio code works on its arrays.
     "numpy>=2",
+    # Student's quantile for the intervals over seeds. ESPnet brings it too.
+    "scipy>=1.17",
     # Reads the configurations that ESPnet writes.
     "pyyaml>=6",
     # Holds the prefix cache and stored upstreams. transformers 5 wants this release.

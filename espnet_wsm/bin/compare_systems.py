@@ -11,22 +11,12 @@ from espnet_wsm.data.kaldi.lists import count
 from espnet_wsm.data.text.tokens import read_symbols
 from espnet_wsm.errors import UserError, report_user_errors
 from espnet_wsm.files import write_text
-from espnet_wsm.scoring.mapsswe import (
-    MatchedPairs,
-    align_like_sclite,
-    compare_segments,
-    count_errors,
-    cut_segments,
-)
+from espnet_wsm.scoring.mapsswe import MatchedPairs
 from espnet_wsm.scoring.results import show_p
 from espnet_wsm.scoring.sc_stats import ScStats, run_sc_stats
-from espnet_wsm.scoring.significance import (
-    PairedComparison,
-    Resampling,
-    compare_paired,
-    name_verdict,
-)
+from espnet_wsm.scoring.significance import PairedComparison, Resampling, name_verdict
 from espnet_wsm.scoring.trn import TOKENIZERS, TextPair, find_reason_against_words, pair_texts
+from espnet_wsm.scoring.two_systems import examine_pair
 from espnet_wsm.tables import render_table
 
 METRICS = {"word": "wer", "char": "cer", "grapheme": "gcer"}  # --unit -> key of TOKENIZERS
@@ -71,19 +61,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     resampling = Resampling(args.replicates, args.seed, args.level)
     names = _check_names(args.name_a, args.name_b)
     systems = _read_pairs(args)
-    steps = [[align_like_sclite(pair.reference, pair.hypothesis) for pair in pairs] for pairs in systems]
-    words = [len(pair.reference) for pair in systems[0]]
-    speakers = [pair.speaker for pair in systems[0]] if args.by == "speaker" else None
-    errors_a, errors_b = ([count_errors(one) for one in side] for side in steps)
-    comparison = compare_paired(errors_a, errors_b, words, speakers, resampling)
-    segments = [segment for pair in zip(*steps, strict=True) for segment in cut_segments(*pair)]
-    mapsswe = compare_segments(segments)
-    sc_stats, reason = run_sc_stats(*systems) if segments else (None, "no segment holds an error")
+    tests = examine_pair(*systems, resampling, by_speaker=args.by == "speaker")
+    comparison, mapsswe = tests.comparison, tests.mapsswe
+    words = sum(len(pair.reference) for pair in systems[0])
+    sc_stats, reason = run_sc_stats(*systems) if mapsswe.segments else (None, "no segment holds an error")
     verdict = name_verdict(comparison.difference.verdict, *names)
     notes = _find_notes(comparison, mapsswe, resampling.level)
 
     print(
-        f"{count(len(words), 'utterance')}, {count(sum(words), args.unit)}, "
+        f"{count(len(systems[0]), 'utterance')}, {count(words, args.unit)}, "
         f"{resampling.replicates} test sets resampled by {args.by}\n"
     )
     print(_render_rates(comparison, names, METRICS[args.unit].upper(), resampling.level), end="\n\n")
@@ -98,9 +84,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             "unit": args.unit,
             "by": args.by,
             "names": names,
-            "utterances": len(words),
-            "words": sum(words),
-            "errors": [sum(errors_a), sum(errors_b)],
+            "utterances": len(systems[0]),
+            "words": words,
+            "errors": [sum(errors) for errors in tests.errors],
             "resampling": asdict(resampling),
             "comparison": asdict(comparison),
             "mapsswe": asdict(mapsswe),

@@ -65,8 +65,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from espnet_wsm.experiments.costs import measure_costs
     from espnet_wsm.experiments.grid import add_options, read_grid
+    from espnet_wsm.experiments.launching import hold_lock
     from espnet_wsm.experiments.report import write_report
-    from espnet_wsm.experiments.runner import FailedRunsError, Runner, hold_lock
+    from espnet_wsm.experiments.runner import FailedRunsError, Runner
 
     grid = read_grid(args.config, args.arms, args.corpora)
     if args.upstream is not None:

@@ -2,21 +2,15 @@
 
 from collections.abc import Iterable
 
-from espnet_wsm.arms import ARMS
 from espnet_wsm.experiments.costs import Setup
-from espnet_wsm.experiments.estimates import Rate, Setting
-from espnet_wsm.experiments.figures import Point
-from espnet_wsm.experiments.grid import INFINITE, name_window
+from espnet_wsm.experiments.estimates import Setting, System
+from espnet_wsm.experiments.runs import INFINITE, name_window
 from espnet_wsm.scoring.results import NONE
-from espnet_wsm.scoring.significance import Interval
+from espnet_wsm.scoring.seeds import SeedComparison, SeedSummary
+from espnet_wsm.scoring.significance import Interval, name_verdict
 
 CONFIGURED = "as configured"
 SIGNED = "+.2f"
-
-
-def rank_arm(arm: str) -> int:
-    """Sort key of an arm: its place in ARMS."""
-    return list(ARMS).index(arm)
 
 
 def join(values: Iterable[object]) -> str:
@@ -24,12 +18,12 @@ def join(values: Iterable[object]) -> str:
     return ", ".join(map(str, values))
 
 
-def show_mean(rate: Rate) -> str:
+def show_mean(rate: SeedSummary) -> str:
     """E.g. ``23.41 ± 0.52``; a single seed has no deviation."""
     return f"{rate.mean:.2f}" + ("" if rate.deviation is None else f" ± {rate.deviation:.2f}")
 
 
-def show_span(interval: Interval | Rate, form: str = ".1f") -> str:
+def show_span(interval: Interval | SeedSummary, form: str = ".1f") -> str:
     """E.g. ``21.9 to 24.9``."""
     return f"{interval.low:{form}} to {interval.high:{form}}"
 
@@ -39,15 +33,26 @@ def show_difference(interval: Interval) -> tuple[str, str]:
     return f"{interval.estimate:{SIGNED}}", show_span(interval, SIGNED)
 
 
+def show_comparison(comparison: SeedComparison | None, a: str, b: str) -> tuple[str, str, str]:
+    """Difference, interval and verdict with the names of two systems; dashes where nothing is compared."""
+    if comparison is None:
+        return NONE, NONE, NONE
+    return *show_difference(comparison.difference), name_verdict(comparison.verdict, a, b)
+
+
+def show_rate(rate: SeedSummary) -> tuple[str, str]:
+    """Mean and interval."""
+    return show_mean(rate), show_span(rate)
+
+
+def show_size(system: System) -> str:
+    """Trainable parameters."""
+    return f"{system.records[0].trainable:,}"
+
+
 def show_ratio(value: float | None) -> str:
     """A ratio with two digits."""
     return NONE if value is None else f"{value:.2f}"
-
-
-def make_point(place: float, rate: Rate | Interval) -> Point:
-    """An estimate for a figure."""
-    mean = rate.mean if isinstance(rate, Rate) else rate.estimate
-    return Point(place, mean, rate.low, rate.high)
 
 
 def name_amount(minutes: int | None) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from espnet_wsm.errors import UserError
-from espnet_wsm.experiments.cells import SIGNED, join, name_setting, rank_arm, show_difference, show_mean
+from espnet_wsm.experiments.cells import SIGNED, join, name_setting, show_difference, show_mean
 from espnet_wsm.experiments.estimates import (
     FEWEST_TO_POOL,
     NO_DIFFERENCE,
@@ -15,9 +15,11 @@ from espnet_wsm.experiments.estimates import (
 )
 from espnet_wsm.experiments.rate_sections import OPPONENT
 from espnet_wsm.experiments.records import Counts
+from espnet_wsm.experiments.runs import rank_arm
 from espnet_wsm.experiments.sources import Sources
 from espnet_wsm.scoring.results import NONE
-from espnet_wsm.scoring.significance import SeedComparison, name_verdict
+from espnet_wsm.scoring.seeds import SeedComparison
+from espnet_wsm.scoring.significance import name_verdict
 from espnet_wsm.tables import render_table
 
 # How a verdict is written where it stands beside others.

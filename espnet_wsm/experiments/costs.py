@@ -6,7 +6,7 @@ import os
 import random
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +16,10 @@ from tqdm import tqdm
 
 from espnet_wsm.arms import ARMS
 from espnet_wsm.errors import UserError
+from espnet_wsm.experiments.corpora import find_corpus
 from espnet_wsm.experiments.grid import Grid
-from espnet_wsm.experiments.runner import find_corpus
-from espnet_wsm.files import write_text
+from espnet_wsm.experiments.records import read_mapping
+from espnet_wsm.files import read_yaml, write_text
 from espnet_wsm.frames import SAMPLE_RATE, count_encoder_frames
 from espnet_wsm.meters import SavedBytes, draw_texts, find_cpu_name, saved_size, spread, take_step
 
@@ -69,7 +70,7 @@ def measure_costs(grid: Grid, root: Path, results: Path) -> dict[str, Any]:
         UserError: the configuration or the upstream cannot be read.
     """
     recipe = find_corpus(root, next(run.corpus for run in (*grid.runs, *grid.sweep))).recipe
-    settings = _read_settings(recipe / grid.train_config)
+    settings = read_yaml(recipe / grid.train_config)
     encoder_conf = dict(settings.get("encoder_conf") or {}) | _read_options(grid.recipe_options)
     if grid.suffix_dtype is not None:
         encoder_conf["suffix_dtype"] = grid.suffix_dtype
@@ -105,19 +106,16 @@ def read_costs(results: Path) -> dict[str, Any] | None:
     Raises:
         UserError: it is damaged.
     """
-    path = results / COSTS
-    if not path.is_file():
+    costs = read_mapping(results / COSTS, needed=("fingerprint", "rows"))
+    if costs is None:
         return None
     try:
-        costs = json.loads(path.read_text(encoding="utf-8"))
-        costs["rows"] = [
-            {**row, "setup": Setup(**{name: row[name] for name in Setup.__dataclass_fields__})}
-            for row in costs["rows"]
-        ]
-        return costs
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        rows = costs["rows"]
+        setups = [Setup(*(row[each.name] for each in fields(Setup))) for row in rows]
+        return costs | {"rows": [{**row, "setup": setup} for row, setup in zip(rows, setups, strict=True)]}
+    except (TypeError, KeyError) as error:
         raise UserError(
-            f"{path} is damaged ({error}): remove it, and the costs are measured again"
+            f"{results / COSTS} is damaged ({error}): remove it, and the costs are measured again"
         ) from error
 
 
@@ -127,13 +125,6 @@ def list_setups(grid: Grid) -> list[Setup]:
     for k in sorted({setup.num_replaced for setup in setups} - {0}):
         setups |= dict.fromkeys((Setup(REFERENCE, k), Setup(REFERENCE, k, attention_dropout=False)))
     return list(setups)
-
-
-def _read_settings(path: Path) -> dict[str, Any]:
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
 
 
 def _read_options(options: Mapping[str, str]) -> dict[str, Any]:

@@ -11,43 +11,17 @@ import numpy as np
 
 from espnet_wsm.arms import ARMS
 from espnet_wsm.errors import UserError
-from espnet_wsm.experiments.grid import Run
-from espnet_wsm.experiments.records import METRICS, TEST, TSV_HEADER, Counts, Record, record_path
-from espnet_wsm.scoring.mapsswe import (
-    MatchedPairs,
-    align_like_sclite,
-    compare_segments,
-    count_errors,
-    cut_segments,
-)
-from espnet_wsm.scoring.significance import (
-    Interval,
-    PairedComparison,
-    Resampling,
-    SeedComparison,
-    SeedSummary,
-    bootstrap_error_rate,
-    compare_over_seeds,
-    compare_paired,
-    summarise_seeds,
-)
+from espnet_wsm.experiments.records import METRICS, TEST, Counts, Record, read_hypotheses
+from espnet_wsm.experiments.runs import Run, rank_amount, rank_arm
+from espnet_wsm.scoring.seeds import SeedComparison, SeedSummary, compare_over_seeds, summarise_seeds
+from espnet_wsm.scoring.significance import USUAL, Interval, bootstrap_error_rate
 from espnet_wsm.scoring.trn import TOKENIZERS, TextPair, read_kaldi_text
+from espnet_wsm.scoring.two_systems import PairTests, examine_pair
 
 REFERENCE = "wsm"  # the arm with which all others are compared
 NO_DIFFERENCE = "no difference"
-LEVEL = Resampling.level  # of the intervals
+LEVEL = USUAL.level  # of the intervals
 FEWEST_TO_POOL = 3  # corpora
-
-
-@dataclass(frozen=True)
-class Rate:
-    """Mean error rate of a system over its seeds, in percent, and the interval around it."""
-
-    seeds: int
-    mean: float
-    deviation: float | None
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -98,16 +72,16 @@ class System:
         return sum(record.sets[name].rate(metric) for record in self.records) / len(self.records)
 
     @cached_property
-    def cer(self) -> Rate:
+    def cer(self) -> SeedSummary:
         """Character error rate on the test set."""
         return self._estimate("cer")
 
     @cached_property
-    def wer(self) -> Rate:
+    def wer(self) -> SeedSummary:
         """Word error rate on the test set."""
         return self._estimate("wer")
 
-    def _estimate(self, metric: str) -> Rate:
+    def _estimate(self, metric: str) -> SeedSummary:
         """One seed: the bootstrap over utterances. Several: utterances and seeds are resampled.
 
         With several seeds, it is the interval of the difference to a system without errors.
@@ -119,7 +93,7 @@ class System:
         else:
             interval = compare_over_seeds(errors, np.zeros_like(errors[:1]), tokens).difference
         low = max(0.0, interval.low)  # with a large variation between seeds it can be negative
-        return Rate(len(errors), summary.mean, summary.deviation, low, interval.high)
+        return replace(summary, low=low, high=interval.high)
 
 
 def check_same_texts(run: Run, counts: Counts, other_run: Run, other: Counts) -> None:
@@ -162,7 +136,7 @@ class Study:
             System(group[0].run, tuple(sorted(group, key=lambda record: record.run.seed)))
             for group in groups.values()
         ]
-        self.systems.sort(key=lambda s: (s.run.corpus, _rank_minutes(s.run.minutes), _rank_arm(s.run.arm)))
+        self.systems.sort(key=lambda s: (s.run.corpus, rank_amount(s.run.minutes), rank_arm(s.run.arm)))
 
     @cached_property
     def tests(self) -> dict[str, Counts]:
@@ -174,7 +148,7 @@ class Study:
         found = {Setting(s.run.corpus, s.run.minutes, s.run.num_replaced) for s in self.systems if s.plain}
         trained = {(setting.corpus, setting.minutes) for setting in found if setting.num_replaced}
         found = {s for s in found if s.num_replaced or (s.corpus, s.minutes) not in trained}
-        return sorted(found, key=lambda s: (s.corpus, _rank_minutes(s.minutes), s.num_replaced))
+        return sorted(found, key=lambda s: (s.corpus, rank_amount(s.minutes), s.num_replaced))
 
     def arms(self, setting: Setting) -> dict[str, System]:
         """The systems of a setting by arm, in the order of ARMS; ``frozen`` belongs to every k."""
@@ -196,7 +170,7 @@ class Study:
 
         def rank(place: tuple[int | None, int]) -> tuple:
             minutes, k = place
-            return sizes[place], -_rank_minutes(minutes), k == 2, -k
+            return sizes[place], -rank_amount(minutes), k == 2, -k
 
         best = max(sizes, key=rank, default=None)
         return [s for s in self.settings() if (s.minutes, s.num_replaced) == best]
@@ -242,7 +216,7 @@ class Study:
                     key = Setting(run.corpus, run.minutes, run.num_replaced)
                     groups.setdefault(key, {}).setdefault(run.arm, {})[getattr(run, axis)] = system
         return {
-            key: dict(sorted(arms.items(), key=lambda item: _rank_arm(item[0])))
+            key: dict(sorted(arms.items(), key=lambda item: rank_arm(item[0])))
             for key, arms in groups.items()
             if any(_varies(axis, values) for values in arms.values())
         }
@@ -252,26 +226,13 @@ def _varies(axis: str, values: dict[int | None, System]) -> bool:
     return len(values) > 1 and (axis not in ("window", "width") or set(values) != {None})
 
 
-def _rank_minutes(minutes: int | None) -> float:
-    """Sort key of an amount of training data: all first, then from large to small."""
-    return -float("inf") if minutes is None else -minutes
-
-
-def _rank_arm(arm: str) -> int:
-    return list(ARMS).index(arm)
-
-
-def pool(estimates: Sequence[float]) -> SeedSummary:
-    """Mean of one number per corpus with Student's interval: each corpus counts once, as a sample from many.
-
-    The noise of utterances and seeds is already part of the variation between these numbers.
-    """
-    return summarise_seeds(estimates)
-
-
 def pool_differences(comparisons: Sequence[SeedComparison]) -> tuple[float, Interval | None]:
-    """Mean difference over corpora, and its interval by :func:`pool`; None of fewer than it needs."""
-    pooled = pool([comparison.difference.estimate for comparison in comparisons])
+    """Mean difference over corpora, and its interval; None of fewer than it needs.
+
+    It is Student's, as each corpus counts once, as a sample from many: the noise of utterances and seeds is
+    already part of the variation between the differences.
+    """
+    pooled = summarise_seeds([comparison.difference.estimate for comparison in comparisons])
     if pooled.low is None:
         return pooled.mean, None
     return pooled.mean, Interval(pooled.mean, pooled.low, pooled.high)
@@ -283,7 +244,7 @@ def count_verdicts(comparisons: Iterable[SeedComparison]) -> tuple[int, ...]:
     return tuple(verdicts[name] for name in ("B better", NO_DIFFERENCE, "A better"))
 
 
-def combine(rates: Sequence[Rate]) -> Interval:
+def combine(rates: Sequence[SeedSummary]) -> Interval:
     """Mean of the rates of an arm on several test sets.
 
     The test sets are independent, so the squares of the half widths add up. The interval holds for these
@@ -295,18 +256,8 @@ def combine(rates: Sequence[Rate]) -> Interval:
     return Interval(mean, mean - below, mean + above)
 
 
-@dataclass(frozen=True)
-class PairTests:
-    """Two runs on one test set, by one metric."""
-
-    seed: int
-    metric: str
-    comparison: PairedComparison
-    mapsswe: MatchedPairs
-
-
-def examine_pair(results: Path, first: Record, second: Record) -> list[PairTests]:
-    """Paired bootstrap and MAPSSWE of two runs of one seed, on words and on characters.
+def examine_runs(results: Path, first: Record, second: Record) -> dict[str, PairTests]:
+    """Paired bootstrap and MAPSSWE of two runs, by metric.
 
     Args:
         results: folder of the records, with the references.
@@ -318,30 +269,15 @@ def examine_pair(results: Path, first: Record, second: Record) -> list[PairTests
     reference = results / "references" / first.run.corpus / TEST
     texts = read_kaldi_text(reference)
     sides = [read_hypotheses(results, record.run, TEST) for record in (first, second)]
-    found = []
+    found = {}
     for metric in METRICS:
-        tokenize = TOKENIZERS[metric]
-        steps: list[list[str]] = []
-        for record, hypotheses in zip((first, second), sides, strict=True):
-            pairs = [tokenize(TextPair(key, key, texts[key], hypotheses[key])) for key in hypotheses]
-            steps.append([align_like_sclite(pair.reference, pair.hypothesis) for pair in pairs])
-            if [count_errors(one) for one in steps[-1]] != record.sets[TEST].errors[metric].tolist():
+        tokens = [
+            [TOKENIZERS[metric](TextPair(key, key, texts[key], side[key])) for key in side] for side in sides
+        ]
+        found[metric] = examine_pair(*tokens)
+        for record, errors in zip((first, second), found[metric].errors, strict=True):
+            if errors != record.sets[TEST].errors[metric].tolist():
                 raise UserError(
                     f"{record.run.title} was not scored on {reference} as it is: remove that record"
                 )
-        errors = [record.sets[TEST].errors[metric] for record in (first, second)]
-        comparison = compare_paired(*errors, first.sets[TEST].tokens[metric])
-        segments = [segment for pair in zip(*steps, strict=True) for segment in cut_segments(*pair)]
-        found.append(PairTests(first.run.seed, metric, comparison, compare_segments(segments)))
     return found
-
-
-def read_hypotheses(results: Path, run: Run, name: str) -> dict[str, tuple[str, ...]]:
-    """Words of each hypothesis of a set, by id, in the order of the record."""
-    lines = record_path(results, run).with_suffix(".tsv").read_text(encoding="utf-8").split("\n")
-    rows = (dict(zip(TSV_HEADER, line.split("\t"), strict=True)) for line in lines[1:] if line)
-    return {
-        row["id"]: tuple(row["hypothesis"].split(" ")) if row["hypothesis"] else ()
-        for row in rows
-        if row["set"] == name
-    }

@@ -1,7 +1,7 @@
 """The figures of a report. Every arm has the same colour and marker in all of them."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,57 +9,42 @@ from typing import Any
 import numpy as np
 
 from espnet_wsm.arms import ARMS
+from espnet_wsm.experiments.runs import rank_arm
 from espnet_wsm.figures import COLOURS, import_pyplot, write_figure
+from espnet_wsm.scoring.seeds import SeedSummary
 
 MOST_PANELS = 6
 INTERVAL = "95 % interval"
 
 
 @dataclass(frozen=True)
-class Point:
-    """An estimate with its interval, at a place on the horizontal axis."""
-
-    x: float
-    mean: float
-    low: float
-    high: float
-
-    @property
-    def below_and_above(self) -> tuple[float, float]:
-        """Lengths of the error bar, as matplotlib wants them."""
-        return max(0.0, self.mean - self.low), max(0.0, self.high - self.mean)
-
-
-@dataclass(frozen=True)
 class Panel:
-    """One pair of axes: lines by arm, and horizontal levels by their names."""
+    """One pair of axes: lines by arm, as rates by their place, and horizontal levels by their names."""
 
     title: str
-    lines: Mapping[str, Sequence[Point]]
+    lines: Mapping[str, Mapping[float, SeedSummary]]
     levels: Mapping[str, float]
 
 
-def plot_arms(file: Path, panels: Mapping[str, Mapping[str, Point]], label: str) -> None:
+def plot_arms(file: Path, panels: Mapping[str, Mapping[str, SeedSummary]], label: str) -> None:
     """Arms in rows with error bars, the best on top; one panel per corpus.
 
     The order is that of the mean over the panels, so that an arm is in the same row in all of them.
 
     Args:
         file: PNG to write.
-        panels: title -> arm -> estimate, whose x is not used; at most MOST_PANELS.
+        panels: title -> arm -> rate; at most MOST_PANELS.
         label: label of the horizontal axis.
     """
     means: dict[str, list[float]] = {}
     for arms in panels.values():
-        for arm, point in arms.items():
-            means.setdefault(arm, []).append(point.mean)
+        for arm, rate in arms.items():
+            means.setdefault(arm, []).append(rate.mean)
     order = sorted(means, key=lambda arm: -sum(means[arm]) / len(means[arm]))
     figure, axes = _make_axes(len(panels), (4.0, 0.36 * len(order) + 0.9), sharey=True)
     for axis, (title, arms) in zip(axes, panels.items(), strict=True):
-        for arm, point in arms.items():
-            bars = np.array([point.below_and_above]).T
-            place = order.index(arm)
-            axis.errorbar(point.mean, place, xerr=bars, **_style(arm), linestyle="none", capsize=3)
+        for arm, rate in arms.items():
+            _draw_rates(axis, arm, [order.index(arm)], [rate], upright=False, linestyle="none", capsize=3)
         axis.set_yticks(range(len(order)), order)
         axis.set_ylim(-0.6, len(order) - 0.4)
         axis.set_title(title, fontsize=10)
@@ -86,16 +71,8 @@ def plot_lines(
         for number, (arm, points) in enumerate(panel.lines.items()):
             # Shifted, so that error bars do not hide each other.
             shift = 0.07 * (number - (len(panel.lines) - 1) / 2)
-            bars = np.array([point.below_and_above for point in points]).T
-            handles[arm] = axis.errorbar(
-                [point.x + shift for point in points],
-                [point.mean for point in points],
-                yerr=bars,
-                **_style(arm),
-                linewidth=1.3,
-                capsize=2,
-                elinewidth=0.9,
-            )
+            style = {"linewidth": 1.3, "capsize": 2, "elinewidth": 0.9}
+            handles[arm] = _draw_rates(axis, arm, [x + shift for x in points], points.values(), **style)
         for name, level in panel.levels.items():
             style = {"color": COLOURS[name.split(" ")[0].rstrip(",")], "linestyle": "--", "linewidth": 1.2}
             handles[name] = axis.axhline(level, **style)
@@ -109,28 +86,25 @@ def plot_lines(
     write_figure(figure, file)
 
 
-def plot_trade_off(file: Path, panels: Mapping[str, Mapping[str, Mapping[int, Point]]], value: str) -> None:
-    """Estimates against a cost, one point per arm and k, with k beside it.
+def plot_trade_off(
+    file: Path, panels: Mapping[str, Mapping[str, Mapping[int, tuple[float, SeedSummary]]]], value: str
+) -> None:
+    """Rates against a cost, one point per arm and k, with k beside it.
 
     Args:
         file: PNG to write.
-        panels: label of the horizontal axis -> arm -> k -> estimate, at its cost.
+        panels: label of the horizontal axis -> arm -> k -> cost and rate.
         value: label of the vertical axis.
     """
     figure, axes = _make_axes(len(panels), (5.0, 3.8), sharey=True)
     handles: dict[str, Any] = {}
     for axis, (label, arms) in zip(axes, panels.items(), strict=True):
         for arm, points in arms.items():
-            places, means = ([getattr(point, name) for point in points.values()] for name in ("x", "mean"))
-            bars = np.array([point.below_and_above for point in points.values()]).T
-            handles[arm] = axis.errorbar(
-                places, means, yerr=bars, **_style(arm), linewidth=0.8, elinewidth=1.2, capsize=3
-            )
-            for k, point in points.items():
-                axis.annotate(
-                    str(k), (point.x, point.mean), (5, 4), textcoords="offset points", fontsize=8,
-                    color=COLOURS[arm],
-                )  # fmt: skip
+            style = {"linewidth": 0.8, "elinewidth": 1.2, "capsize": 3}
+            handles[arm] = _draw_rates(axis, arm, *zip(*points.values(), strict=True), **style)
+            for k, (cost, rate) in points.items():
+                style = {"textcoords": "offset points", "fontsize": 8, "color": COLOURS[arm]}
+                axis.annotate(str(k), (cost, rate.mean), (5, 4), **style)
         axis.set_xlabel(label)
         axis.margins(x=0.1, y=0.08)
         axis.set_xlim(left=0)
@@ -190,15 +164,27 @@ def _make_axes(number: int, size: tuple[float, float], sharey: bool) -> tuple[An
     return figure, cells[:number]
 
 
-def _style(arm: str) -> dict[str, Any]:
-    return {"color": COLOURS[arm], "marker": ARMS[arm].marker, "markersize": 5.5}
+def _draw_rates(
+    axis: Any,
+    arm: str,
+    places: Sequence[float],
+    rates: Collection[SeedSummary],
+    upright: bool = True,
+    **style: Any,
+) -> Any:
+    """Draw means with their intervals as bars, upright or lying; returns the handle for the legend."""
+    means = [rate.mean for rate in rates]
+    below = [max(0.0, rate.mean - rate.low) for rate in rates]
+    above = [max(0.0, rate.high - rate.mean) for rate in rates]
+    style |= {"color": COLOURS[arm], "marker": ARMS[arm].marker, "markersize": 5.5}
+    if upright:
+        return axis.errorbar(places, means, yerr=(below, above), **style)
+    return axis.errorbar(means, places, xerr=(below, above), **style)
 
 
 def _add_legend(figure: Any, handles: Mapping[str, Any]) -> None:
     """Add one legend below all panels, no wider than they are: arms in their order, then the levels."""
-    names = sorted(
-        handles, key=lambda name: (name not in ARMS, list(ARMS).index(name) if name in ARMS else 0)
-    )
+    names = sorted(handles, key=lambda name: rank_arm(name) if name in ARMS else len(ARMS))
     for columns in range(min(5, len(names)), 0, -1):
         legend = figure.legend(
             [handles[name] for name in names], names, loc="outside lower center", ncols=columns,

@@ -2,18 +2,19 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from espnet_wsm.arms import WITH_WIDTH
 from espnet_wsm.data.kaldi.lists import count
 from espnet_wsm.experiments.cells import (
     CONFIGURED,
     SIGNED,
     join,
-    make_point,
     name_amount,
     name_setting,
     name_value,
-    rank_arm,
+    show_comparison,
     show_difference,
-    show_mean,
+    show_rate,
+    show_size,
     show_span,
 )
 from espnet_wsm.experiments.estimates import (
@@ -27,15 +28,16 @@ from espnet_wsm.experiments.estimates import (
     combine,
     compare,
     count_verdicts,
-    examine_pair,
+    examine_runs,
     pool_differences,
 )
 from espnet_wsm.experiments.figures import INTERVAL, MOST_PANELS, Panel, plot_arms, plot_lines
-from espnet_wsm.experiments.grid import WITH_WIDTH
 from espnet_wsm.experiments.records import DEV, TEST
+from espnet_wsm.experiments.runs import rank_arm
 from espnet_wsm.experiments.sources import Sources
 from espnet_wsm.scoring.results import NONE, show_p
-from espnet_wsm.scoring.significance import SeedComparison, name_verdict
+from espnet_wsm.scoring.seeds import SeedComparison, SeedSummary
+from espnet_wsm.scoring.significance import name_verdict
 from espnet_wsm.tables import render_table
 
 CER = "test CER (%)"
@@ -60,9 +62,7 @@ def list_summary(sources: Sources) -> Iterator[str]:
     if len(main) > 1:
         yield from _list_verdicts(sources.study)
     panels = {
-        setting.corpus: {
-            arm: make_point(0, system.cer) for arm, system in sources.study.arms(setting).items()
-        }
+        setting.corpus: {arm: system.cer for arm, system in sources.study.arms(setting).items()}
         for setting in main[:MOST_PANELS]
     }
     shown = "" if len(panels) == len(main) else f", {len(panels)} of {len(main)} corpora"
@@ -145,14 +145,10 @@ def _render_setting(study: Study, setting: Setting, with_dev: bool = True) -> st
     systems, comparisons = study.arms(setting), study.compare_arms(setting)
     rows = []
     for arm, system in sorted(systems.items(), key=lambda item: item[1].cer.mean):
-        difference = (NONE,) * 3
-        if arm in comparisons:
-            verdict = name_verdict(comparisons[arm].verdict, arm, REFERENCE)
-            difference = (*show_difference(comparisons[arm].difference), verdict)
         dev = (f"{system.mean('cer', DEV):.2f}",) if with_dev else ()
-        rates = [part for rate in (system.cer, system.wer) for part in (show_mean(rate), show_span(rate))]
-        trainable = f"{system.records[0].trainable:,}"
-        rows.append((arm, str(len(system.records)), *dev, *rates, trainable, *difference))
+        rates = (*dev, *show_rate(system.cer), *show_rate(system.wer))
+        difference = show_comparison(comparisons.get(arm), arm, REFERENCE)
+        rows.append((arm, str(len(system.records)), *rates, show_size(system), *difference))
     dev = ("dev CER",) if with_dev else ()
     header = ("arm", "seeds", *dev, "CER", INTERVAL, "WER", INTERVAL, "trainable", f"CER - {REFERENCE}")
     return render_table((*header, INTERVAL, "verdict"), rows, num_left=1)
@@ -166,8 +162,7 @@ def list_axis(sources: Sources, axis: str) -> Iterator[str]:
     title, label = AXES[axis]
     yield f"## {title}"
     values = {value for arms in groups.values() for found in arms.values() for value in found}
-    unlayered = {0} if axis == "num_replaced" else set()  # frozen: a horizontal line, not a point
-    places = _place_values(values - unlayered)
+    places = _place_values(values - {0})  # frozen, which replaces no layer: a horizontal line, not a point
     panels = []
     for setting, arms in groups.items():
         rest = name_amount(setting.minutes) if axis == "num_replaced" else f"k = {setting.num_replaced}"
@@ -175,18 +170,9 @@ def list_axis(sources: Sources, axis: str) -> Iterator[str]:
         columns = sorted({value for found in arms.values() for value in found}, key=_rank_value)
         yield f"### {heading}"
         yield _render_axis(axis, columns, arms)
-        lines, levels = {}, {}
-        for arm, found in arms.items():
-            points = [
-                make_point(places[value], found[value].cer)
-                for value in sorted(found, key=_rank_value)
-                if value in places
-            ]
-            if points:
-                lines[arm] = points
-            else:
-                levels[arm] = found[0].cer.mean
-        panels.append(Panel(heading, lines, levels))
+        lines = {arm: _place_rates(found, places) for arm, found in arms.items()}
+        levels = {arm: arms[arm][0].cer.mean for arm, rates in lines.items() if not rates}
+        panels.append(Panel(heading, {arm: rates for arm, rates in lines.items() if rates}, levels))
     what = "k" if axis == "num_replaced" else "the amount of training data"
     yield _draw_lines(sources, axis, what, panels, places, label)
 
@@ -228,12 +214,11 @@ def list_size(sources: Sources, axis: str) -> Iterator[str]:
         yield from _list_size_table(axis, arms, default)
         lines, levels = {}, {}
         for arm in (arm for arm in WITH_WIDTH if arm in arms):
-            found = {default if value is None else value: system for value, system in arms[arm].items()}
-            placed = sorted(found.keys() - {None}, key=_rank_value)
             if set(arms[arm]) == {None}:  # the size was not varied, or the arm has none
                 levels[arm] = arms[arm][None].cer.mean
                 continue
-            lines[arm] = [make_point(places[value], found[value].cer) for value in placed]
+            found = {default if value is None else value: system for value, system in arms[arm].items()}
+            lines[arm] = _place_rates(found, places)
             if None in found:
                 levels[f"{arm} {CONFIGURED}"] = found[None].cer.mean
         panels.append(Panel(heading, lines, levels))
@@ -248,18 +233,15 @@ def _list_size_table(
     for arm in (arm for arm in WITH_WIDTH if arm in arms):
         found = arms[arm]
         for value in sorted(found, key=lambda value: (value is not None, _rank_value(value))):
-            system, difference = found[value], (NONE,) * 3
+            system, comparison = found[value], None
             if value is not None and None in found:
-                comparisons.append(compare(system, found[None]))
-                verdict = comparisons[-1].verdict
-                verdict = name_verdict(verdict, f"{axis} {name_value(axis, value)}", "configured")
-                difference = (*show_difference(comparisons[-1].difference), verdict)
+                comparison = compare(system, found[None])
+                comparisons.append(comparison)
             name = configured if value is None else name_value(axis, value)
+            difference = show_comparison(comparison, f"{axis} {name}", "configured")
             name = NONE if (arm, axis) == ("sm", "window") else name
-            dev = f"{system.mean('cer', DEV):.2f}"
-            rates = (dev, show_mean(system.cer), show_span(system.cer))
-            trainable = f"{system.records[0].trainable:,}"
-            rows.append((arm, name, str(len(system.records)), *rates, trainable, *difference))
+            rates = (f"{system.mean('cer', DEV):.2f}", *show_rate(system.cer))
+            rows.append((arm, name, str(len(system.records)), *rates, show_size(system), *difference))
     header = ("arm", axis, "seeds", "dev CER", "CER", INTERVAL, "trainable", "CER - configured", INTERVAL)
     yield render_table((*header, "verdict"), rows, num_left=2)
     yield from _list_cautions(comparisons)
@@ -283,6 +265,13 @@ def _draw_lines(
 def _place_values(values: Iterable[int | None]) -> dict[int | None, int]:
     """Equidistant places on an axis; all training data comes last."""
     return {value: place for place, value in enumerate(sorted(values, key=_rank_value))}
+
+
+def _place_rates(
+    found: Mapping[int | None, System], places: Mapping[int | None, int]
+) -> dict[int, SeedSummary]:
+    """The rates of the values that have a place, from left to right."""
+    return {place: found[value].cer for value, place in places.items() if value in found}
 
 
 def _rank_value(value: int | None) -> float:
@@ -335,12 +324,12 @@ def list_pair(sources: Sources) -> Iterator[str]:
     for ours in systems[REFERENCE].records:
         if ours.run.seed not in theirs:
             continue
-        for tests in examine_pair(sources.results, theirs[ours.run.seed], ours):
+        for metric, tests in examine_runs(sources.results, theirs[ours.run.seed], ours).items():
             comparison, mapsswe = tests.comparison, tests.mapsswe
             rates = (f"{rate.estimate:.2f}" for rate in (comparison.rate_a, comparison.rate_b))
             bootstrap = (*show_difference(comparison.difference), show_p(comparison.p))
             segments = (str(mapsswe.segments), f"{mapsswe.z:{SIGNED}}", show_p(mapsswe.p))
-            rows.append((str(tests.seed), tests.metric.upper(), *rates, *bootstrap, *segments))
+            rows.append((str(ours.run.seed), metric.upper(), *rates, *bootstrap, *segments))
             cautions += [text for text in (comparison.caution, mapsswe.caution) if text]
     if not rows:
         return

@@ -4,8 +4,9 @@
 with its errors. ``RESULTS/references/CORPUS/SET`` holds the reference texts.
 """
 
+import csv
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,15 @@ from typing import Any
 import numpy as np
 
 from espnet_wsm.errors import UserError
-from espnet_wsm.experiments.grid import IMMATERIAL, Grid, Run
-from espnet_wsm.files import write_text
+from espnet_wsm.experiments.grid import IMMATERIAL, Grid
+from espnet_wsm.experiments.runs import Run
+from espnet_wsm.files import write_atomically, write_text
 from espnet_wsm.scoring.mapsswe import align_like_sclite, count_errors
 from espnet_wsm.scoring.trn import TOKENIZERS, pair_texts, read_kaldi_text
 
 ASKED = "grid.json"  # the runs that the grid asks for, so that a report can say what is missing
 TSV_HEADER = ("set", "id", "words", "word_errors", "characters", "character_errors", "hypothesis")
+TSV = {"delimiter": "\t", "quoting": csv.QUOTE_NONE, "quotechar": None, "lineterminator": "\n"}
 CURVES = (("train", "loss"), ("valid", "loss"), ("valid", "cer_ctc"))
 METRICS = {"wer": ("word_errors", "words"), "cer": ("character_errors", "characters")}
 DEV, TEST = "dev", "test"
@@ -101,11 +104,15 @@ def write_record(results: Path, record: Record, rows: Mapping[str, Sequence[tupl
         record: the record; its ``sets`` are not used.
         rows: results of :func:`score_texts`, by set.
     """
+
+    def write_rows(file: Path) -> None:
+        with file.open("w", encoding="utf-8", newline="") as opened:
+            writer = csv.writer(opened, **TSV)
+            writer.writerow(TSV_HEADER)
+            writer.writerows((name, *row) for name, of_set in rows.items() for row in of_set)
+
     path = record_path(results, record.run)
-    lines = ["\t".join(TSV_HEADER)]
-    for name, of_set in rows.items():
-        lines += ["\t".join(map(str, (name, *row))) for row in of_set]
-    write_text(path.with_suffix(".tsv"), lines)
+    write_atomically(path.with_suffix(".tsv"), write_rows)
     content = asdict(record)
     del content["sets"]
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False).split("\n"))
@@ -125,7 +132,7 @@ def read_record(path: Path) -> Record:
         if lacking := {DEV} - sets.keys() if run.sweep else {DEV, TEST} - sets.keys():
             raise ValueError(f"no utterance of {', '.join(sorted(lacking))}")
         record = Record(run=run, sets=sets, **content)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, csv.Error) as error:
         raise UserError(
             f"{path} or its .tsv is damaged ({error}): remove it, and the run is made again"
         ) from error
@@ -139,25 +146,37 @@ def read_record(path: Path) -> Record:
     return record
 
 
-def _read_counts(path: Path) -> dict[str, Counts]:
-    header, *lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
-    if tuple(header.split("\t")) != TSV_HEADER:
+def _read_rows(path: Path) -> Iterator[dict[str, str]]:
+    """The cells of each line by TSV_HEADER."""
+    with path.open(encoding="utf-8", newline="") as file:
+        header, *lines = csv.reader(file, **TSV)
+    if tuple(header) != TSV_HEADER:
         raise ValueError(f"its first line is {header!r}")
+    return (dict(zip(TSV_HEADER, line, strict=True)) for line in lines)
+
+
+def _read_counts(path: Path) -> dict[str, Counts]:
     by_set: dict[str, list[dict[str, str]]] = {}
-    for line in lines:
-        cells = dict(zip(TSV_HEADER, line.split("\t"), strict=True))
-        by_set.setdefault(cells["set"], []).append(cells)
+    for row in _read_rows(path):
+        by_set.setdefault(row["set"], []).append(row)
+
+    def take(rows: list[dict[str, str]], place: int) -> dict[str, np.ndarray]:
+        return {
+            metric: np.array([int(row[columns[place]]) for row in rows])
+            for metric, columns in METRICS.items()
+        }
+
     return {
-        name: Counts(
-            ids=tuple(cells["id"] for cells in rows),
-            errors={
-                m: np.array([int(cells[errors]) for cells in rows]) for m, (errors, _) in METRICS.items()
-            },
-            tokens={
-                m: np.array([int(cells[tokens]) for cells in rows]) for m, (_, tokens) in METRICS.items()
-            },
-        )
+        name: Counts(tuple(row["id"] for row in rows), errors=take(rows, 0), tokens=take(rows, 1))
         for name, rows in by_set.items()
+    }
+
+
+def read_hypotheses(results: Path, run: Run, name: str) -> dict[str, tuple[str, ...]]:
+    """Words of each hypothesis of a set, by id, in the order of the record."""
+    rows = _read_rows(record_path(results, run).with_suffix(".tsv"))
+    return {
+        row["id"]: tuple(filter(None, row["hypothesis"].split(" "))) for row in rows if row["set"] == name
     }
 
 
@@ -234,35 +253,27 @@ def keep_asked(results: Path, grid: Grid, tried: Iterable[str] = ()) -> None:
     write_text(results / ASKED, json.dumps(asked, indent=1).split("\n"))
 
 
-def read_mapping(path: Path) -> dict[str, Any] | None:
-    """A file of JSON that experiments write and can write again; None if it is not there."""
+def read_mapping(path: Path, needed: Iterable[str] = ()) -> dict[str, Any] | None:
+    """A file of JSON that experiments write and can write again; None if it is not there.
+
+    Raises:
+        UserError: it is damaged, or lacks one of the keys that are needed.
+    """
     if not path.is_file():
         return None
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("it holds no mapping")
+        if missing := set(needed) - content.keys():
+            raise ValueError(f"it has no {min(missing)}")
     except ValueError as error:
         raise UserError(
             f"{path} is damaged ({error}): remove it and run the experiments, which write it again"
         ) from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} holds no mapping: remove it and run the experiments, which write it again")
     return content
 
 
 def read_asked(results: Path) -> dict[str, Any] | None:
     """What :func:`keep_asked` stored; None if nothing."""
-    asked = read_mapping(results / ASKED)
-    if asked is not None and not {"sweep", "runs"} <= asked.keys():
-        raise UserError(
-            f"{results / ASKED} is damaged: remove it and run the experiments, which write it again"
-        )
-    return asked
-
-
-def select(records: Iterable[Record], **wanted: object) -> list[Record]:
-    """The records whose run has these values, e.g. ``corpus="asterisk_en", arm="wsm"``."""
-    return [
-        record
-        for record in records
-        if all(getattr(record.run, name) == value for name, value in wanted.items())
-    ]
+    return read_mapping(results / ASKED, needed=("sweep", "runs"))

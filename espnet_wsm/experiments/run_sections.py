@@ -10,23 +10,23 @@ from espnet_wsm.arms import ARMS
 from espnet_wsm.data.kaldi.lists import count, name_some
 from espnet_wsm.experiments.cells import (
     join,
-    make_point,
     name_amount,
     name_setting,
     name_setup,
     name_size,
     name_value,
-    rank_arm,
     show_ratio,
     show_span,
 )
 from espnet_wsm.experiments.costs import REFERENCE as COST_REFERENCE
 from espnet_wsm.experiments.costs import Setup
 from espnet_wsm.experiments.estimates import REFERENCE, Setting, Study, System
-from espnet_wsm.experiments.figures import INTERVAL, Point, plot_curves, plot_trade_off
+from espnet_wsm.experiments.figures import INTERVAL, plot_curves, plot_trade_off
 from espnet_wsm.experiments.records import DEV, TEST, Record
+from espnet_wsm.experiments.runs import rank_amount, rank_arm
 from espnet_wsm.experiments.sources import Sources
 from espnet_wsm.scoring.results import NONE
+from espnet_wsm.scoring.seeds import SeedSummary
 from espnet_wsm.tables import render_table
 
 CURVES = {  # name in a record -> label, factor
@@ -115,7 +115,7 @@ def list_sweep(sources: Sources) -> Iterator[str]:
     runs = [record.run for record in sources.study.sweep]
     corpora, seeds = (sorted({getattr(run, name) for run in runs}) for name in ("corpus", "seed"))
     layers = sorted({run.num_replaced for run in runs if run.arm != "frozen"})
-    amounts = sorted({run.minutes for run in runs}, key=lambda minutes: -(minutes or float("inf")))
+    amounts = sorted({run.minutes for run in runs}, key=rank_amount)
     yield "## Learning rates"
     yield (
         f"CER on the development set, mean over the runs of a rate ({join(corpora)}; k = {join(layers)}; "
@@ -203,7 +203,7 @@ def list_costs(sources: Sources) -> Iterator[str]:
 
 
 def _rank_setup(setup: Setup) -> tuple:
-    sizes = (-1 if size is None else size for size in (setup.window, setup.width))
+    sizes = map(_rank_size, (setup.window, setup.width))
     return (setup.num_replaced, rank_arm(setup.arm), *sizes, not setup.attention_dropout)
 
 
@@ -221,16 +221,15 @@ def _draw_trade_off(
     place: Setting,
     systems: Mapping[Setup, System],
 ) -> Iterator[str]:
-    saved: dict[str, dict[int, Point]] = {}
-    time: dict[str, dict[int, Point]] = {}
+    saved: dict[str, dict[int, tuple[float, SeedSummary]]] = {}
+    time: dict[str, dict[int, tuple[float, SeedSummary]]] = {}
     for row in rows:
         setup = row["setup"]
         if setup not in systems or not systems[setup].plain:
             continue
         rate = systems[setup].cer
-        saved.setdefault(setup.arm, {})[setup.num_replaced] = make_point(row["saved_bytes"] / MIB, rate)
-        step = 1000 * row["step_s"]["median"]
-        time.setdefault(setup.arm, {})[setup.num_replaced] = make_point(step, rate)
+        saved.setdefault(setup.arm, {})[setup.num_replaced] = row["saved_bytes"] / MIB, rate
+        time.setdefault(setup.arm, {})[setup.num_replaced] = 1000 * row["step_s"]["median"], rate
     if len(saved) < 2:
         return
     measured_without = any(not row["setup"].attention_dropout for row in rows)  # it has dropout at all
@@ -314,15 +313,12 @@ def _list_blocks(study: Study) -> list[tuple[str, ...]]:
             # "As configured" cannot be listed among other values.
             configured = axis in ("window", "width") and block[axis] == [None]
             rest = repr({name: value for name, value in block.items() if name != axis} | {"_": configured})
-            if rest in merged:
-                merged[rest][axis] = merged[rest][axis] + block[axis]
-            else:
-                merged[rest] = block
+            merged.setdefault(rest, block | {axis: []})[axis] += block[axis]
         blocks = list(merged.values())
 
     def rank(block: Mapping[str, Any]) -> tuple:
-        amount = -(block["minutes"] or float("inf"))
-        sizes = [-1 if block[axis][0] is None else block[axis][0] for axis in ("window", "width")]
+        sizes = [_rank_size(block[axis][0]) for axis in ("window", "width")]
+        amount = rank_amount(block["minutes"])
         return (amount, sizes != [-1, -1], block["num_replaced"], *sizes, block["corpus"], block["arm"])
 
     rows = []

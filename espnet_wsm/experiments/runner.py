@@ -1,17 +1,13 @@
 """Run a grid: prepare the data once, then run the recipes' stages for every training, several at a time."""
 
-import fcntl
 import hashlib
 import json
 import os
 import shlex
 import subprocess
 import sys
-import threading
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from tqdm import tqdm
@@ -19,14 +15,9 @@ from tqdm import tqdm
 from espnet_wsm.arms import ARMS
 from espnet_wsm.data.kaldi.lists import count
 from espnet_wsm.errors import UserError
-from espnet_wsm.experiments.grid import (
-    IMMATERIAL,
-    Grid,
-    Run,
-    choose_rates,
-    extend_sweep,
-    with_chosen_rates,
-)
+from espnet_wsm.experiments.corpora import Corpus, find_corpus
+from espnet_wsm.experiments.grid import IMMATERIAL, Grid
+from espnet_wsm.experiments.launching import Launcher
 from espnet_wsm.experiments.records import (
     DEV,
     TEST,
@@ -41,9 +32,10 @@ from espnet_wsm.experiments.records import (
     score_texts,
     write_record,
 )
+from espnet_wsm.experiments.runs import Run
+from espnet_wsm.experiments.sweep import choose_rates, extend_sweep, with_chosen_rates
 from espnet_wsm.files import digest_file, read_yaml, write_text
 
-LOCK = ".run_all.lock"
 # Options that name a file which changes the texts, and their defaults.
 TEXT_FILES = {"text_config": "conf/text.yaml", "nlsyms_txt": ""}
 CHOSEN = "chosen_lr.json"
@@ -51,69 +43,6 @@ DIGITS = 12  # of the digest of an upstream
 LINES_OF_FAILURE = 3  # lines of a launcher's output that are shown for a failed run
 OPTIONS = ("mixer", "trainable", "num_replaced")  # keys of an arm that are options of run.sh
 EXPERIMENTS = "grid"  # folder of the runs in a recipe's exp/
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """A recipe and, if it has several, a language.
-
-    Args:
-        name: name in the grid.
-        recipe: folder of its run.sh.
-        lang: language; empty if the recipe has only one.
-    """
-
-    name: str
-    recipe: Path
-    lang: str
-
-    def folder(self, name: str) -> Path:
-        """``data``, ``dump`` or ``exp`` of this language."""
-        return self.recipe / name / self.lang if self.lang else self.recipe / name
-
-    @property
-    def options(self) -> list[str]:
-        """The options of run.sh that choose the corpus."""
-        return ["--lang", self.lang] if self.lang else []
-
-
-def find_corpus(root: Path, name: str) -> Corpus:
-    """The recipe for a corpus of the grid: ``festvox_ru``, or ``asterisk_en`` in ``asterisk``.
-
-    Raises:
-        UserError: there is no such recipe.
-    """
-    recipe, _, lang = name.rpartition("_")
-    for folder, language in ((name, ""), (recipe, lang)):
-        if folder and (root / "egs" / folder / "asr1/run.sh").is_file():
-            return Corpus(name, root / "egs" / folder / "asr1", language)
-    there = ", ".join(sorted(path.parts[-3] for path in root.glob("egs/*/asr1/run.sh")))
-    raise UserError(
-        f"corpus {name}: there is no recipe egs/{name} or egs/{recipe or name}; there are {there}"
-    )
-
-
-@contextmanager
-def hold_lock(root: Path) -> Iterator[None]:
-    """Let one process at a time run experiments in this checkout; the lock ends with its process.
-
-    Raises:
-        UserError: another process holds the lock.
-    """
-    with (root / LOCK).open("a+", encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.seek(0)
-            holder = lock.read().strip() or "unknown"
-            raise UserError(
-                f"experiments are running in this checkout already (process {holder}): wait for their end, "
-                "or stop them; what they have done is kept"
-            ) from None
-        lock.truncate(0)
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
-        yield
 
 
 class FailedRunsError(UserError):
@@ -146,9 +75,7 @@ class Runner:
         self.settings, self.dtype = self._read_settings(recipe / grid.train_config)
         self.upstream = self._digest_upstream(recipe / grid.upstream, grid.upstream_digest)
         self._prepared: set[tuple[str, int]] = set()
-        self._launched: set[subprocess.Popen] = set()
-        self._stopped = False
-        self._launching = threading.Lock()
+        self._launcher = Launcher()
 
     def _read_settings(self, train_config: Path) -> tuple[str, str]:
         """What a training configuration says, and the precision of its products on this machine."""
@@ -297,50 +224,23 @@ class Runner:
             tqdm(total=len(runs), initial=len(done), desc=name, unit="run") as progress,
             ThreadPoolExecutor(self.jobs) as pool,
         ):
-            pending: dict[Future[Record], Run] = {}
             try:
-                pending.update((pool.submit(self.run_one, run), run) for run in todo)
-                while pending:
-                    for future in wait(pending, return_when=FIRST_COMPLETED).done:
-                        run = pending.pop(future)
-                        try:
-                            done[run] = future.result()
-                            words = f"{run.title} CER {done[run].sets[DEV].rate('cer'):.1f} on dev"
-                        except UserError as error:
-                            failed[run] = error
-                            words = f"{run.title} FAILED"
-                        progress.set_postfix_str(words, refresh=False)
-                        progress.update()
+                pending = {pool.submit(self.run_one, run): run for run in todo}
+                for future in as_completed(pending):
+                    run = pending[future]
+                    try:
+                        done[run] = future.result()
+                        words = f"{run.title} CER {done[run].sets[DEV].rate('cer'):.1f} on dev"
+                    except UserError as error:
+                        failed[run] = error
+                        words = f"{run.title} FAILED"
+                    progress.set_postfix_str(words, refresh=False)
+                    progress.update()
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
-                self._stop()
+                self._launcher.stop()
                 raise
         return {run: done[run] for run in runs if run in done}
-
-    def _launch(self, command: Sequence[str], folder: Path) -> tuple[int, str]:
-        """Exit status and output of a command, which :meth:`_stop` can end early."""
-        with self._launching:
-            if self._stopped:
-                raise UserError("stopped")
-            process = subprocess.Popen(
-                command,
-                cwd=folder,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-            )
-            self._launched.add(process)
-        output, _ = process.communicate()
-        self._launched.discard(process)
-        return process.returncode, output
-
-    def _stop(self) -> None:
-        """Stop what was launched: a training that kept running would block the next call."""
-        with self._launching:
-            self._stopped = True
-            for process in tuple(self._launched):
-                process.terminate()
 
     def _find_done(self, run: Run) -> Record | None:
         path = record_path(self.results, run)
@@ -372,7 +272,7 @@ class Runner:
         log.parent.mkdir(parents=True, exist_ok=True)
         # Until this run ends, a record with other settings or data would be reported in its place.
         record_path(self.results, run).unlink(missing_ok=True)
-        status, output = self._launch([*launcher, *command], corpus.recipe)
+        status, output = self._launcher.run([*launcher, *command], corpus.recipe)
         if status:
             said = "".join(f"\n    {line.strip()}" for line in output.splitlines()[-LINES_OF_FAILURE:])
             raise UserError(f"see {os.path.relpath(log, self.root)}{said}")

@@ -5,14 +5,23 @@ from collections.abc import Iterator
 
 from espnet_wsm.data.kaldi.lists import count, name_some
 from espnet_wsm.data.text.rules import find_unspaced_script
-from espnet_wsm.experiments.cells import join, name_setting, rank_arm, show_difference, show_mean
+from espnet_wsm.experiments.cells import join, name_setting, show_comparison, show_mean
 from espnet_wsm.experiments.costs import REFERENCE as COST_REFERENCE
 from espnet_wsm.experiments.costs import Setup
-from espnet_wsm.experiments.estimates import LEVEL, NO_DIFFERENCE, REFERENCE, Setting, System, compare
+from espnet_wsm.experiments.estimates import (
+    LEVEL,
+    NO_DIFFERENCE,
+    REFERENCE,
+    Setting,
+    System,
+    compare,
+    count_verdicts,
+)
 from espnet_wsm.experiments.records import DEV, TEST, Record
 from espnet_wsm.experiments.run_sections import count_product, find_speakers
+from espnet_wsm.experiments.runs import rank_arm
 from espnet_wsm.experiments.sources import Sources
-from espnet_wsm.scoring.significance import FEW_UNITS, name_verdict
+from espnet_wsm.scoring.significance import FEW_UNITS
 from espnet_wsm.scoring.trn import read_kaldi_text
 
 SATURATED = 90.0  # WER in percent
@@ -39,11 +48,10 @@ def _compare_arms(sources: Sources) -> Iterator[str]:
                 "other."
             )
         return
-    total = Counter(comparison.verdict for comparison in everything)
+    ours, none, theirs = count_verdicts(everything)
     sentence = (
         f"{count(len(everything), 'comparison')} of an arm with {REFERENCE} by test CER (tables below): "
-        f"{REFERENCE} better in {total['B better']}, the other arm better in {total['A better']}, no "
-        f"difference found in {total[NO_DIFFERENCE]}."
+        f"{REFERENCE} better in {ours}, the other arm better in {theirs}, no difference found in {none}."
     )
     if len(everything) > 1:
         chance = (1 - LEVEL) * len(everything)
@@ -53,11 +61,10 @@ def _compare_arms(sources: Sources) -> Iterator[str]:
         )
     yield sentence
     for arm in sorted(comparisons, key=rank_arm):
-        verdicts = Counter(comparison.verdict for comparison in comparisons[arm])
+        ours, none, theirs = count_verdicts(comparisons[arm])
         yield (
-            f"{REFERENCE} and {arm}: {REFERENCE} better in {verdicts['B better']} of "
-            f"{len(comparisons[arm])}, {arm} better in {verdicts['A better']}, no difference found in "
-            f"{verdicts[NO_DIFFERENCE]}."
+            f"{REFERENCE} and {arm}: {REFERENCE} better in {ours} of {len(comparisons[arm])}, {arm} better "
+            f"in {theirs}, no difference found in {none}."
         )
     open_ones = [c.difference for c in everything if c.verdict == NO_DIFFERENCE]
     if open_ones:
@@ -97,9 +104,7 @@ def _compare_learnt(sources: Sources, setting: Setting) -> Iterator[str]:
     for arm, system in learnt.items():
         if not partly & {arm, REFERENCE}:
             continue
-        comparison = compare(system, reference)
-        difference, span = show_difference(comparison.difference)
-        verdict = name_verdict(comparison.verdict, arm, REFERENCE)
+        difference, span, verdict = show_comparison(compare(system, reference), arm, REFERENCE)
         yield (
             f"Of the runs that learnt alone, {arm} on {setting.corpus}, {name_setting(setting)}, has CER "
             f"{show_mean(system.cer)} ({count(len(system.records), 'seed')}), {difference} ({span}) against "
@@ -132,14 +137,13 @@ def _name_all_systems(sources: Sources) -> str:
 
 def _judge_tests(sources: Sources) -> Iterator[str]:
     tests = sources.study.tests
-    single = [corpus for corpus, test in tests.items() if len(find_speakers(test.ids)) == 1]
-    if single:
+    voices = {corpus: len(find_speakers(test.ids)) for corpus, test in tests.items()}
+    if single := [corpus for corpus, number in voices.items() if number == 1]:
         yield (
             f"One voice each, by the ids of the utterances, in {name_some(single)} ({len(single)} of "
             f"{count(len(tests), 'test set')}): intervals say what other utterances of that voice would "
             "give, nothing of other voices."
         )
-    voices = {corpus: len(find_speakers(test.ids)) for corpus, test in tests.items()}
     if several := [
         f"{corpus} ({voices[corpus]} voices, {len(test.ids)} utterances)"
         for corpus, test in tests.items()

@@ -1,60 +1,28 @@
-"""The record of a scored set (score.json, examples.md), and tables of many records (RESULTS.md)."""
+"""The record of a scored set (score.json, examples.md), and how Markdown shows it."""
 
 import json
-import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from espnet_wsm.arms import WITH_WINDOW
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import write_text
 from espnet_wsm.scoring.python_scorer import Counts, ScorerResult, align_tokens
-from espnet_wsm.scoring.significance import FEW_UNITS
 from espnet_wsm.scoring.trn import TOKENIZERS, TextPair
 from espnet_wsm.tables import render_table
 
 SCORERS = ("sclite", "python")
-TRAIN, SCORE = "3 (train)", "5 (score)"  # the stages that write the files collected here
+SCORE = "5 (score)"  # the stage that writes the records
 COUNT_COLUMNS = ("Snt", "Wrd", "Corr", "Sub", "Del", "Ins", "Err", "S.Err")
 RATE_METRICS = ("wer", "cer")  # those with their own table and intervals
-CHARACTER_METRICS = {
-    "cer": "CER, code points",
-    "cer_nospace": "without spaces",
-    "gcer": "GCER, graphemes",
-    "gcer_nospace": "without spaces",
-}
 NONE = "–"
 NOT_AVAILABLE = "n/a"
-BY_PYTHON = "†"  # marks a number that replaces sclite's
-RANDOM_UPSTREAM = "random upstream"
 
 Scores = dict[str, dict[str, ScorerResult]]  # metric -> scorer -> result
-
-
-@dataclass(frozen=True)
-class SetScore:
-    """What stage 5 wrote for one decoded set; ``label`` distinguishes several decoding directories."""
-
-    label: str
-    scores: Scores
-    examples: str
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """What training and scoring wrote to one ESPnet experiment directory."""
-
-    name: str
-    encoder: dict[str, Any]
-    parameters: dict[str, Any]
-    run: dict[str, Any]
-    sets: tuple[SetScore, ...]
 
 
 def write_score(path: Path, set_name: str, scores: Scores) -> None:
@@ -66,7 +34,7 @@ def write_score(path: Path, set_name: str, scores: Scores) -> None:
 
 def read_score(path: Path) -> tuple[str, Scores]:
     """Set name and scores of a score.json; UserError if :func:`write_score` did not write it."""
-    record = _read_mapping(path, ("set", *TOKENIZERS), SCORE)
+    record = read_made(path, ("set", *TOKENIZERS), SCORE)
     try:
         scores = {
             metric: {name: _read_result(record[metric][name]) for name in SCORERS} for metric in TOKENIZERS
@@ -82,7 +50,7 @@ def _read_result(entry: dict[str, Any]) -> ScorerResult:
     return ScorerResult(counts, entry["version"], entry["reason"], interval and tuple(interval))
 
 
-def _read_mapping(path: Path, keys: Iterable[str], stage: str) -> dict[str, Any]:
+def read_made(path: Path, keys: Iterable[str], stage: str) -> dict[str, Any]:
     """The mapping in a JSON or YAML file, which has ``keys``; any fault is a UserError naming the stage."""
     load = yaml.safe_load if path.suffix == ".yaml" else json.loads
     try:
@@ -163,16 +131,16 @@ def render_examples(pairs: Sequence[TextPair], number: int) -> str:
             reference.append(_mark(pair.reference[chunk.ref_start_idx : chunk.ref_end_idx], right))
             hypothesis.append(_mark(pair.hypothesis[chunk.hyp_start_idx : chunk.hyp_end_idx], right))
         texts = (" ".join(filter(None, side)) for side in (reference, hypothesis))
-        rows.append((_escape_markdown(pair.id), *texts))
+        rows.append((escape_markdown(pair.id), *texts))
     return render_table(("id", "ref", "hyp"), rows, num_left=3)
 
 
 def _mark(words: Sequence[str], right: bool) -> str:
-    text = _escape_markdown(" ".join(words))
+    text = escape_markdown(" ".join(words))
     return text if right or not text else f"**{text}**"
 
 
-def _escape_markdown(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """Escape ``text`` for a table cell; an underscore inside a word needs no escape."""
     return re.sub(r"([\\`*\[\]<&|~$]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", text)
 
@@ -180,208 +148,3 @@ def _escape_markdown(text: str) -> str:
 def show_p(p: float) -> str:
     """``p`` with three digits."""
     return "<0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def name_experiment(directory: Path) -> str:
-    """``<recipe>/<names>`` for ``.../<recipe>/asr1/exp/<names>``, else the last component of the path."""
-    parts = Path(os.path.abspath(directory)).parts
-    for index in range(len(parts) - 3, 0, -1):
-        if parts[index : index + 2] == ("asr1", "exp"):
-            return "/".join((parts[index - 1], *parts[index + 2 :]))
-    return parts[-1]
-
-
-def find_scored(root: Path) -> list[Path]:
-    """The experiments below ``root`` that have been scored."""
-    return sorted({record.parents[2] for record in root.glob("**/decode*/*/score.json")})
-
-
-def collect_experiments(arguments: Iterable[str]) -> list[Experiment]:
-    """Read the experiments ``DIR`` or ``label=DIR``, or all scored ones below a ``DIR``, sorted by name.
-
-    Raises:
-        UserError: a directory or one of its files is missing or damaged, or two experiments share a name.
-    """
-    experiments: dict[str, Experiment] = {}
-    for argument in arguments:
-        label, separator, directory = argument.partition("=")
-        if separator and not Path(argument).is_dir():
-            named = {Path(directory): label}
-        else:
-            root = Path(argument)
-            below = [] if (root / "config.yaml").is_file() else find_scored(root)
-            named = {path: name_experiment(path) for path in below or [root]}
-        for path, label in named.items():
-            if not label:
-                raise UserError(f"{argument} has an empty label: write label=DIR")
-            if label in experiments:
-                raise UserError(f"{argument}: another experiment is called {label}: name one with label=DIR")
-            experiments[label] = _read_experiment(label, path)
-    return [experiments[name] for name in sorted(experiments)]
-
-
-def _read_experiment(name: str, directory: Path) -> Experiment:
-    if not directory.is_dir():
-        raise UserError(f"{directory} is not a directory: name an experiment, e.g. exp/asr_train")
-    config = _read_mapping(directory / "config.yaml", ["encoder_conf"], TRAIN)
-    parameters = _read_mapping(directory / "parameters.json", ["trainable", "total", "upstream"], TRAIN)
-    run = _read_mapping(directory / "run.json", ["command", "git", "date"], TRAIN)
-    records = sorted(directory.glob("decode*/*/score.json"))
-    if not records:
-        raise UserError(f"{directory} has no decode*/*/score.json: run stage {SCORE}")
-    several = len({record.parent.parent for record in records}) > 1
-    sets = []
-    for record in records:
-        set_name, scores = read_score(record)
-        label = f"{set_name} ({record.parent.parent.name})" if several else set_name
-        try:
-            examples = (record.parent / "examples.md").read_text(encoding="utf-8").rstrip("\n")
-        except OSError as error:
-            file = record.parent / "examples.md"
-            raise UserError(f"{file} cannot be read ({error.strerror}): run stage {SCORE}") from error
-        sets.append(SetScore(label, scores, examples))
-    sets.sort(key=lambda score: score.label)
-    return Experiment(name, config["encoder_conf"] or {}, parameters, run, tuple(sets))
-
-
-def render_results(title: str, note: str | None, experiments: Sequence[Experiment]) -> str:
-    """RESULTS.md: versions, a WER and a CER table, what was trained and how, and examples."""
-    results = [
-        result for e in experiments for s in e.sets for by in s.scores.values() for result in by.items()
-    ]
-    parts = [
-        "<!-- Written by `python -m espnet_wsm.stages.make_results`; edit its input instead. -->",
-        f"# {title}",
-    ]
-    parts += [note] if note else []
-    parts.append(_render_versions(results))
-    parts += render_rate_tables(experiments)
-    if refused := sorted({result.reason for name, result in results if name == "python" and result.reason}):
-        parts.append(f"WER is {NOT_AVAILABLE} where it is refused: {'; '.join(refused)}.")
-    if reasons := sorted({result.reason for _, result in results if result.reason} - set(refused)):
-        parts.append(
-            f"{BY_PYTHON} counted by the Python scorer (jiwer), not by sclite: {'; '.join(reasons)}."
-        )
-    if any(RANDOM_UPSTREAM in _describe_upstream(e) for e in experiments):
-        parts.append(
-            f"Error rates on a {RANDOM_UPSTREAM}, which was never trained, show that the recipe runs and "
-            "nothing about the method."
-        )
-    parts += ["## Experiments", _render_runs(experiments), "## Examples", "Words in error are **bold**."]
-    for experiment in experiments:
-        for score in experiment.sets:
-            parts += [f"### {experiment.name}, {score.label}", score.examples]
-    return "\n\n".join(parts)
-
-
-def _render_versions(results: Iterable[tuple[str, ScorerResult]]) -> str:
-    """Versions of installed packages, and of scorers as recorded when the sets were scored."""
-    found = {"espnet": "espnet", "torch": "torch", "s3prl": "espnet-s3prl"}
-    for name, package in found.items():
-        try:
-            found[name] = version(package)
-        except PackageNotFoundError:
-            found[name] = "not installed"
-    results = list(results)
-    for name, scorer in (("jiwer", "python"), ("sclite", "sclite")):
-        versions = {result.version for key, result in results if key == scorer and result.version}
-        found[name] = " and ".join(sorted(versions)) or NOT_AVAILABLE
-    return "Versions: " + ", ".join(f"{name} {number}" for name, number in found.items()) + "."
-
-
-def render_rate_tables(experiments: Sequence[Experiment]) -> Iterator[str]:
-    """Headings and tables of WER, CER and other character metrics, one row per experiment and set."""
-    header = ("experiment", "set", "k", "mixer", "window", *COUNT_COLUMNS, "Err (Python)", "95 % interval")
-    for metric in RATE_METRICS:
-        rows = []
-        for experiment in experiments:
-            values = dict(experiment.encoder)
-            if values.get("mixer") not in WITH_WINDOW:
-                values["window"] = None  # the configuration has a default that nothing reads
-            encoder = [_format_cell(values.get(key)) for key in ("num_replaced", "mixer", "window")]
-            for score in experiment.sets:
-                names = (_format_cell(experiment.name), _format_cell(score.label))
-                rows.append((*names, *encoder, *_format_rates(score.scores[metric])))
-        yield f"## {metric.upper()}"
-        yield render_table(header, rows, num_left=5)
-    yield (
-        "The interval is that of the Python scorer's Err, by a bootstrap over utterances, as if they were "
-        f"independent: with fewer than {FEW_UNITS}, or few speakers, it comes out too narrow."
-    )
-    yield "## Characters counted otherwise"
-    yield render_table(("experiment", "set", *CHARACTER_METRICS.values()), _list_characters(experiments), 2)
-
-
-def _list_characters(experiments: Sequence[Experiment]) -> Iterator[tuple[str, ...]]:
-    """Err of every character metric, one row per experiment and set."""
-    err = COUNT_COLUMNS.index("Err")
-    for experiment in experiments:
-        for score in experiment.sets:
-            cells = []
-            for metric in CHARACTER_METRICS:
-                results = score.scores[metric]
-                counts = results["sclite"].counts or results["python"].counts
-                mark = "" if results["sclite"].counts else f" {BY_PYTHON}"
-                cells.append(f"{format_counts(counts)[err]}{mark}")
-            yield (_format_cell(experiment.name), _format_cell(score.label), *cells)
-
-
-def _format_rates(results: dict[str, ScorerResult]) -> tuple[str, ...]:
-    """COUNT_COLUMNS by sclite, then Python's Err and its interval.
-
-    Without sclite, Err is n/a and the other numbers are Python's, marked as such.
-    """
-    if results["python"].counts is None:
-        return (NOT_AVAILABLE,) * (len(COUNT_COLUMNS) + 2)
-    python = format_counts(results["python"].counts)
-    interval = results["python"].interval
-    span = NONE if interval is None else "{:.1f} to {:.1f}".format(*interval)
-    err = COUNT_COLUMNS.index("Err")
-    if results["sclite"].counts:
-        return (*format_counts(results["sclite"].counts), python[err], span)
-    cells = [*python[:2], *(f"{cell} {BY_PYTHON}" for cell in python[2:])]
-    cells[err] = NOT_AVAILABLE
-    return (*cells, python[err], span)
-
-
-def _format_cell(value: object) -> str:
-    """One Markdown cell: None is a dash, a list is separated by commas."""
-    if value is None:
-        return NONE
-    if isinstance(value, list):
-        return ", ".join(map(_format_cell, value))
-    return _escape_markdown(" ".join(str(value).split()))
-
-
-def _render_runs(experiments: Sequence[Experiment]) -> str:
-    header = ("experiment", "upstream", "trainable/total parameters", "git", "date", "command")
-    rows = []
-    for experiment in experiments:
-        parameters, run = experiment.parameters, experiment.run
-        rows.append(
-            (
-                _format_cell(experiment.name),
-                _format_cell(_describe_upstream(experiment)),
-                f"{parameters['trainable']:,} / {parameters['total']:,}",
-                _format_cell(run["git"]),
-                _format_cell(run["date"]),
-                _format_code(str(run["command"])),
-            )
-        )
-    return render_table(header, rows, num_left=len(header))
-
-
-def _describe_upstream(experiment: Experiment) -> str:
-    """Name, file and description. An absolute path is cut to its last component, which is valid elsewhere."""
-    upstream = experiment.parameters["upstream"] or {}
-    text = upstream.get("name") or NONE
-    if path := upstream.get("path"):
-        text += f" ({Path(path).name if Path(path).is_absolute() else path})"
-    return f"{text}: {upstream['description']}" if upstream.get("description") else text
-
-
-def _format_code(text: str) -> str:
-    """A code span for a table cell: pipes escaped, the fence longer than any run of backticks inside."""
-    text = " ".join(text.split()).replace("|", "\\|")
-    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
-    return f"{fence}{text}{fence}" if len(fence) == 1 else f"{fence} {text} {fence}"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from espnet_wsm.errors import report_user_errors
 from espnet_wsm.files import write_text
-from espnet_wsm.scoring.results import collect_experiments, render_rate_tables, render_results
+from espnet_wsm.scoring.collected import collect_experiments, render_rate_tables, render_results
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -9,8 +9,8 @@ import yaml
 from espnet_wsm.benchmark.config import read_config as read_benchmark
 from espnet_wsm.bin import asr_inference_greedy, asr_inference_lm, asr_train, hubert_train
 from espnet_wsm.data.text.rules import TextRules, read_text_rules
+from espnet_wsm.experiments.corpora import find_corpus
 from espnet_wsm.experiments.grid import read_grid
-from espnet_wsm.experiments.runner import find_corpus
 from espnet_wsm.stages.sbatch_options import list_options, read_cluster
 from espnet_wsm.upstream.wheels import TABLE, read_sources
 

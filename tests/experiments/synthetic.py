@@ -10,9 +10,9 @@ import numpy as np
 
 from espnet_wsm.arms import ARMS
 from espnet_wsm.experiments.costs import COSTS, Setup
-from espnet_wsm.experiments.grid import Run
 from espnet_wsm.experiments.records import Record, score_texts, write_record
 from espnet_wsm.experiments.runner import CHOSEN
+from espnet_wsm.experiments.runs import Run
 from espnet_wsm.files import write_text
 
 WORDS = "one two three four five six seven eight nine ten red green blue left right again".split()

@@ -6,17 +6,9 @@ import pytest
 
 from espnet_wsm.arms import ARMS
 from espnet_wsm.errors import UserError
-from espnet_wsm.experiments.grid import (
-    INFINITE,
-    Run,
-    add_options,
-    check_options,
-    choose_rates,
-    expand_block,
-    extend_sweep,
-    read_grid,
-    with_chosen_rates,
-)
+from espnet_wsm.experiments.grid import add_options, check_options, read_grid
+from espnet_wsm.experiments.runs import INFINITE, Run, expand_block
+from espnet_wsm.experiments.sweep import choose_rates, extend_sweep, with_chosen_rates
 
 ROOT = Path(__file__).parents[2]
 HEAD = "upstream: up\ntrain_config: train.yaml\n"

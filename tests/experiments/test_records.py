@@ -9,7 +9,6 @@ import torch
 from synthetic import Synthetic, make_run
 
 from espnet_wsm.errors import UserError
-from espnet_wsm.experiments.grid import INFINITE
 from espnet_wsm.experiments.records import (
     keep_reference,
     read_epochs,
@@ -17,8 +16,8 @@ from espnet_wsm.experiments.records import (
     read_records,
     record_path,
     score_texts,
-    select,
 )
+from espnet_wsm.experiments.runs import INFINITE
 
 
 def write_checkpoint(folder: Path, *epochs: dict) -> Path:
@@ -75,13 +74,12 @@ def test_texts_are_scored_by_words_and_characters(tmp_path):
     assert score_texts(reference, hypothesis) == [("a", 2, 1, 7, 1, "one too"), ("b", 1, 1, 5, 5, "")]
 
 
-def test_all_records_are_read_in_order_and_selected(tmp_path):
+def test_all_records_are_read_in_order(tmp_path):
     synthetic = Synthetic(tmp_path, number=2)
     for arm, corpus in (("wsm", "b_en"), ("sm", "a_en"), ("wsm", "a_en")):
         synthetic.add(make_run(arm, corpus))
     records = read_records(tmp_path)
     assert [r.run.title for r in records] == ["a_en/sm-k2-all-s0", "a_en/wsm-k2-all-s0", "b_en/wsm-k2-all-s0"]
-    assert [r.run.corpus for r in select(records, arm="wsm")] == ["a_en", "b_en"]
 
 
 @pytest.mark.parametrize("content", ["", "{", "null", "[]", "{}", '{"run": {"corpus": "toy"}}'])

@@ -18,12 +18,14 @@ from espnet_wsm.bin.make_report import main
 from espnet_wsm.errors import UserError
 from espnet_wsm.experiments import estimates, figures, report, run_sections
 from espnet_wsm.experiments.costs import Setup
-from espnet_wsm.experiments.estimates import NO_DIFFERENCE, Rate, Study, combine, compare
-from espnet_wsm.experiments.grid import INFINITE, Grid
+from espnet_wsm.experiments.estimates import NO_DIFFERENCE, Study, combine, compare
+from espnet_wsm.experiments.grid import Grid
 from espnet_wsm.experiments.records import keep_asked, read_record, read_records, record_path
 from espnet_wsm.experiments.report import write_report
+from espnet_wsm.experiments.runs import INFINITE
 from espnet_wsm.files import write_text
-from espnet_wsm.scoring.significance import bootstrap_error_rate, compare_over_seeds, name_verdict
+from espnet_wsm.scoring.seeds import SeedSummary, compare_over_seeds
+from espnet_wsm.scoring.significance import bootstrap_error_rate, name_verdict
 
 LARGEST = 150_000  # bytes of a picture
 
@@ -180,7 +182,7 @@ def test_figures_of_many_systems_stay_small(tmp_path):
     values = {arm: 60 * np.exp(-np.arange(30) / 9) + generator.normal(0, 1, (3, 30)) for arm in ARMS}
     corpora = {name: values for name in ("a_en", "b_it", "c_ru")}
     figures.plot_curves(tmp_path / "curves.png", {label: corpora for label in ("one", "two", "three")})
-    points = [figures.Point(x, 20 + x, 18, 30) for x in range(5)]
+    points = {x: SeedSummary(1, 20 + x, None, 18, 30) for x in range(5)}
     lines = {arm: points for arm in ARMS}
     panels = [figures.Panel(f"corpus {number}", lines, {"sm as configured": 12}) for number in range(6)]
     figures.plot_lines(tmp_path / "lines.png", panels, {x: str(x) for x in range(5)}, "value", "CER (%)")
@@ -193,7 +195,7 @@ def test_the_legend_of_a_single_panel_fits_into_the_picture(tmp_path, monkeypatc
     monkeypatch.setattr(
         "espnet_wsm.figures.save_picture", lambda figure, file: (file.touch(), seen.append(figure))
     )
-    points = [figures.Point(0, 20, 18, 30)]
+    points = {0: SeedSummary(1, 20, None, 18, 30)}
     panel = figures.Panel("a_en", {arm: points for arm in ARMS}, {"attention, without a window": 12})
     figures.plot_lines(tmp_path / "lines.png", [panel], {0: "0"}, "value", "CER (%)")
     (figure,) = seen
@@ -309,7 +311,7 @@ def test_more_spread_over_seeds_makes_a_wider_interval(synthetic):
 
 
 def test_the_mean_over_corpora_is_less_noisy_than_one():
-    rates = [Rate(1, 20, None, 17, 24), Rate(1, 30, None, 26, 32)]
+    rates = [SeedSummary(1, 20, None, 17, 24), SeedSummary(1, 30, None, 26, 32)]
     interval = combine(rates)
     assert interval.estimate == 25
     assert interval.low == pytest.approx(25 - 5 / 2)

@@ -15,9 +15,12 @@ from processes import is_alive, wait_for
 
 from espnet_wsm.bin import run_experiments
 from espnet_wsm.errors import UserError
-from espnet_wsm.experiments.grid import Run, read_grid
+from espnet_wsm.experiments.corpora import find_corpus
+from espnet_wsm.experiments.grid import read_grid
+from espnet_wsm.experiments.launching import LOCK, hold_lock
 from espnet_wsm.experiments.records import read_record, record_path
-from espnet_wsm.experiments.runner import LOCK, FailedRunsError, Runner, find_corpus, hold_lock, options_of
+from espnet_wsm.experiments.runner import FailedRunsError, Runner, options_of
+from espnet_wsm.experiments.runs import Run
 from espnet_wsm.upstream import find_checkpoint
 
 ROOT = Path(__file__).parents[2]
@@ -382,7 +385,7 @@ def test_results_of_other_reference_texts_are_not_mixed(root):
 
 def test_two_runners_at_once_refuse_each_other(root):
     code = (
-        "import sys, time; from pathlib import Path; from espnet_wsm.experiments.runner import hold_lock\n"
+        "import sys, time; from pathlib import Path; from espnet_wsm.experiments.launching import hold_lock\n"
         f"with hold_lock(Path({str(root)!r})): print('held', flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as holder:

@@ -10,6 +10,7 @@ import pytest
 
 from espnet_wsm.bin import compare_systems
 from espnet_wsm.bin.compare_systems import main
+from espnet_wsm.scoring import two_systems
 from espnet_wsm.scoring.sc_stats import NOT_FOUND, ScStats, find_sc_stats
 
 WORDS = "the cat sat on a red mat and saw two dogs run home".split()
@@ -128,8 +129,8 @@ def test_speakers_are_resampled_whole(compare, tmp_path):
 
 def test_tests_that_disagree_are_pointed_out(compare, monkeypatch):
     assert "do not agree" not in compare().out
-    real = compare_systems.compare_segments
-    monkeypatch.setattr(compare_systems, "compare_segments", lambda segments: real([(1, 0), (0, 1)] * 40))
+    real = two_systems.compare_segments
+    monkeypatch.setattr(two_systems, "compare_segments", lambda segments: real([(1, 0), (0, 1)] * 40))
     monkeypatch.setattr(compare_systems, "run_sc_stats", lambda *_: (None, "not asked"))
     assert "note: the paired bootstrap and MAPSSWE do not agree" in compare().out
 

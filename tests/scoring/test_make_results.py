@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from espnet_wsm.scoring.collected import name_experiment
 from espnet_wsm.scoring.python_scorer import Counts, ScorerResult
-from espnet_wsm.scoring.results import name_experiment, write_score
+from espnet_wsm.scoring.results import write_score
 from espnet_wsm.scoring.trn import TOKENIZERS
 from espnet_wsm.stages.make_results import main
 

@@ -1,24 +1,20 @@
-"""Bootstrap intervals against loops and known distributions; comparisons over utterances and over seeds."""
+"""Bootstrap intervals against loops and known distributions, and comparisons of two systems."""
 
-import math
 import tracemalloc
 
 import numpy as np
 import pytest
+from simulated import FEW, draw_test_sets, simulate_pair, take_percentile
 
 from espnet_wsm.errors import UserError
 from espnet_wsm.scoring import significance
+from espnet_wsm.scoring.seeds import compare_over_seeds
 from espnet_wsm.scoring.significance import (
     Interval,
     Resampling,
     bootstrap_error_rate,
-    compare_over_seeds,
     compare_paired,
-    find_t_quantile,
-    summarise_seeds,
 )
-
-FEW = Resampling(replicates=200)
 
 
 def simulate(number, generator, shift=0.0, mean_words=10):
@@ -26,43 +22,6 @@ def simulate(number, generator, shift=0.0, mean_words=10):
     words = 1 + generator.poisson(mean_words - 1, number)
     wrong = np.clip(generator.beta(1, 3, number) + shift, 0, 1)
     return generator.binomial(words, wrong), words
-
-
-def simulate_pair(number, generator, shift=0.0):
-    """Two systems that find the same utterances hard."""
-    words = 1 + generator.poisson(9, number)
-    wrong = generator.beta(1, 3, number)
-    errors = [generator.binomial(words, np.clip(wrong + extra, 0, 1)) for extra in (shift, 0)]
-    return errors[0], errors[1], words
-
-
-def simulate_seeds(seeds, spread, generator, shift=0.0, number=100):
-    """(S, n) errors of A, of B and (n,) words; each run errs more or less often by its own random amount."""
-    words = np.full(number, 10)
-    hard = generator.normal(0.3, 0.12, number)
-    runs = [
-        [
-            generator.binomial(words, np.clip(hard + extra + generator.normal(0, spread), 0, 1))
-            for _ in range(seeds)
-        ]
-        for extra in (shift, 0)
-    ]
-    return np.array(runs[0]), np.array(runs[1]), words
-
-
-def draw_test_sets(units, resampling):
-    """The drawn indices, one replicate at a time."""
-    generator = np.random.default_rng(resampling.seed)
-    return [generator.integers(units, size=units) for _ in range(resampling.replicates)]
-
-
-def take_percentile(values, share):
-    """Linear interpolation between the two nearest ranks."""
-    ordered = sorted(values)
-    position = share * (len(ordered) - 1)
-    below = int(position)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (position - below) * (ordered[above] - ordered[below])
 
 
 def test_interval_equals_that_of_a_loop():
@@ -194,7 +153,7 @@ def test_pairing_narrows_the_interval_of_systems_that_err_alike():
     paired = compare_paired(errors_a, errors_b, words)
     other = Resampling(seed=1)
     alone_a, alone_b = (
-        np.array(significance._resample_rates(significance._total_units([one], words, None), how)).ravel()
+        np.array(significance.resample_rates(significance.total_units([one], words, None), how)).ravel()
         for one, how in ((errors_a, Resampling()), (errors_b, other))
     )
     low, high = np.quantile(alone_a - alone_b, [0.025, 0.975])
@@ -238,118 +197,6 @@ def test_few_units_are_pointed_out(units, careful):
 
 
 @pytest.mark.parametrize(
-    ("freedom", "expected"),
-    [(1, 12.7062), (2, 4.3027), (3, 3.1824), (4, 2.7764), (9, 2.2622), (29, 2.0452), (1000, 1.9623)],
-)
-def test_t_quantiles_are_those_of_the_tables(freedom, expected):
-    assert find_t_quantile(0.95, freedom) == pytest.approx(expected, abs=6e-5)
-
-
-def test_t_quantiles_of_other_levels():
-    assert find_t_quantile(0.5, 1) == pytest.approx(1.0)  # Cauchy
-    assert find_t_quantile(0.99, 5) == pytest.approx(4.0321, abs=6e-5)
-    edges = np.linspace(0, find_t_quantile(0.95, 1.5), 100_001)
-    density = (1 + edges**2 / 1.5) ** -1.25
-    norm = math.gamma(1.25) / (math.gamma(0.75) * math.sqrt(1.5 * math.pi))
-    assert 2 * norm * np.trapezoid(density, edges) == pytest.approx(0.95, abs=1e-6)
-    for level, freedom in ((1.0, 3), (0.0, 3), (0.95, 0.5)):
-        with pytest.raises(ValueError, match="0 < level < 1"):
-            find_t_quantile(level, freedom)
-
-
-def test_summary_over_seeds_by_hand():
-    found = summarise_seeds([10.0, 12.0, 14.0])
-    assert (found.seeds, found.mean, found.deviation) == (3, 12.0, 2.0)
-    assert found.high - found.mean == pytest.approx(4.30265 * 2 / 3**0.5, rel=1e-5)
-    assert found.mean - found.low == pytest.approx(found.high - found.mean)
-    two = summarise_seeds([10.0, 12.0])
-    assert (two.mean, two.deviation, two.low, two.high) == (11.0, pytest.approx(2**0.5), None, None)
-    assert summarise_seeds([10.0]).deviation is None
-
-
-def test_comparison_over_seeds_equals_that_of_a_loop():
-    errors_a, errors_b, words = simulate_seeds(3, 0.02, np.random.default_rng(14), shift=0.03, number=20)
-    errors_b = errors_b[:2]
-    rates = [[100 * run.sum() / words.sum() for run in side] for side in (errors_a, errors_b)]
-    means = [sum(side) / len(side) for side in rates]
-    assert means[0] > means[1]
-    spreads = [
-        sum((r - m) ** 2 for r in side) / (len(side) - 1) for side, m in zip(rates, means, strict=True)
-    ]
-    parts = [spreads[0] / 3, spreads[1] / 2]
-    freedom = sum(parts) ** 2 / (parts[0] ** 2 / 2 + parts[1] ** 2 / 1)
-    widening = find_t_quantile(0.95, freedom) / 1.959964
-    generator = np.random.default_rng([0, 1])
-    picks = [generator.integers(seeds, size=(FEW.replicates, seeds)) for seeds in (3, 2)]
-    differences = []
-    for replicate, drawn in enumerate(draw_test_sets(20, FEW)):
-        total = sum(words[i] for i in drawn)
-        parts = []
-        for side, (errors, seeds) in enumerate(((errors_a, 3), (errors_b, 2))):
-            utterances = sum(100 * sum(run[i] for i in drawn) / total for run in errors) / seeds
-            chosen = sum(rates[side][pick] for pick in picks[side][replicate]) / seeds
-            parts.append(utterances + (seeds / (seeds - 1)) ** 0.5 * widening * (chosen - means[side]))
-        differences.append(parts[0] - parts[1])
-    found = compare_over_seeds(errors_a, errors_b, words, resampling=FEW)
-    assert found.difference.estimate == pytest.approx(means[0] - means[1])
-    assert found.difference.low == pytest.approx(take_percentile(differences, 0.025), rel=1e-6)
-    assert found.difference.high == pytest.approx(take_percentile(differences, 0.975), rel=1e-6)
-    assert found.rate_a == summarise_seeds(rates[0]) and found.rate_b.seeds == 2
-    assert found.caution is None
-
-
-def test_one_seed_each_shows_the_noise_of_the_test_set_alone():
-    errors_a, errors_b, words = simulate_pair(60, np.random.default_rng(15), shift=0.1)
-    found = compare_over_seeds([errors_a], [errors_b], words)
-    assert found.difference == compare_paired(errors_a, errors_b, words).difference
-    assert found.verdict == "B better"
-    assert "one seed of A and B: only the test set's noise is seen" in found.caution
-    three = compare_over_seeds([errors_a], [errors_b] * 3, words)
-    assert three.caution.startswith("one seed of A:")
-
-
-def test_equal_systems_over_noisy_seeds_rarely_differ():
-    """One seed each finds differences that are none half of the time; several seeds see the noise."""
-    rejected = {}
-    for seeds in (1, 2, 3, 5):
-        generator = np.random.default_rng([16, seeds])
-        trials = 300
-        verdicts = [
-            compare_over_seeds(
-                *simulate_seeds(seeds, 0.04, generator), resampling=Resampling(300, seed)
-            ).verdict
-            for seed in range(trials)
-        ]
-        rejected[seeds] = 1 - verdicts.count("no difference") / trials
-    assert rejected[1] > 0.4
-    assert max(rejected[seeds] for seeds in (2, 3, 5)) < 0.08
-
-
-def test_clear_difference_over_seeds_is_found_and_swapping_turns_it():
-    errors_a, errors_b, words = simulate_seeds(3, 0.01, np.random.default_rng(17), shift=0.1)
-    forth = compare_over_seeds(errors_a, errors_b, words)
-    back = compare_over_seeds(errors_b, errors_a, words)
-    assert (forth.verdict, back.verdict) == ("B better", "A better")
-    assert forth.difference.low == pytest.approx(-back.difference.high, abs=1e-12)
-    assert forth.difference.high == pytest.approx(-back.difference.low, abs=1e-12)
-
-
-@pytest.mark.parametrize(("seeds_a", "seeds_b"), [(1, 1), (2, 3), (3, 3), (7, 3)])
-def test_identical_runs_over_seeds_do_not_differ(seeds_a, seeds_b):
-    """The rate is 1/3: its means over different numbers of seeds must not differ by rounding."""
-    errors, words = np.array([1, 4, 2, 0]), np.array([5, 6, 7, 3])
-    found = compare_over_seeds([errors] * seeds_a, [errors] * seeds_b, words)
-    assert found.difference == Interval(0.0, 0.0, 0.0) and found.verdict == "no difference"
-
-
-def test_groups_reach_the_comparison_over_seeds():
-    errors_a, errors_b, words = simulate_seeds(2, 0.01, np.random.default_rng(18))
-    groups = [index // 10 for index in range(100)]
-    by_group = compare_over_seeds(errors_a, errors_b, words, groups, FEW)
-    assert by_group.difference != compare_over_seeds(errors_a, errors_b, words, resampling=FEW).difference
-
-
-@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (([], []), "0 utterances to resample"),
@@ -383,15 +230,3 @@ def test_bad_counts_are_refused(arguments, message):
 def test_bad_settings_quote_the_value(values, message):
     with pytest.raises(UserError, match=message):
         Resampling(**values)
-
-
-@pytest.mark.parametrize("rates", [[], [float("nan"), 1.0], [[1.0]]])
-def test_bad_rates_over_seeds_are_refused(rates):
-    with pytest.raises(UserError, match="give one finite number per seed"):
-        summarise_seeds(rates)
-
-
-@pytest.mark.parametrize("errors", [[1, 2], [], np.zeros((0, 2))])
-def test_errors_without_an_axis_of_seeds_are_refused(errors):
-    with pytest.raises(UserError, match="errors of A have shape"):
-        compare_over_seeds(errors, [[1, 2]], [3, 4])
