@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from espnet_wsm.errors import UserError
 from espnet_wsm.experiments.costs import SavedBytes, find_cpu_name, saved_size
 from espnet_wsm.frames import SAMPLE_RATE, count_encoder_frames
-from espnet_wsm.upstream.families import FamilyContract
+from espnet_wsm.upstream.families.contract import FamilyContract
 
 WARM_UP_SECONDS = 1.0
 LEARNING_RATE = 1e-5

@@ -14,7 +14,6 @@ from espnet_wsm.files import digest_file
 from espnet_wsm.upstream.families import (
     FAMILIES,
     GENERIC,
-    FamilyContract,
     FileFamily,
     explain_refusal,
     find_family,
@@ -22,6 +21,7 @@ from espnet_wsm.upstream.families import (
     is_name,
     is_refused,
 )
+from espnet_wsm.upstream.families.contract import FamilyContract
 from espnet_wsm.upstream.fetch import (
     MARKER_FILE,
     PATH_SUFFIXES,

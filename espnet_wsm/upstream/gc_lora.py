@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from espnet_wsm.mixing import GatedConvolution
 
 if TYPE_CHECKING:
-    from espnet_wsm.upstream.families import FamilyContract
+    from espnet_wsm.upstream.families.contract import FamilyContract
 
 
 class ConvolvedAttention(nn.Module):

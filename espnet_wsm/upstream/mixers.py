@@ -14,7 +14,7 @@ from espnet_wsm.upstream.gc_lora import ConvolvedAttention
 
 if TYPE_CHECKING:
     from espnet_wsm.upstream.config import WsmConfig
-    from espnet_wsm.upstream.families import FamilyContract
+    from espnet_wsm.upstream.families.contract import FamilyContract
 
 # Removes whole layers instead of replacing their attention; the cut stays where it would be otherwise.
 DROP = "drop"

@@ -6,7 +6,7 @@ import pytest
 
 from espnet_wsm.errors import UserError
 from espnet_wsm.upstream import WsmConfig, load_upstream, prepare_suffix
-from espnet_wsm.upstream.stored_cut import cut_of
+from espnet_wsm.upstream.cut import cut_of
 
 
 def test_the_key_path_of_earlier_versions_says_what_to_write():
