@@ -22,7 +22,7 @@ from espnet_wsm.errors import UserError
 from espnet_wsm.frames import HOP, SAMPLE_RATE
 from espnet_wsm.plugin import register
 from espnet_wsm.plugin.greedy import GreedyCtcDecoder
-from espnet_wsm.upstream.families import is_name
+from espnet_wsm.upstream.families.registry import is_name
 from espnet_wsm.upstream.pieces import CONTEXT, list_starts
 
 

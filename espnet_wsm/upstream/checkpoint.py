@@ -11,17 +11,16 @@ from typing import Any
 
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import digest_file
-from espnet_wsm.upstream.families import (
+from espnet_wsm.upstream.families.contract import FamilyContract, FileFamily
+from espnet_wsm.upstream.families.hf import GENERIC
+from espnet_wsm.upstream.families.registry import (
     FAMILIES,
-    GENERIC,
-    FileFamily,
     explain_refusal,
     find_family,
     find_model_family,
     is_name,
     is_refused,
 )
-from espnet_wsm.upstream.families.contract import FamilyContract
 from espnet_wsm.upstream.fetch import (
     MARKER_FILE,
     PATH_SUFFIXES,

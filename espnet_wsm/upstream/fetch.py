@@ -218,7 +218,7 @@ def _claim(name: str, directory: Path) -> None:
 
 def _fetch_checkpoint(name: str, directory: Path, trust: bool) -> dict[str, Any]:
     """Fetch what S3PRL would fetch; files that S3PRL has already downloaded are copied."""
-    from espnet_wsm.upstream.families import find_family, is_refused  # torch: seconds
+    from espnet_wsm.upstream.families.registry import find_family, is_refused  # torch: seconds
 
     if is_refused(name):
         find_family(name)  # raises with the reason, before gigabytes are downloaded
@@ -394,7 +394,7 @@ def _fetch_repository(id: str, directory: Path, owner: str, offer: tuple[str, li
     """
     import huggingface_hub
 
-    from espnet_wsm.upstream.families import find_model_family  # torch: seconds
+    from espnet_wsm.upstream.families.registry import find_model_family  # torch: seconds
 
     revision, files = offer
     with _explain_hub(id):

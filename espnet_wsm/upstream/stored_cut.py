@@ -18,7 +18,7 @@ from espnet_wsm.files import write_atomically, write_text
 from espnet_wsm.upstream.checkpoint import find_checkpoint
 from espnet_wsm.upstream.config import WsmConfig
 from espnet_wsm.upstream.cut import cut_of
-from espnet_wsm.upstream.families import FAMILIES
+from espnet_wsm.upstream.families.registry import FAMILIES
 from espnet_wsm.upstream.layer_table import LayerRow, describe_prefix
 from espnet_wsm.upstream.load import load_upstream
 from espnet_wsm.upstream.prefix import FrozenPrefix

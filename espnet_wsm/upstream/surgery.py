@@ -5,9 +5,9 @@ from collections.abc import Collection, Iterable
 from torch import nn
 
 from espnet_wsm.errors import UserError
-from espnet_wsm.upstream.config import WsmConfig
+from espnet_wsm.upstream.config import DROP, WsmConfig
 from espnet_wsm.upstream.families.contract import FamilyContract
-from espnet_wsm.upstream.mixers import DROP, MIXERS, AttentionSlot
+from espnet_wsm.upstream.mixers import MIXERS, AttentionSlot
 from espnet_wsm.upstream.suffix import TrainableSuffix
 
 

@@ -25,8 +25,9 @@ from checkpoints import REFUSED as REFUSED_CHECKPOINTS
 from espnet_wsm.errors import UserError
 from espnet_wsm.upstream import find_checkpoint, load_upstream
 from espnet_wsm.upstream.checkpoint import locate
-from espnet_wsm.upstream.families import FAMILIES, GENERIC, REFUSED, FileFamily, find_family, is_name
-from espnet_wsm.upstream.families.contract import FamilyContract
+from espnet_wsm.upstream.families.contract import FamilyContract, FileFamily
+from espnet_wsm.upstream.families.hf import GENERIC
+from espnet_wsm.upstream.families.registry import FAMILIES, REFUSED, find_family, is_name
 from espnet_wsm.upstream.fetch import fetch_upstream, find_stored, read_record
 from espnet_wsm.upstream.wheels import read_sources
 

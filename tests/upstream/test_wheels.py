@@ -195,7 +195,7 @@ def hub(monkeypatch) -> list[str]:
     """The hub answers, with a Whisper; the downloads that it was asked for."""
     import huggingface_hub
 
-    from espnet_wsm.upstream import families
+    from espnet_wsm.upstream.families import registry
 
     asked = []
     files = ["config.json", "model.safetensors", "preprocessor_config.json"]
@@ -210,7 +210,7 @@ def hub(monkeypatch) -> list[str]:
 
     monkeypatch.setattr(huggingface_hub, "model_info", model_info)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
-    monkeypatch.setattr(families, "find_model_family", lambda directory: None)
+    monkeypatch.setattr(registry, "find_model_family", lambda directory: None)
     return asked
 
 
