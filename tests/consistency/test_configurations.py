@@ -13,7 +13,7 @@ from espnet_wsm.data.text.rules import TextRules, read_text_rules
 from espnet_wsm.experiments.grid import read_grid
 from espnet_wsm.experiments.runner import find_corpus
 from espnet_wsm.stages.sbatch_options import list_options, read_cluster
-from espnet_wsm.upstream.wheels import TABLE, read_sources
+from espnet_wsm.upstream.fetching.wheels import TABLE, read_sources
 
 ROOT = Path(__file__).parents[2]
 

@@ -16,7 +16,7 @@ from espnet_wsm.errors import UserError
 from espnet_wsm.pretraining.export import build_hubert, read_training, save_upstream
 from espnet_wsm.pretraining.records import ENCODER_DEFAULTS
 from espnet_wsm.upstream import find_checkpoint, load_upstream
-from espnet_wsm.upstream.fetch import read_record
+from espnet_wsm.upstream.record import read_record
 
 FILES = ["config.json", "model.safetensors", "preprocessor_config.json"]
 

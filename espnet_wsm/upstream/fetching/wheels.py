@@ -223,7 +223,11 @@ def write_whisper(model: Path, source: Source, directory: Path) -> dict[str, Any
     import numpy as np
     from safetensors.numpy import save
 
-    from espnet_wsm.upstream.ctranslate2 import describe_whisper, map_whisper_encoder, read_ctranslate2
+    from espnet_wsm.upstream.weights.ctranslate2 import (
+        describe_whisper,
+        map_whisper_encoder,
+        read_ctranslate2,
+    )
 
     variables = read_ctranslate2(model)
     sizes = describe_whisper(variables, model)
