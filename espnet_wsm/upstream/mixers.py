@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -35,39 +36,30 @@ class AttentionSlot:
         return getattr(self.layer, self.family.attention)
 
 
-def _windowed(slot: AttentionSlot, config: WsmConfig, global_summary: bool) -> nn.Module:
-    block = WindowedSummaryMixing(
+def _summarise(
+    slot: AttentionSlot, config: WsmConfig, block_class: type[nn.Module] = SummaryMixing, **more: Any
+) -> nn.Module:
+    block = block_class(
         slot.dim,
         width=config.width,
+        heads=config.heads,
+        dropout=config.dropout,
+        hidden=config.hidden or (),
+        combine_activation=config.combine_activation,
+        **more,
+    )
+    return slot.family.adapt(block)
+
+
+def _wsm(slot: AttentionSlot, config: WsmConfig, global_summary: bool = True) -> nn.Module:
+    return _summarise(
+        slot,
+        config,
+        WindowedSummaryMixing,
         window=config.window,
-        heads=config.heads,
-        dropout=config.dropout,
-        global_summary=global_summary,
         shared_projection=config.shared_projection,
-        hidden=config.hidden or (),
-        combine_activation=config.combine_activation,
+        global_summary=global_summary,
     )
-    return slot.family.adapt(block)
-
-
-def _wsm(slot: AttentionSlot, config: WsmConfig) -> nn.Module:
-    return _windowed(slot, config, global_summary=True)
-
-
-def _local(slot: AttentionSlot, config: WsmConfig) -> nn.Module:
-    return _windowed(slot, config, global_summary=False)
-
-
-def _sm(slot: AttentionSlot, config: WsmConfig) -> nn.Module:
-    block = SummaryMixing(
-        slot.dim,
-        width=config.width,
-        heads=config.heads,
-        dropout=config.dropout,
-        hidden=config.hidden or (),
-        combine_activation=config.combine_activation,
-    )
-    return slot.family.adapt(block)
 
 
 def _attention(slot: AttentionSlot, config: WsmConfig) -> nn.Module:
@@ -183,8 +175,8 @@ def _gc_lora(slot: AttentionSlot, config: WsmConfig) -> nn.Module:
 # Key of encoder_conf.mixer (but for DROP) -> what goes into the slot, with requires_grad set on what trains.
 MIXERS: dict[str, Callable[[AttentionSlot, WsmConfig], nn.Module]] = {
     "wsm": _wsm,
-    "sm": _sm,
-    "local": _local,
+    "sm": _summarise,
+    "local": partial(_wsm, global_summary=False),
     "attention": _attention,
     "random_attention": _random_attention,
     "reset": _reset,
