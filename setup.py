@@ -89,7 +89,11 @@ setup(
     description="Windowed SummaryMixing: efficient fine-tuning of S3PRL upstreams in ESPnet",
     license="Apache-2.0",
     packages=find_packages(include=["espnet_wsm", "espnet_wsm.*"]),
-    package_data={"espnet_wsm.cli": ["completion.sh"], "espnet_wsm.upstream": ["sources.yaml"]},
+    package_data={
+        "espnet_wsm.cli": ["completion.sh"],
+        "espnet_wsm.pretraining": ["card.md", "licences.yaml"],
+        "espnet_wsm.upstream.fetching": ["sources.yaml"],
+    },
     entry_points={"console_scripts": ["espnet-wsm=espnet_wsm.__main__:main"]},
     # ESPnet 202611 needs 3.12 and does not support 3.14.
     python_requires=">=3.12,<3.14",

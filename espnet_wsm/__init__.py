@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from espnet_wsm.plugin.transcriber import Transcriber
+    from espnet_wsm.recognition.transcriber import Transcriber
 
 __version__ = "0.1.0"
 
@@ -38,12 +38,12 @@ def load(
         UserError: a part of the model is missing, or its parts do not fit together; says which and what to
             do.
     """
-    from espnet_wsm.plugin.transcriber import Transcriber  # imports torch and ESPnet
+    from espnet_wsm.recognition.transcriber import Transcriber  # imports torch and ESPnet
 
     return Transcriber(
         model,
-        upstream,
-        device,
+        upstream=upstream,
+        device=device,
         model_file=model_file,
         chunk_seconds=chunk_seconds,
         batch_size=batch_size,

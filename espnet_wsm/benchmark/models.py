@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from espnet_wsm.benchmark.config import REMOVED, Arm, BenchmarkConfig
 from espnet_wsm.frames import SAMPLE_RATE
-from espnet_wsm.upstream.families import FamilyContract
+from espnet_wsm.upstream.families.contract import FamilyContract
 
 # Arguments of transformers' Wav2Vec2Config beside its defaults, which are those of wav2vec2-base. LayerDrop
 # is off: with it S3PRL gets fewer hidden states than layers and stops.

@@ -4,7 +4,7 @@ from espnet2.bin import asr_inference
 
 from espnet_wsm.errors import report_user_errors
 from espnet_wsm.plugin import register  # noqa: F401  (registers the encoder)
-from espnet_wsm.plugin.texts import LineTokenizer
+from espnet_wsm.recognition.texts import LineTokenizer
 
 
 class Speech2Text(asr_inference.Speech2Text):

@@ -38,7 +38,7 @@ def main(cmd: list[str] | None = None) -> None:
     """Entry point."""
     args = get_parser().parse_args(cmd)
 
-    from espnet_wsm.plugin.greedy import GreedyCtcDecoder
+    from espnet_wsm.recognition.greedy import GreedyCtcDecoder
 
     decode(args, lambda device: GreedyCtcDecoder(args.asr_train_config, args.asr_model_file, device))
 

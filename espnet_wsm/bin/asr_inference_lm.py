@@ -42,7 +42,7 @@ def main(cmd: list[str] | None = None) -> None:
     """Entry point."""
     args = get_parser().parse_args(cmd)
 
-    from espnet_wsm.plugin.lm_search import LmCtcDecoder, LmSearchConfig
+    from espnet_wsm.recognition.lm_search import LmCtcDecoder, LmSearchConfig
 
     config = LmSearchConfig(**{field.name: getattr(args, field.name) for field in fields(LmSearchConfig)})
     files = (args.asr_train_config, args.asr_model_file, args.lm_file)

@@ -38,7 +38,8 @@ def main(argv: list[str] | None = None) -> None:
 
     from tqdm import tqdm
 
-    from espnet_wsm.upstream.fetch import default_folder, fetch_upstream, read_record
+    from espnet_wsm.upstream.fetching.fetch import fetch_upstream
+    from espnet_wsm.upstream.record import default_folder, read_record
 
     directory = args.to or default_folder(args.name)
     # So that what is temporary is removed.

@@ -17,7 +17,7 @@ BEGIN, END = "<!-- upstreams: begin -->", "<!-- upstreams: end -->"
 
 def render_tables() -> str:
     """The two tables."""
-    from espnet_wsm.upstream.families import FAMILIES, REFUSED
+    from espnet_wsm.upstream.families.registry import FAMILIES, REFUSED
 
     head = ("family", "upstreams", "a checkpoint is", "tested in small, in its real form", "at true size")
     rows = []

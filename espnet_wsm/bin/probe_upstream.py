@@ -9,6 +9,7 @@ Example, in egs/asterisk/asr1 after stage 2:
 import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -86,17 +87,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = make_parser().parse_args(argv)
 
     from espnet_wsm.pretraining.card import find_card, put_probe
-    from espnet_wsm.pretraining.probe import ProbeSettings, format_results, plot_results, probe_upstream
+    from espnet_wsm.pretraining.linear_probe import ProbeSettings
+    from espnet_wsm.pretraining.probe import format_results, plot_results, probe_upstream
 
-    settings = ProbeSettings(
-        args.train_set,
-        args.valid_set,
-        args.test_set,
-        tuple(args.learning_rates),
-        args.max_epoch,
-        args.patience,
-        args.seed,
-    )
+    settings = ProbeSettings(**{field.name: getattr(args, field.name) for field in fields(ProbeSettings)})
     if args.card:
         find_card(Path(args.upstream))
     record = probe_upstream(args.upstream, args.dump, count_characters, settings, args.layers)

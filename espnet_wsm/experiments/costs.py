@@ -147,7 +147,7 @@ class _Model:
         from espnet2.asr.ctc import CTC
 
         from espnet_wsm.upstream import WsmConfig, load_upstream, prepare_suffix
-        from espnet_wsm.upstream.stored_cut import cut_of
+        from espnet_wsm.upstream.cut import cut_of
 
         torch.manual_seed(0)
         own = {name: value for name, value in asdict(setup).items() if name in ("window", "width")}

@@ -198,7 +198,7 @@ def read_epochs(checkpoint: Path) -> tuple[float, dict[str, list[float]]]:
     Raises:
         UserError: the file is missing or is not such a checkpoint.
     """
-    from espnet_wsm.upstream.pickles import open_pickle  # takes seconds; reports are made without it
+    from espnet_wsm.upstream.weights.pickles import open_pickle  # takes seconds; reports are made without it
 
     try:
         stats = open_pickle(checkpoint, trust=False)["reporter"]["stats"]

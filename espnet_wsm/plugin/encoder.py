@@ -24,8 +24,9 @@ from espnet_wsm.upstream import (
     prepare_suffix,
     run_suffix,
 )
-from espnet_wsm.upstream.stored_cut import check_cut, cut_of, load_suffix
-from espnet_wsm.upstream.surgery import LayerRow, describe_part, describe_prefix, describe_suffix
+from espnet_wsm.upstream.cut import cut_of
+from espnet_wsm.upstream.layer_table import LayerRow, describe_part, describe_prefix, describe_suffix
+from espnet_wsm.upstream.stored_cut import check_cut, load_suffix
 
 # The key under which torch stores the result of get_extra_state.
 IDENTITY_KEY = "_extra_state"

@@ -18,8 +18,8 @@ from espnet_wsm.plugin.arguments import find_reason_against_cache
 from espnet_wsm.plugin.trainer import WsmTrainer
 from espnet_wsm.upstream import WsmConfig
 from espnet_wsm.upstream.checkpoint import locate
+from espnet_wsm.upstream.layer_table import LayerTable, describe_part
 from espnet_wsm.upstream.random_upstream import describe_upstream
-from espnet_wsm.upstream.surgery import LayerTable, describe_part
 
 PARAMETERS_FILE = "parameters.json"
 

@@ -19,66 +19,8 @@ PRIVATE = """
 LEFT_OUT = """
 - Recordings under {licences} were left out: that licence and CC-BY-SA exclude each other, and nobody could
   be given weights made of both."""
-CARD = """\
----
-license: {licence_id}
-language: [{languages}]
-library_name: transformers
-tags: [hubert, speech, self-supervised]
----
-# A small HuBERT: {millions:.1f} M parameters, {hours:.1f} hours of speech in {num_languages}
-{private}
-Pre-trained with ESPnet by masked prediction of cluster ids (Hsu et al., 2021, arXiv:2106.07447).
-`espnet_wsm.bin.export_upstream` has written this page from the records of the training.
-
-## What it is for
-
-An upstream for speech recognition with little text: fine-tune it with CTC, or train a few of its layers. It
-reads 16 kHz waveforms in [-1, 1] as they are, and gives {rate} vectors of {dim} a second from each of
-{layers} layers.
-
-```
-./run.sh --upstream DIR                          # in a recipe of espnet_wsm
-transformers.AutoModel.from_pretrained("DIR")    # in Python
-```
-
-## Limits
-
-- {hours:.1f} hours of speech; HuBERT Base has seen 960.
-- {num_sources}, each with one voice or a few that read prompts or sentences: other voices, noise, other
-  channels and spontaneous speech are new to it, and so are languages other than {languages}.{left_out}
-
-## Data
-
-{data}
-
-{recorded:.2f} hours are recorded, {hours:.1f} were heard: the others are too short or too long, or held out.
-No utterance of a development or test set of the recipes is among them.
-
-## Training
-
-{training}
-
-## What training reached
-
-Loss in nats a masked frame, with HuBERT's penalty on the features; accuracy is the share of masked frames
-whose cluster was told right. More clusters are harder to tell: compare within an iteration.
-
-{curves}
-
-## Probe
-
-None was run.
-
-## Files
-
-{parameters:,} parameters, stored in float16.
-
-{files}
-
-## Licence
-
-{licence}"""
+# Filled by str.format: two paragraphs that may be missing need no jinja2.
+CARD = Path(__file__).with_name("card.md")
 PROBE = re.compile(r"^## Probe\n.*?(?=^## )", re.DOTALL | re.MULTILINE)
 VERDICTS = {  # of probe_upstream -> of the card
     "features better": "better than log-mel",
@@ -128,7 +70,8 @@ def write_card(
     conf = last.settings["encoder_conf"]
     languages = sorted({source.language for source in sources})
     alien = ", ".join(name for name, licence in LICENCES.items() if not licence.fits)
-    return CARD.format(
+    template = CARD.read_text(encoding="utf-8").removesuffix("\n")
+    return template.format(
         licence_id="other" if private else WEIGHTS.lower(),
         millions=parameters / 1e6,
         hours=_count_hours(last),

@@ -13,8 +13,8 @@ from espnet_wsm.data.kaldi.lists import replace_directory
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import digest_file, write_text
 from espnet_wsm.pretraining.records import DAMAGE, read_criterion, read_settings
-from espnet_wsm.upstream.families import GENERIC
-from espnet_wsm.upstream.fetch import EXPORTED, RECORD_FILE
+from espnet_wsm.upstream.families.hf import GENERIC
+from espnet_wsm.upstream.record import EXPORTED, RECORD_FILE
 
 # The prefix of torchaudio's model in ESPnet's checkpoint, and transformers' names of its parts.
 PREFIX = "encoder.hubert_pretrain_model."

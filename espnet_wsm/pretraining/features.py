@@ -10,8 +10,8 @@ from espnet_wsm.errors import UserError
 from espnet_wsm.frames import HOP, RECEPTIVE_FIELD, SAMPLE_RATE, count_encoder_frames
 from espnet_wsm.upstream import count_frames
 from espnet_wsm.upstream.config import WsmConfig
+from espnet_wsm.upstream.cut import cut_of
 from espnet_wsm.upstream.load import load_upstream
-from espnet_wsm.upstream.stored_cut import cut_of
 
 NUM_CEPSTRA = 13
 NUM_MEL = 80

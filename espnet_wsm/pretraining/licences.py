@@ -5,8 +5,11 @@ import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from espnet_wsm.errors import UserError
 
+TABLE = Path(__file__).with_name("licences.yaml")
 WEIGHTS = "CC-BY-SA-3.0"  # the licence of all published weights
 WIDTH = 80
 
@@ -27,94 +30,11 @@ class Licence:
     fits: bool = True
 
 
-# By the name in the recipe.
-LICENCES = {
-    "CC-BY-SA-3.0": Licence("https://creativecommons.org/licenses/by-sa/3.0/legalcode"),
-    "CC-BY-SA-3.0-IT": Licence("https://creativecommons.org/licenses/by-sa/3.0/it/legalcode"),
-    "CC-BY-3.0": Licence("https://creativecommons.org/licenses/by/3.0/legalcode"),
-    "BSD-like": Licence(),
-    "BSD-2-Clause with a clause against endorsement": Licence(),
-    "GPL-2.0-only": Licence("https://www.gnu.org/licenses/old-licenses/gpl-2.0.txt", fits=False),
-}
+_TABLE = yaml.safe_load(TABLE.read_text(encoding="utf-8"))
+LICENCES = {name: Licence(**entry) for name, entry in _TABLE["licences"].items()}
+NOTICES: dict[str, str] = _TABLE["notices"]
 SHARE_ALIKE = ("CC-BY-SA-3.0", "CC-BY-SA-3.0-IT")
-
-ALLISON = """\
-Recorded by Allison Smith (http://www.theivrvoice.com). Financial contributions
-by Digium, Inc. (http://www.digium.com)."""
-# By Debian package: notices that its copyright file asks for, besides holder and licence. Notices that have
-# to be retained are given in full.
-NOTICES = {
-    "asterisk-core-sounds-en-g722": ALLISON,
-    "asterisk-core-sounds-es-g722": ALLISON,
-    "asterisk-core-sounds-fr-g722": """\
-Recorded by June Wallack (http://www.junewallack.com). Translated into French by
-Clod Patry, Kristopher Lalletti and June Wallack. Financial contributions by
-Digium, Inc. (http://www.digium.com), Unlimitel (http://www.unlimitel.ca) and
-BGM Informatique (www.bgm.qc.ca).""",
-    "asterisk-core-sounds-it-g722": """\
-Recorded by Carlo Flora (http://www.carloflora.com). Voice available making an
-order at http://www.segreterietelefoniche.it. Translated by Silvia Petrin from
-original English distributed from http://www.digium.com.""",
-    "asterisk-core-sounds-ru-g722": "Provided by Maxim Topal, http://www.ivrvoice.ru.",
-    "asterisk-prompt-it-menardi-wav": """\
-The sound files were made by Marco Menardi and his wife Paola Dal Zot. The files,
-updates of them and other voices: http://www.voip.ammdomus.it. The English texts
-that the Italian ones were translated from are Copyright Digium
-(http://www.digium.com).""",
-    "festvox-ru": """\
-             Nickolay V. Shmyrev  Copyright (c) 2005
-                      All Rights Reserved.
-
-Permission is hereby granted, free of charge, to use and distribute
-this software and its documentation without restriction, including
-without limitation the rights to use, copy, modify, merge, publish,
-distribute, sublicense, and/or sell copies of this work, and to
-permit persons to whom this work is furnished to do so, subject to
-the following conditions:
- 1. The code must retain the above copyright notice, this list of
-    conditions and the following disclaimer.
- 2. Any modifications must be clearly marked as such.
- 3. Original authors' names are not deleted.
- 4. The authors' names are not used to endorse or promote products
-    derived from this software without specific prior written
-    permission.
-
-THE AUTHOR AND THE CONTRIBUTORS TO THIS WORK
-DISCLAIM ALL WARRANTIES WITH REGARD TO THIS SOFTWARE, INCLUDING
-ALL IMPLIED WARRANTIES OF MERCHANTABILITY AND FITNESS, IN NO EVENT
-SHALL THE UNIVERSITY OF EDINBURGH NOR THE CONTRIBUTORS BE LIABLE
-FOR ANY SPECIAL, INDIRECT OR CONSEQUENTIAL DAMAGES OR ANY DAMAGES
-WHATSOEVER RESULTING FROM LOSS OF USE, DATA OR PROFITS, WHETHER IN
-AN ACTION OF CONTRACT, NEGLIGENCE OR OTHER TORTIOUS ACTION,
-ARISING OUT OF OR IN CONNECTION WITH THE USE OR PERFORMANCE OF
-THIS SOFTWARE.""",
-    "asterisk-prompt-fr-armelle": """\
-Voice actor: Armelle Desjardins
-
-Copyright (C) 2006 Michel Gutierrez
-
-Redistribution and use, with or without modification, are permitted
-provided that the following conditions are met:
-1. Redistributions must retain the above copyright notice, this
-   list of conditions and the following disclaimer.
-2. Neither the name of the Indigen Solutions nor the names of its
-   contributors, contractors and employees may be used to endorse
-   or promote products derived from this software without specific
-   prior written permission.
-
-THIS SOFTWARE IS PROVIDED BY THE REGENTS AND CONTRIBUTORS ``AS IS'' AND
-ANY EXPRESS OR IMPLIED WARRANTIES, INCLUDING, BUT NOT LIMITED TO, THE
-IMPLIED WARRANTIES OF MERCHANTABILITY AND FITNESS FOR A PARTICULAR PURPOSE
-ARE DISCLAIMED.  IN NO EVENT SHALL THE REGENTS OR CONTRIBUTORS BE LIABLE
-FOR ANY DIRECT, INDIRECT, INCIDENTAL, SPECIAL, EXEMPLARY, OR CONSEQUENTIAL
-DAMAGES (INCLUDING, BUT NOT LIMITED TO, PROCUREMENT OF SUBSTITUTE GOODS
-OR SERVICES; LOSS OF USE, DATA, OR PROFITS; OR BUSINESS INTERRUPTION)
-HOWEVER CAUSED AND ON ANY THEORY OF LIABILITY, WHETHER IN CONTRACT, STRICT
-LIABILITY, OR TORT (INCLUDING NEGLIGENCE OR OTHERWISE) ARISING IN ANY WAY
-OUT OF THE USE OF THIS SOFTWARE, EVEN IF ADVISED OF THE POSSIBILITY OF
-SUCH DAMAGE.""",
-}
-ADD_IT = "add it to espnet_wsm/pretraining/licences.py"
+ADD_IT = "add it to espnet_wsm/pretraining/licences.yaml"
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Read the records of a pre-training from its folder: settings, curves, time and devices."""
 
+import inspect
 import json
 import pickle
 import platform
@@ -17,21 +18,6 @@ from espnet_wsm.pretraining.targets import SUMMARY_FILE
 
 DEVICES_FILE = "devices.txt"
 ENCODERS = ("wsm_hubert", "torchaudio_hubert")
-# ESPnet's defaults for the keys of encoder_conf that are read here; importing its encoder would take seconds.
-ENCODER_DEFAULTS = {
-    "extractor_mode": "group_norm",
-    "extractor_conv_layer_config": [[512, 10, 5], *[[512, 3, 2]] * 4, *[[512, 2, 2]] * 2],
-    "extractor_conv_bias": False,
-    "encoder_embed_dim": 768,
-    "encoder_pos_conv_kernel": 128,
-    "encoder_pos_conv_groups": 16,
-    "encoder_num_layers": 12,
-    "encoder_num_heads": 12,
-    "encoder_ff_interm_features": 3072,
-    "encoder_layer_norm_first": False,
-    "mask_prob": 0.8,
-    "mask_length": 10,
-}
 # Exceptions for a file that is damaged or was written by another program.
 DAMAGE = (
     AttributeError, EOFError, KeyError, OSError, RuntimeError, TypeError, ValueError,
@@ -172,9 +158,18 @@ def read_settings(config: Path) -> dict[str, Any]:
         raise UserError(f"{config}: encoder {encoder} is not one of {', '.join(ENCODERS)}")
     try:
         read_criterion(settings)
-        return settings | {"encoder_conf": ENCODER_DEFAULTS | dict(settings.get("encoder_conf") or {})}
+        return settings | {
+            "encoder_conf": _read_encoder_defaults() | dict(settings.get("encoder_conf") or {})
+        }
     except DAMAGE as error:
         raise _damaged(config, error) from error
+
+
+def _read_encoder_defaults() -> dict[str, Any]:
+    from espnet2.asr.encoder.hubert_encoder import TorchAudioHuBERTPretrainEncoder  # takes seconds
+
+    parameters = inspect.signature(TorchAudioHuBERTPretrainEncoder).parameters.values()
+    return {each.name: each.default for each in parameters if each.default is not each.empty}
 
 
 def read_criterion(settings: dict[str, Any]) -> tuple[str, str]:

@@ -2,18 +2,14 @@
 
 from espnet_wsm.upstream.checkpoint import Checkpoint, find_checkpoint
 from espnet_wsm.upstream.config import WsmConfig
-from espnet_wsm.upstream.cut import (
-    FrozenPrefix,
-    LayerWeights,
-    TrainableSuffix,
-    count_frames,
-    cut_upstream,
-    run_suffix,
-)
+from espnet_wsm.upstream.cut import cut_upstream
+from espnet_wsm.upstream.layer_table import LayerTable
 from espnet_wsm.upstream.load import load_upstream
 from espnet_wsm.upstream.mixers import MIXERS
 from espnet_wsm.upstream.precision import choose_dtype
-from espnet_wsm.upstream.surgery import LayerTable, prepare_suffix, replace_attention
+from espnet_wsm.upstream.prefix import FrozenPrefix, count_frames
+from espnet_wsm.upstream.suffix import LayerWeights, TrainableSuffix, run_suffix
+from espnet_wsm.upstream.surgery import prepare_suffix, replace_attention
 
 __all__ = [
     "MIXERS",

@@ -11,40 +11,24 @@ from typing import Any
 
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import digest_file
-from espnet_wsm.upstream.families import (
+from espnet_wsm.upstream.families.contract import FamilyContract, FileFamily
+from espnet_wsm.upstream.families.hf import GENERIC, SETTINGS, WEIGHTS
+from espnet_wsm.upstream.families.registry import (
     FAMILIES,
-    GENERIC,
-    FamilyContract,
-    FileFamily,
     explain_refusal,
     find_family,
     find_model_family,
     is_name,
     is_refused,
 )
-from espnet_wsm.upstream.fetch import (
-    MARKER_FILE,
-    PATH_SUFFIXES,
-    RECORD_FILE,
-    advise_anew,
-    default_folder,
-    find_stored,
-    list_names,
-    read_record,
-)
-from espnet_wsm.upstream.pickles import open_pickle
-from espnet_wsm.upstream.wheels import read_sources
-from espnet_wsm.upstream.whisper_weights import CTRANSLATE2_FILE
+from espnet_wsm.upstream.fetching.s3prl_names import PATH_SUFFIXES, find_stored, list_names
+from espnet_wsm.upstream.fetching.wheels import read_sources
+from espnet_wsm.upstream.record import MARKER_FILE, RECORD_FILE, advise_anew, default_folder, read_record
+from espnet_wsm.upstream.weights.pickles import SUFFIXES, open_pickle
+from espnet_wsm.upstream.weights.whisper import CTRANSLATE2_FILE
 
-# The files that define a model in a transformers directory; a README or our description does not.
-MODEL_FILES = (
-    "config.json",
-    "preprocessor_config.json",
-    "model.safetensors",
-    "model-*-of-*.safetensors",
-    "model.safetensors.index.json",
-    "pytorch_model*.bin",
-)
+# The files that define a model of transformers: those that are fetched, and the shards of old pickles.
+MODEL_FILES = (*SETTINGS, *WEIGHTS, "pytorch_model*.bin")
 
 
 @dataclass(frozen=True)
@@ -166,7 +150,7 @@ def _find_in_directory(directory: Path, trust: bool) -> Checkpoint:
         return _find_transformers(directory)
     if (directory / "config.yaml").is_file():
         return _find_experiment(directory)
-    pickles = [file for file in sorted(directory.iterdir()) if file.suffix in (".pt", ".pth", ".ckpt")]
+    pickles = [file for file in sorted(directory.iterdir()) if file.suffix in SUFFIXES]
     if len(pickles) == 1:
         return _find_file(pickles[0], trust)
     raise UserError(

@@ -1,12 +1,18 @@
 """What is replaced, by what, and what of it trains."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 from espnet_wsm.errors import UserError
 from espnet_wsm.mixing.block import ACTIVATIONS
-from espnet_wsm.upstream.mixers import MIXER_NAMES
 
+# Removes whole layers instead of replacing their attention; the cut stays where it would be otherwise.
+DROP = "drop"
+# The others are built in mixers.py.
+MIXER_NAMES = (
+    "wsm", "sm", "local", "attention", "random_attention", "reset", "kv_pool", "lora", "gc_lora", DROP,
+)  # fmt: skip
 TRAINABLE = ("layer", "mixer", "suffix")
 FEATURES = ("last", "weighted_sum")
 PREFIX_DTYPES = ("float32", "float16", "bfloat16")
@@ -102,70 +108,9 @@ class WsmConfig:
         return cls(**conf)
 
     def __post_init__(self) -> None:
-        windows = [self.window] if isinstance(self.window, int) else self.window
-        checks = {
-            "upstream": (
-                isinstance(self.upstream, str),
-                "a name or a path, in quotes where YAML reads it otherwise",
-            ),
-            "trust": (isinstance(self.trust, bool), "true or false"),
-            "num_replaced": (_is_count(self.num_replaced, 0), "a number of layers, 0 or more"),
-            "layers": (
-                self.layers is None
-                or (
-                    isinstance(self.layers, (list, tuple))
-                    and len(self.layers) > 0
-                    and all(_is_count(layer, 1) for layer in self.layers)
-                    and len(set(self.layers)) == len(self.layers)
-                ),
-                "a list of different layer numbers from 1 (lowest), or null",
-            ),
-            "mixer": (
-                isinstance(self.mixer, str) and self.mixer in MIXER_NAMES,
-                f"one of {', '.join(sorted(MIXER_NAMES))}",
-            ),
-            "window": (
-                isinstance(windows, (list, tuple))
-                and len(windows) > 0
-                and all(_is_count(w, 0) for w in windows),
-                "a number of frames, 0 or more, or a list of them",
-            ),
-            "width": (
-                self.width is None or _is_count(self.width, 1),
-                "a number of channels, 1 or more, or null",
-            ),
-            "heads": (_is_count(self.heads, 1), "1 or more"),
-            "dropout": (_is_number(self.dropout) and 0 <= self.dropout < 1, "at least 0 and below 1"),
-            "shared_projection": (isinstance(self.shared_projection, bool), "true or false"),
-            "hidden": (
-                self.hidden is None
-                or (
-                    isinstance(self.hidden, (list, tuple))
-                    and len(self.hidden) > 0
-                    and all(_is_count(size, 1) for size in self.hidden)
-                ),
-                "a list of numbers of channels, each 1 or more, or null",
-            ),
-            "combine_activation": (
-                isinstance(self.combine_activation, str) and self.combine_activation in ACTIVATIONS,
-                f"one of {', '.join(ACTIVATIONS)}",
-            ),
-            "lora_rank": (_is_count(self.lora_rank, 1), "1 or more"),
-            "lora_alpha": (_is_number(self.lora_alpha) and self.lora_alpha > 0, "above 0"),
-            "lora_kernel": (
-                _is_count(self.lora_kernel, 1) and self.lora_kernel % 2 == 1,
-                "an odd number of frames",
-            ),
-            "pool": (_is_count(self.pool, 1), "a number of frames, 1 or more"),
-            "trainable": (self.trainable in TRAINABLE, f"one of {', '.join(TRAINABLE)}"),
-            "features": (self.features in FEATURES, f"one of {', '.join(FEATURES)}"),
-            "prefix_dtype": (self.prefix_dtype in PREFIX_DTYPES, f"one of {', '.join(PREFIX_DTYPES)}"),
-            "suffix_dtype": (self.suffix_dtype in SUFFIX_DTYPES, f"one of {', '.join(SUFFIX_DTYPES)}"),
-            "exact_padding": (isinstance(self.exact_padding, bool), "true or false"),
-        }
-        for field, (fits, expected) in checks.items():
-            if not fits:
-                raise UserError(f"{field} has to be {expected}, got {getattr(self, field)!r}")
+        for field, (fits, expected) in RULES.items():
+            if not fits(value := getattr(self, field)):
+                raise UserError(f"{field} has to be {expected}, got {value!r}")
 
     def place_cut(self, depth: int) -> tuple[int, tuple[int, ...]]:
         """Where to cut an upstream of ``depth`` layers, and which of the layers above are replaced.
@@ -186,9 +131,63 @@ class WsmConfig:
         return below, tuple(sorted(layer - 1 - below for layer in layers))
 
 
+Test = Callable[[Any], bool]
+
+
 def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _is_count(value: object, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+def _is_flag(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+def _count(least: int) -> Test:
+    return lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _several(test: Test) -> Test:
+    return lambda values: isinstance(values, (list, tuple)) and len(values) > 0 and all(map(test, values))
+
+
+def _choice(names: Sequence[str]) -> tuple[Test, str]:
+    return lambda value: isinstance(value, str) and value in names, f"one of {', '.join(names)}"
+
+
+# Field of WsmConfig -> a test of its value, and the rest of the sentence that refuses it. Not by pydantic,
+# which would need the same tests and sentences as validators.
+RULES: dict[str, tuple[Test, str]] = {
+    "upstream": (
+        lambda value: isinstance(value, str),
+        "a name or a path, in quotes where YAML reads it otherwise",
+    ),
+    "trust": (_is_flag, "true or false"),
+    "num_replaced": (_count(0), "a number of layers, 0 or more"),
+    "layers": (
+        lambda value: value is None or (_several(_count(1))(value) and len(set(value)) == len(value)),
+        "a list of different layer numbers from 1 (lowest), or null",
+    ),
+    "mixer": _choice(sorted(MIXER_NAMES)),
+    "window": (
+        lambda value: _count(0)(value) or _several(_count(0))(value),
+        "a number of frames, 0 or more, or a list of them",
+    ),
+    "width": (lambda value: value is None or _count(1)(value), "a number of channels, 1 or more, or null"),
+    "heads": (_count(1), "1 or more"),
+    "dropout": (lambda value: _is_number(value) and 0 <= value < 1, "at least 0 and below 1"),
+    "shared_projection": (_is_flag, "true or false"),
+    "hidden": (
+        lambda value: value is None or _several(_count(1))(value),
+        "a list of numbers of channels, each 1 or more, or null",
+    ),
+    "combine_activation": _choice(tuple(ACTIVATIONS)),
+    "lora_rank": (_count(1), "1 or more"),
+    "lora_alpha": (lambda value: _is_number(value) and value > 0, "above 0"),
+    "lora_kernel": (lambda value: _count(1)(value) and value % 2 == 1, "an odd number of frames"),
+    "pool": (_count(1), "a number of frames, 1 or more"),
+    "trainable": _choice(TRAINABLE),
+    "features": _choice(FEATURES),
+    "prefix_dtype": _choice(PREFIX_DTYPES),
+    "suffix_dtype": _choice(SUFFIX_DTYPES),
+    "exact_padding": (_is_flag, "true or false"),
+}

@@ -1,14 +1,12 @@
 """A gated convolution beside the output projection of a frozen attention."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from espnet_wsm.mixing import GatedConvolution
-
-if TYPE_CHECKING:
-    from espnet_wsm.upstream.families import FamilyContract
+from espnet_wsm.upstream.families.contract import FamilyContract
 
 
 class ConvolvedAttention(nn.Module):
@@ -25,7 +23,7 @@ class ConvolvedAttention(nn.Module):
         convolution: what is added, (B, T, D) to (B, T, D).
     """
 
-    def __init__(self, attention: nn.Module, family: "FamilyContract", convolution: GatedConvolution):
+    def __init__(self, attention: nn.Module, family: FamilyContract, convolution: GatedConvolution):
         super().__init__()
         self.attention = attention
         self.convolution = family.adapt(convolution)

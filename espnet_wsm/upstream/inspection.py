@@ -8,11 +8,11 @@ from torch import nn
 from espnet_wsm.frames import SAMPLE_RATE
 from espnet_wsm.upstream.checkpoint import Checkpoint
 from espnet_wsm.upstream.config import WsmConfig
-from espnet_wsm.upstream.cut import cut_upstream
-from espnet_wsm.upstream.families import FamilyContract
+from espnet_wsm.upstream.cut import cut_of, cut_upstream
+from espnet_wsm.upstream.families.contract import FamilyContract
+from espnet_wsm.upstream.layer_table import LayerTable, describe_prefix, describe_suffix
 from espnet_wsm.upstream.load import load_upstream
-from espnet_wsm.upstream.stored_cut import cut_of
-from espnet_wsm.upstream.surgery import LayerTable, describe_prefix, describe_suffix, prepare_suffix
+from espnet_wsm.upstream.surgery import prepare_suffix
 
 # Durations in seconds of the two utterances that are encoded alone and together.
 SHORT, LONG = 0.5, 1.3

@@ -11,7 +11,7 @@ from torch import nn
 
 from espnet_wsm.errors import UserError
 from espnet_wsm.upstream.checkpoint import Checkpoint, find_checkpoint
-from espnet_wsm.upstream.pickles import Distrusted, runs_code
+from espnet_wsm.upstream.weights.pickles import Distrusted, runs_code
 
 # Characters shown of a loader's message; torch may list hundreds of weights.
 LONGEST_REASON = 300

@@ -3,21 +3,17 @@
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
 
 from espnet_wsm.errors import UserError
 from espnet_wsm.mixing import GatedConvolution, PooledAttention, SummaryMixing, WindowedSummaryMixing
+from espnet_wsm.upstream.config import WsmConfig
+from espnet_wsm.upstream.families.contract import FamilyContract
 from espnet_wsm.upstream.gc_lora import ConvolvedAttention
-
-if TYPE_CHECKING:
-    from espnet_wsm.upstream.config import WsmConfig
-    from espnet_wsm.upstream.families import FamilyContract
-
-# Removes whole layers instead of replacing their attention; the cut stays where it would be otherwise.
-DROP = "drop"
 
 
 @dataclass(frozen=True)
@@ -32,7 +28,7 @@ class AttentionSlot:
 
     layer: nn.Module
     dim: int
-    family: "FamilyContract"
+    family: FamilyContract
 
     @property
     def attention(self) -> nn.Module:
@@ -40,51 +36,42 @@ class AttentionSlot:
         return getattr(self.layer, self.family.attention)
 
 
-def _windowed(slot: AttentionSlot, config: "WsmConfig", global_summary: bool) -> nn.Module:
-    block = WindowedSummaryMixing(
+def _summarise(
+    slot: AttentionSlot, config: WsmConfig, block_class: type[nn.Module] = SummaryMixing, **more: Any
+) -> nn.Module:
+    block = block_class(
         slot.dim,
         width=config.width,
+        heads=config.heads,
+        dropout=config.dropout,
+        hidden=config.hidden or (),
+        combine_activation=config.combine_activation,
+        **more,
+    )
+    return slot.family.adapt(block)
+
+
+def _wsm(slot: AttentionSlot, config: WsmConfig, global_summary: bool = True) -> nn.Module:
+    return _summarise(
+        slot,
+        config,
+        WindowedSummaryMixing,
         window=config.window,
-        heads=config.heads,
-        dropout=config.dropout,
-        global_summary=global_summary,
         shared_projection=config.shared_projection,
-        hidden=config.hidden or (),
-        combine_activation=config.combine_activation,
+        global_summary=global_summary,
     )
-    return slot.family.adapt(block)
 
 
-def _wsm(slot: AttentionSlot, config: "WsmConfig") -> nn.Module:
-    return _windowed(slot, config, global_summary=True)
-
-
-def _local(slot: AttentionSlot, config: "WsmConfig") -> nn.Module:
-    return _windowed(slot, config, global_summary=False)
-
-
-def _sm(slot: AttentionSlot, config: "WsmConfig") -> nn.Module:
-    block = SummaryMixing(
-        slot.dim,
-        width=config.width,
-        heads=config.heads,
-        dropout=config.dropout,
-        hidden=config.hidden or (),
-        combine_activation=config.combine_activation,
-    )
-    return slot.family.adapt(block)
-
-
-def _attention(slot: AttentionSlot, config: "WsmConfig") -> nn.Module:
+def _attention(slot: AttentionSlot, config: WsmConfig) -> nn.Module:
     return slot.attention.requires_grad_(True)
 
 
-def _random_attention(slot: AttentionSlot, config: "WsmConfig") -> nn.Module:
+def _random_attention(slot: AttentionSlot, config: WsmConfig) -> nn.Module:
     """The same architecture without pre-training."""
     return _copy_at_random(slot.attention, slot.family.ones, config.mixer)
 
 
-def _reset(slot: AttentionSlot, config: "WsmConfig") -> nn.Module:
+def _reset(slot: AttentionSlot, config: WsmConfig) -> nn.Module:
     """Attention and feed-forward at random; norms, and what else a layer has, as pretrained (our choice)."""
     for name in slot.family.feed_forward:
         setattr(slot.layer, name, _copy_at_random(getattr(slot.layer, name), (), config.mixer))
@@ -117,7 +104,7 @@ def _copy_at_random(pretrained: nn.Module, ones: tuple[str, ...], mixer: str) ->
     return module
 
 
-def _kv_pool(slot: AttentionSlot, config: "WsmConfig") -> nn.Module:
+def _kv_pool(slot: AttentionSlot, config: WsmConfig) -> nn.Module:
     """The pretrained attention with fewer keys and values; it trains."""
     attention, family = slot.attention, slot.family
     if family.adds_positions(attention):
@@ -162,7 +149,7 @@ class MergedLora(nn.Module):
         return torch.func.functional_call(self.attention, merged, args, kwargs)
 
 
-def _lora(slot: AttentionSlot, config: "WsmConfig") -> nn.Module:
+def _lora(slot: AttentionSlot, config: WsmConfig) -> nn.Module:
     """The frozen pretrained attention with trainable low-rank additions (LoRA, arXiv 2106.09685)."""
     from peft import LoraConfig, inject_adapter_in_model  # takes seconds
 
@@ -179,17 +166,17 @@ def _lora(slot: AttentionSlot, config: "WsmConfig") -> nn.Module:
     return attention if slot.family.calls_projections else MergedLora(attention)
 
 
-def _gc_lora(slot: AttentionSlot, config: "WsmConfig") -> nn.Module:
+def _gc_lora(slot: AttentionSlot, config: WsmConfig) -> nn.Module:
     """The frozen pretrained attention with a trainable gated convolution beside its output projection."""
     convolution = GatedConvolution(slot.dim, config.lora_rank, config.lora_kernel, config.lora_alpha)
     return ConvolvedAttention(slot.attention.requires_grad_(False), slot.family, convolution)
 
 
-# Key of encoder_conf.mixer -> the module that goes into the slot, with requires_grad set on what trains.
-MIXERS: dict[str, Callable[[AttentionSlot, "WsmConfig"], nn.Module]] = {
+# Key of encoder_conf.mixer (but for DROP) -> what goes into the slot, with requires_grad set on what trains.
+MIXERS: dict[str, Callable[[AttentionSlot, WsmConfig], nn.Module]] = {
     "wsm": _wsm,
-    "sm": _sm,
-    "local": _local,
+    "sm": _summarise,
+    "local": partial(_wsm, global_summary=False),
     "attention": _attention,
     "random_attention": _random_attention,
     "reset": _reset,
@@ -197,4 +184,3 @@ MIXERS: dict[str, Callable[[AttentionSlot, "WsmConfig"], nn.Module]] = {
     "lora": _lora,
     "gc_lora": _gc_lora,
 }
-MIXER_NAMES = (*MIXERS, DROP)

@@ -17,10 +17,12 @@ from espnet_wsm.errors import UserError
 from espnet_wsm.files import write_atomically, write_text
 from espnet_wsm.upstream.checkpoint import find_checkpoint
 from espnet_wsm.upstream.config import WsmConfig
-from espnet_wsm.upstream.cut import FrozenPrefix, TrainableSuffix, cut_upstream
-from espnet_wsm.upstream.families import FAMILIES, FamilyContract
+from espnet_wsm.upstream.cut import cut_of
+from espnet_wsm.upstream.families.registry import FAMILIES
+from espnet_wsm.upstream.layer_table import LayerRow, describe_prefix
 from espnet_wsm.upstream.load import load_upstream
-from espnet_wsm.upstream.surgery import LayerRow, describe_prefix
+from espnet_wsm.upstream.prefix import FrozenPrefix
+from espnet_wsm.upstream.suffix import TrainableSuffix
 
 CUT_FILE = "cut.json"
 SUFFIX_FILE = "suffix.safetensors"
@@ -55,19 +57,6 @@ class StoredCut:
     layers: dict[str, Any]
     shared: dict[str, Any] | None
     final_norm: float | None
-
-
-def prefix_dtype(config: WsmConfig) -> torch.dtype | None:
-    """``config.prefix_dtype`` as :class:`FrozenPrefix` takes it."""
-    return None if config.prefix_dtype == "float32" else getattr(torch, config.prefix_dtype)
-
-
-def cut_of(
-    expert: nn.Module, family: FamilyContract, config: WsmConfig
-) -> tuple[FrozenPrefix, TrainableSuffix]:
-    """Prefix and suffix of an upstream as ``config`` cuts it; the expert is taken apart."""
-    num_below, _ = config.place_cut(len(family.encoder(expert).layers))
-    return cut_upstream(expert, family, num_below, prefix_dtype(config), config.exact_padding)
 
 
 def describe_key(config: WsmConfig) -> dict[str, str]:

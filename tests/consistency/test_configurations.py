@@ -11,8 +11,9 @@ from espnet_wsm.bin import asr_inference_greedy, asr_inference_lm, asr_train, hu
 from espnet_wsm.data.text.rules import TextRules, read_text_rules
 from espnet_wsm.experiments.corpora import find_corpus
 from espnet_wsm.experiments.grid import read_grid
+from espnet_wsm.pretraining import licences
 from espnet_wsm.stages.sbatch_options import list_options, read_cluster
-from espnet_wsm.upstream.wheels import TABLE, read_sources
+from espnet_wsm.upstream.fetching.wheels import TABLE, read_sources
 
 ROOT = Path(__file__).parents[2]
 
@@ -119,8 +120,8 @@ def test_the_table_of_sources_is_whole():
 
 
 def test_no_yaml_file_is_left_unchecked():
-    # Those of upstreams are in test_upstream_configurations.py.
+    # Those of upstreams are in test_upstream_configurations.py, licences in tests/pretraining/test_card.py.
     kinds = ("train*", "decode*", "benchmark/*", "experiments/*", "upstream/*", "cluster/*", "text")
-    checked = {file for kind in kinds for file in find(f"{kind}.yaml")} | {TABLE}
+    checked = {file for kind in kinds for file in find(f"{kind}.yaml")} | {TABLE, licences.TABLE}
     everything = {f for f in ROOT.rglob("*.yaml") if not {".venv", "exp", "dump"} & set(f.parts)}
     assert checked and everything == checked

@@ -20,8 +20,7 @@ from documents import (
     read_templates,
 )
 
-from espnet_wsm.upstream.config import WsmConfig
-from espnet_wsm.upstream.mixers import MIXER_NAMES
+from espnet_wsm.upstream.config import MIXER_NAMES, WsmConfig
 
 each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda d: str(d.relative_to(ROOT)))
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from espnet_wsm.upstream import WsmConfig
-from espnet_wsm.upstream.families import find_family, is_name
+from espnet_wsm.upstream.families.registry import find_family, is_name
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "conf/upstream").glob("*.yaml"))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from espnet_wsm.bin.list_upstreams import BEGIN, END, main, render_tables
-from espnet_wsm.upstream.families import FAMILIES, REFUSED
+from espnet_wsm.upstream.families.registry import FAMILIES, REFUSED
 
 ROOT = Path(__file__).parents[2]
 

@@ -19,8 +19,8 @@ from forking.client import FORWARDED, HEADER
 # Whatever a stage of a recipe imports and takes long to; not the commands themselves, which runpy runs anew.
 MODULES = (
     "espnet_wsm.plugin.task",
-    "espnet_wsm.plugin.greedy",
-    "espnet_wsm.plugin.transcriber",
+    "espnet_wsm.recognition.greedy",
+    "espnet_wsm.recognition.transcriber",
     "espnet_wsm.data.features.reader",
     "espnet_wsm.data.features.writer",
     "espnet_wsm.data.kaldi.validation",

@@ -12,7 +12,7 @@ from espnet2.utils.get_default_kwargs import get_default_kwargs
 from espnet_wsm.errors import UserError
 from espnet_wsm.plugin import register
 from espnet_wsm.plugin.encoder import WsmS3prlEncoder
-from espnet_wsm.upstream.mixers import MIXER_NAMES
+from espnet_wsm.upstream.config import MIXER_NAMES
 
 TOKENS = ["<blank>", "<unk>", "A", "B", "<sos/eos>"]
 

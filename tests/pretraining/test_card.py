@@ -153,12 +153,12 @@ def test_broken_sources_are_refused(tmp_path, content, message):
 
 def test_a_licence_or_a_notice_that_nobody_has_entered_is_refused(write_sources):
     with pytest.raises(
-        UserError, match=r"licence 'WTFPL' of a_en is not one of CC-BY-SA-3\.0, .*licences\.py"
+        UserError, match=r"licence 'WTFPL' of a_en is not one of CC-BY-SA-3\.0, .*licences\.yaml"
     ):
         read_sources(write_sources(a_en="WTFPL"))
     file = write_sources(a_en="BSD-like")
     file.write_text(file.read_text().replace("festvox-ru", "other-voice"))
-    with pytest.raises(UserError, match=r"no notice of other-voice is known: add it to .*licences\.py"):
+    with pytest.raises(UserError, match=r"no notice of other-voice is known: add it to .*licences\.yaml"):
         read_sources(file)
 
 

@@ -14,9 +14,9 @@ from transformers import HubertModel
 from espnet_wsm.bin.export_upstream import main
 from espnet_wsm.errors import UserError
 from espnet_wsm.pretraining.export import build_hubert, read_training, save_upstream
-from espnet_wsm.pretraining.records import ENCODER_DEFAULTS
+from espnet_wsm.pretraining.records import read_settings
 from espnet_wsm.upstream import find_checkpoint, load_upstream
-from espnet_wsm.upstream.fetch import read_record
+from espnet_wsm.upstream.record import read_record
 
 FILES = ["config.json", "model.safetensors", "preprocessor_config.json"]
 
@@ -72,9 +72,14 @@ def test_the_directory_loads_as_hf_hubert_and_computes_the_same_but_for_float16(
     assert settings["do_normalize"] is False and settings["sampling_rate"] == 16000
 
 
-def test_the_defaults_are_espnets():
+def test_the_defaults_are_espnets(training):
+    config = training("iter1") / "config.yaml"
+    settings = yaml.safe_load(config.read_text())
+    config.write_text(yaml.safe_dump(settings | {"encoder_conf": {}}))
     parameters = inspect.signature(TorchAudioHuBERTPretrainEncoder).parameters
-    assert {name: parameters[name].default for name in ENCODER_DEFAULTS} == ENCODER_DEFAULTS
+    conf = read_settings(config)["encoder_conf"]
+    assert conf.keys() >= {"extractor_conv_layer_config", "encoder_pos_conv_kernel", "mask_prob"}
+    assert {name: parameters[name].default for name in conf} == conf
 
 
 def test_what_the_configuration_leaves_out_has_espnets_defaults(training):

@@ -14,8 +14,9 @@ from espnet_wsm.data.dump.lists import write_dump_lists
 from espnet_wsm.data.kaldi.directory import Utterance
 from espnet_wsm.data.text.tokens import make_token_list
 from espnet_wsm.errors import UserError
-from espnet_wsm.pretraining import probe
-from espnet_wsm.pretraining.probe import LabelledFrames, LinearProbe, ProbeSettings, format_results
+from espnet_wsm.pretraining import linear_probe, probe
+from espnet_wsm.pretraining.linear_probe import LabelledFrames, LinearProbe, ProbeSettings
+from espnet_wsm.pretraining.probe import format_results
 from espnet_wsm.upstream import find_checkpoint
 
 TOKENS = ["<blank>", "<unk>", "<space>", "a", "b", "<sos/eos>"]
@@ -71,7 +72,7 @@ SETS = {"train": make_labelled(["ab a", "ba", "bb ab", "a"] * 5), "dev": make_la
 
 
 def test_what_lies_plainly_in_the_features_is_found(monkeypatch):
-    monkeypatch.setattr(probe, "BATCH_FRAMES", 40)
+    monkeypatch.setattr(linear_probe, "BATCH_FRAMES", 40)
     linear = LinearProbe(TOKENS, count_characters, ProbeSettings(max_epoch=20, patience=20))
     layer, error, epoch, epochs = linear.train(SETS, 0.1)
     assert error == 0 and 1 <= epoch <= epochs == 20
@@ -96,7 +97,7 @@ def test_the_best_epoch_of_dev_counts_and_training_stops_when_none_is_better():
 
 
 def test_the_same_seed_gives_the_same_layer(monkeypatch):
-    monkeypatch.setattr(probe, "BATCH_FRAMES", 40)
+    monkeypatch.setattr(linear_probe, "BATCH_FRAMES", 40)
     layers = [
         LinearProbe(TOKENS, count_characters, ProbeSettings(max_epoch=3, seed=seed))
         .train(SETS, 0.03)[0]
@@ -116,13 +117,13 @@ def test_the_loss_of_joined_utterances_is_that_of_each():
         )
         for part, target in zip(logits.split([18, 12]), targets, strict=True)
     ]
-    torch.testing.assert_close(probe._ctc_loss(logits, [18, 12], targets), sum(parts) / 5)
+    torch.testing.assert_close(linear_probe._ctc_loss(logits, [18, 12], targets), sum(parts) / 5)
 
 
 def test_batches_cover_all_frames_in_their_order(monkeypatch):
-    monkeypatch.setattr(probe, "BATCH_FRAMES", 10)
+    monkeypatch.setattr(linear_probe, "BATCH_FRAMES", 10)
     lengths = [3, 4, 4, 25, 5, 5, 1]
-    batches = probe._make_batches(lengths)
+    batches = linear_probe._make_batches(lengths)
     assert [lengths[utterances] for utterances, _ in batches] == [[3, 4], [4], [25], [5, 5], [1]]
     assert [(frames.start, frames.stop) for _, frames in batches] == [
         (0, 7),

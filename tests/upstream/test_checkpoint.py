@@ -25,17 +25,13 @@ from checkpoints import REFUSED as REFUSED_CHECKPOINTS
 from espnet_wsm.errors import UserError
 from espnet_wsm.upstream import find_checkpoint, load_upstream
 from espnet_wsm.upstream.checkpoint import locate
-from espnet_wsm.upstream.families import (
-    FAMILIES,
-    GENERIC,
-    REFUSED,
-    FamilyContract,
-    FileFamily,
-    find_family,
-    is_name,
-)
-from espnet_wsm.upstream.fetch import fetch_upstream, find_stored, read_record
-from espnet_wsm.upstream.wheels import read_sources
+from espnet_wsm.upstream.families.contract import FamilyContract, FileFamily
+from espnet_wsm.upstream.families.hf import GENERIC
+from espnet_wsm.upstream.families.registry import FAMILIES, REFUSED, find_family, is_name
+from espnet_wsm.upstream.fetching.fetch import fetch_upstream
+from espnet_wsm.upstream.fetching.s3prl_names import find_stored
+from espnet_wsm.upstream.fetching.wheels import read_sources
+from espnet_wsm.upstream.record import read_record
 
 # Torch and ESPnet say so whenever a file is trusted, and tests of trust need nothing of it.
 pytestmark = [

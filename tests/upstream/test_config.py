@@ -1,12 +1,14 @@
 """What the configuration of an encoder refuses, and where it places the cut."""
 
 import re
+from dataclasses import fields
 
 import pytest
 
 from espnet_wsm.errors import UserError
-from espnet_wsm.upstream import WsmConfig, load_upstream, prepare_suffix
-from espnet_wsm.upstream.stored_cut import cut_of
+from espnet_wsm.upstream import MIXERS, WsmConfig, load_upstream, prepare_suffix
+from espnet_wsm.upstream.config import DROP, MIXER_NAMES, RULES
+from espnet_wsm.upstream.cut import cut_of
 
 
 def test_the_key_path_of_earlier_versions_says_what_to_write():
@@ -108,3 +110,11 @@ def test_the_cut_lies_below_the_lowest_replaced_layer(conf, below, replaced):
 def test_more_layers_than_the_upstream_has_are_refused_with_both_numbers(conf, message):
     with pytest.raises(UserError, match=f"^{message}$"):
         WsmConfig("x", **conf).place_cut(12)
+
+
+def test_every_name_of_a_mixer_is_built_or_removes_layers():
+    assert (*MIXERS, DROP) == MIXER_NAMES
+
+
+def test_every_field_has_a_rule():
+    assert {field.name for field in fields(WsmConfig)} == RULES.keys()

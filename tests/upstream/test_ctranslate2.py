@@ -7,7 +7,7 @@ from ctranslate2_models import SIZES, TYPES, convert_whisper, make_whisper, quan
 from transformers import WhisperModel
 
 from espnet_wsm.errors import UserError
-from espnet_wsm.upstream.ctranslate2 import describe_whisper, map_whisper_encoder, read_ctranslate2
+from espnet_wsm.upstream.weights.ctranslate2 import describe_whisper, map_whisper_encoder, read_ctranslate2
 
 
 @pytest.fixture(scope="module")

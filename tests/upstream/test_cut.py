@@ -20,8 +20,8 @@ from espnet_wsm.upstream import (
     load_upstream,
     replace_attention,
 )
-from espnet_wsm.upstream.cut import PaddedConvolution, PaddedGroupNorm
 from espnet_wsm.upstream.families.hf import HfMixer
+from espnet_wsm.upstream.prefix import PaddedConvolution, PaddedGroupNorm
 
 
 @pytest.fixture

@@ -46,12 +46,13 @@ from espnet_wsm.upstream import (
     load_upstream,
     prepare_suffix,
 )
-from espnet_wsm.upstream.config import TRAINABLE
-from espnet_wsm.upstream.families import FAMILIES, FamilyContract
+from espnet_wsm.upstream.config import DROP, MIXER_NAMES, TRAINABLE
+from espnet_wsm.upstream.cut import cut_of
+from espnet_wsm.upstream.families.contract import FamilyContract
+from espnet_wsm.upstream.families.registry import FAMILIES
 from espnet_wsm.upstream.families.wavlm import PositionBias
-from espnet_wsm.upstream.mixers import DROP, MIXER_NAMES
-from espnet_wsm.upstream.stored_cut import check_cut, cut_of, load_prefix, load_suffix, read_cut, store_cut
-from espnet_wsm.upstream.surgery import describe_prefix, describe_suffix
+from espnet_wsm.upstream.layer_table import describe_prefix, describe_suffix
+from espnet_wsm.upstream.stored_cut import check_cut, load_prefix, load_suffix, read_cut, store_cut
 
 KEYS = list(CHECKPOINTS)
 WITH_PRE_NORM = {family for family, variant in KEYS if variant == PRE_NORM}

@@ -17,8 +17,10 @@ import torch
 
 from espnet_wsm.bin.fetch_upstream import main
 from espnet_wsm.errors import UserError
-from espnet_wsm.upstream import fetch
-from espnet_wsm.upstream.fetch import fetch_upstream, find_stored, find_urls, read_record
+from espnet_wsm.upstream.fetching import s3prl_names, transfer
+from espnet_wsm.upstream.fetching.fetch import fetch_upstream
+from espnet_wsm.upstream.fetching.s3prl_names import find_stored, find_urls
+from espnet_wsm.upstream.record import read_record
 
 
 class Server:
@@ -65,8 +67,8 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server(monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(fetch, "PAUSES_S", (0.0, 0.0))
-    monkeypatch.setattr(fetch, "PIECE_BYTES", 1024)
+    monkeypatch.setattr(transfer, "PAUSES_S", (0.0, 0.0))
+    monkeypatch.setattr(transfer, "PIECE_BYTES", 1024)
     http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     http.known = Server(f"http://127.0.0.1:{http.server_port}")
     thread = threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True)
@@ -100,7 +102,7 @@ def upstream(server, monkeypatch, tmp_path) -> Server:
     }
     urls = tuple(server.url + path for path in server.files)
     known = {"wavlm_tiny": urls, "wavlm_other": urls[:1]}
-    monkeypatch.setattr(fetch, "find_urls", known.__getitem__)
+    monkeypatch.setattr(s3prl_names, "find_urls", known.__getitem__)
     return server
 
 
@@ -244,7 +246,7 @@ def test_what_s3prl_has_stored_is_copied(upstream, store, tmp_path):
 
 def test_the_file_is_fetched_where_s3prl_asks_for_the_page_about_it(upstream, monkeypatch, tmp_path):
     upstream.files = {"/resolve/main/config.yaml": b"conf: {}\n", "/blob/main/config.yaml": b"<html>"}
-    monkeypatch.setattr(fetch, "find_urls", lambda name: (f"{upstream.url}/blob/main/config.yaml",))
+    monkeypatch.setattr(s3prl_names, "find_urls", lambda name: (f"{upstream.url}/blob/main/config.yaml",))
     (page,) = find_stored("espnet_hubert_large_gs_ll60k")
     page.write_bytes(b"<html>")
     fetch_upstream("espnet_hubert_large_gs_ll60k", tmp_path / "out")
@@ -263,7 +265,7 @@ def test_without_network_the_message_says_where_to_run_it(upstream, monkeypatch,
     with socket.socket() as deaf:  # nobody else gets its port meanwhile
         deaf.bind(("127.0.0.1", 0))
         port = deaf.getsockname()[1]
-        monkeypatch.setattr(fetch, "find_urls", lambda name: (f"http://127.0.0.1:{port}/model.pt",))
+        monkeypatch.setattr(s3prl_names, "find_urls", lambda name: (f"http://127.0.0.1:{port}/model.pt",))
         message = f"127.0.0.1:{port}/model.pt cannot be .*with network.*https_proxy"
         with pytest.raises(UserError, match=message):
             fetch_upstream("wavlm_tiny", tmp_path / "out")
@@ -275,7 +277,7 @@ def test_a_folder_that_cannot_be_written_is_named(upstream, tmp_path):
         fetch_upstream("wavlm_tiny", tmp_path / "file/out")
 
 
-@pytest.mark.parametrize("hub", fetch.HUBS)
+@pytest.mark.parametrize("hub", s3prl_names.HUBS)
 def test_every_s3prl_name_of_the_families_gives_urls_without_network(hub, monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("network used")

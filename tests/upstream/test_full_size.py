@@ -11,7 +11,7 @@ from checkpoints import write_wav2vec2, write_wavlm
 from espnet2.asr.ctc import CTC
 
 from espnet_wsm.plugin.encoder import WsmS3prlEncoder
-from espnet_wsm.upstream.families import FAMILIES
+from espnet_wsm.upstream.families.registry import FAMILIES
 
 BASE = dict(encoder_layers=12, encoder_embed_dim=768, encoder_ffn_embed_dim=3072, encoder_attention_heads=12)
 LARGE = dict(

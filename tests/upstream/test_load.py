@@ -23,7 +23,8 @@ def test_a_model_saved_in_half_precision_trains_in_full_precision(upstream_path,
     from transformers import AutoModel
 
     from espnet_wsm.upstream import WsmConfig
-    from espnet_wsm.upstream.stored_cut import cut_of, load_suffix, store_cut
+    from espnet_wsm.upstream.cut import cut_of
+    from espnet_wsm.upstream.stored_cut import load_suffix, store_cut
 
     copy = copy_upstream(upstream_path("hf_hubert", True), tmp_path / "copy")
     AutoModel.from_pretrained(copy).half().save_pretrained(copy)

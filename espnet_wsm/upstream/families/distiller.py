@@ -17,6 +17,8 @@ from espnet_wsm.upstream.families.fairseq import FairseqFamily
 class DistillerFamily(FairseqFamily):
     """``distilhubert*``, ``distiller_local``: the encoder's output, without the heads that imitate HuBERT."""
 
+    layer_class = "s3prl.upstream.distiller.module:TransformerSentenceEncoderLayer"
+
     def recognise(self, checkpoint: Mapping[str, Any]) -> bool:
         return {"Config", "Distiller"} <= checkpoint.keys()
 
@@ -53,8 +55,3 @@ class DistillerFamily(FairseqFamily):
 
     def describe_layers(self, expert: nn.Module) -> dict[str, Any]:
         return super().describe_layers(expert) | {"attention_type": "original"}
-
-    def build_layers(self, description: dict[str, Any], count: int) -> nn.ModuleList:
-        from s3prl.upstream.distiller.module import TransformerSentenceEncoderLayer
-
-        return nn.ModuleList(TransformerSentenceEncoderLayer(**description) for _ in range(count))

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from pkgutil import resolve_name
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +40,8 @@ class FairseqFamily(FileFamily):
     attention = "self_attn"
     attention_input = "query"
     calls_projections = False
+    # Where S3PRL has the layer; importing it takes seconds.
+    layer_class: ClassVar[str] = "s3prl.upstream.wav2vec2.wav2vec2_model:TransformerSentenceEncoderLayer"
 
     def recognise(self, checkpoint: Mapping[str, Any]) -> bool:
         return {"task_cfg", "model_cfg", "model_weight"} <= checkpoint.keys() and self.mark(checkpoint)
@@ -140,6 +143,5 @@ class FairseqFamily(FileFamily):
         }
 
     def build_layers(self, description: dict[str, Any], count: int) -> nn.ModuleList:
-        from s3prl.upstream.wav2vec2.wav2vec2_model import TransformerSentenceEncoderLayer
-
-        return nn.ModuleList(TransformerSentenceEncoderLayer(**description) for _ in range(count))
+        layer_class = resolve_name(self.layer_class)
+        return nn.ModuleList(layer_class(**description) for _ in range(count))

@@ -22,6 +22,10 @@ from espnet_wsm.upstream.families.contract import (
 
 # The name for models that S3PRL has no wrapper for; S3PRL's own names end the same way.
 GENERIC = "hf_custom"
+# The files of a directory that transformers loads; others are a README, or adapters for a thousand languages.
+SETTINGS = ("config.json", "preprocessor_config.json")
+WEIGHTS = ("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json")
+LEGACY_WEIGHTS = "pytorch_model.bin"
 
 
 class HfExpert(nn.Module):

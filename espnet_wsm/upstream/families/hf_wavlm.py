@@ -8,9 +8,7 @@ from torch import Tensor, nn
 
 from espnet_wsm.upstream.families.contract import AdaptedMixer
 from espnet_wsm.upstream.families.hf import HfFamily, read_padding_mask
-from espnet_wsm.upstream.families.wavlm import PositionBias, build_bias, make_bias, share_bias
-
-TABLE = "rel_attn_embed"
+from espnet_wsm.upstream.families.wavlm import SharesBias, make_bias
 
 
 class HfWavlmMixer(AdaptedMixer):
@@ -28,20 +26,17 @@ class HfWavlmMixer(AdaptedMixer):
 
 
 @dataclass(frozen=True)
-class HfWavlmFamily(HfFamily):
+class HfWavlmFamily(SharesBias, HfFamily):
     """``model_type: wavlm``."""
 
     mixer_class = HfWavlmMixer
     ones = ("gru_rel_pos_const",)
     calls_projections = False
+    attention_class = "transformers.models.wavlm.modeling_wavlm:WavLMAttention"
+    bias_table = "rel_attn_embed"
 
     def adds_positions(self, attention: nn.Module) -> bool:
         return True
-
-    def share(self, lowest: nn.Module, stays_below: bool) -> PositionBias | None:
-        from transformers.models.wavlm.modeling_wavlm import WavLMAttention
-
-        return share_bias(lowest.attention, stays_below, WavLMAttention, TABLE)
 
     def prepare_run(
         self, attending: list[nn.Module], x: Tensor, padding_mask: Tensor | None, shared: nn.Module | None
@@ -53,10 +48,5 @@ class HfWavlmFamily(HfFamily):
     def build_layers(self, description: dict[str, Any], count: int) -> nn.ModuleList:
         layers = super().build_layers(description, count)
         for layer in layers:
-            layer.attention._modules.pop(TABLE, None)  # build_shared makes it
+            layer.attention._modules.pop(self.bias_table, None)  # build_shared makes it
         return layers
-
-    def build_shared(self, description: dict[str, int]) -> PositionBias:
-        from transformers.models.wavlm.modeling_wavlm import WavLMAttention
-
-        return build_bias(description, WavLMAttention, TABLE)

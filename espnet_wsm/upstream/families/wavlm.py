@@ -3,7 +3,8 @@
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from pkgutil import resolve_name
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -69,8 +70,37 @@ class PositionBias(nn.Module):
         }
 
 
+class SharesBias:
+    """For contracts of families whose lowest layer computes the relative position bias of all layers."""
+
+    # Where the class of their attention is; its attribute with the table, which the lowest layer's alone has.
+    attention_class: ClassVar[str]
+    bias_table: ClassVar[str]
+
+    def share(self, lowest: nn.Module, stays_below: bool) -> PositionBias | None:
+        """A bias with a copy of the lowest layer's table, or the table itself if it goes above the cut."""
+        attention = getattr(lowest, self.attention)
+        table = getattr(attention, self.bias_table, None)
+        if table is None:
+            return None
+        if stays_below:
+            table = copy.deepcopy(table)
+        else:
+            setattr(attention, self.bias_table, None)
+            attention.has_relative_attention_bias = False
+        return PositionBias(
+            resolve_name(self.attention_class), self.bias_table, table, attention.max_distance
+        )
+
+    def build_shared(self, description: dict[str, int]) -> PositionBias:
+        """A bias of these sizes, with an undefined table."""
+        table = nn.Embedding(description["num_buckets"], description["num_heads"])
+        attention_class = resolve_name(self.attention_class)
+        return PositionBias(attention_class, self.bias_table, table, description["max_distance"])
+
+
 @dataclass(frozen=True)
-class WavlmFamily(FairseqFamily):
+class WavlmFamily(SharesBias, FairseqFamily):
     """``wavlm*`` with relative positions, ``unispeech_sat*`` without.
 
     Args:
@@ -81,6 +111,9 @@ class WavlmFamily(FairseqFamily):
 
     mixer_class = WavlmMixer
     ones = ("grep_a",)
+    layer_class = "s3prl.upstream.wavlm.WavLM:TransformerSentenceEncoderLayer"
+    attention_class = "s3prl.upstream.wavlm.modules:MultiheadAttention"
+    bias_table = "relative_attention_bias"
 
     def recognise(self, checkpoint: Mapping[str, Any]) -> bool:
         if not {"cfg", "model"} <= checkpoint.keys():
@@ -102,11 +135,6 @@ class WavlmFamily(FairseqFamily):
     def run_encoder(self, encoder: nn.Module, x: Tensor, padding_mask: Tensor | None) -> Tensor:
         return encoder(x, padding_mask)[0]  # keeps no list of states
 
-    def share(self, lowest: nn.Module, stays_below: bool) -> PositionBias | None:
-        from s3prl.upstream.wavlm.modules import MultiheadAttention
-
-        return share_bias(lowest.self_attn, stays_below, MultiheadAttention, "relative_attention_bias")
-
     def prepare_run(
         self, attending: list[nn.Module], x: Tensor, padding_mask: Tensor | None, shared: nn.Module | None
     ) -> Callable[[nn.Module, Tensor], Tensor]:
@@ -121,51 +149,13 @@ class WavlmFamily(FairseqFamily):
     def describe_layers(self, expert: nn.Module) -> dict[str, Any]:
         layer = self.encoder(expert).layers[0]
         attention = layer.self_attn
-        return {
-            "embedding_dim": layer.embedding_dim,
-            "ffn_embedding_dim": layer.fc1.out_features,
-            "num_attention_heads": attention.num_heads,
-            "dropout": layer.dropout1.p,
-            "attention_dropout": attention.dropout_module.p,
-            "activation_dropout": layer.dropout2.p,
+        return super().describe_layers(expert) | {
             "activation_fn": layer.activation_name,
-            "layer_norm_first": layer.layer_norm_first,
             "num_buckets": attention.num_buckets,
             "max_distance": attention.max_distance,
             "rescale_init": attention.k_proj.bias is None,
             "gru_rel_pos": attention.gru_rel_pos,
         }
-
-    def build_layers(self, description: dict[str, Any], count: int) -> nn.ModuleList:
-        from s3prl.upstream.wavlm.WavLM import TransformerSentenceEncoderLayer
-
-        return nn.ModuleList(TransformerSentenceEncoderLayer(**description) for _ in range(count))
-
-    def build_shared(self, description: dict[str, int]) -> PositionBias:
-        from s3prl.upstream.wavlm.modules import MultiheadAttention
-
-        return build_bias(description, MultiheadAttention, "relative_attention_bias")
-
-
-def share_bias(
-    attention: nn.Module, stays_below: bool, attention_class: type, attribute: str
-) -> PositionBias | None:
-    """A bias with a copy of the lowest layer's table, or the table itself if the layer goes above the cut."""
-    table = getattr(attention, attribute, None)
-    if table is None:
-        return None
-    if stays_below:
-        table = copy.deepcopy(table)
-    else:
-        setattr(attention, attribute, None)
-        attention.has_relative_attention_bias = False
-    return PositionBias(attention_class, attribute, table, attention.max_distance)
-
-
-def build_bias(description: dict[str, int], attention_class: type, attribute: str) -> PositionBias:
-    """A bias of these sizes, with an undefined table."""
-    table = nn.Embedding(description["num_buckets"], description["num_heads"])
-    return PositionBias(attention_class, attribute, table, description["max_distance"])
 
 
 def make_bias(shared: nn.Module | None, attending: list[nn.Module], x: Tensor) -> Tensor | None:

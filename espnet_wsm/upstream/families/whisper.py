@@ -22,7 +22,7 @@ from espnet_wsm.upstream.families.contract import (
     refuse_missing,
 )
 from espnet_wsm.upstream.families.hf import HfMixer
-from espnet_wsm.upstream.whisper_weights import OPENAI_KEYS, name_place, read_config, read_encoder
+from espnet_wsm.upstream.weights.whisper import OPENAI_KEYS, name_place, read_config, read_encoder
 
 if TYPE_CHECKING:
     from transformers import WhisperConfig

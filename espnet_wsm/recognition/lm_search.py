@@ -20,7 +20,7 @@ from torch import Tensor
 from espnet_wsm.data.text.language_model import load_model
 from espnet_wsm.data.text.tokens import SPACE
 from espnet_wsm.errors import UserError
-from espnet_wsm.plugin.greedy import GreedyCtcDecoder, Hypothesis
+from espnet_wsm.recognition.greedy import GreedyCtcDecoder, Hypothesis
 
 WORD_MARK = "\u2581"
 BYTE = re.compile("<0x([0-9A-F]{2})>")

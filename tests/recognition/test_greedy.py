@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from espnet_wsm.data.dump.batches import take_batches
-from espnet_wsm.plugin.greedy import GreedyCtcDecoder
+from espnet_wsm.recognition.greedy import GreedyCtcDecoder
 from espnet_wsm.stages import decode_sets
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from espnet_wsm.errors import UserError
 from espnet_wsm.plugin import register  # noqa: F401  (a saved configuration may name our encoder)
-from espnet_wsm.plugin.texts import LineTokenizer
+from espnet_wsm.recognition.texts import LineTokenizer
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from espnet2.text.token_id_converter import TokenIDConverter
 from espnet_wsm.bin import asr_inference_lm, asr_train
 from espnet_wsm.data.text.language_model import load_model
 from espnet_wsm.errors import UserError
-from espnet_wsm.plugin.lm_search import LmCtcDecoder, LmSearchConfig, WordLm
-from espnet_wsm.plugin.texts import LineTokenizer
+from espnet_wsm.recognition.lm_search import LmCtcDecoder, LmSearchConfig, WordLm
+from espnet_wsm.recognition.texts import LineTokenizer
 from espnet_wsm.stages import decode_sets, make_tokens
 
 LETTERS = ["<blank>", "<unk>", "<space>", *"abcöst", "<sos/eos>"]

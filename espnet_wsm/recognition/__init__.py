@@ -1,0 +1,1 @@
+"""Recognition: audio in, text out; by greedy CTC, with a language model, or in chunks of long audio."""

@@ -1,0 +1,106 @@
+"""The layers above the cut, which train, and the weighted mean of the states below and above it."""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from espnet_wsm.upstream.families.contract import FamilyContract
+from espnet_wsm.upstream.precision import choose_dtype
+
+
+class TrainableSuffix(nn.Module):
+    """The layers above the cut, and the final norm if the upstream has one.
+
+    Args:
+        layers: the upstream's layers above the cut.
+        final_norm: its norm after the last layer; None for post-norm upstreams.
+        family: its contract.
+        shared: what attention in these layers needs from the upstream's lowest layer; None for nothing.
+    """
+
+    def __init__(
+        self,
+        layers: nn.ModuleList,
+        final_norm: nn.Module | None,
+        family: FamilyContract,
+        shared: nn.Module | None = None,
+    ):
+        super().__init__()
+        self.layers = layers
+        self.final_norm = final_norm
+        self.family = family
+        self.shared = shared
+
+    def forward(
+        self,
+        x: Tensor,
+        padding_mask: Tensor | None = None,
+        on_state: Callable[[Tensor], None] | None = None,
+    ) -> Tensor:
+        """Run the layers on (B, T, D) hidden states with a (B, T) padding mask, True = padded.
+
+        ``on_state`` is called with the input (B, T, D) of each layer. Returns (B, T, D).
+        """
+        x = self.family.run_layers(self.layers, x, padding_mask, self.shared, on_state)
+        return x if self.final_norm is None else self.final_norm(x)
+
+
+def run_suffix(
+    suffix: TrainableSuffix,
+    dtype: str,
+    hidden: Tensor,
+    padding_mask: Tensor | None,
+    on_state: Callable[[Tensor], None] | None = None,
+) -> Tensor:
+    """Call the suffix with its matrix products in ``dtype``; float32 leaves the precision to the trainer.
+
+    Args:
+        suffix: the suffix to call.
+        dtype: ``suffix_dtype`` of the configuration.
+        hidden: (B, T, D) states below the cut.
+        padding_mask: (B, T), True = padded, or None when nothing is padded.
+        on_state: as in ``TrainableSuffix.forward``.
+
+    Returns:
+        (B, T, D) output.
+    """
+    dtype = choose_dtype(dtype, hidden.device)
+    if dtype == "float32":
+        return suffix(hidden, padding_mask, on_state)
+    with torch.autocast(hidden.device.type, getattr(torch, dtype)):
+        return suffix(hidden, padding_mask, on_state).float()
+
+
+class LayerWeights(nn.Module):
+    """A learned weighted mean of all hidden states (SUPERB, arXiv 2105.01051), without stacking them.
+
+    S3PRL's ``Featurizer`` stacks L + 1 states and multiplies the stack, which makes two copies of each. Here
+    each state is added to a running sum as soon as it is computed.
+
+    Args:
+        num_states: L + 1.
+    """
+
+    def __init__(self, num_states: int):
+        super().__init__()
+        self.weights = nn.Parameter(torch.zeros(num_states))
+
+    def start(self) -> "RunningSum":
+        """A sum to which the states are added in order, from the lowest."""
+        return RunningSum(self.weights.softmax(dim=0))
+
+
+class RunningSum:
+    """``total`` = sum of weights[i] * state i over the states (B, T, D) added so far."""
+
+    def __init__(self, weights: Tensor):
+        self._weights: Iterator[Tensor] = iter(weights.unbind())
+        self._grad = torch.is_grad_enabled()
+        self.total: Tensor | None = None
+
+    def add(self, state: Tensor) -> None:
+        """Add the next state, even inside ``no_grad``; a sum that is longer than the state is shortened."""
+        with torch.set_grad_enabled(self._grad):
+            part = next(self._weights).to(state.dtype) * state
+            self.total = part if self.total is None else self.total[:, : state.size(1)] + part

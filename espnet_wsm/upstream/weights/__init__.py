@@ -1,0 +1,1 @@
+"""Readers of weights: pickles without running their code, Whisper in three forms."""

@@ -1,0 +1,67 @@
+"""A tiny corpus and configuration for ESPnet's own entry points."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import yaml
+
+TOKENS = ["<blank>", "<unk>", "<space>", "A", "B", "C", "<sos/eos>"]
+TEXTS = {"u1": "AB", "u2": "A C", "u3": "CAB"}
+
+
+@pytest.fixture
+def corpus(tmp_path) -> Path:
+    """``wav.scp``, ``text`` and ``speech_shape`` of three utterances of noise, and ``tokens.txt``."""
+    rng = np.random.default_rng(0)
+    lines: dict[str, list[str]] = {"wav.scp": [], "text": [], "speech_shape": []}
+    for position, (name, text) in enumerate(TEXTS.items()):
+        size = 8000 + 1600 * position
+        soundfile.write(tmp_path / f"{name}.flac", 0.1 * rng.standard_normal(size), 16000)
+        lines["wav.scp"].append(f"{name} {tmp_path / name}.flac")
+        lines["text"].append(f"{name} {text}")
+        lines["speech_shape"].append(f"{name} {size}")
+    for file, rows in lines.items():
+        (tmp_path / file).write_text("\n".join(rows) + "\n")
+    (tmp_path / "tokens.txt").write_text("\n".join(TOKENS) + "\n")
+    return tmp_path
+
+
+@pytest.fixture
+def training_arguments(corpus, upstream_path):
+    """``training_arguments(output_dir, **changes)`` gives the command line of a short training."""
+
+    def get(output_dir: Path, **changes) -> list[str]:
+        upstream = upstream_path("hf_hubert", True)
+        conf = {
+            "encoder": "wsm_s3prl",
+            "encoder_conf": {"upstream": upstream, "window": 3, "width": 16},
+            "frontend": None,
+            "input_size": 1,
+            "normalize": None,
+            "specaug": None,
+            "model_conf": {"ctc_weight": 1.0, "extract_feats_in_collect_stats": False},
+            "optim": "sgd",
+            "optim_conf": {"lr": 0.01},
+            "max_epoch": 2,
+            "batch_type": "unsorted",
+            "batch_size": 2,
+            "num_workers": 0,
+            "num_att_plot": 0,
+            "use_matplotlib": False,
+            "use_tensorboard": False,
+            "best_model_criterion": [["valid", "loss", "min"]],
+        }
+        conf.update(changes)
+        file = corpus / f"{output_dir.name}.yaml"
+        file.write_text(yaml.safe_dump(conf))
+        arguments = ["--config", str(file), "--output_dir", str(output_dir), "--token_type", "char"]
+        arguments += ["--token_list", str(corpus / "tokens.txt"), "--ngpu", "0"]
+        for part in ("train", "valid"):
+            arguments += [f"--{part}_data_path_and_name_and_type", f"{corpus / 'wav.scp'},speech,sound"]
+            arguments += [f"--{part}_data_path_and_name_and_type", f"{corpus / 'text'},text,text"]
+            arguments += [f"--{part}_shape_file", str(corpus / "speech_shape")]
+        return arguments
+
+    return get
