@@ -7,7 +7,7 @@ set -euo pipefail
 # shellcheck source=egs/common/parse_options.sh
 . "$(dirname "${BASH_SOURCE[0]}")/parse_options.sh"
 
-settle text_options
+set_text_options
 begin_stage 1 "prepare" "${downloads}" "${data_dir}"
 read -r -d '' -a more <<<"${data_args}" || true
 python local/data.py --downloads "${downloads}" --out "${data_dir}" ${lang:+--lang "${lang}"} "${more[@]}"

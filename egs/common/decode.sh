@@ -7,12 +7,12 @@ set -euo pipefail
 # shellcheck source=egs/common/parse_options.sh
 . "$(dirname "${BASH_SOURCE[0]}")/parse_options.sh"
 
-settle exp
+settle experiment
 require_finished "${dump_dir}" 2
 require_finished "${exp}" 3
 input=$(folder_digest "${dump_dir}")
 require_made_from "${exp}" "${input}" "${dump_dir}" 3
-settle search out train_text
+settle decoding
 model=${exp}/${inference_model}
 [[ -f ${model} ]] || die "--inference_model: ${model} does not exist"
 [[ -n ${inference_config} ]] || inference_config=../../../conf/decode_${search}.yaml
@@ -21,7 +21,7 @@ model=${exp}/${inference_model}
 begin_stage 4 "decode (${search})" "${dump_dir}" "${out}"
 read -r -d '' -a more <<<"${inference_args}" || true
 if [[ ${search} == lm ]]; then
-    settle text_options
+    set_text_options
     options=("${text_options[@]}" --order "${ngram_order}" --out "${out}/lm"
         --train_text "${train_text}" --valid_text "${dump_dir}/raw/${valid_set}/text")
     [[ ${lm} == text ]] || options+=(--lm "${lm}")

@@ -14,7 +14,8 @@ if [[ -d ${dump_dir} && ! -e ${dump_dir}/.made_from && ! -e ${dump_dir}/.unfinis
 fi
 [[ -z ${speed_perturb} || " ${valid_set} ${test_sets} " != *" ${train_set} "* ]] ||
     die "--speed_perturb is for training only, but ${train_set} is also a validation or test set: train on another set"
-settle training text_config text_options
+settle training
+set_text_options
 # Not all upstreams take utterances of any length.
 longest=$(python -m espnet_wsm.stages.limit_duration --max_seconds "${max_wav_duration}" -- "${training[@]}")
 input=$(folder_digest "${data_dir}")

@@ -54,8 +54,8 @@ inference_config=             # empty: ../../../conf/decode_SEARCH.yaml
 inference_args=               # more arguments for the decoder, e.g. "--beam_size 10"
 inference_model=valid.cer_ctc.ave.pth # checkpoint in the experiment's folder
 
-# What `settle` sets, besides options that are empty.
-exp='' text_options=() training=() train_text='' out=''
+# What `settle` sets, besides `search`.
+exp='' training=() out='' train_text=''
 
 unset CDPATH # with it, cd would print the new folder
 common=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -90,11 +90,11 @@ list_options() {
     done
 }
 
-# settle NAME...: set variables that follow from the options, as espnet_wsm/recipe/settings.py says.
+# settle NAME...: set what follows from the options, as espnet_wsm/recipe/settings.py says: experiment, training, decoding.
 settle() {
     local options assignments
     list_options
-    assignments=$(python -m espnet_wsm.stages.settle "$@" -- "${options[@]}") || exit
+    assignments=$(python -m espnet_wsm.recipe.settings "$@" -- "${options[@]}") || exit
     eval "${assignments}"
 }
 
@@ -141,9 +141,17 @@ set_training_processes() {
     ((ngpu > 0)) || processes+=(--dist_backend gloo)
 }
 
+# set_text_options: the options that say how transcripts are spelt, in the array `text_options`.
+set_text_options() {
+    [[ -n ${text_config} || ! -f conf/text.yaml ]] || text_config=conf/text.yaml
+    [[ -z ${text_config} || -f ${text_config} ]] || die "--text_config ${text_config} does not exist"
+    text_options=(${text_config:+--text_config "${text_config}"} ${lang:+--lang "${lang}"}
+        ${nlsyms_txt:+--non_linguistic_symbols "${nlsyms_txt}"})
+}
+
 # watch ARGUMENTS...: show the progress of the next launch, until `unwatch` or the end of the script.
 watch() {
-    python -m espnet_wsm.stages.watch_progress "$@" &
+    python -m espnet_wsm.recipe.progress "$@" &
     watcher=$!
     trap unwatch EXIT
 }

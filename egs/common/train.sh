@@ -9,7 +9,7 @@ set -euo pipefail
 
 require_finished "${dump_dir}" 2
 [[ ! -d ${data_dir} ]] || require_made_from "${dump_dir}" "$(folder_digest "${data_dir}")" "${data_dir}" 2
-settle exp training
+settle experiment training
 tokens=${dump_dir}/token_list/${token_type}
 [[ -d ${tokens} ]] || die "${tokens} does not exist; run stage 2 with --token_type ${token_type}"
 made_with=$(cat "${dump_dir}/raw/org/${train_set}/speed_perturb" 2>/dev/null || true)

@@ -10,8 +10,7 @@ from typing import Any, ClassVar
 import torch
 from espnet2.main_funcs.average_nbest_models import average_nbest_models
 from espnet2.torch_utils.safe_torch_load import safe_torch_load
-from espnet2.train.distributed_utils import DistributedOption
-from espnet2.train.reporter import Reporter, SubReporter, aggregate
+from espnet2.train.reporter import Reporter, aggregate
 from espnet2.train.trainer import Trainer, TrainerOptions
 
 from espnet_wsm.data.kaldi.lists import count, name_some
@@ -67,7 +66,7 @@ class WsmTrainer(Trainer):
             UserError: there were ``MAX_BAD_STEPS`` such steps in a row, or no others in an epoch; or a batch
                 did not fit into the GPU's memory.
         """
-        cls.report_progress(kwargs["reporter"].epoch - 1, kwargs["options"], kwargs["distributed_option"])
+        cls.report_progress(kwargs["reporter"].epoch - 1, **kwargs)
         last = LastBatch()
         handles = (
             model.register_forward_pre_hook(last.note, with_kwargs=True),
@@ -88,24 +87,18 @@ class WsmTrainer(Trainer):
         return only_bad_steps
 
     @classmethod
-    def validate_one_epoch(
-        cls,
-        model: torch.nn.Module,
-        iterator: Any,
-        reporter: SubReporter,
-        options: TrainerOptions,
-        distributed_option: DistributedOption,
-    ) -> None:
+    def validate_one_epoch(cls, **kwargs: Any) -> None:
         """As ESPnet's."""
-        super().validate_one_epoch(model, iterator, reporter, options, distributed_option)
-        values = {name: float(aggregate(reporter.stats[name])) for name in SHOWN if name in reporter.stats}
+        super().validate_one_epoch(**kwargs)
+        stats = kwargs["reporter"].stats
+        values = {name: float(aggregate(stats[name])) for name in SHOWN if name in stats}
         cls.figures = {f"valid {name}": value for name, value in values.items() if math.isfinite(value)}
-        cls.report_progress(reporter.epoch, options, distributed_option)
+        cls.report_progress(kwargs["reporter"].epoch, **kwargs)
 
     @classmethod
-    def report_progress(cls, epochs: int, options: TrainerOptions, distributed: DistributedOption) -> None:
-        """Write how many epochs are done and the last figures, once for all processes."""
-        if not distributed.distributed or distributed.dist_rank == 0:
+    def report_progress(cls, epochs: int, options: TrainerOptions, distributed_option: Any, **_: Any) -> None:
+        """Write how many epochs are done, with the last figures, once for all processes."""
+        if not distributed_option.distributed or distributed_option.dist_rank == 0:
             file = find_progress_file(Path(options.output_dir) / "train.log")
             write_progress(file, epochs, options.max_epoch, cls.figures)
 

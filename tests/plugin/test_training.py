@@ -50,10 +50,10 @@ def test_a_file_says_how_far_an_interrupted_and_a_resumed_training_are(
     words = [*training_arguments(tmp_path / "exp", max_epoch=3), "--resume", "true"]
     validate = trainer.Trainer.validate_one_epoch.__func__
 
-    def interrupt(cls, model, iterator, reporter, *rest) -> None:
-        if reporter.epoch == 2:
+    def interrupt(cls, **kwargs) -> None:
+        if kwargs["reporter"].epoch == 2:
             raise KeyboardInterrupt
-        validate(cls, model, iterator, reporter, *rest)
+        validate(cls, **kwargs)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(trainer.Trainer, "validate_one_epoch", classmethod(interrupt))

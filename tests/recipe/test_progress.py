@@ -13,7 +13,6 @@ import pytest
 
 from espnet_wsm.recipe import progress
 from espnet_wsm.recipe.progress import ReportingBar, find_progress_file, read_progress, write_progress
-from espnet_wsm.stages import watch_progress
 
 
 def done(file) -> int | None:
@@ -87,10 +86,10 @@ def watch(monkeypatch, capsys):
         left = iter(steps)
         monkeypatch.setattr(progress.os, "getppid", lambda: next(parents))
         monkeypatch.setattr(progress.time, "sleep", lambda _seconds: next(left, lambda: None)())
-        monkeypatch.setattr(watch_progress.signal, "signal", lambda *_: None)
-        every = functools.partial(watch_progress.tqdm, mininterval=0, miniters=0)
-        monkeypatch.setattr(watch_progress, "tqdm", every)
-        watch_progress.main([str(word) for word in words])
+        monkeypatch.setattr(progress.signal, "signal", lambda *_: None)
+        every = functools.partial(progress.tqdm, mininterval=0, miniters=0)
+        monkeypatch.setattr(progress, "tqdm", every)
+        progress.main([str(word) for word in words])
         return capsys.readouterr().err
 
     return show
@@ -129,10 +128,10 @@ def test_a_file_that_vanishes_for_a_moment_counts_as_before(tmp_path, watch):
 
 
 def test_the_bar_ends_with_the_work(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(watch_progress.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(progress.signal, "signal", lambda *_: None)
     write = lambda _seconds: write_progress(tmp_path / "1.progress.json", 4, 4)  # noqa: E731
     monkeypatch.setattr(progress.time, "sleep", write)
-    watch_progress.main(["--log", str(tmp_path / "1.log"), "--total", "4"])
+    progress.main(["--log", str(tmp_path / "1.log"), "--total", "4"])
     assert "4/4" in capsys.readouterr().err
 
 
@@ -161,7 +160,7 @@ def test_nothing_is_shown_of_a_training_that_has_not_begun(tmp_path, watch):
 def test_when_stopped_it_shows_what_the_jobs_wrote_last(tmp_path):
     words = ["--log", str(tmp_path / "JOB.log"), "--total", "9", "--poll_seconds", "2"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "espnet_wsm.stages.watch_progress", *words], stderr=subprocess.PIPE, bufsize=0
+        [sys.executable, "-m", "espnet_wsm.recipe.progress", *words], stderr=subprocess.PIPE, bufsize=0
     )
     shown = process.stderr.read(1)
     write_progress(tmp_path / "1.progress.json", 1, 9)
@@ -175,7 +174,7 @@ def test_when_stopped_it_shows_what_the_jobs_wrote_last(tmp_path):
 
 def test_several_jobs_need_several_logs(capsys):
     with pytest.raises(SystemExit):
-        watch_progress.main(["--log", "one.log", "--nj", "2", "--total", "8"])
+        progress.main(["--log", "one.log", "--nj", "2", "--total", "8"])
     assert "error: --log one.log: with --nj 2 it needs JOB in place of the number" in capsys.readouterr().err
 
 

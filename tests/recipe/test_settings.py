@@ -8,7 +8,6 @@ import pytest
 
 from espnet_wsm.errors import UserError
 from espnet_wsm.recipe import settings
-from espnet_wsm.stages import settle
 
 DEFAULTS = {
     "lang": "", "dump_dir": "dump", "exp_dir": "exp", "tag": "", "train_set": "train", "text_config": "",
@@ -55,18 +54,6 @@ def options(**given: str) -> Namespace:
 )
 def test_an_experiment_is_named_by_what_differs(given, name):
     assert settings.name_experiment(options(**given)) == name
-
-
-def test_transcripts_are_spelt_by_the_option_or_else_by_the_recipe(folder):
-    assert settings.find_text_config(options()) == "" and settings.list_text_options(options()) == []
-    (folder / "conf").mkdir()
-    (folder / "conf/text.yaml").touch()
-    given = options(lang="en", nlsyms_txt="a b")
-    words = ["--text_config", "conf/text.yaml", "--lang", "en", "--non_linguistic_symbols", "a b"]
-    assert settings.list_text_options(given) == words
-    assert settings.find_text_config(options(text_config="train.yaml")) == "train.yaml"
-    with pytest.raises(UserError, match=r"--text_config none\.yaml does not exist"):
-        settings.list_text_options(options(text_config="none.yaml"))
 
 
 def list_pairs(**given: str) -> list[str]:
@@ -121,11 +108,10 @@ def test_a_configuration_that_cannot_be_read_is_named(folder, option):
             settings.list_training_arguments(options(**{option: name}))
 
 
-@pytest.mark.parametrize(
-    ("given", "search"), [({}, "greedy"), ({"lm": "x"}, "lm"), ({"search": "beam"}, "beam")]
-)
-def test_a_language_model_decides_on_the_search(given, search):
-    assert settings.find_search(options(**given)) == search
+@pytest.mark.parametrize("search", ["greedy", "beam"])
+def test_a_search_has_a_folder(search):
+    settled = settings.describe_decoding(options(tag="t", search=search))
+    assert settled == {"search": search, "out": f"exp/asr_t/decode_{search}"}
 
 
 @pytest.mark.parametrize(
@@ -141,42 +127,42 @@ def test_a_language_model_decides_on_the_search(given, search):
 )
 def test_a_decoding_that_cannot_be_is_refused(given, message):
     with pytest.raises(UserError, match=message):
-        settings.name_decoding(options(tag="t", **given))
+        settings.describe_decoding(options(tag="t", **given))
 
 
 def test_each_language_model_names_a_folder(folder):
     """These digests are in the names of folders that users have."""
-    assert settings.name_decoding(options(tag="t")) == "exp/asr_t/decode_greedy"
+    assert settings.describe_decoding(options(tag="t"))["out"] == "exp/asr_t/decode_greedy"
     (folder / "my lm~ü.arpa").write_text("YES\n")
-    names = [settings.name_decoding(options(tag="t", lm="my lm~ü.arpa", ngram_order=order)) for order in "34"]
-    assert names == [
-        "exp/asr_t/decode_lm_my_lm___.arpa_fc4060b9",
-        "exp/asr_t/decode_lm_my_lm___.arpa_5d1278cf",
-    ]
+    for order, digest in (("3", "fc4060b9"), ("4", "5d1278cf")):
+        assert settings.describe_decoding(options(tag="t", lm="my lm~ü.arpa", ngram_order=order)) == {
+            "search": "lm",
+            "out": f"exp/asr_t/decode_lm_my_lm___.arpa_{digest}",
+            "train_text": "dump/raw/train/text",
+        }
 
 
-def test_the_shell_gets_what_python_has(folder, capfdbinary):
+def test_a_language_model_is_trained_on_what_the_experiment_was(folder):
+    part = folder / "exp/asr_t/train_5min/text"
+    part.parent.mkdir(parents=True)
+    part.write_text("u1 YES\n")
+    settled = settings.describe_decoding(options(tag="t", lm="text", train_minutes="5"))
+    assert settled["train_text"] == "exp/asr_t/train_5min/text" and "/decode_lm_text_" in settled["out"]
+
+
+def test_the_shell_gets_what_python_has(capfdbinary):
     """Blanks, quotes, line breaks and bytes that are no UTF-8."""
     name = 'it\'s "$x" `a` \\ é \udcff'
-    words = [word for option, value in DEFAULTS.items() for word in (f"--{option}", value)]
-    words[words.index("--tag") + 1] = name
-    words[words.index("--lang") + 1] = "*"
-    settle.main(["exp", "text_options", "--", *words])
-    script = capfdbinary.readouterr().out + b'printf "%s|" "${exp}" "${text_options[@]}"'
+    given = DEFAULTS | {"tag": name, "asr_args": "--a *\n'b'"}
+    words = [word for option, value in given.items() for word in (f"--{option}", value)]
+    settings.main(["experiment", "training", "--", *words])
+    script = capfdbinary.readouterr().out + b'printf "%s|" "${exp}" "${training[@]: -3}"'
     shown = subprocess.run(["bash", "-c", script], capture_output=True, check=True).stdout
-    assert shown == b"exp/asr_" + name.encode(errors="surrogateescape") + b"|--lang|*|"
+    assert shown == b"exp/asr_" + name.encode(errors="surrogateescape") + b"|--a|*|'b'|"
 
 
-def test_unknown_names_are_refused(capsys):
-    with pytest.raises(SystemExit):
-        settle.main(["rubbish", "--"])
-    assert "invalid choice: 'rubbish'" in capsys.readouterr().err
-
-
-def test_what_stages_call_for_imports_nothing_heavy():
+def test_what_stages_wait_for_imports_nothing_heavy():
     heavy = "{'numpy', 'torch', 'espnet2', 's3prl', 'tqdm'}"
-    code = f"import sys, espnet_wsm.stages.settle; print(sorted({heavy} & set(sys.modules)))"
-    assert (
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-        == "[]\n"
-    )
+    code = f"import sys, espnet_wsm.recipe.settings; print(sorted({heavy} & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout == "[]\n"
