@@ -69,7 +69,7 @@ folder=$(python -m espnet_wsm.stages.cache_features plan --dump_dir "${dump_dir}
 [[ -n ${folder} ]] || exit 0
 log "Stage 2: store features: ${dump_dir}/raw -> ${folder}"
 logs=${dump_dir}/log/cache.JOB.log
-rm -f "${dump_dir}"/log/cache.*.{log,progress.json}
+rm -f "${dump_dir}"/log/{,.}cache.*
 total=$(cat "${dump_dir}"/raw/{"${train_set}","${valid_set}"}/wav.scp | wc -l)
 watch --log "${logs}" --nj "${nj}" --total "${total}" --desc cache --unit utt
 launch --gpu "$((ngpu > 0))" --num_threads 1 JOB=1:"${nj}" "${logs}" \

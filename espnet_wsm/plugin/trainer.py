@@ -46,7 +46,7 @@ class WsmTrainer(Trainer):
         cls.figures = {}
         with atomic_torch_save():
             if not distributed_option.distributed or distributed_option.dist_rank == 0:
-                for leftover in output_dir.glob(".*.pth.*.tmp"):  # of a run killed in the middle of writing
+                for leftover in output_dir.glob(".*.tmp"):  # of a run killed in the middle of writing
                     leftover.unlink()
                 if trainer_options.resume and (output_dir / "checkpoint.pth").exists():
                     complete_last_epoch(trainer_options)
