@@ -7,12 +7,12 @@ set -euo pipefail
 # shellcheck source=egs/common/parse_options.sh
 . "$(dirname "${BASH_SOURCE[0]}")/parse_options.sh"
 
-exp=$(experiment)
+settle experiment
 require_finished "${dump_dir}" 2
 require_finished "${exp}" 3
 input=$(folder_digest "${dump_dir}")
 require_made_from "${exp}" "${input}" "${dump_dir}" 3
-set_decoding "${exp}"
+settle decoding
 model=${exp}/${inference_model}
 [[ -f ${model} ]] || die "--inference_model: ${model} does not exist"
 [[ -n ${inference_config} ]] || inference_config=../../../conf/decode_${search}.yaml

@@ -14,7 +14,7 @@ if [[ -d ${dump_dir} && ! -e ${dump_dir}/.made_from && ! -e ${dump_dir}/.unfinis
 fi
 [[ -z ${speed_perturb} || " ${valid_set} ${test_sets} " != *" ${train_set} "* ]] ||
     die "--speed_perturb is for training only, but ${train_set} is also a validation or test set: train on another set"
-set_training_arguments
+settle training
 set_text_options
 # Not all upstreams take utterances of any length.
 longest=$(python -m espnet_wsm.stages.limit_duration --max_seconds "${max_wav_duration}" -- "${training[@]}")
@@ -69,11 +69,11 @@ folder=$(python -m espnet_wsm.stages.cache_features plan --dump_dir "${dump_dir}
 [[ -n ${folder} ]] || exit 0
 log "Stage 2: store features: ${dump_dir}/raw -> ${folder}"
 logs=${dump_dir}/log/cache.JOB.log
-rm -f "${dump_dir}"/log/cache.*.log
+rm -f "${dump_dir}"/log/{,.}cache.*
 total=$(cat "${dump_dir}"/raw/{"${train_set}","${valid_set}"}/wav.scp | wc -l)
-watch watch_jobs --log "${logs}" --nj "${nj}" --total "${total}" --desc cache --unit utt
+watch --log "${logs}" --nj "${nj}" --total "${total}" --desc cache --unit utt
 launch --gpu "$((ngpu > 0))" --num_threads 1 JOB=1:"${nj}" "${logs}" \
     python -m espnet_wsm.stages.cache_features run --folder "${folder}" --sets "${train_set} ${valid_set}" \
-    --nj "${nj}" --job JOB --ngpu "$((ngpu > 0))"
+    --nj "${nj}" --job JOB --ngpu "$((ngpu > 0))" --log "${logs}"
 unwatch
 python -m espnet_wsm.stages.cache_features merge --folder "${folder}" --sets "${train_set} ${valid_set}"

@@ -54,6 +54,9 @@ inference_config=             # empty: ../../../conf/decode_SEARCH.yaml
 inference_args=               # more arguments for the decoder, e.g. "--beam_size 10"
 inference_model=valid.cer_ctc.ave.pth # checkpoint in the experiment's folder
 
+# What `settle` sets, besides `search`.
+exp='' training=() out='' train_text=''
+
 unset CDPATH # with it, cd would print the new folder
 common=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=${common%/egs/common}
@@ -78,13 +81,28 @@ die() {
     exit 1
 }
 
-# run_stages: the stages from --stage to --stop_stage, each a process of its own with every shared option.
-run_stages() {
-    local names=(data frontend train decode score) options=() name number
-    python -c 'import espnet_wsm' || die "espnet_wsm cannot be used (see above); run ${root}/tools/setup.sh"
+# list_options: the options declared above with their values, in the array `options`.
+list_options() {
+    local name
+    options=()
     for name in $(declared_options "${common}/lib.sh"); do
         options+=("--${name}" "${!name}")
     done
+}
+
+# settle NAME...: set what follows from the options, as espnet_wsm/recipe/settings.py says: experiment, training, decoding.
+settle() {
+    local options assignments
+    list_options
+    assignments=$(python -m espnet_wsm.recipe.settings "$@" -- "${options[@]}") || exit
+    eval "${assignments}"
+}
+
+# run_stages: the stages from --stage to --stop_stage, each a process of its own with every shared option.
+run_stages() {
+    local names=(data frontend train decode score) options number
+    python -c 'import espnet_wsm' || die "espnet_wsm cannot be used (see above); run ${root}/tools/setup.sh"
+    list_options
     for number in 1 2 3 4 5; do
         ((stage <= number && number <= stop_stage)) || continue
         run_child "${common}/${names[number - 1]}.sh" "${options[@]}" || die "stage ${number} (${names[number - 1]}) failed"
@@ -131,86 +149,17 @@ set_text_options() {
         ${nlsyms_txt:+--non_linguistic_symbols "${nlsyms_txt}"})
 }
 
-# watch MODULE ARGUMENTS...: show the progress of the next launch, until `unwatch` or the end of the script.
+# watch ARGUMENTS...: show the progress of the next launch, until `unwatch` or the end of the script.
 watch() {
-    python -m "espnet_wsm.stages.$1" "${@:2}" &
+    python -m espnet_wsm.recipe.progress "$@" &
     watcher=$!
     trap unwatch EXIT
 }
 
 unwatch() { kill "${watcher}" 2>/dev/null || true; }
 
-# experiment: the folder of this experiment.
-experiment() {
-    local name=${tag}
-    if [[ -z ${name} ]]; then
-        name=$(basename "${train_config}" .yaml)_${token_type}
-        [[ ${token_type} == char ]] || name+="${nbpe}"
-        [[ ${byte_fallback} == false ]] || name+=_bytes
-        name+=${mixer:+_${mixer}}${num_replaced:+_k${num_replaced}}${window:+_w${window}}${trainable:+_${trainable}}
-        name+=${upstream_config:+_$(basename "${upstream_config}" .yaml)}${upstream:+_$(basename "${upstream}")}
-        name+=${speed_perturb:+_sp}${train_minutes:+_${train_minutes}min}
-        [[ ${train_set} == train ]] || name+="_${train_set}"
-    fi
-    echo "${exp_dir}/asr_${name#asr_}"
-}
-
-# set_decoding EXPERIMENT: complete `search`, and set the folder that stage 4 writes (`out`) and, for a language model, the
-# text that the experiment was trained on (`train_text`). Each language model has its own folder, named with a digest.
-set_decoding() {
-    local digest name source
-    [[ -n ${search} ]] || search=$([[ -n ${lm} ]] && echo lm || echo greedy)
-    [[ ${search} == greedy || ${search} == beam || ${search} == lm ]] ||
-        die "--search has to be greedy, beam or lm, got ${search}"
-    out=$1/decode_${search}
-    if [[ ${search} != lm ]]; then
-        [[ -z ${lm} ]] || die "--lm is for --search lm, not for --search ${search}: omit one of the two"
-        return
-    fi
-    [[ -n ${lm} ]] || die "--search lm needs --lm: a language model, a text to train it on, or text: the training set's"
-    train_text=${dump_dir}/raw/${train_set}/text
-    [[ -z ${train_minutes} ]] || train_text=$1/train_${train_minutes}min/text
-    [[ ${lm} == text ]] && source=${train_text} || source=${lm}
-    [[ -f ${source} ]] || die "--lm ${lm}: ${source} is not a file; name a language model, or a text to train it on"
-    digest=$({ cat "${source}" && echo "${ngram_order}"; } | sha256sum | cut -c1-8)
-    name=$(basename "${lm}" | tr -c '[:alnum:]._\n-' _)
-    out+=_${name}_${digest}
-}
-
-# set_training_arguments: the arguments of asr_train in stage 3, in the array `training`. Stage 2 stores features
-# according to the same arguments.
-set_training_arguments() {
-    local key more
-    [[ -f ${train_config} ]] || die "--train_config ${train_config} does not exist"
-    [[ -z ${upstream_config} || -f ${upstream_config} ]] || die "--upstream_config ${upstream_config} does not exist"
-    training=(--config "${train_config}")
-    if [[ -n ${upstream_config} ]]; then
-        # ESPnet takes only one configuration, so the keys of this one become arguments, which override it.
-        more=$(python -c 'import json, sys, yaml
-for key, value in (yaml.safe_load(open(sys.argv[1])) or {}).items():
-    for part in value if isinstance(value, dict) else [None]:
-        text = value if isinstance(value, str) else json.dumps(value)
-        print(f"--{key}", text if part is None else f"{part}={json.dumps(value[part])}", sep="\n")' \
-            "${upstream_config}") || die "--upstream_config ${upstream_config} cannot be read (see above)"
-        [[ -z ${more} ]] || mapfile -t -O "${#training[@]}" training <<<"${more}"
-    fi
-    if [[ -n ${upstream} ]]; then
-        training+=(--encoder_conf "upstream=${upstream}")
-    elif [[ " ${training[*]} " != *" upstream="* ]] && ! python -c 'import sys, yaml
-conf = yaml.safe_load(open(sys.argv[1])) or {}
-sys.exit(not (conf.get("encoder_conf") or {}).get("upstream"))' "${train_config}"; then
-        training+=(--encoder_conf "upstream=../../debian_multi/ssl1/hubert_debian_multi")
-    fi
-    [[ ${trust} == false ]] || training+=(--encoder_conf "trust=${trust}")
-    for key in mixer num_replaced window trainable; do
-        [[ -z ${!key} ]] || training+=(--encoder_conf "${key}=${!key}")
-    done
-    read -r -d '' -a more <<<"${asr_args}" || true
-    training+=("${more[@]}")
-}
-
 # hold FOLDER: let no other run write there until this script, and what it has launched on this machine, have ended. If
-# a run is killed, the system frees its lock.
+# a run is killed, the system frees its lock: so the shell has to hold it, not a program that it calls.
 declare -A locks=()
 hold() {
     local lock

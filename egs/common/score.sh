@@ -7,10 +7,10 @@ set -euo pipefail
 # shellcheck source=egs/common/parse_options.sh
 . "$(dirname "${BASH_SOURCE[0]}")/parse_options.sh"
 
-exp=$(experiment)
+settle experiment
 require_finished "${dump_dir}" 2
 require_finished "${exp}" 3
-set_decoding "${exp}"
+settle decoding
 require_finished "${out}" 4
 require_made_from "${out}" "$(folder_digest "${dump_dir}")" "${dump_dir}" 4
 

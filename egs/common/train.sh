@@ -9,7 +9,7 @@ set -euo pipefail
 
 require_finished "${dump_dir}" 2
 [[ ! -d ${data_dir} ]] || require_made_from "${dump_dir}" "$(folder_digest "${data_dir}")" "${data_dir}" 2
-exp=$(experiment)
+settle experiment training
 tokens=${dump_dir}/token_list/${token_type}
 [[ -d ${tokens} ]] || die "${tokens} does not exist; run stage 2 with --token_type ${token_type}"
 made_with=$(cat "${dump_dir}/raw/org/${train_set}/speed_perturb" 2>/dev/null || true)
@@ -17,7 +17,6 @@ made_with=$(cat "${dump_dir}/raw/org/${train_set}/speed_perturb" 2>/dev/null || 
     die "${dump_dir} was made with --speed_perturb '${made_with}': give the same again, or run stage 2 again"
 input=$(folder_digest "${dump_dir}")
 
-set_training_arguments
 # Empty if the configuration needs waveforms.
 features=$(python -m espnet_wsm.stages.cache_features check --dump_dir "${dump_dir}" \
     --sets "${train_set} ${valid_set}" --cache "${cache}" --cache_dtype "${cache_dtype}" -- "${training[@]}")
@@ -47,7 +46,7 @@ python -m espnet_wsm.stages.record_run --dir "${exp}" --command "${ESPNET_WSM_CO
 begin_stage 3 "train" "${dump_dir}" "${exp}"
 [[ -z ${train_minutes} ]] || python -m espnet_wsm.stages.subset_dump --dir "${dump_dir}/raw/${train_set}" \
     --minutes "${train_minutes}" --out "${exp}/train_${train_minutes}min"
-watch watch_training --log "${exp}/train.log"
+watch --log "${exp}/train.log" --desc train --unit epoch
 set_training_processes "${exp}"
 launch "${nodes[@]}" --gpu "${ngpu}" --num_threads "${num_threads}" "${exp}/train.log" \
     "${starter[@]}" python -m espnet_wsm.bin.asr_train --output_dir "${exp}" --resume true "${processes[@]}" \

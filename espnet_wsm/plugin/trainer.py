@@ -2,22 +2,25 @@
 
 import contextlib
 import logging
+import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from espnet2.main_funcs.average_nbest_models import average_nbest_models
 from espnet2.torch_utils.safe_torch_load import safe_torch_load
-from espnet2.train.reporter import Reporter
+from espnet2.train.reporter import Reporter, aggregate
 from espnet2.train.trainer import Trainer, TrainerOptions
 
 from espnet_wsm.data.kaldi.lists import count, name_some
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import write_atomically
 from espnet_wsm.frames import HOP, SAMPLE_RATE
+from espnet_wsm.recipe.progress import find_progress_file, write_progress
 
 MAX_BAD_STEPS = 10  # consecutive steps with a loss that is NaN or infinite
+SHOWN = ("cer_ctc", "cer", "loss")  # validation figures beside the progress bar, if there are any
 
 
 class WsmTrainer(Trainer):
@@ -29,16 +32,21 @@ class WsmTrainer(Trainer):
     last epoch left undone.
 
     ESPnet's trainer also goes on for hours if every loss is NaN, and then ends with status 0; and it does not
-    say which batch was too large for the GPU. See :meth:`train_one_epoch`.
+    say which batch was too large for the GPU. See :meth:`train_one_epoch`. Both are mended, and a file says
+    how far the training is.
     """
+
+    # Of the last epoch of this training. ESPnet's trainers are not instantiated.
+    figures: ClassVar[dict[str, float]] = {}
 
     @classmethod
     def run(cls, model, *args, trainer_options, distributed_option, **kwargs) -> None:
         """As ESPnet's."""
         output_dir = Path(trainer_options.output_dir)
+        cls.figures = {}
         with atomic_torch_save():
             if not distributed_option.distributed or distributed_option.dist_rank == 0:
-                for leftover in output_dir.glob(".*.pth.*.tmp"):  # of a run killed in the middle of writing
+                for leftover in output_dir.glob(".*.tmp"):  # of a run killed in the middle of writing
                     leftover.unlink()
                 if trainer_options.resume and (output_dir / "checkpoint.pth").exists():
                     complete_last_epoch(trainer_options)
@@ -58,6 +66,7 @@ class WsmTrainer(Trainer):
             UserError: there were ``MAX_BAD_STEPS`` such steps in a row, or no others in an epoch; or a batch
                 did not fit into the GPU's memory.
         """
+        cls.report_progress(kwargs["reporter"].epoch - 1, **kwargs)
         last = LastBatch()
         handles = (
             model.register_forward_pre_hook(last.note, with_kwargs=True),
@@ -76,6 +85,22 @@ class WsmTrainer(Trainer):
         if only_bad_steps:
             raise UserError(f"no step of this epoch could be used, the last with {last}: {REMEDY}")
         return only_bad_steps
+
+    @classmethod
+    def validate_one_epoch(cls, **kwargs: Any) -> None:
+        """As ESPnet's."""
+        super().validate_one_epoch(**kwargs)
+        stats = kwargs["reporter"].stats
+        values = {name: float(aggregate(stats[name])) for name in SHOWN if name in stats}
+        cls.figures = {f"valid {name}": value for name, value in values.items() if math.isfinite(value)}
+        cls.report_progress(kwargs["reporter"].epoch, **kwargs)
+
+    @classmethod
+    def report_progress(cls, epochs: int, options: TrainerOptions, distributed_option: Any, **_: Any) -> None:
+        """Write how many epochs are done, with the last figures, once for all processes."""
+        if not distributed_option.distributed or distributed_option.dist_rank == 0:
+            file = find_progress_file(Path(options.output_dir) / "train.log")
+            write_progress(file, epochs, options.max_epoch, cls.figures)
 
 
 REMEDY = (

@@ -11,7 +11,8 @@ if the training cannot use one.
 Example:
   python -m espnet_wsm.stages.cache_features plan --dump_dir dump --sets "train dev" -- --config train.yaml
   run.pl JOB=1:4 dump/log/cache.JOB.log python -m espnet_wsm.stages.cache_features run \\
-    --folder dump/cache/hf_hubert_custom-1a2b3c4d-k2-float16 --sets "train dev" --nj 4 --job JOB
+    --folder dump/cache/hf_hubert_custom-1a2b3c4d-k2-float16 --sets "train dev" --nj 4 --job JOB \\
+    --log dump/log/cache.JOB.log
 """
 
 import argparse
@@ -59,6 +60,7 @@ def make_parser() -> argparse.ArgumentParser:
             options.add_argument("--nj", type=int, default=1, help="number of jobs")
             options.add_argument("--job", type=int, default=1, help="number of this job, from 1")
             options.add_argument("--ngpu", type=int, default=0, help="0 = CPU, 1 = GPU")
+            options.add_argument("--log", type=Path, help="log of this job, for a file of progress beside it")
     return parser
 
 
@@ -120,14 +122,14 @@ def run(args: argparse.Namespace) -> None:
         return
 
     import torch
-    from tqdm import tqdm
 
+    from espnet_wsm.recipe.progress import ReportingBar
     from espnet_wsm.upstream.stored_cut import load_prefix
 
     if args.ngpu > 0 and not torch.cuda.is_available():
         raise UserError("--ngpu 1, but PyTorch finds no CUDA device here; use --ngpu 0")
     prefix = load_prefix(args.folder).to("cuda" if args.ngpu > 0 else "cpu")
-    with tqdm(total=total, desc="cache", unit="utt", mininterval=1) as progress:
+    with ReportingBar(args.log, total=total, desc="cache", unit="utt", mininterval=1) as progress:
         for name, of_set in batches.items():
             with ShardWriter(args.folder / name, args.job) as writer:
                 for batch in of_set:

@@ -10,6 +10,7 @@ import torch
 import yaml
 
 from espnet_wsm.bin import asr_train
+from espnet_wsm.recipe.progress import read_progress
 
 
 @pytest.fixture
@@ -62,6 +63,10 @@ def test_two_processes_equal_one_with_twice_the_batch(arguments, run_two, tmp_pa
     assert result.returncode == 0, result.stderr
     assert re.search(r":0/2\].*1/3epoch started", result.stderr), "one process would show nothing"
     assert "find_unused_parameters" not in result.stderr
+    states = [read_progress(tmp_path / exp / "train.progress.json") for exp in ("one", "two")]
+    assert [(state["done"], state["total"]) for state in states] == [(3, 3)] * 2
+    losses = [state["figures"]["valid loss"] for state in states]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
     start = torch.load(tmp_path / "one/1epoch.pth")
     one, two = (torch.load(tmp_path / exp / "3epoch.pth") for exp in ("one", "two"))
     assert one.keys() == two.keys()

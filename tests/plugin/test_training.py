@@ -9,6 +9,8 @@ import yaml
 from espnet2.asr.espnet_model import ESPnetASRModel
 
 from espnet_wsm.bin import asr_inference, asr_inference_greedy, asr_train
+from espnet_wsm.plugin import trainer
+from espnet_wsm.recipe.progress import read_progress
 
 
 def test_training_records_the_model_and_moves_the_suffix_only(training_arguments, upstream_path, tmp_path):
@@ -31,6 +33,57 @@ def test_a_resumed_training_equals_an_uninterrupted_one(training_arguments, tmp_
     asr_train.main([*training_arguments(tmp_path / "parts", max_epoch=3), "--resume", "true"])
     whole, parts = (torch.load(tmp_path / name / "3epoch.pth") for name in ("whole", "parts"))
     assert whole.keys() == parts.keys() and all(torch.equal(whole[k], parts[k]) for k in whole)
+
+
+@pytest.fixture
+def written(monkeypatch):
+    """What trainings write of their progress: epochs done, of how many, figures."""
+    states = []
+    write = trainer.write_progress
+    monkeypatch.setattr(trainer, "write_progress", lambda *words: (states.append(words[1:]), write(*words)))
+    return states
+
+
+def test_a_file_says_how_far_an_interrupted_and_a_resumed_training_are(
+    training_arguments, tmp_path, written, monkeypatch
+):
+    words = [*training_arguments(tmp_path / "exp", max_epoch=3), "--resume", "true"]
+    validate = trainer.Trainer.validate_one_epoch.__func__
+
+    def interrupt(cls, **kwargs) -> None:
+        if kwargs["reporter"].epoch == 2:
+            raise KeyboardInterrupt
+        validate(cls, **kwargs)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(trainer.Trainer, "validate_one_epoch", classmethod(interrupt))
+        asr_train.main(words)
+    file = tmp_path / "exp/train.progress.json"
+    states = torch.load(tmp_path / "exp/checkpoint.pth")["reporter"]["stats"]
+    figures = {"valid cer_ctc": states[1]["valid"]["cer_ctc"], "valid loss": states[1]["valid"]["loss"]}
+    assert written == [(0, 3, {}), (1, 3, figures), (1, 3, figures)]
+    state = read_progress(file)
+    assert (state["done"], state["total"], state["figures"]) == (1, 3, pytest.approx(figures))
+    written.clear()
+    asr_train.main(words)
+    assert [state[:2] for state in written] == [(1, 3), (2, 3), (2, 3), (3, 3)]
+    assert written[0][2] == {} and written[1][2].keys() == figures.keys()
+    assert read_progress(file)["done"] == 3
+    written.clear()
+    asr_train.main(words)
+    assert written == [], "nothing is left to train"
+
+
+def test_figures_that_are_no_numbers_are_not_written(training_arguments, tmp_path, written, monkeypatch):
+    forward = ESPnetASRModel.forward
+
+    def broken(self, **batch):
+        loss, stats, weight = forward(self, **batch)
+        return loss, stats if self.training else stats | {"loss": stats["loss"] * float("nan")}, weight
+
+    monkeypatch.setattr(ESPnetASRModel, "forward", broken)
+    asr_train.main(training_arguments(tmp_path / "exp", max_epoch=1))
+    assert list(written[-1][2]) == ["valid cer_ctc"]
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from processes import kill_session, wait_for
 
 from espnet_wsm.data.dump.lists import read_num_samples
 from espnet_wsm.data.features.reader import FeatureReader
+from espnet_wsm.recipe.progress import read_progress
 
 RECIPE = "egs/mini_an4/asr1"
 QUICK = ["--asr_args", "--max_epoch 2 --use_matplotlib false"]
@@ -49,6 +50,17 @@ def test_the_recipe_runs_from_the_corpus_to_the_score(finished, recipe):
     assert "egs/mini_an4/asr1/run.sh --asr_args --max_epoch\\ 2 --tag first" in results
     assert re.search(r"\d[\d,]* / \d[\d,]*", results), "trainable/total parameters"
     assert (decoded / "score_wer" / "ref.trn").read_text().count("\n") == 2
+
+
+@pytest.mark.recipe
+def test_jobs_and_training_leave_how_far_they_came_beside_their_logs(finished, recipe):
+    jobs = [read_progress(file) for file in recipe.glob("dump/log/cache.*.progress.json")]
+    assert sum(job["done"] for job in jobs) == sum(job["total"] for job in jobs) == 5
+    training = read_progress(recipe / "exp/asr_first/train.progress.json")
+    assert (training["done"], training["total"]) == (2, 2) and "valid cer_ctc" in training["figures"]
+    assert re.search(r"train: +\d+%.*/2 \[", finished.stderr) and re.search(
+        r"cache: +\d+%.*/5 \[", finished.stderr
+    )
 
 
 @pytest.mark.recipe

@@ -8,6 +8,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 
 # shellcheck disable=SC2034  # used by the stages
 downloads=sample              # table, folder with metadata.csv or .jsonl, or folder with Kaldi directories
+# shellcheck disable=SC2034  # handed on by run_stages
 train_config=../../../conf/train_ctc.yaml # ESPnet training configuration
 
 # shellcheck source=egs/common/parse_options.sh

@@ -7,6 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 . ../../common/lib.sh
 
 downloads=                       # table, folder with metadata.csv or .jsonl, or folder with Kaldi directories
+# shellcheck disable=SC2034  # handed on by run_stages
 train_config=../../../conf/train_ctc.yaml # ESPnet training configuration
 
 # shellcheck source=egs/common/parse_options.sh

@@ -6,6 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 # shellcheck source=egs/common/lib.sh
 . ../../common/lib.sh
 
+# shellcheck disable=SC2034  # handed on by run_stages
 train_config=conf/train_asr.yaml # ESPnet training configuration
 
 # shellcheck source=egs/common/parse_options.sh

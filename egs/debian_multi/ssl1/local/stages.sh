@@ -104,7 +104,7 @@ pretrain() {
     python -m espnet_wsm.stages.record_run --dir "${out}" --command "${ESPNET_WSM_COMMAND}" \
         --file "${train_config}" --setting "${input}" --setting "${args[*]} ${more[*]}"
     begin_stage $(($1 == 1 ? 3 : 4)) "pre-train, iteration $1" "${targets}" "${out}"
-    watch watch_training --log "${out}/train.log"
+    watch --log "${out}/train.log" --desc train --unit epoch
     set_training_processes "${out}"
     # With layer drop, the parameters of a dropped layer have no gradients.
     ((ngpu <= 1 && num_nodes == 1)) || processes+=(--unused_parameters true)

@@ -1,0 +1,143 @@
+"""What follows from the options of an ASR recipe, as assignments for the shell of a stage.
+
+Example:
+  eval "$(python -m espnet_wsm.recipe.settings experiment training -- --tag first --mixer wsm ...)"
+"""
+
+import hashlib
+import json
+import os
+import re
+import shlex
+import sys
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from espnet_wsm.errors import UserError, report_user_errors
+from espnet_wsm.files import read_yaml
+
+UPSTREAM_IN_THE_BOX = "../../debian_multi/ssl1/hubert_debian_multi"
+SEARCHES = ("greedy", "beam", "lm")
+
+
+def _base_name(path: str, suffix: str = "") -> str:
+    return os.path.basename(path.rstrip("/")).removesuffix(suffix)
+
+
+def name_experiment(options: Namespace) -> str:
+    """The folder of the experiment, named by ``tag`` or by the options that differ from ``train_config``."""
+    parts = [
+        _base_name(options.train_config, ".yaml"),
+        options.token_type + (options.nbpe if options.token_type != "char" else ""),
+        "bytes" if options.byte_fallback != "false" else "",
+        options.mixer,
+        options.num_replaced and f"k{options.num_replaced}",
+        options.window and f"w{options.window}",
+        options.trainable,
+        _base_name(options.upstream_config, ".yaml"),
+        _base_name(options.upstream),
+        "sp" if options.speed_perturb else "",
+        options.train_minutes and f"{options.train_minutes}min",
+        options.train_set if options.train_set != "train" else "",
+    ]
+    name = options.tag or "_".join(filter(None, parts))
+    return f"{options.exp_dir}/asr_{name.removeprefix('asr_')}"
+
+
+def list_training_arguments(options: Namespace) -> list[str]:
+    """The arguments of asr_train in stage 3, according to which stage 2 stores features.
+
+    Raises:
+        UserError: a configuration does not exist or cannot be read.
+    """
+    configuration = _read_configuration("train_config", options.train_config)
+    arguments = ["--config", options.train_config]
+    if options.upstream_config:
+        # ESPnet takes only one configuration, so the keys of this one become arguments, which override it.
+        for key, value in _read_configuration("upstream_config", options.upstream_config).items():
+            if isinstance(value, dict):
+                texts = [f"{part}={json.dumps(inner)}" for part, inner in value.items()]
+            else:
+                texts = [value if isinstance(value, str) else json.dumps(value)]
+            arguments += [word for text in texts for word in (f"--{key}", text)]
+    upstream = options.upstream
+    named = (configuration.get("encoder_conf") or {}).get("upstream")
+    if not upstream and not named and not any(word.startswith("upstream=") for word in arguments):
+        upstream = UPSTREAM_IN_THE_BOX
+    encoder = {"upstream": upstream, "trust": options.trust if options.trust != "false" else ""}
+    encoder |= {name: getattr(options, name) for name in ("mixer", "num_replaced", "window", "trainable")}
+    for name, value in encoder.items():
+        arguments += ["--encoder_conf", f"{name}={value}"] if value else []
+    return arguments + options.asr_args.split()
+
+
+def _read_configuration(option: str, path: str) -> dict[str, Any]:
+    if not os.path.isfile(path):
+        raise UserError(f"--{option} {path} does not exist")
+    try:
+        configuration = read_yaml(Path(path)) or {}
+        if not isinstance(configuration, dict):
+            raise UserError("it is not a mapping of keys to values")
+    except UserError as error:
+        raise UserError(f"--{option} {path} cannot be read: {error}") from error
+    return configuration
+
+
+def describe_decoding(options: Namespace) -> dict[str, str]:
+    """How to decode (``search``) and the folder that stage 4 writes (``out``).
+
+    Each language model has a folder, named with a digest; it needs the text that the experiment was trained
+    on (``train_text``).
+
+    Raises:
+        UserError: ``search`` is unknown or does not go with ``lm``, or ``lm`` is not a file.
+    """
+    exp, lm = name_experiment(options), options.lm
+    search = options.search or ("lm" if lm else "greedy")
+    if search not in SEARCHES:
+        raise UserError(f"--search has to be greedy, beam or lm, got {search}")
+    if search != "lm" and lm:
+        raise UserError(f"--lm is for --search lm, not for --search {search}: omit one of the two")
+    if search != "lm":
+        return {"search": search, "out": f"{exp}/decode_{search}"}
+    if not lm:
+        needed = "a language model, a text to train it on, or text: the training set's"
+        raise UserError(f"--search lm needs --lm: {needed}")
+    train_text = f"{options.dump_dir}/raw/{options.train_set}/text"
+    if options.train_minutes:
+        train_text = f"{exp}/train_{options.train_minutes}min/text"
+    source = train_text if lm == "text" else lm
+    if not os.path.isfile(source):
+        raise UserError(f"--lm {lm}: {source} is not a file; name a language model, or a text to train it on")
+    with open(source, "rb") as content:
+        digest = hashlib.file_digest(content, "sha256")
+    digest.update(f"{options.ngram_order}\n".encode())
+    name = re.sub(rb"[^0-9A-Za-z._-]", b"_", os.fsencode(_base_name(lm))).decode()
+    out = f"{exp}/decode_lm_{name}_{digest.hexdigest()[:8]}"
+    return {"search": search, "out": out, "train_text": train_text}
+
+
+# What a stage may ask for, and the variables of the shell that it sets.
+SETTINGS: dict[str, Callable[[Namespace], dict[str, Any]]] = {
+    "experiment": lambda options: {"exp": name_experiment(options)},
+    "training": lambda options: {"training": list_training_arguments(options)},
+    "decoding": describe_decoding,
+}
+
+
+@report_user_errors
+def main(argv: list[str] | None = None) -> None:
+    """Entry point: names of ``SETTINGS``, then after ``--`` each option of the recipe with its value."""
+    argv = sys.argv[1:] if argv is None else argv
+    names, words = argv[: argv.index("--")], argv[argv.index("--") + 1 :]
+    options = Namespace(**{name[2:]: value for name, value in zip(words[::2], words[1::2], strict=True)})
+    for name in names:
+        for variable, value in SETTINGS[name](options).items():
+            text = shlex.quote(value) if isinstance(value, str) else f"({shlex.join(value)})"
+            sys.stdout.buffer.write(os.fsencode(f"{variable}={text}\n"))
+
+
+if __name__ == "__main__":
+    main()

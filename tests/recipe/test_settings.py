@@ -1,0 +1,168 @@
+"""What follows from the options of a recipe."""
+
+import subprocess
+import sys
+from argparse import Namespace
+
+import pytest
+
+from espnet_wsm.errors import UserError
+from espnet_wsm.recipe import settings
+
+DEFAULTS = {
+    "lang": "", "dump_dir": "dump", "exp_dir": "exp", "tag": "", "train_set": "train", "text_config": "",
+    "token_type": "char", "nbpe": "100", "byte_fallback": "false", "nlsyms_txt": "", "speed_perturb": "",
+    "upstream": "", "upstream_config": "", "trust": "false", "train_config": "train.yaml", "mixer": "",
+    "num_replaced": "", "window": "", "train_minutes": "", "trainable": "", "asr_args": "", "search": "",
+    "lm": "", "ngram_order": "3",
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """A recipe's folder with a training configuration, in which the tests run."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.yaml").write_text("optim: adam\n")
+    return tmp_path
+
+
+def options(**given: str) -> Namespace:
+    return Namespace(**DEFAULTS | given)
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ({}, "exp/asr_train_char"),
+        ({"tag": "first"}, "exp/asr_first"),
+        ({"tag": "asr_first", "mixer": "wsm", "exp_dir": "exp/it"}, "exp/it/asr_first"),
+        ({"train_config": "../conf/train_asr.yaml", "token_type": "bpe"}, "exp/asr_train_asr_bpe100"),
+        ({"token_type": "unigram", "nbpe": "30", "byte_fallback": "true"}, "exp/asr_train_unigram30_bytes"),
+        (
+            {"mixer": "wsm", "num_replaced": "2", "window": "9", "trainable": "suffix"},
+            "exp/asr_train_char_wsm_k2_w9_suffix",
+        ),
+        (
+            {"upstream_config": "conf/upstream/wavlm.yaml", "upstream": "upstreams/w/"},
+            "exp/asr_train_char_wavlm_w",
+        ),
+        (
+            {"speed_perturb": "0.9 1.0", "train_minutes": "5", "train_set": "all"},
+            "exp/asr_train_char_sp_5min_all",
+        ),
+    ],
+)
+def test_an_experiment_is_named_by_what_differs(given, name):
+    assert settings.name_experiment(options(**given)) == name
+
+
+def list_pairs(**given: str) -> list[str]:
+    """The arguments of a training after its configuration, as 'name value'."""
+    words = settings.list_training_arguments(options(**given))
+    assert words[:2] == ["--config", "train.yaml"]
+    return [" ".join(pair) for pair in zip(words[2::2], words[3::2], strict=True)]
+
+
+BOX = f"--encoder_conf upstream={settings.UPSTREAM_IN_THE_BOX}"
+
+
+def test_options_become_arguments_of_the_training():
+    assert list_pairs() == [BOX]
+    assert list_pairs(upstream="u", trust="true", mixer="wsm", window="9") == [
+        f"--encoder_conf {text}" for text in ("upstream=u", "trust=true", "mixer=wsm", "window=9")
+    ]
+    assert list_pairs(asr_args="--max_epoch 2\n--seed 1") == [BOX, "--max_epoch 2", "--seed 1"]
+
+
+def test_an_upstream_that_a_configuration_names_is_not_replaced(folder):
+    (folder / "train.yaml").write_text("encoder_conf: {upstream: mine}\n")
+    assert list_pairs() == []
+    assert list_pairs(upstream="other") == ["--encoder_conf upstream=other"]
+
+
+def test_a_second_configuration_becomes_arguments(folder):
+    (folder / "up.yaml").write_text(
+        "encoder_conf: {upstream: a b, window: [2, 5], width: null}\nmax_epoch: 3\noptim: adam\nflag: false\n"
+    )
+    assert list_pairs(upstream_config="up.yaml", mixer="sm") == [
+        '--encoder_conf upstream="a b"',
+        "--encoder_conf window=[2, 5]",
+        "--encoder_conf width=null",
+        "--max_epoch 3",
+        "--optim adam",
+        "--flag false",
+        "--encoder_conf mixer=sm",
+    ]
+
+
+@pytest.mark.parametrize("option", ["train_config", "upstream_config"])
+def test_a_configuration_that_cannot_be_read_is_named(folder, option):
+    (folder / "broken.yaml").write_text("encoder_conf: [")
+    (folder / "list.yaml").write_text("- a\n")
+    for name, reason in (
+        ("broken.yaml", "cannot be read: broken.yaml is not YAML"),
+        ("list.yaml", "cannot be read: it is not a mapping"),
+        ("none.yaml", "does not exist"),
+    ):
+        with pytest.raises(UserError, match=f"--{option} {name} {reason}"):
+            settings.list_training_arguments(options(**{option: name}))
+
+
+@pytest.mark.parametrize("search", ["greedy", "beam"])
+def test_a_search_has_a_folder(search):
+    settled = settings.describe_decoding(options(tag="t", search=search))
+    assert settled == {"search": search, "out": f"exp/asr_t/decode_{search}"}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"search": "best"}, "--search has to be greedy, beam or lm, got best"),
+        ({"search": "beam", "lm": "x"}, "--lm is for --search lm, not for --search beam"),
+        ({"search": "lm"}, "--search lm needs --lm"),
+        ({"lm": "x"}, "--lm x: x is not a file"),
+        ({"lm": "text", "train_minutes": "5"}, "--lm text: exp/asr_t/train_5min/text is not a file"),
+        ({"lm": "text"}, "--lm text: dump/raw/train/text is not a file"),
+    ],
+)
+def test_a_decoding_that_cannot_be_is_refused(given, message):
+    with pytest.raises(UserError, match=message):
+        settings.describe_decoding(options(tag="t", **given))
+
+
+def test_each_language_model_names_a_folder(folder):
+    """These digests are in the names of folders that users have."""
+    assert settings.describe_decoding(options(tag="t"))["out"] == "exp/asr_t/decode_greedy"
+    (folder / "my lm~ü.arpa").write_text("YES\n")
+    for order, digest in (("3", "fc4060b9"), ("4", "5d1278cf")):
+        assert settings.describe_decoding(options(tag="t", lm="my lm~ü.arpa", ngram_order=order)) == {
+            "search": "lm",
+            "out": f"exp/asr_t/decode_lm_my_lm___.arpa_{digest}",
+            "train_text": "dump/raw/train/text",
+        }
+
+
+def test_a_language_model_is_trained_on_what_the_experiment_was(folder):
+    part = folder / "exp/asr_t/train_5min/text"
+    part.parent.mkdir(parents=True)
+    part.write_text("u1 YES\n")
+    settled = settings.describe_decoding(options(tag="t", lm="text", train_minutes="5"))
+    assert settled["train_text"] == "exp/asr_t/train_5min/text" and "/decode_lm_text_" in settled["out"]
+
+
+def test_the_shell_gets_what_python_has(capfdbinary):
+    """Blanks, quotes, line breaks and bytes that are no UTF-8."""
+    name = 'it\'s "$x" `a` \\ é \udcff'
+    given = DEFAULTS | {"tag": name, "asr_args": "--a *\n'b'"}
+    words = [word for option, value in given.items() for word in (f"--{option}", value)]
+    settings.main(["experiment", "training", "--", *words])
+    script = capfdbinary.readouterr().out + b'printf "%s|" "${exp}" "${training[@]: -3}"'
+    shown = subprocess.run(["bash", "-c", script], capture_output=True, check=True).stdout
+    assert shown == b"exp/asr_" + name.encode(errors="surrogateescape") + b"|--a|*|'b'|"
+
+
+def test_what_stages_wait_for_imports_nothing_heavy():
+    heavy = "{'numpy', 'torch', 'espnet2', 's3prl', 'tqdm'}"
+    code = f"import sys, espnet_wsm.recipe.settings; print(sorted({heavy} & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout == "[]\n"
