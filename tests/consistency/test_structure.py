@@ -112,6 +112,11 @@ def test_there_are_no_symlinks_and_no_large_files():
         assert file.stat().st_size <= limit, file
 
 
+def test_modules_stay_short():
+    long = {file: count for file in sources() if (count := len(file.read_text().splitlines())) > 350}
+    assert not long, "a module of that length has two subjects"
+
+
 def test_stage_scripts_and_recipes_stay_short():
     for file in (ROOT / "egs").glob("*/asr1/run.sh"):
         assert len(file.read_text().splitlines()) <= 40, file
