@@ -22,7 +22,8 @@ class MixingBlock(nn.Module):
     All parts are cheap to compute from the input. So only the input is kept, and the backward pass computes
     the parts anew, with the same dropout; the products with W_i, half of the block, are not repeated. Outputs
     and gradients are those of the plain form. Second derivatives are not available. ``torch.compile``, which
-    plans memory itself, and the transforms of ``torch.func`` get the plain form.
+    plans memory itself, the transforms of ``torch.func``, and blocks whose ``keeps_input_alone`` is set to
+    False get the plain form.
 
     Args:
         dropout: of the parts, 0 to 1.
@@ -32,6 +33,7 @@ class MixingBlock(nn.Module):
     def __init__(self, dropout: float = 0.0, combine_activation: str = "none") -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
+        self.keeps_input_alone = True
         if combine_activation not in ACTIVATIONS:
             raise ValueError(
                 f"combine_activation has to be one of {', '.join(ACTIVATIONS)}, got {combine_activation!r}"
@@ -57,7 +59,8 @@ class MixingBlock(nn.Module):
             (B, T, dim), zeros at padded frames. Valid frames depend neither on the other utterances of the
             batch nor on what the padding holds, as long as it is finite.
         """
-        if not torch.is_grad_enabled() or torch.compiler.is_compiling() or _transforms_are_active():
+        lean = self.keeps_input_alone and torch.is_grad_enabled()
+        if not lean or torch.compiler.is_compiling() or _transforms_are_active():
             return self.mix(x, padding_mask)
         return _KeepInput.apply(self, padding_mask, x, *self.parameters())
 

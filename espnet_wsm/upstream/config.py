@@ -17,6 +17,7 @@ TRAINABLE = ("layer", "mixer", "suffix")
 FEATURES = ("last", "weighted_sum")
 PREFIX_DTYPES = ("float32", "float16", "bfloat16")
 SUFFIX_DTYPES = ("float32", "bfloat16", "auto")
+RECOMPUTE = ("auto", "none", "block", "layer")
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,10 @@ class WsmConfig:
             this to ESPnet's ``use_amp``, which supports only CUDA. bfloat16 trains faster on processors that
             have instructions for it, and fifty times slower on a CPU without them; auto takes it where it
             is fast (``espnet_wsm.upstream.choose_dtype``).
+        recompute: what the backward pass computes anew, so that autograd need not keep it: ``none``;
+            ``block``, what is in the attention's place, whatever it is; ``layer``, the layers above the cut
+            as a whole, the dearest in time and the cheapest in memory; ``auto``, blocks of ours, which do it
+            at little cost, and no attention. Results are the same.
         exact_padding: whether the parts below the layers that span several frames (the group norm of Base
             models, the stacked position convolutions of data2vec) exclude padding, so that an utterance is
             encoded the same alone and in a padded batch. False computes them as S3PRL does.
@@ -87,6 +92,7 @@ class WsmConfig:
     features: str = "last"
     prefix_dtype: str = "float32"
     suffix_dtype: str = "float32"
+    recompute: str = "auto"
     exact_padding: bool = True
 
     @classmethod
@@ -189,5 +195,6 @@ RULES: dict[str, tuple[Test, str]] = {
     "features": _choice(FEATURES),
     "prefix_dtype": _choice(PREFIX_DTYPES),
     "suffix_dtype": _choice(SUFFIX_DTYPES),
+    "recompute": _choice(RECOMPUTE),
     "exact_padding": (_is_flag, "true or false"),
 }

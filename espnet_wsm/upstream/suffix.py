@@ -31,6 +31,7 @@ class TrainableSuffix(nn.Module):
         self.final_norm = final_norm
         self.family = family
         self.shared = shared
+        self.recomputes_layers = False  # whether autograd keeps nothing but the input of each layer
 
     def forward(
         self,
@@ -42,7 +43,9 @@ class TrainableSuffix(nn.Module):
 
         ``on_state`` is called with the input (B, T, D) of each layer. Returns (B, T, D).
         """
-        x = self.family.run_layers(self.layers, x, padding_mask, self.shared, on_state)
+        x = self.family.run_layers(
+            self.layers, x, padding_mask, self.shared, on_state, self.recomputes_layers
+        )
         return x if self.final_norm is None else self.final_norm(x)
 
 

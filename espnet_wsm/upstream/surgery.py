@@ -1,10 +1,13 @@
 """Replace the self-attention of the layers above the cut, and freeze the rest."""
 
 from collections.abc import Collection, Iterable
+from functools import partial
 
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from espnet_wsm.errors import UserError
+from espnet_wsm.mixing.block import MixingBlock
 from espnet_wsm.upstream.config import DROP, WsmConfig
 from espnet_wsm.upstream.families.contract import FamilyContract
 from espnet_wsm.upstream.mixers import MIXERS, AttentionSlot
@@ -37,6 +40,11 @@ def replace_attention(
         except ValueError as error:
             raise UserError(f"mixer {config.mixer} does not fit {config.upstream}: {error}") from error
         setattr(layer, family.attention, block)
+        blocks = [module for module in block.modules() if isinstance(module, MixingBlock)]
+        for module in blocks:
+            module.keeps_input_alone = config.recompute in ("auto", "block")
+        if config.recompute == "block" and not blocks:
+            block.forward = partial(checkpoint, block.forward, use_reentrant=False)
 
 
 def prepare_suffix(
@@ -57,6 +65,7 @@ def prepare_suffix(
         UserError: as ``replace_attention``.
     """
     suffix.requires_grad_(config.trainable == "suffix")
+    suffix.recomputes_layers = config.recompute == "layer"
     kinds = {i: config.mixer if i in replaced else "attention" for i in range(len(suffix.layers))}
     if config.mixer == DROP:
         suffix.layers = nn.ModuleList(layer for i, layer in enumerate(suffix.layers) if i not in replaced)

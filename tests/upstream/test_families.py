@@ -351,6 +351,26 @@ def test_autograd_keeps_nothing_from_below_the_cut(upstream, wavs):
     assert count_saved_bytes(lambda: model[1](*prefix(wavs))) == suffix_alone
 
 
+@pytest.mark.parametrize("mixer", ["wsm", "attention", "lora"])
+def test_what_is_computed_anew_changes_memory_and_no_gradient(of_each_class, wavs, mixer):
+    """In train mode, with the dropout of the upstream's layers."""
+    prefix, plain = of_each_class.cut(num_replaced=2)
+    hidden, mask = prefix(wavs)
+    found, kept = {}, {}
+    for recompute in ("none", "auto", "block", "layer"):
+        suffix = of_each_class.operate(plain, num_replaced=2, mixer=mixer, dropout=0.3, recompute=recompute)
+        suffix.train()
+        kept[recompute] = count_saved_bytes(lambda suffix=suffix: suffix(hidden, mask))
+        torch.manual_seed(1)
+        (suffix(hidden, mask) * torch.linspace(-1, 1, 32)).sum().backward()
+        found[recompute] = [p.grad for p in suffix.parameters() if p.requires_grad]
+    for recompute, gradients in found.items():
+        for one, other in zip(gradients, found["none"], strict=True):
+            assert_close(one, other, 1e-4, recompute)
+    assert kept["layer"] < kept["block"] < kept["none"]
+    assert kept["auto"] == kept["block" if mixer == "wsm" else "none"]
+
+
 # What trains
 
 

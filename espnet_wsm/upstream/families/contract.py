@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
+from torch.utils.checkpoint import checkpoint
 
 from espnet_wsm.errors import UserError
 
@@ -205,11 +206,12 @@ class FamilyContract(ABC):
         padding_mask: Tensor | None,
         shared: nn.Module | None = None,
         on_input: Callable[[Tensor], None] | None = None,
+        recompute: bool = False,
     ) -> Tensor:
         """Run layers on (B, T, D) with a (B, T) padding mask, True = padded; returns (B, T, D).
 
         ``shared`` is the result of :meth:`share`; ``on_input`` is called with the input (B, T, D) of each
-        layer.
+        layer; with ``recompute``, autograd keeps this alone and the backward pass runs the layer once more.
         """
         layers = list(layers)
         attending = [
@@ -221,7 +223,10 @@ class FamilyContract(ABC):
         for layer in layers:
             if on_input is not None:
                 on_input(x)
-            x = run(layer, x)
+            if recompute and torch.is_grad_enabled():
+                x = checkpoint(run, layer, x, use_reentrant=False)
+            else:
+                x = run(layer, x)
         return x
 
     @abstractmethod
