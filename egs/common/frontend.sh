@@ -18,7 +18,7 @@ settle training
 set_text_options
 # Not all upstreams take utterances of any length.
 longest=$(python -m espnet_wsm.stages.limit_duration --max_seconds "${max_wav_duration}" -- "${training[@]}")
-input=$(folder_digest "${data_dir}")
+input=$(data_digest "${data_dir}")
 settings="${train_set}|${valid_set}|${test_sets}|${token_type}|${nbpe}|${speed_perturb}"
 settings+="|${min_wav_duration}|${longest}|$([[ -z ${text_config} ]] || sha256sum <"${text_config}" | cut -c1-16)"
 [[ -z ${nlsyms_txt} || -f ${nlsyms_txt} ]] || die "--nlsyms_txt ${nlsyms_txt} does not exist"

@@ -210,7 +210,14 @@ folder_digest() {
     (
         cd "$1" || exit
         find . -type f ! -name '.*' ! -path './log/*' ! -path './cache/*' -printf '%P %s\n' | sort
-        find . -type f \( -name text -o -name 'wav.scp' -o -name utt2spk -o -name utt2num_samples \
-            -o -name tokens.txt \) ! -path './log/*' ! -path './cache/*' -print0 | sort -z | xargs -0 -r cat
+        find . -type f \( -name text -o -name 'wav.scp' -o -name segments -o -name reco2file_and_channel \
+            -o -name utt2spk -o -name utt2num_samples -o -name tokens.txt \) ! -path './log/*' ! -path './cache/*' -print0 | sort -z | xargs -0 -r cat
     ) | sha256sum | cut -c1-16
+}
+
+# data_digest FOLDER: folder_digest of data directories, and a digest of sizes and times of the audio that they name.
+data_digest() {
+    local audio
+    audio=$(python -m espnet_wsm.stages.stamp_audio "$1") || return
+    echo "$(folder_digest "$1") ${audio}"
 }

@@ -199,7 +199,9 @@ class Runner:
     def fingerprint(self, run: Run) -> str:
         """Digest of everything a run depends on: itself, configuration, upstream, data and options."""
         corpus = self.corpora[run.corpus]
-        made_from = (corpus.folder("dump") / ".made_from").read_text(encoding="utf-8")
+        # Without the second word, of sizes and times, which differ from machine to machine.
+        made_from = (corpus.folder("dump") / ".made_from").read_text(encoding="utf-8").partition(" ")[0]
+        made_from = made_from.strip() + "\n"
         options = repr(self._common_options(without=IMMATERIAL))
         parts = [repr(run), self.settings, self.dtype, self.upstream, made_from, options]
         for option, usual in TEXT_FILES.items():

@@ -27,7 +27,7 @@ make_dump() {
             --min_seconds 0.4 --max_seconds 20 --log "${dump}/log/dropped_${set}.txt"
     done
     make_targets 1
-    finish_stage "${dump}" "$(folder_digest "${data}")"
+    finish_stage "${dump}" "$(data_digest "${data}")"
 }
 
 # make_targets ITERATION ARGUMENTS...: cluster ids of all frames, and the list of cluster ids that ESPnet needs.
@@ -43,7 +43,7 @@ make_targets() {
 # require_dump: refuse a dump that is incomplete, or that does not belong to the current data, if there are data.
 require_dump() {
     require_finished "${dump}" 2
-    [[ ! -d ${data} ]] || require_made_from "${dump}" "$(folder_digest "${data}")" "${data}" 2
+    [[ ! -d ${data} ]] || require_made_from "${dump}" "$(data_digest "${data}")" "${data}" 2
 }
 
 # cluster_layer ITERATION: the targets of a later iteration, from the model of the previous one.
