@@ -109,7 +109,7 @@ class _KeepInput(torch.autograd.Function):
         if block.training and block.dropout.p > 0:
             ctx.random_state = torch.cuda.get_rng_state(x.device) if x.is_cuda else torch.get_rng_state()
         kind = x.device.type
-        ctx.autocast = torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
+        ctx.autocast = torch.autocast(kind, torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind))
         ctx.save_for_backward(padding_mask, x, *parameters)
         return block.mix(x, padding_mask)
 
@@ -121,17 +121,16 @@ class _KeepInput(torch.autograd.Function):
         leaves = [t.detach().requires_grad_(need) for t, need in zip(inputs, needed, strict=True)]
         gradient = zero_padding(gradient, padding_mask)
         parts, weights, bias = _compute_again(ctx, leaves, padding_mask)
-        activation = ACTIVATIONS[ctx.block.combine_activation]
         if ctx.block.combine_activation != "none":
-            merged = _merge(parts, weights, bias).detach().requires_grad_()
+            with ctx.autocast, torch.no_grad():
+                merged = _merge(parts, weights, bias).requires_grad_()
             with torch.enable_grad():
-                (gradient,) = torch.autograd.grad(activation(merged), merged, gradient)
+                activated = ACTIVATIONS[ctx.block.combine_activation](merged)
+            (gradient,) = torch.autograd.grad(activated, merged, gradient)
         outputs = [(bias, gradient.sum(dim=(0, 1), dtype=bias.dtype))]
         for part, weight in zip(parts, weights, strict=True):
             # A part of the whole utterance, (B, 1, W), has the gradients of all frames.
-            of_product = (
-                gradient.sum(dim=1, keepdim=True) if part.size(1) == 1 else gradient
-            )  # (B, T or 1, D)
+            of_product = gradient.sum(dim=1, keepdim=True) if part.size(1) == 1 else gradient
             of_part = of_product @ weight.to(gradient.dtype)
             of_weight = of_product.flatten(0, 1).T @ part.to(gradient.dtype).flatten(0, 1)
             outputs += [(part, of_part.to(part.dtype)), (weight, of_weight.to(weight.dtype))]
@@ -147,13 +146,12 @@ def _compute_again(
 ) -> tuple[list[Tensor], Sequence[Tensor], Tensor]:
     """Parts and merging as the forward pass had them, as functions of ``leaves``: input and parameters."""
     x, *parameters = leaves
-    enabled, dtype = ctx.autocast
     named = {f"block.{name}": value for name, value in zip(ctx.names, parameters, strict=True)}
     mode = ctx.block.training
     with (
         torch.random.fork_rng([x.device] if x.is_cuda else [], enabled=ctx.random_state is not None),
         torch.enable_grad(),
-        torch.autocast(x.device.type, dtype, enabled),
+        ctx.autocast,
     ):
         if ctx.random_state is not None:
             torch.cuda.set_rng_state(ctx.random_state, x.device) if x.is_cuda else torch.set_rng_state(

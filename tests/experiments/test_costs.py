@@ -85,12 +85,13 @@ def test_the_layers_run_in_the_precision_of_the_training(checkout):
     assert low["saved_bytes"] < full["saved_bytes"] and low["trainable"] == full["trainable"]
 
 
-def test_window_costs_nothing_and_width_does(checkout):
+def test_neither_window_nor_width_cost_memory_and_width_has_parameters(checkout):
+    """Blocks keep their input alone."""
     runs = [make_run("wsm", "toy"), make_run("wsm", "toy", window=20), make_run("wsm", "toy", width=64)]
     rows = measure(checkout, *runs)
     default, wide_window, wide = (rows[Setup("wsm", 2, *size)] for size in ((None, None), (20,), (None, 64)))
     assert wide_window["saved_bytes"] == pytest.approx(default["saved_bytes"], rel=0.02)
-    assert wide["saved_bytes"] > default["saved_bytes"] and wide["trainable"] > default["trainable"]
+    assert wide["saved_bytes"] == default["saved_bytes"] and wide["trainable"] > default["trainable"]
     assert read_costs(checkout / "results")["configured"] == {
         "window": 3, "width": 16, "suffix_dtype": "bfloat16",
     }  # fmt: skip

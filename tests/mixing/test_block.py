@@ -57,9 +57,18 @@ def test_outputs_and_gradients_are_those_of_the_plain_form(block, training, padd
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_autocast_reaches_the_backward_pass(block, dtype):
+    """Which usually runs outside of it."""
+
+    def run_under_autocast(run):
+        def call(*args):
+            with torch.autocast("cpu", dtype):
+                return run(*args)
+
+        return call
+
     x, mask = make_batch(torch.float32)
-    with torch.autocast("cpu", dtype):
-        found, expected = (differentiate(block, run, x, mask) for run in (block, block.mix))
+    runs = (run_under_autocast(block), run_under_autocast(block.mix))
+    found, expected = (differentiate(block, run, x, mask) for run in runs)
     for one, other in zip(found, expected, strict=True):
         assert one.dtype == other.dtype
         torch.testing.assert_close(one, other, atol=0.05 * other.abs().max().item(), rtol=0)
