@@ -21,7 +21,7 @@ class Arm:
     marker: str
 
 
-# Okabe and Ito's palette and four colours of Tol's, which are safe for colour-blind readers.
+# Okabe and Ito's palette and five colours of Tol's, which are safe for colour-blind readers.
 ARMS = {
     "wsm": Arm({"mixer": "wsm"}, "WSM", "#D55E00", "o"),
     "sm": Arm({"mixer": "sm"}, "SM", "#009E73", "s"),
@@ -29,6 +29,7 @@ ARMS = {
         {"mixer": "sm", "hidden": [512], "combine_activation": "gelu"}, "SM as its authors", "#117733", "h"
     ),
     "local": Arm({"mixer": "local"}, "local mean only", "#CC79A7", "v"),
+    "wsm_heads": Arm({"mixer": "wsm_heads"}, "head windows", "#AA4499", "d"),
     "attention": Arm({"mixer": "attention"}, "pretrained attention", "#0072B2", "D"),
     "random_attention": Arm({"mixer": "random_attention"}, "random attention", "#56B4E9", "^"),
     "reset": Arm({"mixer": "reset"}, "random attention and feed-forward", "#332288", "<"),

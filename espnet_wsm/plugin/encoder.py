@@ -65,8 +65,13 @@ class WsmS3prlEncoder(AbsEncoder):
         _, replaced = self.config.place_cut(num_below + len(self.suffix.layers))
         kinds = prepare_suffix(self.suffix, replaced, self._output_size, self.config)
         known = {id(parameter) for parameter in pretrained}
-        # LoRA starts at zero whatever ESPnet's `init:` says, because it is added to pretrained weights.
-        self._new = {n for n, p in self.named_parameters() if id(p) not in known and "lora_" not in n}
+        # LoRA, and what else starts at zero because it is added to something that was pretrained, starts so
+        # whatever ESPnet's `init:` says.
+        self._new = {
+            name
+            for name, p in self.named_parameters()
+            if id(p) not in known and "lora_" not in name and (p.dim() < 2 or p.any())
+        }
         self.register_module("layer_weights", None)
         if self.config.features == "weighted_sum":
             self.layer_weights = LayerWeights(num_below + len(self.suffix.layers) + 1)

@@ -11,12 +11,14 @@ from espnet_wsm.mixing.block import ACTIVATIONS
 DROP = "drop"
 # The others are built in mixers.py.
 MIXER_NAMES = (
-    "wsm", "sm", "local", "attention", "random_attention", "reset", "kv_pool", "lora", "gc_lora", DROP,
+    "wsm", "sm", "local", "wsm_heads",
+    "attention", "random_attention", "reset", "kv_pool", "lora", "gc_lora", DROP,
 )  # fmt: skip
 TRAINABLE = ("layer", "mixer", "suffix")
 FEATURES = ("last", "weighted_sum")
 PREFIX_DTYPES = ("float32", "float16", "bfloat16")
 SUFFIX_DTYPES = ("float32", "bfloat16", "auto")
+INITS = ("attention", "random")
 RECOMPUTE = ("auto", "none", "block", "layer")
 
 
@@ -42,6 +44,15 @@ class WsmConfig:
         hidden: channels of hidden layers in f and s, before their output; None = no hidden layer. The authors
             of SummaryMixing have one of 512.
         combine_activation: what follows c, ``none`` or ``gelu`` (as in the authors' SummaryMixing).
+        windows: of ``mixer: wsm_heads``: [first, last] frame of each head's window, relative to the frame,
+            e.g. [6, 21] for one ahead; a list of them for all replaced layers, or such a list for each, from
+            the lowest. None = ``window`` on either side.
+        init: where ``mixer: wsm_heads`` has its values and its output from: the ``attention`` in its place,
+            or ``random``.
+        key_weights: of ``mixer: wsm_heads``: whether the frames of a window have weights, which are learnt.
+        per_frame_width: of ``mixer: wsm_heads``: channels of the path of the frame itself, 0 for none; None =
+            half of those of the model.
+        global_summary: of ``mixer: wsm_heads``: whether it has the mean over the utterance too.
         lora_rank: rank of the matrices that ``mixer: lora`` adds to the projections of the pretrained
             attention. ``trainable: mixer`` is the usual LoRA; with ``layer``, the rest of the layer trains
             too. With ``gc_lora``, of the matrices before and after its convolution.
@@ -84,6 +95,11 @@ class WsmConfig:
     shared_projection: bool = True
     hidden: Sequence[int] | None = None
     combine_activation: str = "none"
+    windows: Sequence | None = None
+    init: str = "attention"
+    key_weights: bool = True
+    per_frame_width: int | None = None
+    global_summary: bool = True
     lora_rank: int = 8
     lora_alpha: float = 16.0
     lora_kernel: int = 15
@@ -156,6 +172,11 @@ def _several(test: Test) -> Test:
     return lambda values: isinstance(values, (list, tuple)) and len(values) > 0 and all(map(test, values))
 
 
+def _is_window(value: object) -> bool:
+    ends = isinstance(value, (list, tuple)) and len(value) == 2 and all(type(end) is int for end in value)
+    return ends and value[0] <= value[1]
+
+
 def _choice(names: Sequence[str]) -> tuple[Test, str]:
     return lambda value: isinstance(value, str) and value in names, f"one of {', '.join(names)}"
 
@@ -187,6 +208,17 @@ RULES: dict[str, tuple[Test, str]] = {
         "a list of numbers of channels, each 1 or more, or null",
     ),
     "combine_activation": _choice(tuple(ACTIVATIONS)),
+    "windows": (
+        lambda value: value is None or _several(_is_window)(value) or _several(_several(_is_window))(value),
+        "a list of [first, last] frames of each head, or such a list for each layer, or null",
+    ),
+    "init": _choice(INITS),
+    "key_weights": (_is_flag, "true or false"),
+    "per_frame_width": (
+        lambda value: value is None or _count(0)(value),
+        "a number of channels, 0 or more, or null",
+    ),
+    "global_summary": (_is_flag, "true or false"),
     "lora_rank": (_count(1), "1 or more"),
     "lora_alpha": (lambda value: _is_number(value) and value > 0, "above 0"),
     "lora_kernel": (lambda value: _count(1)(value) and value % 2 == 1, "an odd number of frames"),

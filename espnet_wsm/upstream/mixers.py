@@ -1,7 +1,7 @@
 """The registry of mixers: what can replace a layer's self-attention."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -10,7 +10,13 @@ import torch
 from torch import nn
 
 from espnet_wsm.errors import UserError
-from espnet_wsm.mixing import GatedConvolution, PooledAttention, SummaryMixing, WindowedSummaryMixing
+from espnet_wsm.mixing import (
+    GatedConvolution,
+    HeadWindows,
+    PooledAttention,
+    SummaryMixing,
+    WindowedSummaryMixing,
+)
 from espnet_wsm.upstream.config import WsmConfig
 from espnet_wsm.upstream.families.contract import FamilyContract
 from espnet_wsm.upstream.gc_lora import ConvolvedAttention
@@ -24,11 +30,13 @@ class AttentionSlot:
         layer: the layer.
         dim: channels of the model.
         family: the upstream's contract.
+        place: of the layer among those that are replaced, 0 = the lowest.
     """
 
     layer: nn.Module
     dim: int
     family: FamilyContract
+    place: int = 0
 
     @property
     def attention(self) -> nn.Module:
@@ -60,6 +68,43 @@ def _wsm(slot: AttentionSlot, config: WsmConfig, global_summary: bool = True) ->
         shared_projection=config.shared_projection,
         global_summary=global_summary,
     )
+
+
+def _wsm_heads(slot: AttentionSlot, config: WsmConfig) -> nn.Module:
+    """Values and output of the pretrained attention, or at random, over a window of each head."""
+    attention = slot.attention
+    block = HeadWindows(
+        slot.dim,
+        _find_windows(slot.place, attention.num_heads, config),
+        key_weights=config.key_weights,
+        per_frame_width=config.per_frame_width,
+        global_summary=config.global_summary,
+        dropout=config.dropout,
+    )
+    if config.init == "attention":
+        _, _, value, out = (getattr(attention, name) for name in slot.family.projections)
+        block.value, block.out = value, out
+    return slot.family.adapt(block).requires_grad_(True)
+
+
+def _find_windows(place: int, heads: int, config: WsmConfig) -> Sequence[tuple[int, int]]:
+    """First and last frame of each head's window in a replaced layer."""
+    windows = config.window if config.windows is None else config.windows
+    if isinstance(windows, int):
+        return [(-windows, windows)] * heads
+    if isinstance(windows[0], int):
+        raise ValueError(
+            f"window {list(windows)}: it takes one number, or windows, [first, last] of each head"
+        )
+    if isinstance(windows[0][0], int):
+        of_layer = windows
+    elif place < len(windows):
+        of_layer = windows[place]
+    else:
+        raise ValueError(f"windows are given for {len(windows)} layers, but more are replaced")
+    if len(of_layer) != heads:
+        raise ValueError(f"windows are given for {len(of_layer)} heads, but the attention has {heads}")
+    return [(first, last) for first, last in of_layer]
 
 
 def _attention(slot: AttentionSlot, config: WsmConfig) -> nn.Module:
@@ -177,6 +222,7 @@ MIXERS: dict[str, Callable[[AttentionSlot, WsmConfig], nn.Module]] = {
     "wsm": _wsm,
     "sm": _summarise,
     "local": partial(_wsm, global_summary=False),
+    "wsm_heads": _wsm_heads,
     "attention": _attention,
     "random_attention": _random_attention,
     "reset": _reset,

@@ -24,7 +24,7 @@ def replace_attention(
     working. Everything in the layers is frozen except what ``config.trainable`` names.
 
     Args:
-        layers: layers of the upstream, still part of it or cut off.
+        layers: layers of the upstream, from the lowest, still part of it or cut off.
         family: its contract.
         dim: channels of the upstream.
         config: which mixer, what trains.
@@ -32,9 +32,9 @@ def replace_attention(
     Raises:
         UserError: a size does not fit the upstream.
     """
-    for layer in layers:
+    for place, layer in enumerate(layers):
         layer.requires_grad_(config.trainable != "mixer")
-        slot = AttentionSlot(layer, dim, family)
+        slot = AttentionSlot(layer, dim, family, place)
         try:
             block = MIXERS[config.mixer](slot, config)
         except ValueError as error:

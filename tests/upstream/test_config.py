@@ -19,9 +19,9 @@ def test_the_key_path_of_earlier_versions_says_what_to_write():
 
 def test_an_unknown_key_lists_the_known_ones_and_an_upstream_is_needed():
     with pytest.raises(
-        UserError, match=r"no key num_layers, windows; the keys are upstream, trust, num_replaced"
+        UserError, match=r"no key num_layers, windowed; the keys are upstream, trust, num_replaced"
     ):
-        WsmConfig.from_dict({"upstream": "x", "windows": 3, "num_layers": 2})
+        WsmConfig.from_dict({"upstream": "x", "windowed": 3, "num_layers": 2})
     for conf in ({}, {"upstream": None}, {"upstream": ""}):
         with pytest.raises(
             UserError, match="encoder_conf needs 'upstream', the path of a checkpoint or S3PRL's"
@@ -56,6 +56,15 @@ def test_an_unknown_key_lists_the_known_ones_and_an_upstream_is_needed():
             "a list of numbers of channels, each 1 or more, or",
         ),
         ("combine_activation", ("relu", "", None, ["gelu"]), "one of none, gelu"),
+        (
+            "windows",
+            (10, [], [[1, 0]], [[0, 1, 2]], [1, 2], [[0, True]], [[[0, 1]], [0, 1]], "attention"),
+            r"a list of \[first, last\] frames of each head",
+        ),
+        ("init", ("pretrained", None), "one of attention, random"),
+        ("key_weights", (0, "yes", None), "true or false"),
+        ("per_frame_width", (-1, 2.0, True), "a number of channels, 0 or more, or null"),
+        ("global_summary", (1, None), "true or false"),
         ("lora_kernel", (0, 4, -1, 5.0, True, None), "an odd number of frames"),
         ("pool", (0, -1, 4.0, True, None), "a number of frames, 1 or more"),
         ("lora_rank", (0, -1, 8.0, True, None), "1 or more"),
@@ -64,6 +73,7 @@ def test_an_unknown_key_lists_the_known_ones_and_an_upstream_is_needed():
         ("features", ("first", "sum", None), "one of last, weighted_sum"),
         ("prefix_dtype", ("fp16", None), "one of float32, float16, bfloat16"),
         ("suffix_dtype", ("float16", None), "one of float32, bfloat16, auto"),
+        ("recompute", (True, "all", None), "one of auto, none, block, layer"),
         ("exact_padding", (0, 1, "false"), "true or false"),
     ],
 )

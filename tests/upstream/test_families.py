@@ -539,6 +539,41 @@ def test_pooled_keys_of_one_frame_are_attention_or_are_refused(of_each_class, wa
     assert block.dropout == pytest.approx(DROPOUT)
 
 
+def test_head_windows_over_everything_are_attention_that_looks_evenly(of_each_class, wavs):
+    """Which it does without keys, where nothing is added for the distance of two frames."""
+    prefix, plain = of_each_class.cut(num_replaced=1)
+    hidden, mask = prefix(wavs)
+    even, family = copy.deepcopy(plain), of_each_class.family
+    key = getattr(getattr(even.layers[0], family.attention), family.projections[1])
+    for parameter in key.parameters():
+        nn.init.zeros_(parameter)
+    expected = catch_mixed(even, hidden, mask)[~mask]
+    conf = {"num_replaced": 1, "mixer": "wsm_heads"}
+    heads = getattr(plain.layers[0], family.attention).num_heads
+    whole = of_each_class.operate(plain, windows=[[[-99, 99]] * heads], **conf)
+    if of_each_class.key not in WITH_POSITIONS:
+        assert_close(catch_mixed(whole, hidden, mask)[~mask], expected, 1e-5)
+    local = of_each_class.operate(plain, windows=[[-1, 3]] * heads, **conf)
+    assert differ(catch_mixed(local, hidden, mask)[~mask], expected)
+    random = of_each_class.operate(plain, init="random", window=99, **conf)
+    assert differ(catch_mixed(random, hidden, mask)[~mask], expected)
+
+
+@pytest.mark.parametrize(
+    ("conf", "message"),
+    [
+        ({"windows": [[0, 1]] * 9}, "windows are given for 9 heads, but the attention has "),
+        ({"windows": [[[0, 1]] * 4], "num_replaced": 2}, "windows are given for "),
+        ({"window": [3, 5]}, r"window \[3, 5\]: it takes one number, or windows"),
+    ],
+)
+def test_windows_that_do_not_fit_the_heads_are_refused(get_upstream, conf, message):
+    upstream = get_upstream(TWO_LORAS[0])
+    _, plain = upstream.cut()
+    with pytest.raises(UserError, match=f"mixer wsm_heads does not fit .*: {message}"):
+        upstream.operate(plain, mixer="wsm_heads", **conf)
+
+
 def test_gc_lora_adds_a_convolution_of_what_the_output_projection_is_given(of_each_class, wavs):
     """Which is computed back here from the output of the attention."""
     prefix, plain = of_each_class.cut()
@@ -568,7 +603,11 @@ def test_gc_lora_adds_a_convolution_of_what_the_output_projection_is_given(of_ea
 @pytest.mark.parametrize(
     ("key", "mixer"),
     [(key, "wsm") for key in EACH_CLASS]
-    + [(key, mixer) for key in TWO_LORAS for mixer in ("attention", "kv_pool", "lora", "gc_lora")],
+    + [
+        (key, mixer)
+        for key in TWO_LORAS
+        for mixer in ("wsm_heads", "attention", "kv_pool", "lora", "gc_lora")
+    ],
 )
 def test_espnets_init_keeps_what_came_with_the_upstream(get_upstream, key, mixer):
     conf = {"upstream": get_upstream(key).path, "mixer": mixer}
@@ -583,7 +622,12 @@ def test_espnets_init_keeps_what_came_with_the_upstream(get_upstream, key, mixer
     initialised = dict(encoder.named_parameters())
     assert initialised.keys() == plain.keys()
     changed = {name for name, p in initialised.items() if not torch.equal(p, plain[name])}
-    marks = {"wsm": (".mixer.",), "lora": (".lora_A.",), "gc_lora": (".lora_A.", ".lora_conv.")}
+    marks = {
+        "wsm": (".mixer.",),
+        "wsm_heads": (".mixer.frame.",),
+        "lora": (".lora_A.",),
+        "gc_lora": (".lora_A.", ".lora_conv."),
+    }
     new = {name for name in plain if any(mark in name for mark in marks.get(mixer, ()))}
     assert changed == new and bool(new) == (mixer in marks)
     assert not any(p.any() for name, p in initialised.items() if "lora_B" in name)
