@@ -25,7 +25,7 @@ from espnet_wsm.upstream import MIXERS as BUILDERS
         ({"reference": {"second": 1}}, "reference has no key second"),
         ({"reference": 10}, "reference has to be a mapping"),
         ({"num_replaced": 0}, "num_replaced"),
-        ({"mixer_conf": {"windows": 5}}, "mixer_conf"),
+        ({"mixer_conf": {"windowed": 5}}, "mixer_conf"),
         ({"mixer_conf": {"window": -5}}, "window has to be .*, got -5"),
         ({"vocab_size": 1}, "vocab_size"),
         ({"tokens_per_second": 60}, "tokens_per_second has to be .*, got 60"),
