@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -61,14 +62,30 @@ def digest_text(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+class _YamlLoader(yaml.SafeLoader):
+    """PyYAML reads YAML 1.1, in which a number with an exponent needs a point and a sign: 1.0e-3."""
+
+
+_YamlLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"),  # YAML 1.2.2, section 10.3.2
+    list("-+.0123456789"),
+)
+
+
+def parse_yaml(content: Any) -> Any:
+    """The content of YAML that users write, a text or an open file: 1e-3 is a number, as in YAML 1.2."""
+    return yaml.load(content, Loader=_YamlLoader)
+
+
 def read_yaml(path: Path) -> Any:
-    """The content of a file; None for an empty one.
+    """The content of a file, as by :func:`parse_yaml`; None for an empty one.
 
     Raises:
         UserError: the file cannot be read, or is not YAML.
     """
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return parse_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
