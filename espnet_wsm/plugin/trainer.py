@@ -1,8 +1,10 @@
 """ESPnet's trainer, with files that survive a kill at any moment and errors that name the cause."""
 
 import contextlib
+import errno
 import logging
 import math
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -29,7 +31,7 @@ class WsmTrainer(Trainer):
     A kill during a write leaves a checkpoint that cannot be read. A kill between two files leaves an epoch
     without its model or links, on which the averaging at the end fails, or older models that are never
     removed. Here every file is renamed into place when it is complete, and resuming first completes what the
-    last epoch left undone.
+    last epoch left undone. Where there are no symbolic links, copies stand in for them.
 
     ESPnet's trainer also goes on for hours if every loss is NaN, and then ends with status 0; and it does not
     say which batch was too large for the GPU. See :meth:`train_one_epoch`. Both are mended, and a file says
@@ -44,7 +46,7 @@ class WsmTrainer(Trainer):
         """As ESPnet's."""
         output_dir = Path(trainer_options.output_dir)
         cls.figures = {}
-        with atomic_torch_save():
+        with atomic_torch_save(), links_or_copies():
             if not distributed_option.distributed or distributed_option.dist_rank == 0:
                 for leftover in output_dir.glob(".*.tmp"):  # of a run killed in the middle of writing
                     leftover.unlink()
@@ -161,6 +163,30 @@ def atomic_torch_save() -> Iterator[None]:
         yield
     finally:
         torch.save = save
+
+
+# What file systems without symbolic links answer: FAT, network and cloud drives.
+NO_LINKS = frozenset({errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL})
+
+
+@contextlib.contextmanager
+def links_or_copies() -> Iterator[None]:
+    """Make ``Path.symlink_to`` copy where there are no symbolic links; ESPnet's trainer calls it."""
+    symlink = Path.symlink_to
+
+    def link_or_copy(link: Path, target: Path | str, *args: Any, **kwargs: Any) -> None:
+        try:
+            symlink(link, target, *args, **kwargs)
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            write_atomically(link, lambda temporary: shutil.copyfile(link.parent / target, temporary))
+
+    Path.symlink_to = link_or_copy
+    try:
+        yield
+    finally:
+        Path.symlink_to = symlink
 
 
 def complete_last_epoch(options: TrainerOptions) -> None:
