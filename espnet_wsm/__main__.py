@@ -4,10 +4,12 @@ import importlib
 import sys
 
 from espnet_wsm.cli.commands import format_commands, list_commands
+from espnet_wsm.errors import write_utf8
 
 
 def main() -> None:
     """Entry point of ``espnet-wsm`` and of ``python -m espnet_wsm``."""
+    write_utf8()
     name, *arguments = sys.argv[1:] or ["--help"]
     if name in BUILT_IN:
         BUILT_IN[name](arguments)

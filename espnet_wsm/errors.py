@@ -2,6 +2,7 @@
 
 import errno
 import functools
+import io
 import sys
 from collections.abc import Callable
 
@@ -23,15 +24,27 @@ REMEDIES = {
 }
 
 
+def write_utf8() -> None:
+    """Make standard output and the messages UTF-8, whatever the terminal or PYTHONIOENCODING says.
+
+    Transcripts are in any script, and are written to files and pipes by redirection.
+    """
+    for stream, errors in ((sys.stdout, "surrogateescape"), (sys.stderr, "backslashreplace")):
+        # Others are of programs that call a command as a function.
+        if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower().replace("-", "") != "utf8":
+            stream.reconfigure(encoding="utf-8", errors=errors)
+
+
 def report_user_errors(main: Callable[..., None]) -> Callable[..., None]:
     """Make ``main`` end with ``error: <sentence>`` and exit status 1 instead of a traceback.
 
     This applies to :class:`UserError`, and to system errors about a path: disk full, read-only, permission
-    denied, a file in place of a folder.
+    denied, a file in place of a folder. What ``main`` prints is UTF-8.
     """
 
     @functools.wraps(main)
     def wrapped(*args, **kwargs) -> None:
+        write_utf8()
         try:
             main(*args, **kwargs)
         except UserError as error:
