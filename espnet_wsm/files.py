@@ -1,4 +1,4 @@
-"""Files that are either complete or absent, their digests, and YAML that users write."""
+"""Files that are either complete or absent, their digests, what stands in for them, and YAML of users."""
 
 import errno
 import hashlib
@@ -62,6 +62,46 @@ def digest_text(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+# How files begin that stand where another one is meant: what they are, and the remedy.
+_AGAIN = "download the file again, from its own address (on Hugging Face /resolve/ in place of /blob/)"
+STAND_INS: tuple[tuple[re.Pattern[bytes], str], ...] = (
+    (
+        re.compile(rb"version https://git-lfs\.github\.com/spec/|version https://hawser\.github\.com/spec/"),
+        " is a git-lfs pointer, not the file itself: run `git lfs pull` where it was cloned, or download it",
+    ),
+    (
+        re.compile(rb"(\.\./)*(\.git)?/annex/objects/"),
+        " is a git-annex pointer, not the file itself: run `git annex get` where it was cloned",
+    ),
+    (
+        re.compile(rb"\s*(<!--.*?-->\s*)*<(!doctype\s+html|html\b|head\b)", re.I | re.S),
+        f" is a web page: {_AGAIN}",
+    ),
+    (
+        re.compile(
+            rb"\s*<\?xml[^>]*>\s*<Error>|Entry not found\s*$|404: Not Found\s*$|Invalid username or p"
+        ),
+        f" is a server's message of an error: {_AGAIN}, logged in if it has to be",
+    ),
+)
+
+
+def find_stand_in(path: Path | str) -> str | None:
+    """What stands in place of a file (a git-lfs pointer, a web page) and the remedy; None for nothing."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(1024).removeprefix(b"\xef\xbb\xbf")
+    except OSError:
+        return None
+    return next((f"{path}{what}" for pattern, what in STAND_INS if pattern.match(start)), None)
+
+
+def refuse_stand_in(path: Path | str) -> None:
+    """Raise UserError if a git-lfs pointer, a web page or the like stands in place of a file."""
+    if fault := find_stand_in(path):
+        raise UserError(fault)
+
+
 class _YamlLoader(yaml.SafeLoader):
     """PyYAML reads YAML 1.1, in which a number with an exponent needs a point and a sign: 1.0e-3."""
 
@@ -84,6 +124,7 @@ def read_yaml(path: Path) -> Any:
     Raises:
         UserError: the file cannot be read, or is not YAML.
     """
+    refuse_stand_in(path)
     try:
         return parse_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:

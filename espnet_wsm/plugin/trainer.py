@@ -17,7 +17,7 @@ from espnet2.train.trainer import Trainer, TrainerOptions
 
 from espnet_wsm.data.kaldi.lists import count, name_some
 from espnet_wsm.errors import UserError
-from espnet_wsm.files import write_atomically
+from espnet_wsm.files import refuse_stand_in, write_atomically
 from espnet_wsm.frames import HOP, SAMPLE_RATE
 from espnet_wsm.recipe.progress import find_progress_file, write_progress
 
@@ -203,6 +203,7 @@ def complete_last_epoch(options: TrainerOptions) -> None:
     """
     output_dir = Path(options.output_dir)
     checkpoint = output_dir / "checkpoint.pth"
+    refuse_stand_in(checkpoint)
     try:
         states = safe_torch_load(checkpoint, map_location="cpu")
         model, reporter = states["model"], Reporter()

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from espnet_wsm.errors import UserError
+from espnet_wsm.files import refuse_stand_in
 from espnet_wsm.upstream.families.contract import (
     DIRECTORY_FORM,
     AdaptedMixer,
@@ -180,6 +181,7 @@ def read_model_type(directory: Path) -> str:
         UserError: the file is not a transformers configuration.
     """
     path = directory / "config.json"
+    refuse_stand_in(path)
     try:
         model_type = json.loads(path.read_text(encoding="utf-8"))["model_type"]
     except (ValueError, KeyError, TypeError) as error:
