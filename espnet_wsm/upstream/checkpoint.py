@@ -12,7 +12,7 @@ from typing import Any
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import digest_file, refuse_stand_in
 from espnet_wsm.upstream.families.contract import FamilyContract, FileFamily
-from espnet_wsm.upstream.families.hf import GENERIC, SETTINGS, WEIGHTS
+from espnet_wsm.upstream.families.hf import GENERIC, SETTINGS, WEIGHTS, HfFamily
 from espnet_wsm.upstream.families.registry import (
     FAMILIES,
     explain_refusal,
@@ -193,13 +193,15 @@ def _check_record(directory: Path) -> dict[str, Any]:
 
 def _find_transformers(directory: Path) -> Checkpoint:
     family = find_model_family(directory)
-    files = sorted({file for pattern in MODEL_FILES for file in directory.glob(pattern)})
+    files = {file for pattern in MODEL_FILES for file in directory.glob(pattern)}
+    if isinstance(family, HfFamily):  # others do not read it
+        files.update(family.find_extractor(directory))
     if not any(file.suffix in (".safetensors", ".bin") for file in files):
         raise UserError(
             f"{directory} is not a checkpoint of {family.name}: it has no model.safetensors or "
             "pytorch_model.bin"
         )
-    return Checkpoint(family.loader, family, tuple(files))
+    return Checkpoint(family.loader, family, tuple(sorted(files)))
 
 
 def _find_experiment(directory: Path) -> Checkpoint:
