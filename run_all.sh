@@ -4,6 +4,7 @@
 #   ./run_all.sh --lang en --arms "attention wsm sm random_attention"
 #   ./run_all.sh --full      the grid of conf/experiments/whisper_base.yaml, a night (with --upstream box: full.yaml)
 # Stopped at any point it goes on where it was. Sets up the environment when it is missing.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # where sh is another shell
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 ESPNET_WSM_COMMAND="run_all.sh$( (($# == 0)) || printf ' %q' "$@")"

@@ -5,6 +5,7 @@
 #   ./run_tests.sh --all         everything, with twenty random kills instead of eight
 #   ./run_tests.sh --shuffle     everything, in random order: no test may need the one before it
 #   ./run_tests.sh ARGUMENTS     pytest alone, with these arguments, e.g. tests/mixing or -m 'not recipe'
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # where sh is another shell
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 options=(--durations=15 --cov=espnet_wsm --cov-report=term:skip-covered --cov-fail-under=95)

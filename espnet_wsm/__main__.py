@@ -4,16 +4,18 @@ import importlib
 import sys
 
 from espnet_wsm.cli.commands import format_commands, list_commands
+from espnet_wsm.errors import report_user_errors, write_utf8
 
 
 def main() -> None:
     """Entry point of ``espnet-wsm`` and of ``python -m espnet_wsm``."""
+    write_utf8()
     name, *arguments = sys.argv[1:] or ["--help"]
     if name in BUILT_IN:
         BUILT_IN[name](arguments)
     elif name in list_commands():
         sys.argv = [f"espnet-wsm {name}", *arguments]  # argparse takes the name in its usage line from here
-        importlib.import_module(f"espnet_wsm.bin.{name}").main()
+        report_user_errors(lambda: importlib.import_module(f"espnet_wsm.bin.{name}").main())()
     else:
         refuse(f"there is no command {name!r}{_suggest(name)} (espnet-wsm --help lists them all)")
 

@@ -2,8 +2,12 @@
 
 import errno
 import functools
+import importlib.util
+import io
 import sys
 from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
 
 
 class UserError(ValueError):
@@ -23,19 +27,59 @@ REMEDIES = {
 }
 
 
+# Packages that other toolkits' checkouts bring too, and the distributions that setup.py names.
+SHARED_PACKAGES = {"espnet2": "espnet", "s3prl": "espnet-s3prl"}
+
+
+def find_foreign_package() -> str | None:
+    """Which package is found elsewhere than in this environment (on PYTHONPATH), with the remedy; or None."""
+    for package, distribution in SHARED_PACKAGES.items():
+        try:
+            installed = Path(str(metadata.distribution(distribution).locate_file(package)))
+        except metadata.PackageNotFoundError:
+            continue
+        spec = importlib.util.find_spec(package)
+        found = None if spec is None or spec.origin is None else Path(spec.origin).parent
+        # Without that folder it is installed in place, and may be anywhere.
+        if found is not None and installed.is_dir() and not installed.samefile(found):
+            return (
+                f"{found} stands before the {package} of this environment, {installed}: take its folder out "
+                "of PYTHONPATH, or work in another one"
+            )
+    return None
+
+
+def write_utf8() -> None:
+    """Make standard output and the messages UTF-8, whatever the terminal or PYTHONIOENCODING says.
+
+    Transcripts are in any script, and are written to files and pipes by redirection.
+    """
+    for stream, errors in ((sys.stdout, "surrogateescape"), (sys.stderr, "backslashreplace")):
+        # Others are of programs that call a command as a function.
+        if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower().replace("-", "") != "utf8":
+            stream.reconfigure(encoding="utf-8", errors=errors)
+
+
 def report_user_errors(main: Callable[..., None]) -> Callable[..., None]:
     """Make ``main`` end with ``error: <sentence>`` and exit status 1 instead of a traceback.
 
-    This applies to :class:`UserError`, and to system errors about a path: disk full, read-only, permission
-    denied, a file in place of a folder.
+    This applies to :class:`UserError`, to system errors about a path (disk full, read-only, permission
+    denied, a file in place of a folder), and to what fails because another ESPnet stands before ours. What
+    ``main`` prints is UTF-8.
     """
 
     @functools.wraps(main)
     def wrapped(*args, **kwargs) -> None:
+        write_utf8()
         try:
             main(*args, **kwargs)
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
+            sys.exit(1)
+        except (ImportError, AttributeError) as error:
+            if (fault := find_foreign_package()) is None:
+                raise
+            print(f"error: {fault} ({error})", file=sys.stderr)
             sys.exit(1)
         except OSError as error:
             if error.errno not in REMEDIES:

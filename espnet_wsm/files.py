@@ -1,8 +1,9 @@
-"""Files that are either complete or absent, their digests, and YAML that users write."""
+"""Files that are either complete or absent, their digests, what stands in for them, and YAML of users."""
 
 import errno
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -61,14 +62,71 @@ def digest_text(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+# How files begin that stand where another one is meant: what they are, and the remedy.
+_AGAIN = "download the file again, from its own address (on Hugging Face /resolve/ in place of /blob/)"
+STAND_INS: tuple[tuple[re.Pattern[bytes], str], ...] = (
+    (
+        re.compile(rb"version https://git-lfs\.github\.com/spec/|version https://hawser\.github\.com/spec/"),
+        " is a git-lfs pointer, not the file itself: run `git lfs pull` where it was cloned, or download it",
+    ),
+    (
+        re.compile(rb"(\.\./)*(\.git)?/annex/objects/"),
+        " is a git-annex pointer, not the file itself: run `git annex get` where it was cloned",
+    ),
+    (
+        re.compile(rb"\s*(<!--.*?-->\s*)*<(!doctype\s+html|html\b|head\b)", re.I | re.S),
+        f" is a web page: {_AGAIN}",
+    ),
+    (
+        re.compile(
+            rb"\s*<\?xml[^>]*>\s*<Error>|Entry not found\s*$|404: Not Found\s*$|Invalid username or p"
+        ),
+        f" is a server's message of an error: {_AGAIN}, logged in if it has to be",
+    ),
+)
+
+
+def find_stand_in(path: Path | str) -> str | None:
+    """What stands in place of a file (a git-lfs pointer, a web page) and the remedy; None for nothing."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(1024).removeprefix(b"\xef\xbb\xbf")
+    except OSError:
+        return None
+    return next((f"{path}{what}" for pattern, what in STAND_INS if pattern.match(start)), None)
+
+
+def refuse_stand_in(path: Path | str) -> None:
+    """Raise UserError if a git-lfs pointer, a web page or the like stands in place of a file."""
+    if fault := find_stand_in(path):
+        raise UserError(fault)
+
+
+class _YamlLoader(yaml.SafeLoader):
+    """PyYAML reads YAML 1.1, in which a number with an exponent needs a point and a sign: 1.0e-3."""
+
+
+_YamlLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"),  # YAML 1.2.2, section 10.3.2
+    list("-+.0123456789"),
+)
+
+
+def parse_yaml(content: Any) -> Any:
+    """The content of YAML that users write, a text or an open file: 1e-3 is a number, as in YAML 1.2."""
+    return yaml.load(content, Loader=_YamlLoader)
+
+
 def read_yaml(path: Path) -> Any:
-    """The content of a file; None for an empty one.
+    """The content of a file, as by :func:`parse_yaml`; None for an empty one.
 
     Raises:
         UserError: the file cannot be read, or is not YAML.
     """
+    refuse_stand_in(path)
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return parse_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

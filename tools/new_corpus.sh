@@ -3,6 +3,7 @@
 #   tools/new_corpus.sh NAME --lang CODE                  on three built-in utterances, to begin with
 #   tools/new_corpus.sh NAME --lang CODE --manifest FILE  on a table or folder, see egs/manifest/asr1/README.md
 # NAME: letters, digits and _, e.g. shona_radio. CODE: of the language, e.g. sn.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # where sh is another shell
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 

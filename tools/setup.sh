@@ -2,6 +2,7 @@
 # Make the project's environment: .venv with Python 3.12 or 3.13, the package, its tools and SCTK's sclite.
 #   tools/setup.sh            make or complete it; a second run takes seconds
 #   tools/setup.sh --check    exit status 0 when it is complete, 1 when not; changes nothing
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # where sh is another shell
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Stage 1: the corpus as distributed -> validated Kaldi data directories.
 # Run from a recipe's folder.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # where sh is another shell
 set -euo pipefail
 # shellcheck source=egs/common/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"

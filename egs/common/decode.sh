@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Stage 4: decode the test sets, in parallel jobs.
 # Run from a recipe's folder.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # where sh is another shell
 set -euo pipefail
 # shellcheck source=egs/common/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -31,6 +32,7 @@ fi
 folders=() largest=1
 for set in ${test_sets}; do
     from=$(dump_folder "${set}")
+    [[ -f ${from}/wav.scp ]] || die "--test_sets: ${from} does not exist; run stage 2 with ${set} among the sets"
     [[ ! -e ${from}/speed_perturb ]] ||
         die "${from} was made with --speed_perturb, for training only; to decode it, run stage 2 without the option"
     folders+=("${from}")

@@ -2,6 +2,7 @@
 # Stage 2: Kaldi data directories -> 16 kHz audio, tokens, utterances selected by length, and the output of the
 # upstream's frozen layers. Audio and tokens that match the current data and options are not made again.
 # Run from a recipe's folder.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # where sh is another shell
 set -euo pipefail
 # shellcheck source=egs/common/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"

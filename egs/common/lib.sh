@@ -65,6 +65,9 @@ shared_options=("${common}/lib.sh")
 # run.sh has changed to its own folder, where $0 may not be valid.
 script=${PWD}/${0##*/}
 [[ -f ${script} ]] || script=$0
+# Where the user stands. A recipe's run.sh has just left that folder; the stages are run from the recipe's.
+stood=${PWD}
+[[ $(dirname "${BASH_SOURCE[1]:-${BASH_SOURCE[0]}}") -ef ${common} ]] || stood=${OLDPWD:-${PWD}}
 # The project's environment if there is one, else the active one.
 [[ ! -d ${root}/.venv/bin ]] || export PATH="${root}/.venv/bin:${PATH}"
 # The same sorting order everywhere, and no conversion of text.
@@ -80,6 +83,11 @@ die() {
     echo "error: $*" >&2
     exit 1
 }
+
+((BASH_VERSINFO[0] >= 5)) || die "bash ${BASH_VERSION} is too old: version 5 or later is needed"
+for program in awk flock realpath sha256sum; do
+    command -v "${program}" >/dev/null || die "${program} is not on PATH: install it (Debian: gawk, util-linux, coreutils)"
+done
 
 # list_options: the options declared above with their values, in the array `options`.
 list_options() {
@@ -124,6 +132,7 @@ run_child() {
 launch() {
     local launcher
     read -ra launcher <<<"${cmd}"
+    command -v "${launcher[0]:-}" >/dev/null || die "--cmd ${cmd}: there is no program of that name"
     run_child "${launcher[@]}" "$@"
 }
 
@@ -164,7 +173,7 @@ declare -A locks=()
 hold() {
     local lock
     [[ -z ${locks[$1]:-} ]] || return 0
-    mkdir -p "$1"
+    mkdir -p "$1" 2>/dev/null || die "$1 cannot be made: check its path and the permissions of the folders above it"
     [[ -w $1 ]] || die "$1 cannot be written: check its permissions and how its disk is mounted"
     exec {lock}>>"$1/.lock"
     flock --nonblock "${lock}" || die "another run writes to $1 ($(head -n 1 "$1/.lock")): wait until it ends, or stop it"

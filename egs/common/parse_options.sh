@@ -17,6 +17,27 @@ _help() {
              value = substr($0, RLENGTH + 1, i - RLENGTH - 1); gsub(/ +$/, "", value)
              printf "  --%-18s %s%s\n", name, substr($0, i + 2), value == "" ? "" : " [" value "]"
          }' "${_declaring[@]}"
+    echo
+    echo "A relative path is taken from where you stand if it exists there, else from ${script%/*}."
+}
+
+# Options that name files and folders.
+_paths=" downloads data_dir dump_dir exp_dir export_dir results text_config nlsyms_txt upstream upstream_config"
+_paths+=" train_config config lm inference_config cmd "
+
+# _from_here NAME VALUE: a relative path that exists where the user stands, as seen from the script's folder.
+_from_here() {
+    local path=$2 more=
+    [[ $1 != cmd || $2 != *' '* ]] || path=${2%% *} more=" ${2#* }"
+    case $1:${path} in
+    *: | *:/* | lm:text) ;; # nothing, a full path, the training transcripts
+    upstream:*[./]* | upstream_*:* | [!u]*:*) # another upstream is a name
+        if [[ ! ${stood} -ef ${PWD} && -e ${stood}/${path} ]]; then
+            path=$(realpath --no-symlinks --relative-to "${PWD}" --relative-base "${root}" "${stood}/${path}")
+        fi
+        ;;
+    esac
+    printf '%s' "${path}${more}"
 }
 
 _known=" $(declared_options "${_declaring[@]}" | tr '\n' ' ')"
@@ -34,7 +55,11 @@ while (($# > 0)); do
         # Kaldi's lists, to which paths and names are written, have one line per entry.
         [[ ${_name} == *_args || ${_name} == test_sets || $2 != *$'\n'* ]] ||
             die "option $1: its value holds a line break: $(printf '%q' "$2")"
-        printf -v "${_name}" '%s' "$2"
+        if [[ ${_paths} == *" ${_name} "* ]]; then
+            printf -v "${_name}" '%s' "$(_from_here "${_name}" "$2")"
+        else
+            printf -v "${_name}" '%s' "$2"
+        fi
         shift 2
         ;;
     *) die "unexpected argument '$1'; see ${script##*/} --help" ;;

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Stage 5: WER and CER of the decoded test sets by sclite and in Python, and the recipe's RESULTS.md.
 # Run from a recipe's folder.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # where sh is another shell
 set -euo pipefail
 # shellcheck source=egs/common/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -22,6 +23,7 @@ symbols=()
 number=0
 for set in ${test_sets}; do
     from=$(dump_folder "${set}")
+    [[ -f ${out}/${set}/text ]] || die "--test_sets: ${out}/${set} does not exist; run stage 4 with ${set} among the sets"
     number=$((number + 1))
     printf '%s\0' --ref "${from}/text" --hyp "${out}/${set}/text" --utt2spk "${from}/utt2spk" \
         --set_name "${set}" --out "${out}/${set}" "${symbols[@]}" >"${out}/log/score.${number}.arguments"

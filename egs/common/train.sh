@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Stage 3: train the layers above the cut with ESPnet's trainer; an interrupted run is resumed.
 # Run from a recipe's folder.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # where sh is another shell
 set -euo pipefail
 # shellcheck source=egs/common/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"

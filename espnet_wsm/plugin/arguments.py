@@ -7,11 +7,13 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+import yaml
 from espnet2.utils.nested_dict_action import NestedDictAction
 from espnet2.utils.types import float_or_none, str_or_none
 
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import read_yaml
+from espnet_wsm.plugin.numbers import REAL_NUMBERS, WHOLE_NUMBERS, WORDS, refuse_other_than_numbers
 from espnet_wsm.upstream.config import WsmConfig
 
 # The name of the encoder in a training configuration.
@@ -21,15 +23,16 @@ NAME = "wsm_s3prl"
 def read_arguments(training: Sequence[str]) -> argparse.Namespace:
     """The arguments of a training that :func:`find_reason_against_cache` looks at.
 
-    They are read as ESPnet reads them: the configuration gives defaults, and options override it. Other
-    errors in the arguments are left to ESPnet.
+    They are read as ESPnet reads them: the configuration gives defaults, and options override it. What has to
+    be a number is looked at too; other errors in the arguments are left to ESPnet.
 
     Args:
         training: arguments of ``asr_train``.
 
     Raises:
-        UserError: the configuration cannot be read, or is not a mapping.
+        UserError: the configuration cannot be read, or is not a mapping; or something has to be a number.
     """
+    _check_numbers(training)
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--config", type=Path)
     parser.add_argument("--encoder", type=str_or_none, default="rnn")
@@ -45,8 +48,24 @@ def read_arguments(training: Sequence[str]) -> argparse.Namespace:
     content = read_yaml(args.config)
     if not isinstance(content, dict):
         raise UserError(f"{args.config} holds no mapping of ESPnet's options")
+    refuse_other_than_numbers(content, args.config)
     parser.set_defaults(**{name: content[name] for name in content.keys() & vars(args).keys() - {"config"}})
     return parser.parse_known_args(training)[0]
+
+
+def _check_numbers(training: Sequence[str]) -> None:
+    """Refuse options of the command line that have to be numbers."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
+    for name in (*WHOLE_NUMBERS, *REAL_NUMBERS):
+        parser.add_argument(f"--{name}")
+    for name in WORDS:
+        parser.add_argument(f"--{name}", action=NestedDictAction, default={})
+    try:
+        args, _ = parser.parse_known_args(training)
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"the training's arguments (--asr_args) hold what is not YAML: {reason}") from error
+    refuse_other_than_numbers(vars(args), "the training's arguments (--asr_args)")
 
 
 def find_reason_against_cache(args: argparse.Namespace) -> str | None:

@@ -3,6 +3,7 @@
 import argparse
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from espnet_wsm.errors import UserError, report_user_errors
 from espnet_wsm.files import write_text
 from espnet_wsm.plugin import register
 from espnet_wsm.plugin.arguments import find_reason_against_cache
+from espnet_wsm.plugin.numbers import parse_training
 from espnet_wsm.plugin.trainer import WsmTrainer
 from espnet_wsm.upstream import WsmConfig
 from espnet_wsm.upstream.checkpoint import locate
@@ -33,6 +35,15 @@ class WsmASRTask(ASRTask):
     """
 
     trainer = WsmTrainer
+
+    @classmethod
+    def main(cls, args: argparse.Namespace | None = None, cmd: Sequence[str] | None = None) -> None:
+        """As ESPnet's.
+
+        Raises:
+            UserError: what has to be a number is none.
+        """
+        super().main(parse_training(cls.get_parser(), cmd) if args is None else args)
 
     @classmethod
     def main_worker(cls, args: argparse.Namespace) -> None:

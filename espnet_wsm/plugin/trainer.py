@@ -1,8 +1,10 @@
 """ESPnet's trainer, with files that survive a kill at any moment and errors that name the cause."""
 
 import contextlib
+import errno
 import logging
 import math
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,7 +17,7 @@ from espnet2.train.trainer import Trainer, TrainerOptions
 
 from espnet_wsm.data.kaldi.lists import count, name_some
 from espnet_wsm.errors import UserError
-from espnet_wsm.files import write_atomically
+from espnet_wsm.files import refuse_stand_in, write_atomically
 from espnet_wsm.frames import HOP, SAMPLE_RATE
 from espnet_wsm.recipe.progress import find_progress_file, write_progress
 
@@ -29,7 +31,7 @@ class WsmTrainer(Trainer):
     A kill during a write leaves a checkpoint that cannot be read. A kill between two files leaves an epoch
     without its model or links, on which the averaging at the end fails, or older models that are never
     removed. Here every file is renamed into place when it is complete, and resuming first completes what the
-    last epoch left undone.
+    last epoch left undone. Where there are no symbolic links, copies stand in for them.
 
     ESPnet's trainer also goes on for hours if every loss is NaN, and then ends with status 0; and it does not
     say which batch was too large for the GPU. See :meth:`train_one_epoch`. Both are mended, and a file says
@@ -44,7 +46,7 @@ class WsmTrainer(Trainer):
         """As ESPnet's."""
         output_dir = Path(trainer_options.output_dir)
         cls.figures = {}
-        with atomic_torch_save():
+        with atomic_torch_save(), links_or_copies():
             if not distributed_option.distributed or distributed_option.dist_rank == 0:
                 for leftover in output_dir.glob(".*.tmp"):  # of a run killed in the middle of writing
                     leftover.unlink()
@@ -163,6 +165,30 @@ def atomic_torch_save() -> Iterator[None]:
         torch.save = save
 
 
+# What file systems without symbolic links answer: FAT, network and cloud drives.
+NO_LINKS = frozenset({errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL})
+
+
+@contextlib.contextmanager
+def links_or_copies() -> Iterator[None]:
+    """Make ``Path.symlink_to`` copy where there are no symbolic links; ESPnet's trainer calls it."""
+    symlink = Path.symlink_to
+
+    def link_or_copy(link: Path, target: Path | str, *args: Any, **kwargs: Any) -> None:
+        try:
+            symlink(link, target, *args, **kwargs)
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            write_atomically(link, lambda temporary: shutil.copyfile(link.parent / target, temporary))
+
+    Path.symlink_to = link_or_copy
+    try:
+        yield
+    finally:
+        Path.symlink_to = symlink
+
+
 def complete_last_epoch(options: TrainerOptions) -> None:
     """Finish the last epoch, if ESPnet's trainer was killed after it wrote ``checkpoint.pth``.
 
@@ -177,6 +203,7 @@ def complete_last_epoch(options: TrainerOptions) -> None:
     """
     output_dir = Path(options.output_dir)
     checkpoint = output_dir / "checkpoint.pth"
+    refuse_stand_in(checkpoint)
     try:
         states = safe_torch_load(checkpoint, map_location="cpu")
         model, reporter = states["model"], Reporter()

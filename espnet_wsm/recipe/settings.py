@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from espnet_wsm.errors import UserError, report_user_errors
+from espnet_wsm.errors import UserError, find_foreign_package, report_user_errors
 from espnet_wsm.files import read_yaml
 
 UPSTREAM_IN_THE_BOX = "../../debian_multi/ssl1/hubert_debian_multi"
@@ -131,6 +131,8 @@ SETTINGS: dict[str, Callable[[Namespace], dict[str, Any]]] = {
 def main(argv: list[str] | None = None) -> None:
     """Entry point: names of ``SETTINGS``, then after ``--`` each option of the recipe with its value."""
     argv = sys.argv[1:] if argv is None else argv
+    if fault := find_foreign_package():
+        raise UserError(fault)
     names, words = argv[: argv.index("--")], argv[argv.index("--") + 1 :]
     options = Namespace(**{name[2:]: value for name, value in zip(words[::2], words[1::2], strict=True)})
     for name in names:

@@ -11,6 +11,7 @@ from espnet2.text.token_id_converter import TokenIDConverter
 from torch import Tensor
 
 from espnet_wsm.errors import UserError
+from espnet_wsm.files import refuse_stand_in
 from espnet_wsm.plugin import register  # noqa: F401  (a saved configuration may name our encoder)
 from espnet_wsm.recognition.texts import LineTokenizer
 
@@ -41,6 +42,7 @@ class GreedyCtcDecoder:
         for file in (train_config, model_file):
             if not Path(file).is_file():
                 raise UserError(f"{file} does not exist; train the model first (stage 3)")
+            refuse_stand_in(file)
         self.model: ESPnetASRModel
         self.model, self.train_args = ASRTask.build_model_from_file(train_config, model_file, device)
         if self.model.ctc is None:

@@ -13,6 +13,7 @@ import yaml
 from espnet2.main_funcs.pack_funcs import unpack
 
 from espnet_wsm.errors import UserError
+from espnet_wsm.files import refuse_stand_in
 from espnet_wsm.plugin.arguments import NAME
 from espnet_wsm.recognition.greedy import GreedyCtcDecoder
 from espnet_wsm.upstream.families.registry import is_name
@@ -70,6 +71,7 @@ def _find_parts(model: Path | str, model_file: Path | str | None, scratch: Path)
             f"{name} has no {config.name}: name an experiment folder as stage 3 leaves it, e.g. exp/asr_X, "
             "or an archive of espnet2.bin.pack"
         )
+    refuse_stand_in(config)
     conf = yaml.safe_load(config.read_text(encoding="utf-8"))
     if conf.get("encoder") != NAME:
         raise UserError(f"{name} has the encoder {conf.get('encoder')}: only {NAME} can be loaded")
@@ -97,6 +99,7 @@ def _choose_average(folder: Path, criteria: list[list[str]]) -> Path:
 
 def _unpack(archive: Path, folder: Path) -> tuple[Path, Path]:
     """Unpack what ``espnet2.bin.pack asr`` wrote; returns its configuration and its checkpoint."""
+    refuse_stand_in(archive)
     try:
         unpack(archive, folder)
         meta = yaml.safe_load((folder / "meta.yaml").read_text(encoding="utf-8"))

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from espnet_wsm.errors import UserError
-from espnet_wsm.files import digest_file
+from espnet_wsm.files import digest_file, refuse_stand_in
 from espnet_wsm.upstream.families.contract import FamilyContract, FileFamily
-from espnet_wsm.upstream.families.hf import GENERIC, SETTINGS, WEIGHTS
+from espnet_wsm.upstream.families.hf import GENERIC, SETTINGS, WEIGHTS, HfFamily
 from espnet_wsm.upstream.families.registry import (
     FAMILIES,
     explain_refusal,
@@ -83,16 +83,22 @@ def find_checkpoint(upstream: str, trust: bool = False) -> Checkpoint:
             not a checkpoint.
     """
     path = Path(locate(upstream))
-    if path.is_dir():
-        return _find_in_directory(path, trust)
-    if path.is_file():
-        return _find_file(path, trust)
+    if path.is_dir() or path.is_file():
+        return _refuse_stand_ins(
+            _find_in_directory(path, trust) if path.is_dir() else _find_file(path, trust)
+        )
     if "/" in upstream or "\\" in upstream or path.suffix:
         remedy = ""
         if upstream.count("/") == 1 and not upstream.startswith((".", "/")):
             remedy = f"; if it is an id of the Hugging Face hub: {_fetch_command(upstream)}"
         raise UserError(f"upstream {upstream} is neither a file nor a directory{remedy}")
-    return _find_named(upstream)
+    return _refuse_stand_ins(_find_named(upstream))
+
+
+def _refuse_stand_ins(checkpoint: Checkpoint) -> Checkpoint:
+    for file in checkpoint.files:
+        refuse_stand_in(file)
+    return checkpoint
 
 
 def locate(upstream: str) -> str:
@@ -174,6 +180,7 @@ def _check_record(directory: Path) -> dict[str, Any]:
         file = directory / name
         if not file.is_file():
             raise UserError(f"{file} is missing: {advise_anew(directory, record)}")
+        refuse_stand_in(file)
         stat = file.stat()
         found = _digest_file(file, stat.st_size, stat.st_mtime_ns).hex()
         if found != recorded:
@@ -186,13 +193,15 @@ def _check_record(directory: Path) -> dict[str, Any]:
 
 def _find_transformers(directory: Path) -> Checkpoint:
     family = find_model_family(directory)
-    files = sorted({file for pattern in MODEL_FILES for file in directory.glob(pattern)})
+    files = {file for pattern in MODEL_FILES for file in directory.glob(pattern)}
+    if isinstance(family, HfFamily):  # others do not read it
+        files.update(family.find_extractor(directory))
     if not any(file.suffix in (".safetensors", ".bin") for file in files):
         raise UserError(
             f"{directory} is not a checkpoint of {family.name}: it has no model.safetensors or "
             "pytorch_model.bin"
         )
-    return Checkpoint(family.loader, family, tuple(files))
+    return Checkpoint(family.loader, family, tuple(sorted(files)))
 
 
 def _find_experiment(directory: Path) -> Checkpoint:

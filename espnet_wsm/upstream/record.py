@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from espnet_wsm.errors import UserError
-from espnet_wsm.files import write_text
+from espnet_wsm.files import refuse_stand_in, write_text
 
 RECORD_FILE = "upstream.json"  # written last: a folder without it is unfinished
 EXPORTED = "exported_from"  # in the record of a folder written by export_upstream
@@ -31,6 +31,7 @@ def read_record(directory: Path) -> dict[str, Any]:
         UserError: the file does not exist, or neither of them wrote it.
     """
     file = directory / RECORD_FILE
+    refuse_stand_in(file)
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
         kinds = {"upstream": str, "files": list, "sha256": dict}

@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "scoring": {"data", "arms", "files", "frames", "errors", "tables"},
     "experiments": {"upstream", "scoring", "data", "files", "frames", "errors", *PRESENTATION},
     "benchmark": {"upstream", "plugin", "files", "frames", "errors", *PRESENTATION},
-    "__main__": {"cli"},
+    "__main__": {"cli", "errors"},
     "cli": {"bin", "stages", "scoring"},
     "stages": {*LIBRARY, "recipe", "bin"},
     "bin": {*LIBRARY, "experiments"},

@@ -1,6 +1,8 @@
 """The command lines take ESPnet's arguments and train, resume and decode."""
 
+import errno
 import json
+import os
 import re
 
 import pytest
@@ -33,6 +35,21 @@ def test_a_resumed_training_equals_an_uninterrupted_one(training_arguments, tmp_
     asr_train.main([*training_arguments(tmp_path / "parts", max_epoch=3), "--resume", "true"])
     whole, parts = (torch.load(tmp_path / name / "3epoch.pth") for name in ("whole", "parts"))
     assert whole.keys() == parts.keys() and all(torch.equal(whole[k], parts[k]) for k in whole)
+
+
+def test_a_file_system_without_symbolic_links_gets_copies(training_arguments, tmp_path, monkeypatch):
+    def refuse(target, link, *_args, **_kwargs) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted", target, None, link)
+
+    monkeypatch.setattr(os, "symlink", refuse)
+    exp = tmp_path / "exp"
+    asr_train.main(training_arguments(exp, max_epoch=1))
+    for epochs in (2, 3):
+        asr_train.main([*training_arguments(exp, max_epoch=epochs), "--resume", "true"])
+    assert (exp / "latest.pth").read_bytes() == (exp / "3epoch.pth").read_bytes()
+    averages = {file.name for file in exp.glob("valid.*.ave.pth")}
+    assert averages and not any(file.is_symlink() for file in exp.iterdir())
+    assert {file.name for file in exp.glob("valid.*.best.pth")}
 
 
 @pytest.fixture

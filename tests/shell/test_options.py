@@ -1,6 +1,10 @@
 """The option parser: each option is declared once, everything else is refused."""
 
+from pathlib import Path
+
 import pytest
+
+import espnet_wsm
 
 RECIPE = "egs/asterisk/asr1"
 
@@ -56,3 +60,83 @@ def test_both_forms_of_an_option_and_values_with_blanks_arrive(project, shell):
     )
     assert result.stdout == "--max_epoch 3 --seed 1|a=b|7|"
     script.unlink()
+
+
+@pytest.fixture(scope="module")
+def show_options(project):
+    """A recipe that prints the values of options, in a project with files to stand beside."""
+    recipe = project / "egs/show/asr1"
+    (recipe / "conf").mkdir(parents=True)
+    (recipe / "conf/own.yaml").touch()
+    template = (project / "egs/manifest/asr1/run.sh").read_text()
+    body = template.partition("[[ -n ${downloads}")[0]
+    (recipe / "run.sh").write_text(
+        body + 'for name in $1; do echo "${!name}"; done\n'.replace("$1", "${tag}")
+    )
+    (project / "here").mkdir()
+    for name in ("my table.csv", "text", "lm.arpa", "hubert", "launch.sh", "here/up"):
+        (project / name).touch()
+    return recipe
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "value"),
+    [
+        ("downloads", "my table.csv", "../../../my table.csv"),
+        ("downloads", "./here/../my table.csv", "../../../my table.csv"),
+        ("downloads", "not/there", "not/there"),
+        ("train_config", "conf/train_ctc.yaml", "../../../conf/train_ctc.yaml"),
+        ("train_config", "conf/own.yaml", "conf/own.yaml"),
+        ("data_dir", "here", "../../../here"),
+        ("exp_dir", "new", "new"),
+        ("lm", "lm.arpa", "../../../lm.arpa"),
+        ("lm", "text", "text"),
+        ("upstream", "hubert", "hubert"),
+        ("upstream", "./hubert", "../../../hubert"),
+        ("upstream", "here/up", "../../../here/up"),
+        ("cmd", "launch.sh --mem 4G", "../../../launch.sh --mem 4G"),
+        ("lang", "text", "text"),
+    ],
+)
+def test_paths_are_taken_from_where_the_user_stands_if_they_exist_there(
+    project, shell, show_options, name, given, value
+):
+    words = ["egs/show/asr1/run.sh", f"--{name}", given, "--tag", name]
+    result = shell(["bash", *words], project)
+    assert (result.stdout, result.stderr) == (f"{value}\n", "")
+
+
+def test_a_path_outside_the_project_is_full(project, shell, show_options, tmp_path):
+    (tmp_path / "table.csv").touch()
+    words = [show_options / "run.sh", "--downloads", "table.csv", "--tag", "downloads"]
+    assert shell(["bash", *words], tmp_path).stdout == f"{tmp_path}/table.csv\n"
+
+
+@pytest.mark.parametrize(
+    "script", [f"{RECIPE}/run.sh", "egs/common/train.sh", "egs/debian_multi/ssl1/run.sh"]
+)
+def test_scripts_run_where_sh_is_another_shell(project, shell, script):
+    result = shell(["sh", script, "--nj", "0"], project)
+    assert result.stderr == "error: --nj has to be a whole number from 1 to 10000, got '0'\n"
+
+
+def test_another_espnet_in_front_is_named(project, plain_shell, environment, tmp_path):
+    (tmp_path / "espnet2").mkdir()
+    (tmp_path / "espnet2/__init__.py").touch()
+    command = (
+        "declared() { python -m espnet_wsm.recipe.settings experiment -- --nj 1; }; declared || true;"
+        "python -m espnet_wsm asr_train || true"
+    )
+    path = f"{tmp_path}:{Path(espnet_wsm.__file__).parents[1]}"
+    result = plain_shell(["env", f"PYTHONPATH={path}", "bash", "-c", command], project)
+    lines = result.stderr.splitlines()
+    assert len(lines) == 2
+    for line in lines:
+        assert line.startswith(f"error: {tmp_path}/espnet2 stands before the espnet2 of this environment, ")
+
+
+def test_a_launcher_that_is_not_there_is_named(project, shell, tmp_path):
+    script = f". {project}/egs/common/lib.sh; cmd='no/launcher.sh --mem 4G'; launch true"
+    result = shell(["bash", "-euc", script], project / RECIPE)
+    assert result.returncode == 1
+    assert result.stderr == "error: --cmd no/launcher.sh --mem 4G: there is no program of that name\n"

@@ -387,7 +387,7 @@ def test_a_fetched_file_that_was_cut_short_is_refused_by_its_s3prl_name_too(fetc
     "record",
     [
         "",
-        "<html>",
+        "<record>",
         "[]",
         "null",
         '{"upstream": "wavlm_base"}',
@@ -607,7 +607,7 @@ def test_a_directory_of_another_kind_of_model_names_its_type(tmp_path, model_typ
     assert re.search(f"holds a {model_type} model, which is not supported: it.*{LIST}", refusal(tmp_path))
 
 
-@pytest.mark.parametrize("config", ["", "[]", "{}", '"hubert"', "<html>"])
+@pytest.mark.parametrize("config", ["", "[]", "{}", '"hubert"', "<config>"])
 def test_a_config_without_a_type_is_refused(tmp_path, config):
     (tmp_path / "config.json").write_text(config)
     message = refusal(tmp_path)
@@ -673,8 +673,7 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "cut off": lambda whole: whole[:-1000],
     "random": lambda whole: random.Random(0).randbytes(2000),
     "random zip": lambda whole: b"PK\x03\x04" + random.Random(0).randbytes(2000),
-    "web page": lambda whole: b"<!DOCTYPE html><html><body>Not found</body></html>",
-    "pointer of git": lambda whole: b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n",
+    "text": lambda whole: b"Not found\n",
     "empty": lambda whole: b"",
 }
 

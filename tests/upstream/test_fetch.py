@@ -230,7 +230,7 @@ def test_a_checkpoint_that_can_run_code_is_taken_only_with_trust(upstream, tmp_p
 def test_what_is_no_checkpoint_is_refused_even_with_trust(upstream, tmp_path, damage):
     upstream.files["/a/model.pt"] = damage(upstream.files["/a/model.pt"])
     with pytest.raises(
-        UserError, match=r"model\.pt is damaged or not a checkpoint .*: remove .*model\.pt, then"
+        UserError, match=r"model\.pt is (damaged or not a checkpoint|a web page).*: remove .*model\.pt, then"
     ):
         fetch_upstream("wavlm_tiny", tmp_path / "out", trust=True)
 
@@ -392,6 +392,19 @@ def test_a_hugging_face_model_comes_with_its_revision(hub, tmp_path, offered, we
     assert len(hub.calls) == 2
     with pytest.raises(UserError, match="holds the upstream facebook/mms-300m, not facebook/mms-1b"):
         fetch_upstream("facebook/mms-1b", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("offered", "settings"),
+    [
+        (["processor_config.json"], ["config.json", "processor_config.json"]),
+        (["preprocessor_config.json", "processor_config.json"], SETTINGS),
+    ],
+)
+def test_the_feature_extractor_of_a_processor_comes_along(hub, tmp_path, offered, settings):
+    hub.files = ["config.json", *offered, "model.safetensors"]
+    fetch_upstream("facebook/mms-300m", tmp_path / "out")
+    assert read_record(tmp_path / "out")["files"] == [*settings, "model.safetensors"]
 
 
 def test_what_would_be_refused_is_refused_before_its_weights_come(hub, upstream, tmp_path):

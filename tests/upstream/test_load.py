@@ -42,7 +42,10 @@ def test_a_model_saved_in_half_precision_trains_in_full_precision(upstream_path,
     ("missing", "message"),
     [
         ("config.json", "{copy} holds no checkpoint: expected config.json"),
-        ("preprocessor_config.json", "{copy} has no preprocessor_config.json; write both the model and its"),
+        (
+            "preprocessor_config.json",
+            "{copy} has no preprocessor_config.json, and no processor_config.json with a",
+        ),
         ("model.safetensors", "{copy} is not a checkpoint of hf_hubert: it has no model.safetensors"),
     ],
 )

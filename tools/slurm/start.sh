@@ -4,6 +4,7 @@
 # All its files are in FOLDER: slurm.conf, state, logs, pid files. Prints the line to evaluate before using it:
 #   eval "$(tools/slurm/start.sh one_node)"; squeue; tools/slurm/stop.sh one_node
 # CORES is the number of cores that the node claims, by default its own; it also claims a GPU. Debian: apt-get install slurm-wlm.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # where sh is another shell
 set -euo pipefail
 
 die() {

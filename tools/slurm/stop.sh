@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Stop the Slurm that tools/slurm/start.sh started in FOLDER, its jobs first, and nothing else.
 #   tools/slurm/stop.sh FOLDER
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # where sh is another shell
 set -euo pipefail
 
 if [[ -z ${1:-} || $1 == --help ]]; then

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # asterisk: telephone prompts read by one voice a language, 21 to 27 minutes each, from Debian packages.
 # Stages 1 data, 2 frontend, 3 train, 4 decode, 5 score.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # where sh is another shell
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 # shellcheck source=egs/common/lib.sh

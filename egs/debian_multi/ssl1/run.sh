@@ -2,6 +2,7 @@
 # debian_multi: pre-trains a small HuBERT on the voices of Debian packages, in several iterations.
 # Stages: 1 data, 2 audio and MFCC targets, 3 first iteration, 4 the others, each on clusters of the middle layer of
 # the one before, 5 export. A stopped training is resumed.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # where sh is another shell
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 # shellcheck source=egs/common/lib.sh

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # librispeech: read English books; 10 minutes, 1 or 10 hours of them chosen by Libri-light, or 100 hours.
 # Stages 1 data, 2 frontend, 3 train, 4 decode, 5 score.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # where sh is another shell
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 # shellcheck source=egs/common/lib.sh

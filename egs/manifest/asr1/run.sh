@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # manifest: a corpus of your own: a table (CSV, TSV, JSON lines), a folder with one, or Kaldi directories.
 # Stages 1 data, 2 frontend, 3 train, 4 decode, 5 score.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # where sh is another shell
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 # shellcheck source=egs/common/lib.sh

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # mini_an4: eight recordings from the ESPnet wheel, 15 s of speech; a smoke test, not an experiment.
 # Stages 1 data, 2 frontend, 3 train, 4 decode, 5 score.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # where sh is another shell
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 # shellcheck source=egs/common/lib.sh

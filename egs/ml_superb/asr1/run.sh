@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # ml_superb: 10 minutes or 1 hour of 143 languages, one at a time or all in one model.
 # Stages 1 data, 2 frontend, 3 train, 4 decode, 5 score.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # where sh is another shell
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 # shellcheck source=egs/common/lib.sh

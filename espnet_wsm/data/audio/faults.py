@@ -7,6 +7,7 @@ from pathlib import Path
 import soundfile
 
 from espnet_wsm.errors import UserError
+from espnet_wsm.files import refuse_stand_in
 
 # A writer that cannot seek back (to a pipe) leaves a size of this or more in the header: not a truncation.
 STREAMING_SIZE = 0x7FFFF000
@@ -122,6 +123,7 @@ def check_header(path: Path) -> soundfile._SoundFileInfo:
     try:
         info = soundfile.info(name, verbose=True)
     except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: a .raw file, which has no header
+        refuse_stand_in(path)
         raise undecodable(path, error) from None
     find_cut_in_file = {"NIST": _find_sphere_cut, "OGG": _find_ogg_cut}.get(info.format, lambda path: None)
     cut = _find_cut(info.extra_info) or find_cut_in_file(path)

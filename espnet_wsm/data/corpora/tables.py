@@ -22,6 +22,7 @@ from typing import Any
 from espnet_wsm.data.kaldi.directory import find_time_fault
 from espnet_wsm.data.kaldi.lists import raise_collected
 from espnet_wsm.errors import UserError
+from espnet_wsm.files import refuse_stand_in
 
 COLUMNS = {
     "path": ("path", "file_name", "audio", "audio_filepath", "wav", "file"),
@@ -96,6 +97,7 @@ def read_table(
     suffix = table.suffix.lower()
     if suffix not in TABLES:
         raise UserError(f"{table} is none of {', '.join(TABLES)}: convert it to one of them")
+    refuse_stand_in(table)
     try:
         if suffix in (".jsonl", ".json"):
             records = list(_read_json_lines(table))

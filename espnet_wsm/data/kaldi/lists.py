@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from espnet_wsm.errors import UserError
-from espnet_wsm.files import write_text
+from espnet_wsm.files import find_stand_in, write_text
 
 SHOWN = 10  # the most faults, or ids of one fault, that a message lists before it only counts
 UNFIT_FOR_IDS = re.compile(r"[\s\x00-\x1f\x7f\ud800-\udfff]")
@@ -149,6 +149,9 @@ def read_list(path: Path, problems: list[str], may_be_empty: bool = False) -> di
         return {}
     except OSError as error:
         problems.append(f"{path} cannot be read: {error.strerror}")
+        return {}
+    if fault := find_stand_in(path):
+        problems.append(fault)
         return {}
     if data.strip() or (may_be_empty and not data):
         return parse_list(path, data, problems)

@@ -1,5 +1,6 @@
 """Word n-grams in ARPA or KenLM format, trained by lmplz or given by the user."""
 
+import codecs
 import os
 import re
 import shutil
@@ -14,18 +15,22 @@ from espnet_wsm.data.dump.subset import COPY_PREFIX
 from espnet_wsm.data.kaldi.lists import name_some, raise_collected, read_list
 from espnet_wsm.data.text.rules import TextRules
 from espnet_wsm.errors import UserError
-from espnet_wsm.files import write_atomically, write_text
+from espnet_wsm.files import refuse_stand_in, write_atomically, write_text
 
 MODEL_SUFFIXES = (".arpa", ".gz", ".bin", ".binary", ".klm")
 ARPA_START, KENLM_START = b"\\data\\", b"mmap lm http://kheafield.com/code"
 LARGEST_ORDER = 6  # the largest that KenLM is built for
+UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 REMEDY = "name an n-gram of words in ARPA's format (as lmplz or SRILM write it) or KenLM's binary one"
 
 
 def is_model(path: Path) -> bool:
     """Whether a file is a model rather than a text to train on, according to its name or its first bytes."""
+    refuse_stand_in(path)
     with path.open("rb") as file:
-        start = file.read(len(KENLM_START) + 100).lstrip()
+        start = file.read(len(KENLM_START) + 100)
+    # A mark of the encoding, or UTF-16, makes a model that is refused, but no text.
+    start = start.replace(b"\0", b"").lstrip(codecs.BOM_UTF8 + codecs.BOM_UTF16 + b" \t\r\n")
     return path.suffix in MODEL_SUFFIXES or start.startswith((ARPA_START, KENLM_START))
 
 
@@ -39,15 +44,38 @@ def load_model(path: Path) -> kenlm.Model:
         raise UserError(f"{path} does not exist: {REMEDY}")
     if path.suffix == ".gz":
         raise UserError(f"{path} is compressed: unpack it with `gunzip --keep {path}` and name the result")
+    _refuse_marks(path)
     config = kenlm.Config()
     config.show_progress = False
     config.arpa_complain = kenlm.ARPALoadComplain.NONE
     try:
         return kenlm.Model(str(path), config)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, UnicodeDecodeError) as error:
+        if missing := re.search(r"missing (</?s>) and", str(error)):
+            raise UserError(
+                f"{path} has no {missing[1]}, so it does not know where sentences begin or end: train it "
+                "again on sentences, one a line, with <s> and </s> (as lmplz does, and SRILM's ngram-count "
+                "without -no-sos and -no-eos)"
+            ) from None
         reason = re.sub(r"\(\S+:\d+ in .*? threw \w+\.?\s*", "(", " ".join(str(error).split()))
         reason = reason.removeprefix(f"Cannot read model '{path}' ")
         raise UserError(f"{path} cannot be read as a language model {reason}: {REMEDY}") from None
+
+
+def _refuse_marks(path: Path) -> None:
+    """Refuse a model that begins with the mark of an encoding, as editors and Windows programs write it."""
+    refuse_stand_in(path)
+    with path.open("rb") as file:
+        start = file.read(3)
+    if start == codecs.BOM_UTF8:
+        raise UserError(
+            f"{path} begins with a byte order mark, which ARPA's format has not: remove it, e.g. "
+            f"`sed -i '1s/^\\xEF\\xBB\\xBF//' {path}`"
+        )
+    if start.startswith(UTF_16_MARKS):
+        raise UserError(
+            f"{path} is UTF-16: convert it, e.g. `iconv -f UTF-16 -t UTF-8 {path}`, and name the result"
+        )
 
 
 def read_training_sentences(text: Path) -> list[str]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from espnet_wsm.errors import UserError
+from espnet_wsm.files import refuse_stand_in
 from espnet_wsm.upstream.families.contract import (
     DIRECTORY_FORM,
     AdaptedMixer,
@@ -24,6 +25,8 @@ from espnet_wsm.upstream.families.contract import (
 GENERIC = "hf_custom"
 # The files of a directory that transformers loads; others are a README, or adapters for a thousand languages.
 SETTINGS = ("config.json", "preprocessor_config.json")
+# Where transformers 5 saves a feature extractor that belongs to a processor, with no file of its own.
+PROCESSOR = "processor_config.json"
 WEIGHTS = ("model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json")
 LEGACY_WEIGHTS = "pytorch_model.bin"
 
@@ -78,11 +81,11 @@ class HfFamily(FamilyContract):
 
     def load(self, files: tuple[Path, ...]) -> nn.Module:
         directory = files[0].parent
-        # Without this file, S3PRL would request that of another model from the hub.
-        if not (directory / "preprocessor_config.json").is_file():
+        # Without one of these files, S3PRL would request that of another model from the hub.
+        if not ((directory / "preprocessor_config.json").is_file() or has_processor(directory)):
             raise UserError(
-                f"{directory} has no preprocessor_config.json; write both the model and its feature "
-                "extractor there with save_pretrained"
+                f"{directory} has no preprocessor_config.json, and no {PROCESSOR} with a feature extractor; "
+                "write both the model and its feature extractor (or processor) there with save_pretrained"
             )
         if self.loader == GENERIC:
             return HfExpert(directory)
@@ -91,6 +94,11 @@ class HfFamily(FamilyContract):
         # Raises if the file is damaged, in which case S3PRL would also use that of another model.
         Wav2Vec2FeatureExtractor.from_pretrained(directory, local_files_only=True)
         return self.load_expert(directory)
+
+    def find_extractor(self, directory: Path) -> tuple[Path, ...]:
+        # With a file of its own, the digest is that of the time before there were others.
+        own = directory / "preprocessor_config.json"
+        return () if own.is_file() or not has_processor(directory) else (directory / PROCESSOR,)
 
     def check_expert(self, expert: nn.Module) -> None:
         if getattr(expert.model, "adapter", None) is not None:
@@ -173,6 +181,22 @@ def mask_attention(attention: nn.Module, x: Tensor, valid: Tensor | None) -> Ten
     return create_bidirectional_mask(config=config, inputs_embeds=x, attention_mask=valid)
 
 
+def has_processor(directory: Path) -> bool:
+    """Whether ``processor_config.json`` is there and holds the feature extractor.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    path = directory / PROCESSOR
+    if not path.is_file():
+        return False
+    refuse_stand_in(path)
+    try:
+        return not {"feature_extractor", "audio_processor"}.isdisjoint(json.loads(path.read_text("utf-8")))
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path} is damaged ({error}): get the model again") from error
+
+
 def read_model_type(directory: Path) -> str:
     """``model_type`` of a directory's ``config.json``.
 
@@ -180,6 +204,7 @@ def read_model_type(directory: Path) -> str:
         UserError: the file is not a transformers configuration.
     """
     path = directory / "config.json"
+    refuse_stand_in(path)
     try:
         model_type = json.loads(path.read_text(encoding="utf-8"))["model_type"]
     except (ValueError, KeyError, TypeError) as error:

@@ -12,7 +12,7 @@ from huggingface_hub.constants import ENDPOINT
 from huggingface_hub.errors import HfHubHTTPError
 
 from espnet_wsm.errors import UserError
-from espnet_wsm.upstream.families.hf import LEGACY_WEIGHTS, SETTINGS, WEIGHTS
+from espnet_wsm.upstream.families.hf import LEGACY_WEIGHTS, PROCESSOR, SETTINGS, WEIGHTS
 from espnet_wsm.upstream.families.registry import find_model_family
 from espnet_wsm.upstream.fetching.transfer import GO_ONLINE, TIMEOUT_S
 from espnet_wsm.upstream.record import claim_folder
@@ -67,6 +67,8 @@ def _choose_files(offered: list[str], page: str) -> list[str]:
         UserError: the repository holds no transformers model.
     """
     settings = [file for file in SETTINGS if file in offered]
+    if PROCESSOR in offered and not set(SETTINGS) <= set(offered):
+        settings.append(PROCESSOR)
     weights = sorted(file for file in offered if any(fnmatchcase(file, pattern) for pattern in WEIGHTS))
     if not weights and LEGACY_WEIGHTS in offered:
         weights = [LEGACY_WEIGHTS]

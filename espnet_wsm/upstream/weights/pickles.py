@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from espnet_wsm.errors import UserError
+from espnet_wsm.files import refuse_stand_in
 
 SUFFIXES = (".pt", ".pth", ".ckpt")
 # How torch's messages begin when it refuses a part of a pickle: in general, and for modules such as os.
@@ -33,6 +34,7 @@ def open_pickle(path: Path, trust: bool) -> Any:
         Distrusted: the file runs code, and ``trust`` is false.
         UserError: the file is damaged, or not a checkpoint.
     """
+    refuse_stand_in(path)
     with path.open("rb") as file:
         head = file.read(16)
     is_zip = head[:4] == b"PK\x03\x04"  # the older format cannot be memory-mapped

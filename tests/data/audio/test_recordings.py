@@ -135,8 +135,10 @@ def test_missing_empty_and_foreign_files(tmp_path):
     (tmp_path / "empty.wav").touch()
     assert "empty.wav is empty (0 bytes): fetch it again" in fault_of(tmp_path / "empty.wav")
     (tmp_path / "page.wav").write_text("<html>404</html>" * 100)
-    assert fault_of(tmp_path / "page.wav").startswith(
-        f"{tmp_path}/page.wav is not audio that can be read (Format not recognised): convert it"
+    assert fault_of(tmp_path / "page.wav").startswith(f"{tmp_path}/page.wav is a web page: download")
+    (tmp_path / "text.wav").write_text("404 " * 100)
+    assert fault_of(tmp_path / "text.wav").startswith(
+        f"{tmp_path}/text.wav is not audio that can be read (Format not recognised): convert it"
     )
     (tmp_path / "bytes.raw").write_bytes(bytes(3200))
     assert "bytes.raw is not audio that can be read (" in fault_of(tmp_path / "bytes.raw")

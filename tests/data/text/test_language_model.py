@@ -1,6 +1,8 @@
 """Language models: read, trained by lmplz, and refused where they do not fit."""
 
+import re
 import stat
+import subprocess
 
 import pytest
 from arpa import write_arpa
@@ -92,6 +94,38 @@ def test_what_is_no_whole_model_is_refused(texts, tmp_path, capsys, change, mess
     assert told.endswith(
         "name an n-gram of words in ARPA's format (as lmplz or SRILM write it) or KenLM's binary one"
     )
+
+
+@pytest.mark.parametrize("name", ["x.arpa", "x.txt"])
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (lambda text: b"\xef\xbb\xbf" + text.encode(), "begins with a byte order mark, which ARPA's format"),
+        (lambda text: text.encode("utf-16"), "is UTF-16: convert it, e.g. `iconv -f UTF-16 -t UTF-8"),
+        (lambda text: drop_word(text, "</s>").encode(), "has no </s>, so it does not know where sentences"),
+        (lambda text: drop_word(text, "<s>").encode(), "has no <s>, so it does not know where sentences"),
+    ],
+)
+def test_faults_of_a_model_have_their_cure(texts, tmp_path, capsys, name, change, fault):
+    arpa = write_arpa(tmp_path / name, SENTENCES)
+    arpa.write_bytes(change(arpa.read_text()))
+    assert fault_of(capsys, "--lm", str(arpa), *texts).startswith(f"{arpa} {fault}")
+
+
+def drop_word(arpa: str, word: str) -> str:
+    """An n-gram without a word, and with the counts that are left."""
+    lines = [line for line in arpa.split("\n") if word not in re.split(r"[\t ]", line)]
+    first = lines.index("\\2-grams:")
+    counts = (sum("\t" in line for line in part) for part in (lines[:first], lines[first:]))
+    return re.sub(r"(?m)(?<=^ngram \d=)\d+", lambda _: str(next(counts)), "\n".join(lines))
+
+
+def test_the_cure_for_a_mark_cures(texts, tmp_path, capsys):
+    arpa = write_arpa(tmp_path / "x.arpa", SENTENCES)
+    arpa.write_bytes(b"\xef\xbb\xbf" + arpa.read_bytes())
+    command = re.search("`(sed .+)`", fault_of(capsys, "--lm", str(arpa), *texts))[1]
+    subprocess.run(command, shell=True, check=True)
+    assert load_model(arpa).order == 2
 
 
 def test_other_faults_are_named(texts, tmp_path, capsys):
