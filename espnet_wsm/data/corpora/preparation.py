@@ -17,6 +17,7 @@ from espnet_wsm.errors import UserError
 
 METADATA = ("metadata.csv", "metadata.tsv", "metadata.jsonl")
 SUFFIXES = ("", ".wav", ".flac", ".mp3", ".ogg", ".opus")  # some tables omit them
+FOLDERS = ("", "wavs", "wav", "clips", "audio")  # beside the table; some (LJSpeech) omit them too
 FEWEST_SPEAKERS = 5  # to split by speaker
 LARGEST_SHARE_MISSING = 0.1  # of audio files; if more are missing, the paths are wrong
 SMALLEST_HEADER = 44  # bytes, of a WAV file; a file of this size or less holds no speech
@@ -39,7 +40,7 @@ def read_corpus(source: Path, columns: Mapping[str, str] | None = None) -> Prepa
 
     Args:
         source: file or folder.
-        columns: names of columns, if they are not the usual ones, e.g. ``{"text": "Satz"}``.
+        columns: names or numbers of columns, see :func:`read_table`.
 
     Raises:
         UserError: something cannot be read or understood; gives file, line and remedy.
@@ -69,11 +70,9 @@ def _find_folders(source: Path, names: Iterable[str]) -> list[Path]:
 
 
 def _find_audio(row: Row) -> Path | None:
-    for suffix in SUFFIXES:
-        path = row.folder / (row.path + suffix)
-        if path.is_file():
-            return path
-    return None
+    """The audio of a row: at its path, with a suffix that the path lacks, or in a folder of audio there."""
+    paths = (row.folder / folder / (row.path + suffix) for folder in FOLDERS for suffix in SUFFIXES)
+    return next((path for path in paths if path.is_file()), None)
 
 
 def _prepare_rows(rows: list[Row]) -> Prepared:

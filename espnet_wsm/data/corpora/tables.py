@@ -1,6 +1,7 @@
 """Read the rows of a corpus from a table: CSV, TSV or JSON lines.
 
-A table has one row per utterance; each column may have any of the usual names:
+A table has one row per utterance; each column may have any of the usual names, in which case, blanks, hyphens
+and underscores do not matter:
 
   path       audio file, relative to the table      path, file_name, audio, audio_filepath, wav, file
   text       transcript                             text, transcription, transcript, sentence
@@ -11,35 +12,21 @@ A table has one row per utterance; each column may have any of the usual names:
   id         optional                               id, utt_id, utterance_id
 """
 
-import csv
-import json
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from espnet_wsm.data.corpora.columns import are_numbers, choose_columns, find_near
+from espnet_wsm.data.corpora.table_files import read_records
 from espnet_wsm.data.kaldi.directory import find_time_fault
 from espnet_wsm.data.kaldi.lists import raise_collected
-from espnet_wsm.errors import UserError
 
-COLUMNS = {
-    "path": ("path", "file_name", "audio", "audio_filepath", "wav", "file"),
-    "text": ("text", "transcription", "transcript", "sentence"),
-    "speaker": ("speaker", "speaker_id", "client_id", "spk"),
-    "split": ("split", "set", "subset", "partition"),
-    "start": ("start", "begin", "offset"),
-    "end": ("end", "stop"),
-    "duration": ("duration",),
-    "id": ("id", "utt_id", "utterance_id"),
-}
-NEEDED = ("path", "text")
 SPLIT_NAMES = {
     "train": "train", "training": "train",
     "dev": "dev", "valid": "dev", "validation": "dev", "val": "dev", "development": "dev",
     "test": "test", "testing": "test", "eval": "test", "evaluation": "test",
 }  # fmt: skip
-TABLES = (".csv", ".tsv", ".jsonl", ".json")
 
 
 @dataclass(frozen=True)
@@ -85,7 +72,8 @@ def read_table(
 
     Args:
         table: file.
-        columns: names of columns, if they are not the usual ones, e.g. ``{"text": "Satz"}``.
+        columns: names of columns, if they are not the usual ones, e.g. ``{"text": "Satz"}``; their numbers,
+            e.g. ``{"path": "1", "text": "2"}``, if a CSV or TSV has no header line.
         split: split of the rows, if the table has no such column.
         folder: the folder to which paths are relative; None: that of the table.
         header: names of the columns of a CSV or TSV without a header line.
@@ -93,22 +81,12 @@ def read_table(
     Raises:
         UserError: something cannot be read or understood; gives file, line and remedy.
     """
-    suffix = table.suffix.lower()
-    if suffix not in TABLES:
-        raise UserError(f"{table} is none of {', '.join(TABLES)}: convert it to one of them")
-    try:
-        if suffix in (".jsonl", ".json"):
-            records = list(_read_json_lines(table))
-        else:
-            records = list(_read_delimited(table, header))
-    except UnicodeDecodeError as error:
-        raise UserError(f"{table}: not UTF-8 ({error}): convert it, e.g. with iconv") from error
-    except OSError as error:
-        raise UserError(f"{table} cannot be read: {error.strerror}") from error
-    if not records:
-        raise UserError(f"{table} has no rows")
-    there = {str(name).strip() for _, record in records for name in record if name is not None}
-    chosen = _choose_columns(table, there, columns or {})
+    columns = columns or {}
+    records = read_records(table, header, header is None and are_numbers(columns))
+    there = {name for _, record in records for name in record}
+    chosen = choose_columns(table, there, columns)
+    for sentence in () if header else find_near(there, chosen):
+        print(f"warning: {table}: {sentence}", file=sys.stderr)
     rows, problems = [], []
     for line, record in records:
         values = {key: _read_value(record.get(name)) for key, name in chosen.items()}
@@ -144,82 +122,3 @@ def _read_value(value: object) -> str:
     if isinstance(value, Mapping):
         value = value.get("path")
     return "" if value is None else str(value).strip()
-
-
-def _read_delimited(table: Path, names: Sequence[str] | None) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """(line, row) of a CSV, with the delimiter found in its header, or of a TSV, in which quotes are text."""
-    csv.field_size_limit(2**31 - 1)
-    with table.open(encoding="utf-8-sig", newline="") as file:
-        header = file.readline()
-        file.seek(0)
-        if table.suffix.lower() == ".tsv":
-            reader = csv.DictReader(file, names, delimiter="\t", quoting=csv.QUOTE_NONE)
-        else:
-            delimiter = max(",;|\t", key=header.count)
-            reader = csv.DictReader(file, names, delimiter=delimiter, strict=True)
-        try:
-            twice = [name for name, number in Counter(reader.fieldnames or ()).items() if number > 1]
-            if twice:
-                raise UserError(f"{table}:1: the column {twice[0]!r} is there twice: rename one")
-            for record in reader:
-                if None in record:
-                    raise UserError(
-                        f"{table}:{reader.line_num}: the row has more fields than the "
-                        f"{'header' if names is None else f'{len(names)} expected'}: "
-                        "put texts with the delimiter in them into quotes"
-                    )
-                yield reader.line_num, record
-        except csv.Error as error:
-            raise UserError(
-                f"{table}:{reader.line_num}: not a row of a table ({error}): check its quotes"
-            ) from error
-
-
-def _read_json_lines(table: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    with table.open(encoding="utf-8-sig") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                record = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise UserError(f"{table}:{number}: not JSON ({error}): write one object per line") from error
-            if not isinstance(record, dict):
-                raise UserError(f"{table}:{number}: not a JSON object: write one per line")
-            yield number, record
-
-
-def _choose_columns(table: Path, there: set[str], given: Mapping[str, str]) -> dict[str, str]:
-    """The column of each kind: the given one, else the first with a usual name, in any case."""
-    if unknown := given.keys() - COLUMNS.keys():
-        raise UserError(f"--columns {min(unknown)}: there are {', '.join(COLUMNS)}")
-    if missing := set(given.values()) - there:
-        raise UserError(f"{table} has no column {min(missing)!r}; it has {', '.join(sorted(there))}")
-    by_case = {name.lower(): name for name in sorted(there)}
-    chosen = dict(given)
-    for kind, names in COLUMNS.items():
-        found = [by_case[name] for name in names if name in by_case]
-        if kind not in chosen and found:
-            chosen[kind] = found[0]
-    for kind in NEEDED:
-        if kind not in chosen:
-            raise UserError(
-                f"{table} has no column for {kind} ({', '.join(COLUMNS[kind])}): say which it is, e.g. "
-                f"--columns '{kind}=NAME'; it has {', '.join(sorted(there))}"
-            )
-    return chosen
-
-
-def parse_columns(words: str) -> dict[str, str]:
-    """``"text=Satz,path=Datei"`` -> ``{"text": "Satz", "path": "Datei"}``.
-
-    Raises:
-        UserError: a part is not ``KIND=NAME``.
-    """
-    columns = {}
-    for part in filter(None, words.split(",")):
-        kind, equals, name = part.partition("=")
-        if not (kind and equals and name):
-            raise UserError(f"--columns {words!r}: {part!r} is not KIND=NAME, e.g. text=Satz")
-        columns[kind.strip()] = name.strip()
-    return columns

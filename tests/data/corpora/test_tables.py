@@ -190,12 +190,59 @@ def test_columns_of_any_name(clips, prepare, fault):
 
 
 @pytest.mark.parametrize(
+    "header", ["path,text, speaker, split", "File Name;Transcript;Speaker-ID;SPLIT", "wav| text |spk| Set "]
+)
+def test_names_of_columns_may_differ_in_case_blanks_and_hyphens(clips, prepare, header):
+    mark = next(each for each in ";|," if each in header)
+    names = ["train"] * 12 + ["dev"] * 4 + ["test"] * 4
+    rows = [mark.join([clip, f" w {n}", " ab", f" {names[n]} "]) for n, clip in enumerate(clips)]
+    Path("corpus/my.csv").write_text("\n".join([header, *rows]))
+    splits, said = prepare("--downloads", "corpus/my.csv")
+    assert {name: len(used) for name, used in splits.items()} == {"train": 12, "dev": 4, "test": 4}
+    assert {each.speaker for used in splits.values() for each in used} == {"ab"}
+    assert "splits: as the corpus says" in said
+
+
+def test_columns_that_are_nearly_known_are_named(clips, fault):
+    Path("corpus/my.csv").write_text("path,text,speker,Splitt,notes\nx.wav,a,b,c,d\n")
+    said = fault("--downloads", "corpus/my.csv")
+    assert (
+        "warning: corpus/my.csv: the column 'speker' is not used: if it is the speaker, call it so, or give "
+        "--columns 'speaker=speker'"
+    ) in said
+    assert "--columns 'split=Splitt'" in said and "notes" not in said
+    Path("corpus/my.jsonl").write_text(json.dumps({"path": "x.wav", "transkript": "a", "comment": "b"}))
+    said = fault("--downloads", "corpus/my.jsonl")
+    assert "has no column for text (text" in said and "e.g. --columns 'text=transkript'; it has" in said
+
+
+def test_a_table_without_a_header_has_its_columns_numbered(clips, prepare, fault):
+    Path("corpus/wavs").mkdir()
+    rows = []
+    for number, clip in enumerate(clips):
+        (Path("corpus") / clip).rename(f"corpus/wavs/LJ001-{number:04}.wav")
+        rows.append(f'LJ001-{number:04}|"In, {number}; so|"In, word {number}; so')
+    for name in ("metadata.csv", "my.txt"):
+        Path("corpus", name).write_text("\n".join(rows))
+        said = fault("--downloads", f"corpus/{name}")
+        assert "looks like a row, number the columns: --columns path=1,text=2; it has " in said
+        texts = texts_of(prepare("--downloads", f"corpus/{name}", "--columns", "path=1, text=3")[0])
+        assert texts["LJ001-0007.wav"] == '"In, word 7; so' and len(texts) == 20
+    assert len(texts_of(prepare("--downloads", "corpus", "--columns", "path=1,text=2")[0])) == 20
+    Path("corpus/my.txt").write_text("LJ001-0000|same|same")
+    assert "'same' is there twice: rename one, or number" in fault("--downloads", "corpus/my.txt")
+    words = ["--downloads", "corpus/metadata.csv", "--columns"]
+    assert "has no column '4'; it has 1, 2, 3" in fault(*words, "path=1,text=4")
+    assert "give all columns by their numbers" in fault(*words, "path=1,text=Satz")
+
+
+@pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         ("my.csv", b"", "my.csv has no rows"),
         ("my.csv", b"path,text\n", "my.csv has no rows"),
         ("my.csv", b"path,text\n\xff,a\n", "my.csv: not UTF-8"),
-        ("my.xlsx", b"PK", "my.xlsx is none of .csv, .tsv, .jsonl, .json"),
+        ("my.xlsx", b"PK", "my.xlsx is none of .csv, .tsv, .txt, .jsonl, .json"),
         ("my.jsonl", b'{"path": 1}\n{path}\n', "my.jsonl:2: not JSON"),
         ("my.jsonl", b"[1]\n", "my.jsonl:1: not a JSON object"),
         ("my.csv", b"path,text\nx.wav,a\n", "my.csv:2: corpus/x.wav is no file, and 1 of 1 row are like"),
@@ -206,11 +253,12 @@ def test_columns_of_any_name(clips, prepare, fault):
             b"path,text,start,end\nclips/clip 00.wav,a,2,1\n",
             "my.csv:2: from 2 to 1.0 s is not a part",
         ),
-        ("my.csv", b"path,text\nclips/clip 00.wav\n", "my.csv:2: no text, and so for all rows"),
+        ("my.csv", b"path,text\nclips/clip 00.wav,\n", "my.csv:2: no text, and so for all rows"),
+        ("my.csv", b"path,text\n\nclips/clip 00.wav\n", "my.csv:3: the row has fewer fields than the first"),
         (
             "my.csv",
             b"path,text\nclips/clip 00.wav,a, b\n",
-            "my.csv:2: the row has more fields than the header",
+            "my.csv:2: the row has more fields than the first line",
         ),
         (
             "my.csv",
