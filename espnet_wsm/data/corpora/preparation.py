@@ -1,7 +1,6 @@
 """From rows of tables, or Kaldi directories, to the sets of a recipe, with what was left out and why."""
 
 import itertools
-import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +11,7 @@ from espnet_wsm.data.audio.faults import find_archive_entry, is_pipe
 from espnet_wsm.data.corpora.splits import DROPPED, SPLITS, split_by_digest, write_sets
 from espnet_wsm.data.corpora.tables import Row, name_split, read_table
 from espnet_wsm.data.kaldi.directory import Utterance, read_data_dir
-from espnet_wsm.data.kaldi.lists import count, name_some
+from espnet_wsm.data.kaldi.lists import count, make_ids, name_some
 from espnet_wsm.errors import UserError
 
 METADATA = ("metadata.csv", "metadata.tsv", "metadata.jsonl")
@@ -128,32 +127,37 @@ def _find_usable(rows: Sequence[Row], remedy: str) -> tuple[list[tuple[Row, Path
 
 
 def _make_utterances(kept: list[tuple[Row, Path]]) -> list[Utterance]:
+    speakers = make_ids({row.speaker: row.speaker for row, _ in kept if row.speaker})
+    ids = _name_utterances(kept, speakers)
     return [
-        Utterance(id, audio, row.text, _clean_id(row.speaker) if row.speaker else id, row.start, row.end)
-        for id, (row, audio) in zip(_name_utterances(kept), kept, strict=True)
+        Utterance(id, audio, row.text, speakers.get(row.speaker, id), row.start, row.end)
+        for id, (row, audio) in zip(ids, kept, strict=True)
     ]
 
 
-def _clean_id(name: str) -> str:
-    return re.sub(r"[^\w.=+@-]+", "_", name)
+def _name_utterances(kept: list[tuple[Row, Path]], speakers: Mapping[str, str]) -> list[str]:
+    """The ids of the table; for rows without one ``SPEAKER-FILE``, with paths where file names are ambiguous.
 
-
-def _name_utterances(kept: list[tuple[Row, Path]]) -> list[str]:
-    """The ids of the table, else ``SPEAKER-FILE``, with the path in place of ambiguous file names."""
+    Different parts of audio get different ids, unless the table gives them the same.
+    """
 
     def name(row: Row, file: str) -> str:
-        parts = [_clean_id(row.speaker)] if row.speaker else []
-        parts.append(_clean_id(file))
+        parts = [speakers[row.speaker]] if row.speaker else []
+        parts.append(file)
         if row.start or row.end is not None:  # as in Kaldi, in hundredths of a second
             parts.append(f"{round(100 * row.start):07}")
         return "-".join(parts)
 
-    if all(row.id for row, _ in kept):
-        return [_clean_id(row.id) for row, _ in kept]
-    short = [name(row, audio.stem) for row, audio in kept]
-    if len(set(short)) == len({(audio, row.start, row.end) for row, audio in kept}):
-        return short
-    return [name(row, str(Path(row.path).with_suffix("")).replace("/", ".")) for row, _ in kept]
+    keys = [
+        row.id or (row.speaker, str(audio), row.start, -1.0 if row.end is None else row.end)
+        for row, audio in kept
+    ]
+    names = {key: row.id or name(row, audio.stem) for key, (row, audio) in zip(keys, kept, strict=True)}
+    if len(set(names.values())) < len(names):
+        for key, (row, audio) in zip(keys, kept, strict=True):
+            names[key] = row.id or name(row, str(Path(row.path).parent / audio.stem).replace("/", "."))
+    ids = make_ids(names)
+    return [ids[key] for key in keys]
 
 
 def _divide(utterances: list[tuple[Utterance, str]], dropped: list[tuple[str, str]]) -> Prepared:

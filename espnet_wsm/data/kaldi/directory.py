@@ -4,7 +4,6 @@
 """
 
 import math
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from espnet_wsm.data.kaldi.lists import (
     byte_order,
     count,
     find_id_fault,
+    make_ids,
     name_some,
     raise_collected,
     read_list,
@@ -138,17 +138,7 @@ def write_data_dir(directory: Path, utterances: Iterable[Utterance]) -> None:
 
 def _name_recordings(audio: Iterable[str]) -> dict[str, str]:
     """An id for each audio, made from its file name, with a number added where these ids would be equal."""
-    ids: dict[str, str] = {}
-    taken: set[str] = set()
-    for path in sorted(set(audio), key=byte_order):
-        stem = re.sub(r"[^\w.=+-]+", "_", Path(path).stem) or "recording"
-        id, number = stem, 1
-        while id in taken:
-            number += 1
-            id = f"{stem}-{number}"
-        taken.add(id)
-        ids[path] = id
-    return ids
+    return make_ids({path: Path(path).stem or "recording" for path in sorted(set(audio), key=byte_order)})
 
 
 def _format_segment(recording: str, utterance: Utterance) -> str:

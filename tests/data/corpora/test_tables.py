@@ -8,6 +8,8 @@ import pytest
 import soundfile
 
 from espnet_wsm.bin import prepare_corpus
+from espnet_wsm.data.corpora.preparation import prepare_sets
+from espnet_wsm.data.corpora.tables import read_table
 from espnet_wsm.data.kaldi.directory import Utterance, read_data_dir, write_data_dir
 
 SPLITS = ("train", "dev", "test")
@@ -168,6 +170,47 @@ def test_files_of_one_name_have_ids_of_their_own(clips, prepare):
     Path("corpus/my.csv").write_text("path,text\n" + "\n".join(rows))
     splits, _ = prepare("--downloads", "corpus/my.csv")
     assert {each.id for used in splits.values() for each in used} == {f"s{n}.a" for n in range(20)}
+
+
+@pytest.mark.parametrize("kind", ["path", "speaker", "id"])
+@pytest.mark.parametrize(
+    "names", [["कि", "कु", "के", "को"], ["กิ", "กี", "ก่า", "ก้า"], ["a b", "a/b", "a_b", "a b-2"]]
+)
+def test_names_that_differ_in_marks_or_signs_stay_apart(clips, prepare, kind, names):
+    names = [f"{name}{number}" for name in names for number in range(20 // len(names))]
+    rows = []
+    for clip, name in zip(clips, names, strict=True):
+        path = clip
+        if kind == "path":
+            path = f"{name}.wav"
+            (Path("corpus") / path).parent.mkdir(exist_ok=True)
+            (Path("corpus") / clip).rename(Path("corpus") / path)
+        rows.append({"text": f"w {name}", "path": path} | ({kind: name} if kind != "path" else {}))
+    Path("corpus/my.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    used = [each for of_split in prepare("--downloads", "corpus/my.jsonl")[0].values() for each in of_split]
+    assert len({each.id for each in used}) == len({each.speaker for each in used}) == 20
+    for each in used:
+        if "a" not in each.text:
+            assert each.text.removeprefix("w ") in (each.id, each.speaker)
+
+
+@pytest.mark.parametrize(
+    ("rows", "ids"),
+    [
+        (["a/b,c.wav,t,", "a,b/c.wav,t,", "s,c.wav,t,own"], {"a_b-c", "a-c", "own"}),
+        (["a-b,c.wav,t,", "a,b-c.wav,t,"], {"a-b-c", "a-b-c-2"}),
+        ([",a.b.wav,t,", ",a.c.wav,t,", ",a/b.wav,t,"], {"a.b", "a.c", "b"}),
+        ([",x.wav,t,", ",b.wav,t,x", ",c.wav,t,"], {"x-2", "x", "c"}),
+    ],
+)
+def test_parts_of_ids_that_join_alike_stay_apart(tmp_path, rows, ids):
+    for row in rows:
+        path = tmp_path / row.split(",")[1]
+        path.parent.mkdir(exist_ok=True)
+        soundfile.write(path, np.zeros(400), 8000)
+    (tmp_path / "my.csv").write_text("\n".join(["speaker,path,text,id", *rows]))
+    prepared = prepare_sets({"all": read_table(tmp_path / "my.csv")}, "look")
+    assert {each.id for each in prepared.splits["all"]} == ids
 
 
 def test_three_utterances_are_enough(clips, prepare):

@@ -47,7 +47,7 @@ def test_recordings_of_one_name_have_ids_of_their_own(noise):
     parts = [Utterance(f"u{i}", f"{i}/x y.wav", "a", "s", 1.0) for i in range(3)]
     write_data_dir(Path("data"), [*parts, Utterance("v", "x_y-2.wav", "a", "s")])
     assert Path("data/wav.scp").read_text() == (
-        "x_y 0/x y.wav\nx_y-2 1/x y.wav\nx_y-2-2 x_y-2.wav\nx_y-3 2/x y.wav\n"
+        "x_y 0/x y.wav\nx_y-2 x_y-2.wav\nx_y-3 1/x y.wav\nx_y-4 2/x y.wav\n"
     )
 
 
