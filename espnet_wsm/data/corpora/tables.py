@@ -8,7 +8,8 @@ and underscores do not matter:
   speaker    optional                               speaker, speaker_id, client_id, spk
   split      optional: train, dev, test             split, set, subset, partition
   start      optional, seconds                      start, begin, offset
-  end        optional, seconds                      end, stop (or start + duration)
+  end        optional, seconds                      end, stop
+  duration   optional, seconds, in place of end     duration
   id         optional                               id, utt_id, utterance_id
 """
 
@@ -17,10 +18,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from espnet_wsm.data.audio.recordings import LARGEST_OVERSHOOT
 from espnet_wsm.data.corpora.columns import are_numbers, choose_columns, find_near
 from espnet_wsm.data.corpora.table_files import read_records
-from espnet_wsm.data.kaldi.directory import find_time_fault
-from espnet_wsm.data.kaldi.lists import raise_collected
+from espnet_wsm.data.kaldi.directory import clip_start, find_time_fault
+from espnet_wsm.data.kaldi.lists import count, name_some, raise_collected
 
 SPLIT_NAMES = {
     "train": "train", "training": "train",
@@ -43,6 +45,7 @@ class Row:
         start: start time of the utterance in the audio, in seconds.
         end: end time in seconds; None = the end of the audio.
         id: utterance id; empty: made from speaker and path.
+        duration: seconds of the audio from its beginning, where the corpus gives no times; None if unknown.
     """
 
     place: str
@@ -54,6 +57,7 @@ class Row:
     start: float = 0.0
     end: float | None = None
     id: str = ""
+    duration: float | None = None
 
 
 def name_split(name: str) -> str | None:
@@ -87,22 +91,21 @@ def read_table(
     chosen = choose_columns(table, there, columns)
     for sentence in () if header else find_near(there, chosen):
         print(f"warning: {table}: {sentence}", file=sys.stderr)
-    rows, problems = [], []
+    rows, problems, early = [], [], []
     for line, record in records:
         values = {key: _read_value(record.get(name)) for key, name in chosen.items()}
         values = {key: value for key, value in values.items() if value}
         place = f"{table}:{line}"
         try:
-            start = float(values.get("start", 0))
-            end = float(values["end"]) if "end" in values else None
-            if end is None and "start" in values and "duration" in values:
-                end = start + float(values["duration"])
+            start, end, duration = _read_times(values)
         except ValueError as error:
             problems.append(f"{place}: start, end or duration is not a number ({error}): give seconds")
             continue
-        if fault := find_time_fault(start, end):
+        if fault := find_time_fault(clip_start(start), end) or find_time_fault(0.0, duration):
             problems.append(f"{place}: {fault}")
             continue
+        if clip_start(start) != start:
+            early.append(str(line))
         own = values.get("split", split)
         if own and name_split(own) is None:
             problems.append(f"{place}: split {own!r} is none of {', '.join(SPLIT_NAMES)}: rename it")
@@ -110,11 +113,28 @@ def read_table(
         rows.append(
             Row(
                 place, folder or table.parent, values.get("path", ""), text, values.get("speaker", ""),
-                name_split(own) or "", start, end, values.get("id", ""),
+                name_split(own) or "", clip_start(start), end, values.get("id", ""), duration,
             )
         )  # fmt: skip
     raise_collected(problems, table)
+    if early:
+        print(
+            f"warning: {table}: {count(len(early), 'row')} beginning up to {LARGEST_OVERSHOOT:g} s before "
+            f"the recording, taken from 0 s on: line {name_some(early)}",
+            file=sys.stderr,
+        )
     return rows
+
+
+def _read_times(values: Mapping[str, str]) -> tuple[float, float | None, float | None]:
+    """Start, end, and the duration if it follows from neither. Raises ValueError if one is not a number."""
+    start = float(values.get("start", 0))
+    duration = float(values["duration"]) if "duration" in values else None
+    if "end" in values:
+        return start, float(values["end"]), None
+    if "start" in values and duration is not None:
+        return start, start + duration, None
+    return start, None, duration
 
 
 def _read_value(value: object) -> str:

@@ -213,6 +213,83 @@ def test_parts_of_ids_that_join_alike_stay_apart(tmp_path, rows, ids):
     assert {each.id for each in prepared.splits["all"]} == ids
 
 
+@pytest.fixture
+def list_durations(clips):
+    """``list_durations(form, ...)`` writes a table of a form with durations of the first clips."""
+
+    def write(form: str, *durations: float) -> None:
+        rows = [{"path": clip, "text": f"w {n}", "duration": None} for n, clip in enumerate(clips)]
+        for row, duration in zip(rows, durations, strict=False):
+            row["duration"] = duration
+        lines = list(map(json.dumps, rows))
+        if form != "jsonl":
+            cells = [["" if each is None else str(each) for each in row.values()] for row in rows]
+            lines = list(map({"csv": ",", "tsv": "\t"}[form].join, [list(rows[0]), *cells]))
+        Path("corpus", f"my.{form}").write_text("\n".join(lines))
+
+    return write
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv", "tsv"])
+def test_a_duration_without_a_start_is_compared_with_the_audio(list_durations, capsys, form):
+    list_durations(form, *[0.5] * 10, 0.493, 0.51, 0.2, 0.9, 1.1)
+    prepare_corpus.main(["--downloads", f"corpus/my.{form}", "--out", "data"])
+    said = capsys.readouterr()
+    line = 13 if form == "jsonl" else 14
+    assert (
+        "warning: 1 row with a duration and longer audio, of which only the beginning is taken: "
+        f"corpus/my.{form}:{line} (0.2 of 0.5 s)"
+    ) in said.err
+    assert "left out: 1 duration beyond the audio" in said.out
+    left = f"corpus/my.{form}:{line + 2} (1.1 s, audio 0.5 s) duration beyond the audio\n"
+    assert Path("data/dropped.txt").read_text() == left
+    used = [each for name in SPLITS for each in read_data_dir(Path("data") / name)]
+    assert {each.text: each.end for each in used if each.is_part} == {"w 12": 0.2} and len(used) == 19
+
+
+def test_durations_may_be_rounded_and_have_to_be_seconds(list_durations, prepare, fault):
+    list_durations("jsonl", *[1] * 20)
+    splits, _ = prepare("--downloads", "corpus/my.jsonl")
+    assert not any(each.is_part for used in splits.values() for each in used)
+    list_durations("jsonl", *[500] * 20)
+    said = fault("--downloads", "corpus/my.jsonl")
+    assert "my.jsonl:1: the duration is 500 s, but clips/clip 00.wav has 0.5 s, and 20 of 20 rows are" in said
+    list_durations("jsonl", 0)
+    assert "my.jsonl:1: from 0 to 0.0 s is not a part" in fault("--downloads", "corpus/my.jsonl")
+
+
+@pytest.mark.parametrize(("columns", "end"), [("start,end", 0.2), ("offset,duration", 0.18)])
+def test_times_a_little_outside_the_audio_are_clipped_and_others_named(clips, fault, capsys, columns, end):
+    times = ["-0.02,0.2", "-0.5,0.6", "0,0.7", *["0.1,0.3"] * 17]
+    rows = [f"{clip},w {n},{time}" for n, (clip, time) in enumerate(zip(clips, times, strict=True))]
+    Path("corpus/my.csv").write_text("\n".join([f"path,text,{columns}", *rows]))
+    prepare_corpus.main(["--downloads", "corpus/my.csv", "--out", "data"])
+    assert (
+        "warning: corpus/my.csv: 2 rows beginning up to 0.5 s before the recording, taken from 0 s on: "
+        "line 2, 3"
+    ) in capsys.readouterr().err
+    used = {each.text: each for name in SPLITS for each in read_data_dir(Path("data") / name)}
+    assert (used["w 0"].start, used["w 0"].end) == (0.0, end)
+    Path("corpus/my.csv").write_text(f"path,text,{columns}\n{clips[0]},a,-2,3\n")
+    said = fault("--downloads", "corpus/my.csv")
+    assert "my.csv:2: from -2 to" in said and "s is not a part of a recording: let it begin at 0 or" in said
+
+
+def test_files_of_a_mac_are_left_out_and_counted(clips, prepare):
+    for clip in clips[:2]:
+        (Path("corpus/clips") / f"._{Path(clip).name}").write_bytes(b"\0\5\x16\7" + bytes(200))
+    names = [*clips, *(f"clips/._clip 0{n}.wav" for n in range(2))]
+    rows = [f"{name},w {n}" for n, name in enumerate(names)]
+    Path("corpus/my.csv").write_text("\n".join(["path,text", *rows]))
+    splits, said = prepare("--downloads", "corpus/my.csv")
+    assert sum(map(len, splits.values())) == 20 and "left out: 2 file ._* of a Mac, see" in said
+    utterances = [Utterance(f"u{n:02}", f"corpus/{name}", f"t {n}", "s") for n, name in enumerate(names)]
+    write_data_dir(Path("kaldi/train"), utterances)
+    Path("kaldi/._train").write_bytes(b"x")
+    again, said = prepare("--downloads", "kaldi")
+    assert sum(map(len, again.values())) == 20 and "left out: 2 file ._* of a Mac, see" in said
+
+
 def test_three_utterances_are_enough(clips, prepare):
     rows = [f"{name},word {number}" for number, name in enumerate(clips[:3])]
     Path("corpus/my.csv").write_text("path,text\n" + "\n".join(rows))
