@@ -10,8 +10,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from espnet_wsm.data.corpora.columns import COLUMNS, parse_columns
 from espnet_wsm.data.corpora.preparation import read_corpus, write_corpus
-from espnet_wsm.data.corpora.tables import COLUMNS, parse_columns
 from espnet_wsm.errors import report_user_errors
 
 
@@ -25,7 +25,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("data"), help="folder to write (default: data)")
     parser.add_argument(
         "--columns", default="", metavar="KIND=NAME,...",
-        help=f"names of columns, if they differ, e.g. 'text=Satz,path=Datei'; kinds: {', '.join(COLUMNS)}",
+        help="names of columns, if they differ, e.g. 'text=Satz,path=Datei', or their numbers, if the "
+        f"table has no header, e.g. 'path=1,text=2'; kinds: {', '.join(COLUMNS)}",
     )  # fmt: skip
     args = parser.parse_args(argv)
     prepared = read_corpus(args.downloads, parse_columns(args.columns))

@@ -125,3 +125,14 @@ def test_from_the_corpus_to_the_dump(corpus, prepare_recipe):
     for name in ("test_clean", "test_other"):
         assert len((dump / name / "text").read_text().splitlines()) == 2
     assert (dump / "train_10min/wav.scp").exists()
+
+
+def test_files_of_a_mac_are_left_out_and_counted(copy, tmp_path, capsys):
+    chapter = copy / "LibriSpeech/dev-clean/114/9014"
+    for name in ("114-9014.trans.txt", "114-9014-0000.flac", "114-9014-0001.flac"):
+        (chapter / f"._{name}").write_bytes(b"\0\5\x16\7\xff")
+    main(["--downloads", str(copy), "--out", str(tmp_path / "data")])
+    assert len(read_data_dir(tmp_path / "data/dev_clean")) == 2
+    said = capsys.readouterr().err
+    assert f"warning: {copy}/LibriSpeech/dev-clean: 1 file ._*.trans.txt of a Mac left out" in said
+    assert f"warning: {copy}/LibriSpeech/dev-clean: 2 files ._*.flac of a Mac left out" in said

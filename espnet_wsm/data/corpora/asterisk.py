@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from espnet_wsm.data.corpora.debian import Package, locate_package
 from espnet_wsm.data.corpora.splits import Candidate, split_by_text, write_splits
+from espnet_wsm.data.corpora.trees import list_files
 from espnet_wsm.data.kaldi.lists import replace_directory
 from espnet_wsm.data.text.spoken_text import APOSTROPHES, find_pace_fault, find_text_fault, spell_words
 from espnet_wsm.errors import UserError
@@ -93,7 +94,7 @@ def read_prompts(text_file: Path, voice: Path, lang: str) -> list[Candidate]:
     texts = read_texts(text_file)
     digit_words = {str(digit): texts[f"digits/{digit}"] for digit in range(10) if f"digits/{digit}" in texts}
     prompts = []
-    for path in voice.rglob("*.g722"):
+    for path in list_files(voice, "**/*.g722"):
         key = path.relative_to(voice).with_suffix("").as_posix()
         seconds = path.stat().st_size * 8 / BIT_RATE
         if key.casefold() not in texts and not key.startswith("silence/"):

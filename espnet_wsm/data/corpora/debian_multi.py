@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from espnet_wsm.data.corpora import asterisk, festvox_ru, fillets
 from espnet_wsm.data.corpora.debian import Package, locate_package
+from espnet_wsm.data.corpora.trees import list_files
 from espnet_wsm.data.kaldi.directory import Utterance, read_data_dir, write_data_dir
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import digest_text, write_text
@@ -107,7 +108,7 @@ def read_prompts(name: str, source: Source, downloads: Path, out: Path) -> list[
     folder = locate_package(package, downloads) / source.folder
     (out / "wav").mkdir(parents=True, exist_ok=True)
     utterances = []
-    for path in tqdm(sorted(folder.rglob("*.*")), desc=f"decode {name}", unit="file"):
+    for path in tqdm(list_files(folder, "**/*.*"), desc=f"decode {name}", unit="file"):
         key = path.relative_to(folder).with_suffix("").as_posix().replace("/", ".")
         if path.suffix not in (".gsm", ".wav") or "silence" in key:
             continue

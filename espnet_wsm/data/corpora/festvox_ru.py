@@ -12,6 +12,7 @@ from tqdm import tqdm
 from espnet_wsm.data.audio.recordings import read_recording
 from espnet_wsm.data.corpora.debian import Package, locate_package, read_text
 from espnet_wsm.data.corpora.splits import Candidate, split_by_text, write_splits
+from espnet_wsm.data.corpora.trees import list_files
 from espnet_wsm.data.text.spoken_text import find_pace_fault, find_text_fault, spell_words
 from espnet_wsm.errors import UserError
 
@@ -62,7 +63,7 @@ def check_recording(key: str, text: str | None, path: Path) -> Candidate:
 def read_candidates(voice: Path) -> list[Candidate]:
     """Every recording, and every text without one, sorted by key."""
     texts = read_prompts(voice / "etc" / "txt.done.data")
-    audio = {path.stem: path for path in (voice / "wav").glob("*.wav")}
+    audio = {path.stem: path for path in list_files(voice / "wav", "*.wav")}
     return [
         check_recording(key, texts.get(key), audio[key])
         if key in audio

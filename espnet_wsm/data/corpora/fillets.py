@@ -17,6 +17,7 @@ from tqdm import tqdm
 from espnet_wsm.data.audio.recordings import Recording, read_recording
 from espnet_wsm.data.corpora.debian import Package, locate_package, read_text
 from espnet_wsm.data.corpora.splits import Candidate, group_by_split, split_by_digest, write_splits
+from espnet_wsm.data.corpora.trees import list_files
 from espnet_wsm.data.text.spoken_text import find_pace_fault, find_text_fault, spell_words
 from espnet_wsm.errors import UserError
 
@@ -74,7 +75,7 @@ def read_lines(path: Path) -> list[Line]:
 def read_scripts(scripts: Path, lang: str) -> dict[tuple[str, str], set[Line]]:
     """The lines of every folder of scripts, by folder and name; a name with several lines is a mistake."""
     lines = defaultdict(set)
-    for path in sorted(scripts.glob(f"*/*dialogs_{lang}.lua")):
+    for path in list_files(scripts, f"*/*dialogs_{lang}.lua"):
         for line in read_lines(path):
             if line.text.strip():
                 lines[path.parent.name, line.name].add(line)
@@ -151,7 +152,7 @@ def read_candidates(scripts: Path, sounds: Path, lang: str) -> list[Candidate]:
     """
     lines = read_scripts(scripts, lang)
     candidates, recorded = [], set()
-    for path in tqdm(sorted(sounds.glob(f"**/{lang}/*.ogg")), desc=f"check {lang}", unit="file"):
+    for path in tqdm(list_files(sounds, f"**/{lang}/*.ogg"), desc=f"check {lang}", unit="file"):
         level = path.parents[1].relative_to(sounds)
         name = (level.parts[0], path.stem)
         recorded.add(name)

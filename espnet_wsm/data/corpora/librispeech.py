@@ -1,11 +1,12 @@
 """LibriSpeech, and Libri-light's subsets of 10 min, 1 h and 10 h."""
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Set
 from pathlib import Path
 
 from espnet_wsm.data.corpora.preparation import prepare_sets, write_corpus
 from espnet_wsm.data.corpora.tables import Row
-from espnet_wsm.data.corpora.trees import refuse_tree, require_sets
+from espnet_wsm.data.corpora.trees import list_files, refuse_tree, require_sets
 from espnet_wsm.errors import UserError
 
 LIMITED = "librispeech_finetuning"  # Libri-light's
@@ -22,11 +23,12 @@ SETS = {
 }
 
 
-def read_chapter(transcripts: Path, whole: bool) -> list[Row]:
+def read_chapter(transcripts: Path, audio: Set[str], whole: bool) -> list[Row]:
     """The utterances of ``SPEAKER-CHAPTER.trans.txt``, which is in the same folder.
 
     Args:
         transcripts: file with lines ``SPEAKER-CHAPTER-UTTERANCE TEXT``.
+        audio: ids with a flac file in that folder.
         whole: whether every line must have audio, as in LibriSpeech; otherwise the set consists of the lines
             that have audio.
 
@@ -34,7 +36,6 @@ def read_chapter(transcripts: Path, whole: bool) -> list[Row]:
         UserError: the file is not UTF-8.
     """
     folder = transcripts.parent
-    audio = {path.stem for path in folder.glob("*.flac")}
     try:
         lines = transcripts.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:
@@ -62,11 +63,16 @@ def read_sets(downloads: Path) -> dict[str, list[Row]]:
             continue
         sets[name] = []
         for folder in folders:
-            lists = sorted((downloads / folder).rglob("*.trans.txt"))
+            lists = list_files(downloads / folder, "**/*.trans.txt")
             if not lists:
                 raise UserError(f"{downloads / folder} holds no *.trans.txt: unpack the archive again")
+            audio = defaultdict(set)
+            for path in list_files(downloads / folder, "**/*.flac"):
+                audio[path.parent].add(path.stem)
             for transcripts in lists:
-                sets[name] += read_chapter(transcripts, not folder.startswith(LIMITED))
+                sets[name] += read_chapter(
+                    transcripts, audio[transcripts.parent], not folder.startswith(LIMITED)
+                )
     if not sets:
         raise refuse_tree(downloads, f"{LIMITED}/{{1h,9h}} or LibriSpeech/{{train-clean-100,dev-clean,...}}")
     return sets

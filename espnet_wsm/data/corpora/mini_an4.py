@@ -8,6 +8,7 @@ from pathlib import Path
 
 import soundfile
 
+from espnet_wsm.data.corpora.trees import list_files
 from espnet_wsm.data.kaldi.directory import Utterance, write_data_dir
 from espnet_wsm.errors import UserError
 
@@ -63,7 +64,7 @@ def read_utterances(an4: Path, part: str) -> tuple[list[Utterance], list[Path]]:
     """The utterances of ``part`` ("an4" or "an4test"), and the recordings that have no text."""
     texts = read_transcripts(an4 / "etc" / f"an4_{'test' if part == 'an4test' else 'train'}.transcription")
     folder = an4 / "wav" / f"{part}_clstk"
-    audio = {f"{path.parent.name}-{path.stem}": path for path in sorted(folder.glob("*/*.sph"))}
+    audio = {f"{path.parent.name}-{path.stem}": path for path in list_files(folder, "*/*.sph")}
     if missing := sorted(texts.keys() - audio.keys()):
         raise UserError(f"{folder}: no recording of {', '.join(missing)}; remove {an4} to unpack it again")
     utterances = [Utterance(uid, audio[uid], texts[uid], uid.split("-")[0]) for uid in sorted(texts)]

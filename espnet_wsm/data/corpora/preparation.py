@@ -1,7 +1,7 @@
 """From rows of tables, or Kaldi directories, to the sets of a recipe, with what was left out and why."""
 
 import itertools
-import re
+import sys
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,16 +9,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from espnet_wsm.data.audio.faults import find_archive_entry, is_pipe
+from espnet_wsm.data.corpora.durations import apply_durations
 from espnet_wsm.data.corpora.splits import DROPPED, SPLITS, split_by_digest, write_sets
 from espnet_wsm.data.corpora.tables import Row, name_split, read_table
-from espnet_wsm.data.kaldi.directory import Utterance, read_data_dir
-from espnet_wsm.data.kaldi.lists import count, name_some
+from espnet_wsm.data.corpora.trees import is_of_mac
+from espnet_wsm.data.kaldi.directory import Utterance, find_early_segments, read_data_dir
+from espnet_wsm.data.kaldi.lists import count, make_ids, name_some
 from espnet_wsm.errors import UserError
 
 METADATA = ("metadata.csv", "metadata.tsv", "metadata.jsonl")
 SUFFIXES = ("", ".wav", ".flac", ".mp3", ".ogg", ".opus")  # some tables omit them
+FOLDERS = ("", "wavs", "wav", "clips", "audio")  # beside the table; some (LJSpeech) omit them too
 FEWEST_SPEAKERS = 5  # to split by speaker
-LARGEST_SHARE_MISSING = 0.1  # of audio files; if more are missing, the paths are wrong
+LARGEST_SHARE_MISSING = 0.1  # of audio; if more is missing or too short, the paths or durations are wrong
+OF_MAC = "file ._* of a Mac"
 SMALLEST_HEADER = 44  # bytes, of a WAV file; a file of this size or less holds no speech
 
 
@@ -39,7 +43,7 @@ def read_corpus(source: Path, columns: Mapping[str, str] | None = None) -> Prepa
 
     Args:
         source: file or folder.
-        columns: names of columns, if they are not the usual ones, e.g. ``{"text": "Satz"}``.
+        columns: names or numbers of columns, see :func:`read_table`.
 
     Raises:
         UserError: something cannot be read or understood; gives file, line and remedy.
@@ -69,11 +73,9 @@ def _find_folders(source: Path, names: Iterable[str]) -> list[Path]:
 
 
 def _find_audio(row: Row) -> Path | None:
-    for suffix in SUFFIXES:
-        path = row.folder / (row.path + suffix)
-        if path.is_file():
-            return path
-    return None
+    """The audio of a row: at its path, with a suffix that the path lacks, or in a folder of audio there."""
+    paths = (row.folder / folder / (row.path + suffix) for folder in FOLDERS for suffix in SUFFIXES)
+    return next((path for path in paths if path.is_file()), None)
 
 
 def _prepare_rows(rows: list[Row]) -> Prepared:
@@ -108,6 +110,8 @@ def _find_usable(rows: Sequence[Row], remedy: str) -> tuple[list[tuple[Row, Path
         audio = _find_audio(row) if row.path else None
         if not row.path:
             dropped.append((row.place, "no path"))
+        elif is_of_mac(row.path):
+            dropped.append((row.place, OF_MAC))
         elif not row.text:
             dropped.append((row.place, "no text"))
         elif audio is None:
@@ -117,11 +121,23 @@ def _find_usable(rows: Sequence[Row], remedy: str) -> tuple[list[tuple[Row, Path
             dropped.append((row.place, "empty audio file"))
         else:
             kept.append((row, audio))
+    kept, short = apply_durations(kept)
+    dropped += [
+        (f"{row.place} ({row.duration:g} s, audio {seconds:g} s)", "duration beyond the audio")
+        for row, seconds in short
+    ]
     if len(missing) > LARGEST_SHARE_MISSING * len(rows):
         first = missing[0]
         raise UserError(
             f"{first.place}: {first.folder / first.path} is no file, and {len(missing)} of "
             f"{count(len(rows), 'row')} are like this: {remedy}"
+        )
+    if len(short) > LARGEST_SHARE_MISSING * len(rows):
+        first, seconds = short[0]
+        raise UserError(
+            f"{first.place}: the duration is {first.duration:g} s, but {first.path} has {seconds:g} s, and "
+            f"{len(short)} of {count(len(rows), 'row')} are like this: give seconds, or rename the column if "
+            "it is something else"
         )
     if not kept:
         raise UserError(f"{dropped[0][0]}: {dropped[0][1]}, and so for all rows: see which columns it has")
@@ -129,32 +145,37 @@ def _find_usable(rows: Sequence[Row], remedy: str) -> tuple[list[tuple[Row, Path
 
 
 def _make_utterances(kept: list[tuple[Row, Path]]) -> list[Utterance]:
+    speakers = make_ids({row.speaker: row.speaker for row, _ in kept if row.speaker})
+    ids = _name_utterances(kept, speakers)
     return [
-        Utterance(id, audio, row.text, _clean_id(row.speaker) if row.speaker else id, row.start, row.end)
-        for id, (row, audio) in zip(_name_utterances(kept), kept, strict=True)
+        Utterance(id, audio, row.text, speakers.get(row.speaker, id), row.start, row.end)
+        for id, (row, audio) in zip(ids, kept, strict=True)
     ]
 
 
-def _clean_id(name: str) -> str:
-    return re.sub(r"[^\w.=+@-]+", "_", name)
+def _name_utterances(kept: list[tuple[Row, Path]], speakers: Mapping[str, str]) -> list[str]:
+    """The ids of the table; for rows without one ``SPEAKER-FILE``, with paths where file names are ambiguous.
 
-
-def _name_utterances(kept: list[tuple[Row, Path]]) -> list[str]:
-    """The ids of the table, else ``SPEAKER-FILE``, with the path in place of ambiguous file names."""
+    Different parts of audio get different ids, unless the table gives them the same.
+    """
 
     def name(row: Row, file: str) -> str:
-        parts = [_clean_id(row.speaker)] if row.speaker else []
-        parts.append(_clean_id(file))
+        parts = [speakers[row.speaker]] if row.speaker else []
+        parts.append(file)
         if row.start or row.end is not None:  # as in Kaldi, in hundredths of a second
             parts.append(f"{round(100 * row.start):07}")
         return "-".join(parts)
 
-    if all(row.id for row, _ in kept):
-        return [_clean_id(row.id) for row, _ in kept]
-    short = [name(row, audio.stem) for row, audio in kept]
-    if len(set(short)) == len({(audio, row.start, row.end) for row, audio in kept}):
-        return short
-    return [name(row, str(Path(row.path).with_suffix("")).replace("/", ".")) for row, _ in kept]
+    keys = [
+        row.id or (row.speaker, str(audio), row.start, -1.0 if row.end is None else row.end)
+        for row, audio in kept
+    ]
+    names = {key: row.id or name(row, audio.stem) for key, (row, audio) in zip(keys, kept, strict=True)}
+    if len(set(names.values())) < len(names):
+        for key, (row, audio) in zip(keys, kept, strict=True):
+            names[key] = row.id or name(row, str(Path(row.path).parent / audio.stem).replace("/", "."))
+    ids = make_ids(names)
+    return [ids[key] for key in keys]
 
 
 def _divide(utterances: list[tuple[Utterance, str]], dropped: list[tuple[str, str]]) -> Prepared:
@@ -196,16 +217,23 @@ def _prepare_kaldi(folders: Mapping[Path, str | None]) -> Prepared:
         raise UserError(
             f"{name_some(map(str, odd))}: name Kaldi directories train, dev and test, or give one alone"
         )
-    utterances = []
+    utterances, dropped = [], []
     for folder, split in folders.items():
-        for each in read_data_dir(folder, allow_pipes=True):
+        listed = read_data_dir(folder, allow_pipes=True)
+        if early := find_early_segments(folder, (each.id for each in listed)):
+            what = f"{count(len(early), 'segment')} beginning before the recording, taken from 0 s on"
+            print(f"warning: {folder / 'segments'}: {what}: {name_some(early)}", file=sys.stderr)
+        for each in listed:
             audio = each.audio
+            if not is_pipe(audio) and is_of_mac(audio):
+                dropped.append((f"{folder}: {each.id}", OF_MAC))
+                continue
             # Kaldi's paths are relative to the folder of a recipe, which need not be this one.
             if not (is_pipe(audio) or find_archive_entry(audio) or Path(audio).exists()):
                 beside = [place / audio for place in (folder, *folder.parents) if (place / audio).is_file()]
                 audio = beside[0] if beside else audio
             utterances.append((replace(each, audio=audio), split or ""))
-    return _divide(utterances, [])
+    return _divide(utterances, dropped)
 
 
 def write_corpus(prepared: Prepared, out: Path) -> list[str]:

@@ -1,10 +1,30 @@
-"""Find the folders of a corpus below ``--downloads``."""
+"""Find the folders of a corpus below ``--downloads``, and the files in them."""
 
+import sys
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from espnet_wsm.data.kaldi.lists import name_some
+from espnet_wsm.data.kaldi.lists import count, name_some
 from espnet_wsm.errors import UserError
+
+# macOS writes what other file systems cannot hold of a file beside it, and archives take it along.
+MAC_PREFIX = "._"
+
+
+def is_of_mac(path: Path | str) -> bool:
+    """Whether a file ``._NAME`` holds a Mac's attributes of ``NAME``, and not what its suffix says."""
+    return Path(path).name.startswith(MAC_PREFIX)
+
+
+def list_files(folder: Path, pattern: str) -> list[Path]:
+    """The files in ``folder`` that match ``pattern``, sorted; a warning counts those of a Mac, left out."""
+    found = sorted(folder.glob(pattern))
+    files = [path for path in found if not is_of_mac(path)]
+    if len(files) < len(found):
+        left = count(len(found) - len(files), "file")
+        name = pattern.rpartition("/")[2]
+        print(f"warning: {folder}: {left} {MAC_PREFIX}{name} of a Mac left out", file=sys.stderr)
+    return files
 
 
 def refuse_tree(downloads: Path, tree: str) -> UserError:
@@ -12,7 +32,8 @@ def refuse_tree(downloads: Path, tree: str) -> UserError:
     if not downloads.is_dir():
         found = "it is not a folder"
     else:
-        found = f"it holds {name_some(sorted(path.name for path in downloads.iterdir())) or 'nothing'}"
+        names = sorted(path.name for path in downloads.iterdir() if not is_of_mac(path))
+        found = f"it holds {name_some(names) or 'nothing'}"
     return UserError(f"--downloads {downloads}: {tree} is expected in it, and {found}; see README.md")
 
 

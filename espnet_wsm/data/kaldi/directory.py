@@ -4,7 +4,6 @@
 """
 
 import math
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,11 +11,13 @@ from itertools import pairwise
 from pathlib import Path
 
 from espnet_wsm.data.audio.faults import is_pipe, refuse_pipe
+from espnet_wsm.data.audio.recordings import LARGEST_OVERSHOOT
 from espnet_wsm.data.kaldi.lists import (
     Entry,
     byte_order,
     count,
     find_id_fault,
+    make_ids,
     name_some,
     raise_collected,
     read_list,
@@ -66,11 +67,18 @@ def write_texts(directory: Path, utterances: Sequence[Utterance]) -> None:
     write_list(directory / "spk2utt", {speaker: " ".join(ids) for speaker, ids in spoken.items()})
 
 
+def clip_start(start: float) -> float:
+    """0 for a start up to half a second before the recording; ``find_part`` clips ends as far behind it."""
+    return 0.0 if -LARGEST_OVERSHOOT <= start < 0 else start
+
+
 def find_time_fault(start: float, end: float | None) -> str | None:
     """Why an utterance cannot be this part of a recording, at the millisecond to which times are written."""
     if 0 <= start < math.inf and (end is None or round(start, 3) < round(end, 3) < math.inf):
         return None
-    return f"from {start:g} to {end} s is not a part of a recording: correct the times"
+    return f"from {start:g} to {end} s is not a part of a recording" + (
+        ": let it begin at 0 or later" if start < 0 else ": correct the times"
+    )
 
 
 def _find_faults(utterance: Utterance) -> Iterable[str]:
@@ -138,17 +146,7 @@ def write_data_dir(directory: Path, utterances: Iterable[Utterance]) -> None:
 
 def _name_recordings(audio: Iterable[str]) -> dict[str, str]:
     """An id for each audio, made from its file name, with a number added where these ids would be equal."""
-    ids: dict[str, str] = {}
-    taken: set[str] = set()
-    for path in sorted(set(audio), key=byte_order):
-        stem = re.sub(r"[^\w.=+-]+", "_", Path(path).stem) or "recording"
-        id, number = stem, 1
-        while id in taken:
-            number += 1
-            id = f"{stem}-{number}"
-        taken.add(id)
-        ids[path] = id
-    return ids
+    return make_ids({path: Path(path).stem or "recording" for path in sorted(set(audio), key=byte_order)})
 
 
 def _format_segment(recording: str, utterance: Utterance) -> str:
@@ -196,7 +194,9 @@ class DataLists:
                 return f" has {value!r} instead of RECORDING START END: write seconds, -1 for the end"
             if recording not in self.recordings:
                 return f" is a part of {recording}, which wav.scp does not have: add it, or remove the id"
-            if not (0 <= times[0] < math.inf and (times[0] < times[1] < math.inf or times[1] == -1)):
+            if not (0 <= clip_start(times[0]) < math.inf):
+                return f" goes from {start} to {end} s: let it begin at 0 or later"
+            if not (clip_start(times[0]) < times[1] < math.inf or times[1] == -1):
                 return f" goes from {start} to {end} s: the end has to be after the start"
             value = self.recordings[recording].value
             if not value:
@@ -212,7 +212,7 @@ class DataLists:
         audio, start, end = self.entries[self.audio_list][id].value, 0.0, None
         if self.audio_list == "segments":
             recording, *times = audio.split()
-            audio, start = self.recordings[recording].value, float(times[0])
+            audio, start = self.recordings[recording].value, clip_start(float(times[0]))
             end = None if float(times[1]) == -1 else float(times[1])
         text, speaker = (self.entries.get(name, {}).get(id) for name in ("text", "utt2spk"))
         return Utterance(id, audio, text.value if text else "", speaker.value if speaker else id, start, end)
@@ -276,6 +276,14 @@ def inspect_data_dir(
                 faulty.add(id)
     shared = set.intersection(*(set(entries) for entries in lists.entries.values())) - faulty
     return [lists.make_utterance(id) for id in sorted(shared, key=byte_order)], problems
+
+
+def find_early_segments(directory: Path, ids: Iterable[str]) -> list[str]:
+    """Those of ``ids`` that begin a little before their recording according to ``segments``, if it exists."""
+    if not (directory / "segments").exists():
+        return []
+    entries = read_list(directory / "segments", [])
+    return [id for id in ids if float(entries[id].value.split()[1]) < 0]
 
 
 def find_audio_list(directory: Path) -> Path:

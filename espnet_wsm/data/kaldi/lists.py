@@ -3,7 +3,8 @@
 import os
 import re
 import shutil
-from collections.abc import Callable, Collection, Iterable, Mapping
+import unicodedata
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,6 +66,35 @@ def find_id_fault(name: str) -> str | None:
         what = "cannot be written as UTF-8" if code >= 0xD800 else "holds white space or a control character"
         return f"{what} (U+{code:04X})"
     return None
+
+
+def make_ids[Key: Hashable](names: Mapping[Key, str]) -> dict[Key, str]:
+    """An id for each key, made from its name; two keys never get the same id.
+
+    Letters, combining marks (the vowels of Devanagari or Thai), digits and ``_.=+@-`` stay; runs of anything
+    else become ``_``. Where this makes two names equal, the one that did not change keeps the id, else the
+    first; the others get ``-2``, ``-3`` and so on.
+    """
+    cleaned = {key: _clean_id(name) for key, name in names.items()}
+    wanted, taken = set(cleaned.values()), set()
+    numbers: dict[str, int] = {}
+    ids = {}
+    for key in sorted(names, key=lambda key: cleaned[key] != names[key]):
+        id = stem = cleaned[key]
+        while id in taken or (id != stem and id in wanted):
+            numbers[stem] = numbers.get(stem, 1) + 1
+            id = f"{stem}-{numbers[stem]}"
+        taken.add(id)
+        ids[key] = id
+    return ids
+
+
+def _clean_id(name: str) -> str:
+    kept = (
+        char if char.isalnum() or char in "_.=+@-" or unicodedata.category(char)[0] == "M" else " "
+        for char in name
+    )
+    return re.sub(" +", "_", "".join(kept))
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import math
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
@@ -12,8 +12,8 @@ from statistics import median
 from tqdm import tqdm
 
 from espnet_wsm.data.audio.faults import check_audio_exists, is_pipe
-from espnet_wsm.data.audio.recordings import Header, find_part, read_header
-from espnet_wsm.data.kaldi.directory import Utterance, find_audio_list, inspect_data_dir
+from espnet_wsm.data.audio.recordings import LARGEST_OVERSHOOT, Header, find_part, read_header
+from espnet_wsm.data.kaldi.directory import Utterance, find_audio_list, find_early_segments, inspect_data_dir
 from espnet_wsm.data.kaldi.lists import SHOWN, byte_order, count, name_some, read_list
 from espnet_wsm.data.text.rules import EMPTIED, TextRules
 from espnet_wsm.errors import UserError
@@ -25,6 +25,7 @@ FEWEST_FOR_OUTLIERS = 10
 OUTLYING_DEVIATIONS = 5.0
 OUTLYING_FACTOR = 3.0
 PAUSE = 3.0  # seconds; a single letter is often surrounded by a long silence
+MILLISECOND = 1e-3  # to which times are written
 FRAMES_PER_SECOND = SAMPLE_RATE // HOP  # of the upstreams; CTC needs at least one frame per character
 
 
@@ -128,6 +129,7 @@ def survey_data_dir(
             survey.unusable[utterance.id] = str(error)
     survey.warnings += [
         *_check_speaker_lists(directory),
+        *_check_overshoots(survey, headers),
         *_check_same_audio(survey),
         *_check_rates(survey),
         *_check_durations(survey, min_seconds, max_seconds),
@@ -172,6 +174,21 @@ def _check_speaker_lists(directory: Path) -> Iterable[str]:
     found = {speaker: set(entry.value.split(" ")) for speaker, entry in read_list(path, []).items()}
     if wrong := sorted((s for s in expected if found.get(s) != expected[s]), key=byte_order):
         yield f"{path}: not what utt2spk says for {name_some(wrong)}: `fix_data_dir` writes it anew"
+
+
+def _check_overshoots(survey: Survey, headers: Mapping[str, Header]) -> Iterable[str]:
+    """Segments that begin a little before their recording, or end a little after it."""
+    over = find_early_segments(survey.directory, (each.utterance.id for each in survey.measured))
+    for each in survey.measured:
+        utterance, whole = each.utterance, headers.get(str(each.utterance.audio))
+        if whole and utterance.end is not None and utterance.end > whole.seconds + MILLISECOND:
+            over.append(utterance.id)
+    if over := list(dict.fromkeys(over)):
+        yield (
+            f"{survey.audio_list}: {count(len(over), 'segment')} beginning before or ending after the "
+            f"recording, by at most {LARGEST_OVERSHOOT:g} s: {name_some(over)}: clipped; see whether the "
+            "times are right"
+        )
 
 
 def _check_same_audio(survey: Survey) -> Iterable[str]:

@@ -8,6 +8,8 @@ import pytest
 import soundfile
 
 from espnet_wsm.bin import prepare_corpus
+from espnet_wsm.data.corpora.preparation import prepare_sets
+from espnet_wsm.data.corpora.tables import read_table
 from espnet_wsm.data.kaldi.directory import Utterance, read_data_dir, write_data_dir
 
 SPLITS = ("train", "dev", "test")
@@ -170,6 +172,124 @@ def test_files_of_one_name_have_ids_of_their_own(clips, prepare):
     assert {each.id for used in splits.values() for each in used} == {f"s{n}.a" for n in range(20)}
 
 
+@pytest.mark.parametrize("kind", ["path", "speaker", "id"])
+@pytest.mark.parametrize(
+    "names", [["कि", "कु", "के", "को"], ["กิ", "กี", "ก่า", "ก้า"], ["a b", "a/b", "a_b", "a b-2"]]
+)
+def test_names_that_differ_in_marks_or_signs_stay_apart(clips, prepare, kind, names):
+    names = [f"{name}{number}" for name in names for number in range(20 // len(names))]
+    rows = []
+    for clip, name in zip(clips, names, strict=True):
+        path = clip
+        if kind == "path":
+            path = f"{name}.wav"
+            (Path("corpus") / path).parent.mkdir(exist_ok=True)
+            (Path("corpus") / clip).rename(Path("corpus") / path)
+        rows.append({"text": f"w {name}", "path": path} | ({kind: name} if kind != "path" else {}))
+    Path("corpus/my.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    used = [each for of_split in prepare("--downloads", "corpus/my.jsonl")[0].values() for each in of_split]
+    assert len({each.id for each in used}) == len({each.speaker for each in used}) == 20
+    for each in used:
+        if "a" not in each.text:
+            assert each.text.removeprefix("w ") in (each.id, each.speaker)
+
+
+@pytest.mark.parametrize(
+    ("rows", "ids"),
+    [
+        (["a/b,c.wav,t,", "a,b/c.wav,t,", "s,c.wav,t,own"], {"a_b-c", "a-c", "own"}),
+        (["a-b,c.wav,t,", "a,b-c.wav,t,"], {"a-b-c", "a-b-c-2"}),
+        ([",a.b.wav,t,", ",a.c.wav,t,", ",a/b.wav,t,"], {"a.b", "a.c", "b"}),
+        ([",x.wav,t,", ",b.wav,t,x", ",c.wav,t,"], {"x-2", "x", "c"}),
+    ],
+)
+def test_parts_of_ids_that_join_alike_stay_apart(tmp_path, rows, ids):
+    for row in rows:
+        path = tmp_path / row.split(",")[1]
+        path.parent.mkdir(exist_ok=True)
+        soundfile.write(path, np.zeros(400), 8000)
+    (tmp_path / "my.csv").write_text("\n".join(["speaker,path,text,id", *rows]))
+    prepared = prepare_sets({"all": read_table(tmp_path / "my.csv")}, "look")
+    assert {each.id for each in prepared.splits["all"]} == ids
+
+
+@pytest.fixture
+def list_durations(clips):
+    """``list_durations(form, ...)`` writes a table of a form with durations of the first clips."""
+
+    def write(form: str, *durations: float) -> None:
+        rows = [{"path": clip, "text": f"w {n}", "duration": None} for n, clip in enumerate(clips)]
+        for row, duration in zip(rows, durations, strict=False):
+            row["duration"] = duration
+        lines = list(map(json.dumps, rows))
+        if form != "jsonl":
+            cells = [["" if each is None else str(each) for each in row.values()] for row in rows]
+            lines = list(map({"csv": ",", "tsv": "\t"}[form].join, [list(rows[0]), *cells]))
+        Path("corpus", f"my.{form}").write_text("\n".join(lines))
+
+    return write
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv", "tsv"])
+def test_a_duration_without_a_start_is_compared_with_the_audio(list_durations, capsys, form):
+    list_durations(form, *[0.5] * 10, 0.493, 0.51, 0.2, 0.9, 1.1)
+    prepare_corpus.main(["--downloads", f"corpus/my.{form}", "--out", "data"])
+    said = capsys.readouterr()
+    line = 13 if form == "jsonl" else 14
+    assert (
+        "warning: 1 row with a duration and longer audio, of which only the beginning is taken: "
+        f"corpus/my.{form}:{line} (0.2 of 0.5 s)"
+    ) in said.err
+    assert "left out: 1 duration beyond the audio" in said.out
+    left = f"corpus/my.{form}:{line + 2} (1.1 s, audio 0.5 s) duration beyond the audio\n"
+    assert Path("data/dropped.txt").read_text() == left
+    used = [each for name in SPLITS for each in read_data_dir(Path("data") / name)]
+    assert {each.text: each.end for each in used if each.is_part} == {"w 12": 0.2} and len(used) == 19
+
+
+def test_durations_may_be_rounded_and_have_to_be_seconds(list_durations, prepare, fault):
+    list_durations("jsonl", *[1] * 20)
+    splits, _ = prepare("--downloads", "corpus/my.jsonl")
+    assert not any(each.is_part for used in splits.values() for each in used)
+    list_durations("jsonl", *[500] * 20)
+    said = fault("--downloads", "corpus/my.jsonl")
+    assert "my.jsonl:1: the duration is 500 s, but clips/clip 00.wav has 0.5 s, and 20 of 20 rows are" in said
+    list_durations("jsonl", 0)
+    assert "my.jsonl:1: from 0 to 0.0 s is not a part" in fault("--downloads", "corpus/my.jsonl")
+
+
+@pytest.mark.parametrize(("columns", "end"), [("start,end", 0.2), ("offset,duration", 0.18)])
+def test_times_a_little_outside_the_audio_are_clipped_and_others_named(clips, fault, capsys, columns, end):
+    times = ["-0.02,0.2", "-0.5,0.6", "0,0.7", *["0.1,0.3"] * 17]
+    rows = [f"{clip},w {n},{time}" for n, (clip, time) in enumerate(zip(clips, times, strict=True))]
+    Path("corpus/my.csv").write_text("\n".join([f"path,text,{columns}", *rows]))
+    prepare_corpus.main(["--downloads", "corpus/my.csv", "--out", "data"])
+    assert (
+        "warning: corpus/my.csv: 2 rows beginning up to 0.5 s before the recording, taken from 0 s on: "
+        "line 2, 3"
+    ) in capsys.readouterr().err
+    used = {each.text: each for name in SPLITS for each in read_data_dir(Path("data") / name)}
+    assert (used["w 0"].start, used["w 0"].end) == (0.0, end)
+    Path("corpus/my.csv").write_text(f"path,text,{columns}\n{clips[0]},a,-2,3\n")
+    said = fault("--downloads", "corpus/my.csv")
+    assert "my.csv:2: from -2 to" in said and "s is not a part of a recording: let it begin at 0 or" in said
+
+
+def test_files_of_a_mac_are_left_out_and_counted(clips, prepare):
+    for clip in clips[:2]:
+        (Path("corpus/clips") / f"._{Path(clip).name}").write_bytes(b"\0\5\x16\7" + bytes(200))
+    names = [*clips, *(f"clips/._clip 0{n}.wav" for n in range(2))]
+    rows = [f"{name},w {n}" for n, name in enumerate(names)]
+    Path("corpus/my.csv").write_text("\n".join(["path,text", *rows]))
+    splits, said = prepare("--downloads", "corpus/my.csv")
+    assert sum(map(len, splits.values())) == 20 and "left out: 2 file ._* of a Mac, see" in said
+    utterances = [Utterance(f"u{n:02}", f"corpus/{name}", f"t {n}", "s") for n, name in enumerate(names)]
+    write_data_dir(Path("kaldi/train"), utterances)
+    Path("kaldi/._train").write_bytes(b"x")
+    again, said = prepare("--downloads", "kaldi")
+    assert sum(map(len, again.values())) == 20 and "left out: 2 file ._* of a Mac, see" in said
+
+
 def test_three_utterances_are_enough(clips, prepare):
     rows = [f"{name},word {number}" for number, name in enumerate(clips[:3])]
     Path("corpus/my.csv").write_text("path,text\n" + "\n".join(rows))
@@ -190,12 +310,59 @@ def test_columns_of_any_name(clips, prepare, fault):
 
 
 @pytest.mark.parametrize(
+    "header", ["path,text, speaker, split", "File Name;Transcript;Speaker-ID;SPLIT", "wav| text |spk| Set "]
+)
+def test_names_of_columns_may_differ_in_case_blanks_and_hyphens(clips, prepare, header):
+    mark = next(each for each in ";|," if each in header)
+    names = ["train"] * 12 + ["dev"] * 4 + ["test"] * 4
+    rows = [mark.join([clip, f" w {n}", " ab", f" {names[n]} "]) for n, clip in enumerate(clips)]
+    Path("corpus/my.csv").write_text("\n".join([header, *rows]))
+    splits, said = prepare("--downloads", "corpus/my.csv")
+    assert {name: len(used) for name, used in splits.items()} == {"train": 12, "dev": 4, "test": 4}
+    assert {each.speaker for used in splits.values() for each in used} == {"ab"}
+    assert "splits: as the corpus says" in said
+
+
+def test_columns_that_are_nearly_known_are_named(clips, fault):
+    Path("corpus/my.csv").write_text("path,text,speker,Splitt,notes\nx.wav,a,b,c,d\n")
+    said = fault("--downloads", "corpus/my.csv")
+    assert (
+        "warning: corpus/my.csv: the column 'speker' is not used: if it is the speaker, call it so, or give "
+        "--columns 'speaker=speker'"
+    ) in said
+    assert "--columns 'split=Splitt'" in said and "notes" not in said
+    Path("corpus/my.jsonl").write_text(json.dumps({"path": "x.wav", "transkript": "a", "comment": "b"}))
+    said = fault("--downloads", "corpus/my.jsonl")
+    assert "has no column for text (text" in said and "e.g. --columns 'text=transkript'; it has" in said
+
+
+def test_a_table_without_a_header_has_its_columns_numbered(clips, prepare, fault):
+    Path("corpus/wavs").mkdir()
+    rows = []
+    for number, clip in enumerate(clips):
+        (Path("corpus") / clip).rename(f"corpus/wavs/LJ001-{number:04}.wav")
+        rows.append(f'LJ001-{number:04}|"In, {number}; so|"In, word {number}; so')
+    for name in ("metadata.csv", "my.txt"):
+        Path("corpus", name).write_text("\n".join(rows))
+        said = fault("--downloads", f"corpus/{name}")
+        assert "looks like a row, number the columns: --columns path=1,text=2; it has " in said
+        texts = texts_of(prepare("--downloads", f"corpus/{name}", "--columns", "path=1, text=3")[0])
+        assert texts["LJ001-0007.wav"] == '"In, word 7; so' and len(texts) == 20
+    assert len(texts_of(prepare("--downloads", "corpus", "--columns", "path=1,text=2")[0])) == 20
+    Path("corpus/my.txt").write_text("LJ001-0000|same|same")
+    assert "'same' is there twice: rename one, or number" in fault("--downloads", "corpus/my.txt")
+    words = ["--downloads", "corpus/metadata.csv", "--columns"]
+    assert "has no column '4'; it has 1, 2, 3" in fault(*words, "path=1,text=4")
+    assert "give all columns by their numbers" in fault(*words, "path=1,text=Satz")
+
+
+@pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         ("my.csv", b"", "my.csv has no rows"),
         ("my.csv", b"path,text\n", "my.csv has no rows"),
         ("my.csv", b"path,text\n\xff,a\n", "my.csv: not UTF-8"),
-        ("my.xlsx", b"PK", "my.xlsx is none of .csv, .tsv, .jsonl, .json"),
+        ("my.xlsx", b"PK", "my.xlsx is none of .csv, .tsv, .txt, .jsonl, .json"),
         ("my.jsonl", b'{"path": 1}\n{path}\n', "my.jsonl:2: not JSON"),
         ("my.jsonl", b"[1]\n", "my.jsonl:1: not a JSON object"),
         ("my.csv", b"path,text\nx.wav,a\n", "my.csv:2: corpus/x.wav is no file, and 1 of 1 row are like"),
@@ -206,11 +373,12 @@ def test_columns_of_any_name(clips, prepare, fault):
             b"path,text,start,end\nclips/clip 00.wav,a,2,1\n",
             "my.csv:2: from 2 to 1.0 s is not a part",
         ),
-        ("my.csv", b"path,text\nclips/clip 00.wav\n", "my.csv:2: no text, and so for all rows"),
+        ("my.csv", b"path,text\nclips/clip 00.wav,\n", "my.csv:2: no text, and so for all rows"),
+        ("my.csv", b"path,text\n\nclips/clip 00.wav\n", "my.csv:3: the row has fewer fields than the first"),
         (
             "my.csv",
             b"path,text\nclips/clip 00.wav,a, b\n",
-            "my.csv:2: the row has more fields than the header",
+            "my.csv:2: the row has more fields than the first line",
         ),
         (
             "my.csv",

@@ -1,12 +1,14 @@
 """Folders of corpora are found, and what is not there is named; each recipe's tests go further."""
 
+import re
 from pathlib import Path
 
 import pytest
 
+from espnet_wsm.data.corpora import trees
 from espnet_wsm.data.corpora.preparation import prepare_sets
 from espnet_wsm.data.corpora.tables import Row
-from espnet_wsm.data.corpora.trees import find_language, refuse_tree, require_sets
+from espnet_wsm.data.corpora.trees import find_language, list_files, refuse_tree, require_sets
 from espnet_wsm.errors import UserError
 
 
@@ -55,3 +57,19 @@ def test_an_utterance_of_two_sets_has_one_id_and_an_empty_set_is_refused(tmp_pat
     assert [[each.id for each in used] for used in prepared.splits.values()] == [["1"], ["1", "a.1"]]
     with pytest.raises(UserError, match="nothing is left of large: unpack it"):
         prepare_sets({"small": [one], "large": []}, "unpack it")
+
+
+def test_files_of_a_mac_are_not_listed_but_counted(tmp_path, capsys):
+    for name in ("b/x.wav", "b/._x.wav", "._y.wav", "a.wav", "._a.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert list_files(tmp_path, "**/*.wav") == [tmp_path / "a.wav", tmp_path / "b/x.wav"]
+    assert capsys.readouterr().err == f"warning: {tmp_path}: 2 files ._*.wav of a Mac left out\n"
+    assert list_files(tmp_path, "*.flac") == [] and not capsys.readouterr().err
+    assert "it holds a.wav, b;" in str(refuse_tree(tmp_path, "sw/train.tsv"))
+
+
+def test_all_corpora_list_their_files_in_this_way():
+    package = Path(trees.__file__).parent
+    loose = {path.name for path in package.glob("*.py") if re.search(r"glob\([^)]*\*\.", path.read_text())}
+    assert loose <= {"debian.py"}  # archives that it fetched itself

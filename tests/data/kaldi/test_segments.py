@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from espnet_wsm.bin import fix_data_dir, validate_data_dir
+from espnet_wsm.bin import fix_data_dir, prepare_corpus, validate_data_dir
 from espnet_wsm.data.audio.recordings import read_recording
 from espnet_wsm.data.kaldi.directory import Utterance, read_data_dir, write_data_dir
 from espnet_wsm.errors import UserError
@@ -47,7 +47,7 @@ def test_recordings_of_one_name_have_ids_of_their_own(noise):
     parts = [Utterance(f"u{i}", f"{i}/x y.wav", "a", "s", 1.0) for i in range(3)]
     write_data_dir(Path("data"), [*parts, Utterance("v", "x_y-2.wav", "a", "s")])
     assert Path("data/wav.scp").read_text() == (
-        "x_y 0/x y.wav\nx_y-2 1/x y.wav\nx_y-2-2 x_y-2.wav\nx_y-3 2/x y.wav\n"
+        "x_y 0/x y.wav\nx_y-2 x_y-2.wav\nx_y-3 1/x y.wav\nx_y-4 2/x y.wav\n"
     )
 
 
@@ -113,3 +113,22 @@ def test_sets_may_share_a_recording_and_not_a_part_of_it(noise, capsys):
 def test_times_that_are_none_are_not_written(noise, times):
     with pytest.raises(UserError, match=r"utterance 'u': from .* is not a part of a recording"):
         write_data_dir(Path("data"), [Utterance("u", "rec/one.flac", "a", "s", *times)])
+
+
+def test_segments_a_little_outside_their_recording_are_clipped_and_counted(noise, capsys):
+    write_data_dir(Path("data"), UTTERANCES)
+    lists = {"u1": "a_b -0.02 2.25", "u2": "a_b -0.5 10.2", "u3": "one 7.5 10.3", "u4": "one 0 10"}
+    Path("data/segments").write_text("".join(f"{id} {value}\n" for id, value in lists.items()))
+    assert [each.start for each in read_data_dir(Path("data"))] == [0, 0, 7.5, 0]
+    validate_data_dir.main(["data"])
+    assert (
+        "warning: data/segments: 3 segments beginning before or ending after the recording, by at most "
+        "0.5 s: u1, u2, u3: clipped; see"
+    ) in capsys.readouterr().err
+    prepare_corpus.main(["--downloads", "data", "--out", "split"])
+    said = "warning: data/segments: 2 segments beginning before the recording, taken from 0 s on: u1, u2"
+    assert said in capsys.readouterr().err
+    Path("data/segments").write_text(Path("data/segments").read_text().replace("-0.02", "-1"))
+    with pytest.raises(SystemExit):
+        validate_data_dir.main(["data"])
+    assert "data/segments:1: id u1 goes from -1 to 2.25 s: let it begin at 0 or" in capsys.readouterr().err
