@@ -55,7 +55,7 @@ def choose_columns(table: Path, there: Iterable[str], given: Mapping[str, str]) 
     Raises:
         UserError: a given column, or a column that is needed, is not there.
     """
-    there = sorted(there)
+    there = list(there)
     if unknown := given.keys() - COLUMNS.keys():
         raise UserError(f"--columns {min(unknown)}: there are {', '.join(COLUMNS)}")
     if missing := set(given.values()) - set(there):

@@ -1,6 +1,6 @@
 """The records of CSV, TSV and JSON lines, as they are written: values by the names of columns.
 
-Blanks around names and fields are no part of them. The delimiter is the one of tab, bar, semicolon and comma
+Blanks around names and fields are no part of them. The delimiter is the one of tab, bar, comma and semicolon
 that cuts the first lines into equally many fields, else the most frequent in the first line.
 
 Not all such files quote their fields, and none says so. With commas and semicolons, fields in quotes are read
@@ -117,7 +117,7 @@ def _read_delimited(table: Path, text: str, names: Sequence[str] | None) -> list
 
 def _find_delimiter(text: str) -> str:
     lines = [line for line in text[:1_000_000].split("\n")[:SAMPLE] if line.strip()] or [""]
-    there = [delimiter for delimiter in "\t|;," if delimiter in lines[0]]
+    there = [delimiter for delimiter in "\t|,;" if delimiter in lines[0]]
     steady = [each for each in there if len({line.count(each) for line in lines}) == 1]
     return steady[0] if steady else max(there, key=lines[0].count, default=",")
 

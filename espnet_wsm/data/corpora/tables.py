@@ -87,7 +87,7 @@ def read_table(
     """
     columns = columns or {}
     records = read_records(table, header, header is None and are_numbers(columns))
-    there = {name for _, record in records for name in record}
+    there = dict.fromkeys(name for _, record in records for name in record)
     chosen = choose_columns(table, there, columns)
     for sentence in () if header else find_near(there, chosen):
         print(f"warning: {table}: {sentence}", file=sys.stderr)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from espnet_wsm.data.kaldi.directory import DataLists, read_lists, write_data_dir
+from espnet_wsm.data.kaldi.directory import DataLists, find_early_segments, read_lists, write_data_dir
 from espnet_wsm.data.kaldi.lists import byte_order, count, find_id_fault
 from espnet_wsm.data.kaldi.validation import survey_data_dir
 from espnet_wsm.data.text.rules import TextRules
@@ -25,7 +25,8 @@ def repair_data_dir(
     Byte order marks, carriage returns and empty lines are removed; of lines with the same id, the first is
     kept. An utterance is dropped if a list lacks it, if it has no transcript, if its id, transcript or
     speaker is not allowed in a list, if ``rules`` leave nothing of its transcript, or if its audio cannot be
-    opened. Transcripts are not changed.
+    opened. Transcripts are not changed; segments that begin up to half a second before their recording begin
+    with it.
 
     Args:
         source: the faulty directory; nothing in it is changed.
@@ -56,7 +57,9 @@ def repair_data_dir(
         raise UserError(f"{source}: no utterance is sound; look at what validate_data_dir says of it")
     write_data_dir(out, sound)
     found = [f"found: {fault}" for fault in survey.errors]
-    write_text(out / LOG, [*found, *(f"dropped: {id}: {reason}" for id, reason in dropped.items())])
+    early = find_early_segments(source, (each.id for each in sound))
+    clipped = [f"changed: {id}: began before its recording, begins at 0 s" for id in early]
+    write_text(out / LOG, [*found, *clipped, *(f"dropped: {id}: {reason}" for id, reason in dropped.items())])
     return (
         f"{out}: kept {len(sound)} of {count(len(sound) + len(dropped), 'utterance')}; "
         f"{count(len(survey.errors), 'fault')} found (see {out / LOG})"

@@ -87,3 +87,4 @@ def test_the_delimiter_is_the_one_that_cuts_lines_alike(read):
     rows = [["LJ001-0001", "Printing, in the only sense, differs; it"], ["LJ001-0002", "in being, so"]]
     assert read("metadata.csv", "\n".join(map("|".join, rows)), None, True) == rows
     assert read("my.txt", "path;text\na.wav;b, c|d\n") == [["a.wav", "b, c|d"]]
+    assert read("my.csv", "a.wav,b; c\nd.wav,e; f\n", None, True) == [["a.wav", "b; c"], ["d.wav", "e; f"]]

@@ -128,6 +128,9 @@ def test_segments_a_little_outside_their_recording_are_clipped_and_counted(noise
     prepare_corpus.main(["--downloads", "data", "--out", "split"])
     said = "warning: data/segments: 2 segments beginning before the recording, taken from 0 s on: u1, u2"
     assert said in capsys.readouterr().err
+    fix_data_dir.main(["data", "fixed"])
+    assert read_data_dir(Path("fixed")) == read_data_dir(Path("data"))
+    assert "changed: u1: began before its recording, begins at 0 s\n" in Path("fixed/fix.log").read_text()
     Path("data/segments").write_text(Path("data/segments").read_text().replace("-0.02", "-1"))
     with pytest.raises(SystemExit):
         validate_data_dir.main(["data"])
