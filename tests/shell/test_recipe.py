@@ -281,7 +281,9 @@ def test_a_run_of_other_settings_is_not_resumed(finished, recipe, shell):
             "--ngram_order has to be a whole number from 2 to 6, got '7'",
         ),
         (["--stage", "4", "--tag", "first", "--inference_model", "x.pth"], "asr_first/x.pth does not exist"),
+        (["--stage", "4", "--tag", "first", "--test_sets", "test more"], "dump/raw/more does not exist; run"),
         (["--stage", "5", "--tag", "first", "--exp_dir", "other"], "other/asr_first does not exist"),
+        (["--stage", "2", "--asr_args", "--optim_conf lr=fast"], "optim_conf.lr has to be a number, got"),
     ],
 )
 def test_what_cannot_work_ends_in_one_sentence(finished, recipe, shell, words, message):
