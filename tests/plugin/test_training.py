@@ -37,10 +37,15 @@ def test_a_resumed_training_equals_an_uninterrupted_one(training_arguments, tmp_
 
 @pytest.fixture
 def written(monkeypatch):
-    """What trainings write of their progress: epochs done, of how many, figures."""
+    """What trainings write of their progress: epochs done, of how many, figures, and perhaps a note."""
     states = []
     write = trainer.write_progress
-    monkeypatch.setattr(trainer, "write_progress", lambda *words: (states.append(words[1:]), write(*words)))
+
+    def record(file, *words, note) -> None:
+        states.append((*words, note) if note else words)
+        write(file, *words, note=note)
+
+    monkeypatch.setattr(trainer, "write_progress", record)
     return states
 
 
