@@ -1,28 +1,39 @@
 """ESPnet's trainer, with files that survive a kill at any moment and errors that name the cause."""
 
+import argparse
 import contextlib
 import errno
 import logging
 import math
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from espnet2.main_funcs.average_nbest_models import average_nbest_models
 from espnet2.torch_utils.safe_torch_load import safe_torch_load
-from espnet2.train.reporter import Reporter, aggregate
+from espnet2.train.reporter import Reporter, SubReporter, aggregate
 from espnet2.train.trainer import Trainer, TrainerOptions
+from espnet2.utils.build_dataclass import build_dataclass
 
 from espnet_wsm.data.kaldi.lists import count, name_some
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import refuse_stand_in, write_atomically
 from espnet_wsm.frames import HOP, SAMPLE_RATE
+from espnet_wsm.plugin.blanks import STAT, BlankWatch, TokenCounter
 from espnet_wsm.recipe.progress import find_progress_file, write_progress
 
 MAX_BAD_STEPS = 10  # consecutive steps with a loss that is NaN or infinite
 SHOWN = ("cer_ctc", "cer", "loss")  # validation figures beside the progress bar, if there are any
+
+
+@dataclass
+class WsmTrainerOptions(TrainerOptions):
+    """ESPnet's, and after how many epochs with nothing but blanks to stop; 0: never."""
+
+    stop_if_blank: int
 
 
 class WsmTrainer(Trainer):
@@ -35,17 +46,41 @@ class WsmTrainer(Trainer):
 
     ESPnet's trainer also goes on for hours if every loss is NaN, and then ends with status 0; and it does not
     say which batch was too large for the GPU. See :meth:`train_one_epoch`. Both are mended, and a file says
-    how far the training is.
+    how far the training is. See `espnet_wsm.plugin.blanks` for trainings with empty hypotheses.
     """
 
     # Of the last epoch of this training. ESPnet's trainers are not instantiated.
     figures: ClassVar[dict[str, float]] = {}
+    watch: ClassVar[BlankWatch] = BlankWatch()
+
+    @classmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        """As ESPnet's, with an option of our own."""
+        super().add_arguments(parser)
+        parser.add_argument(
+            "--stop_if_blank",
+            type=int,
+            default=0,
+            help="end a training whose CTC predicts nothing but blanks for the validation set after so many "
+            "epochs, and whose validation loss does not fall (default: 0, never)",
+        )
+
+    @classmethod
+    def build_options(cls, args: argparse.Namespace) -> WsmTrainerOptions:
+        """As ESPnet's."""
+        return build_dataclass(WsmTrainerOptions, args)
+
+    @classmethod
+    def resume(cls, *, reporter: Reporter, **kwargs: Any) -> None:
+        """As ESPnet's."""
+        super().resume(reporter=reporter, **kwargs)
+        cls.watch.replay(reporter.stats)
 
     @classmethod
     def run(cls, model, *args, trainer_options, distributed_option, **kwargs) -> None:
         """As ESPnet's."""
         output_dir = Path(trainer_options.output_dir)
-        cls.figures = {}
+        cls.figures, cls.watch = {}, BlankWatch(trainer_options.stop_if_blank)
         with atomic_torch_save(), links_or_copies():
             if not distributed_option.distributed or distributed_option.dist_rank == 0:
                 for leftover in output_dir.glob(".*.tmp"):  # of a run killed in the middle of writing
@@ -59,6 +94,7 @@ class WsmTrainer(Trainer):
                 distributed_option=distributed_option,
                 **kwargs,
             )
+        cls.watch.stop(output_dir)
 
     @classmethod
     def train_one_epoch(cls, model: torch.nn.Module, **kwargs: Any) -> bool:
@@ -66,8 +102,9 @@ class WsmTrainer(Trainer):
 
         Raises:
             UserError: there were ``MAX_BAD_STEPS`` such steps in a row, or no others in an epoch; or a batch
-                did not fit into the GPU's memory.
+                did not fit into the GPU's memory; or the training is stuck with blanks.
         """
+        cls.watch.stop(Path(kwargs["options"].output_dir))
         cls.report_progress(kwargs["reporter"].epoch - 1, **kwargs)
         last = LastBatch()
         handles = (
@@ -86,23 +123,47 @@ class WsmTrainer(Trainer):
                 handle.remove()
         if only_bad_steps:
             raise UserError(f"no step of this epoch could be used, the last with {last}: {REMEDY}")
+        steps = kwargs["reporter"].get_total_count() // kwargs["options"].accum_grad
+        cls.watch.trained(steps, kwargs["optimizers"][0])
         return only_bad_steps
 
     @classmethod
     def validate_one_epoch(cls, **kwargs: Any) -> None:
-        """As ESPnet's."""
-        super().validate_one_epoch(**kwargs)
+        """As ESPnet's; also counts the tokens of CTC's best path."""
+        with TokenCounter(kwargs["model"]) as counter:
+            super().validate_one_epoch(**kwargs)
         stats = kwargs["reporter"].stats
         values = {name: float(aggregate(stats[name])) for name in SHOWN if name in stats}
         cls.figures = {f"valid {name}": value for name, value in values.items() if math.isfinite(value)}
+        cls.watch_blanks(counter, **kwargs)
         cls.report_progress(kwargs["reporter"].epoch, **kwargs)
+
+    @classmethod
+    def watch_blanks(
+        cls,
+        counter: TokenCounter,
+        reporter: SubReporter,
+        options: TrainerOptions,
+        distributed_option: Any,
+        **_: Any,
+    ) -> None:
+        """Report the tokens of an epoch, and warn once of a training that is stuck with blanks."""
+        utterances, tokens, in_texts = counter.sum(distributed_option.distributed)
+        if not utterances:
+            return
+        cls.watch.add(tokens, float(aggregate(reporter.stats["loss"])))
+        reporter.register({STAT: tokens / utterances})
+        reporter.next()
+        warning = cls.watch.look(utterances, in_texts, is_last=reporter.epoch == options.max_epoch)
+        if warning and (not distributed_option.distributed or distributed_option.dist_rank == 0):
+            logging.warning(warning)
 
     @classmethod
     def report_progress(cls, epochs: int, options: TrainerOptions, distributed_option: Any, **_: Any) -> None:
         """Write how many epochs are done, with the last figures, once for all processes."""
         if not distributed_option.distributed or distributed_option.dist_rank == 0:
             file = find_progress_file(Path(options.output_dir) / "train.log")
-            write_progress(file, epochs, options.max_epoch, cls.figures)
+            write_progress(file, epochs, options.max_epoch, cls.figures, note=cls.watch.note)
 
 
 REMEDY = (

@@ -1,7 +1,7 @@
 """Show one progress bar for parallel jobs or for a training, wherever they run.
 
 Each writes a file beside its log, replaced as a whole so that it can be read at any time: how much is
-``done`` of a ``total``, ``figures`` to show, and when that was ``written``.
+``done`` of a ``total``, ``figures`` to show, when that was ``written``, and perhaps a ``note``, a warning.
 
 Example:
   run.pl JOB=1:4 dump/log/cache.JOB.log ... &
@@ -31,9 +31,15 @@ def find_progress_file(log: Path) -> Path:
     return log.with_suffix(".progress.json")
 
 
-def write_progress(file: Path, done: int, total: int, figures: dict[str, float] | None = None) -> None:
-    """Replace the file. That it cannot be written is no reason to stop the work."""
+def write_progress(
+    file: Path, done: int, total: int, figures: dict[str, float] | None = None, note: str = ""
+) -> None:
+    """Replace the file, with a ``note`` for the user, if any.
+
+    That it cannot be written is no reason to stop the work.
+    """
     state = {"done": done, "total": total, "figures": figures or {}, "written": time.time()}
+    state |= {"note": note} if note else {}
     with contextlib.suppress(OSError):
         write_text(file, [json.dumps(state)])
 
@@ -61,7 +67,7 @@ class ReportingBar(tqdm):
 
 
 def follow(files: list[Path], make_bar: Callable[..., tqdm], total: int | None, poll_seconds: float) -> None:
-    """Show the sum of what is done until that is all, or until the parent process ends.
+    """Show the sum of what is done until that is all, or until the parent process ends, and each note once.
 
     Args:
         files: of all jobs; they may not exist yet. What is in them at first is of an earlier run.
@@ -73,6 +79,7 @@ def follow(files: list[Path], make_bar: Callable[..., tqdm], total: int | None, 
     states: dict[Path, dict[str, Any]] = {}
     bar = None if total is None else make_bar(total=total)
     parent = os.getppid()
+    notes: set[str] = set()
 
     def look() -> None:
         nonlocal bar
@@ -87,6 +94,9 @@ def follow(files: list[Path], make_bar: Callable[..., tqdm], total: int | None, 
             figures = {name: value for state in states.values() for name, value in state["figures"].items()}
             bar.set_postfix({name: _format(value) for name, value in figures.items()}, refresh=False)
             bar.update(done - bar.n)
+        for note in {state.get("note", "") for state in states.values()} - notes - {""}:
+            notes.add(note)
+            bar.write(f"warning: {note}", file=sys.stderr)
 
     try:
         while os.getppid() == parent and (bar is None or bar.n < bar.total):

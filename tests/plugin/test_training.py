@@ -54,10 +54,15 @@ def test_a_file_system_without_symbolic_links_gets_copies(training_arguments, tm
 
 @pytest.fixture
 def written(monkeypatch):
-    """What trainings write of their progress: epochs done, of how many, figures."""
+    """What trainings write of their progress: epochs done, of how many, figures, and perhaps a note."""
     states = []
     write = trainer.write_progress
-    monkeypatch.setattr(trainer, "write_progress", lambda *words: (states.append(words[1:]), write(*words)))
+
+    def record(file, *words, note) -> None:
+        states.append((*words, note) if note else words)
+        write(file, *words, note=note)
+
+    monkeypatch.setattr(trainer, "write_progress", record)
     return states
 
 

@@ -152,6 +152,18 @@ def test_a_training_shows_its_epochs_and_its_last_validation_figures(tmp_path, w
     assert "9.9" not in shown and "9/9" not in shown
 
 
+def test_a_note_is_shown_once_as_a_warning(tmp_path, watch):
+    file = tmp_path / "train.progress.json"
+    write_progress(file, 9, 9, note="of an earlier run")
+    notes = ["", "all is lost", "all is lost", ""]
+    steps = [
+        lambda done=done, note=note: write_progress(file, done, 4, note=note)
+        for done, note in enumerate(notes)
+    ]
+    shown = watch(["--log", tmp_path / "train.log"], steps)
+    assert shown.count("warning: all is lost\n") == 1 and "earlier" not in shown
+
+
 def test_nothing_is_shown_of_a_training_that_has_not_begun(tmp_path, watch):
     write_progress(tmp_path / "train.progress.json", 9, 9)  # of an earlier run
     assert watch(["--log", tmp_path / "train.log"], []) == ""

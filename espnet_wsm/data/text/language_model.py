@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import subprocess
-import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import kenlm
 
 from espnet_wsm.data.dump.subset import COPY_PREFIX
 from espnet_wsm.data.kaldi.lists import name_some, raise_collected, read_list
+from espnet_wsm.data.text.characters import JOINERS, is_sign, remove_lone_marks, remove_signs
 from espnet_wsm.data.text.rules import TextRules
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import refuse_stand_in, write_atomically, write_text
@@ -132,11 +132,9 @@ class Spelling:
         sentence = self.rules.apply(sentence)
         if self.lower != self.upper:  # both are set for a script without case
             sentence = sentence.lower() if self.lower else sentence.upper()
-        kept = (
-            char if char in self.characters or unicodedata.category(char)[0] in "LMN" else " "
-            for char in sentence
-        )
-        return " ".join("".join(kept).split())
+        sentence = "".join(char for char in sentence if char in self.characters or char not in JOINERS)
+        sentence = remove_signs(sentence, "", lambda char: char not in self.characters and is_sign(char))
+        return " ".join(remove_lone_marks(sentence).split())
 
 
 def train_model(sentences: Iterable[str], order: int, out: Path) -> Path:

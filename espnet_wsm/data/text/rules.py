@@ -5,13 +5,16 @@ The default of ``language`` is --lang.
 
   case         keep (default), lower or upper
   language     tr or az: i and its capital İ, ı and its capital I, when the case changes
-  punctuation  keep (default) or remove: what Unicode calls punctuation or a symbol becomes a space
+  punctuation  keep (default) or remove: what Unicode calls punctuation or a symbol becomes a space, with the
+               marks, joiners and selectors that belong to it (emoji, keycaps)
   keep         signs that nevertheless stay inside words (default: the apostrophe, also written ’)
   digits       keep (default), ascii: digits of any script become 0 to 9, or remove
   strip        a list of marks to remove: harakat, tatweel, niqqud
 
 Always: Unicode NFC, single spaces, none at the ends, no control characters, and no invisible characters that
-only affect layout. Combining marks (vowel signs, tones) stay; only ``strip`` removes those that it names.
+only affect layout: those that Unicode calls default ignorable. Joiners of letters, which Persian and the
+scripts of India need, stay. So do combining marks (vowel signs, tones); only ``strip`` removes those that it
+names. Words of marks and joiners alone are removed.
 """
 
 import argparse
@@ -25,6 +28,14 @@ from typing import Any
 
 import regex
 
+from espnet_wsm.data.text.characters import (
+    UNSPACED,
+    compose,
+    is_sign,
+    remove_characters,
+    remove_lone_marks,
+    remove_signs,
+)
 from espnet_wsm.data.text.tokens import read_symbols
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import read_yaml
@@ -37,13 +48,6 @@ CASES = ("keep", "lower", "upper")
 PUNCTUATION = ("keep", "remove")
 DIGITS = ("keep", "ascii", "remove")
 APOSTROPHE, TYPOGRAPHIC = "'", "\N{RIGHT SINGLE QUOTATION MARK}"
-# Control characters except white space, the soft hyphen, the zero-width space and no-break space, the word
-# joiner, and marks of writing direction. The zero-width joiner and non-joiner are not among them, because
-# Persian and the scripts of India need them.
-_CONTROL = (code for code in (*range(0x20), *range(0x7F, 0xA0)) if not chr(code).isspace())
-INVISIBLE = dict.fromkeys(_CONTROL) | dict.fromkeys(
-    map(ord, "\u00ad\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff")
-)
 # Marks that a language can be written without, by their usual names.
 MARKS = {
     "harakat": [*range(0x064B, 0x0653), 0x0670],
@@ -56,10 +60,7 @@ DOTTED = {
     "upper": {ord("i"): "İ", ord("ı"): "I"},
 }
 DOTTED_LANGUAGES = ("tr", "tur", "az", "aze", "azj")
-# Scripts without spaces between words, by their Unicode names.
-UNSPACED = ("Han", "Hiragana", "Katakana", "Thai", "Lao", "Khmer", "Myanmar", "Tibetan", "Javanese")
 _UNSPACED = {name: regex.compile(rf"\p{{Script={name}}}") for name in UNSPACED}
-_ANY_UNSPACED = regex.compile("[" + "".join(rf"\p{{Script={name}}}" for name in UNSPACED) + "]")
 _GRAPHEME = regex.compile(r"\X")
 
 
@@ -91,11 +92,12 @@ class TextRules:
                 raise UserError(f"{name}: {getattr(self, name)!r} is no text: put it into quotes")
         if unknown := [name for name in self.strip if name not in MARKS]:
             raise UserError(f"strip: {unknown[0]!r} is none of {', '.join(MARKS)}")
-        if odd := [sign for sign in self.keep if not _is_sign(sign)]:
+        if odd := [sign for sign in self.keep if not is_sign(sign)]:
             raise UserError(f"keep: {odd[0]!r} is no sign that punctuation: remove would take away")
 
     def apply(self, text: str) -> str:
         """``text`` in this spelling; empty if only symbols are left of it."""
+        text = compose(text)
         parts = [text]
         if self.symbols:
             parts = re.split(f"({'|'.join(map(re.escape, self.symbols))})", text)
@@ -106,7 +108,6 @@ class TextRules:
 
     def _spell(self, text: str) -> str:
         """Spell text without symbols; multiple spaces are not joined yet."""
-        text = unicodedata.normalize("NFC", text).translate(INVISIBLE)
         for name in self.strip:
             text = text.translate(dict.fromkeys(MARKS[name]))
         if self.case != "keep":
@@ -116,36 +117,12 @@ class TextRules:
         if self.digits == "ascii":
             text = "".join(str(unicodedata.decimal(char, char)) for char in text)
         elif self.digits == "remove":
-            text = "".join(" " if unicodedata.category(char)[0] == "N" else char for char in text)
+            text = remove_characters(text, lambda char: unicodedata.category(char)[0] == "N")
         if self.punctuation == "remove":
-            text = self._remove_signs(text)
-        return unicodedata.normalize("NFC", text)
-
-    def _remove_signs(self, text: str) -> str:
-        """Replace signs by spaces, or by nothing between letters of a script without spaces."""
-        if APOSTROPHE in self.keep:
-            text = text.replace(TYPOGRAPHIC, APOSTROPHE)
-        kept: list[str] = []
-        for index, char in enumerate(text):
-            if not _is_sign(char):
-                kept.append(char)
-            elif char in self.keep and _is_inside_word(text, index):
-                kept.append(char)
-            else:
-                following = next((c for c in text[index + 1 :] if not _is_sign(c)), " ")
-                between = (kept[-1] if kept else " ") + following
-                kept += [] if len(_ANY_UNSPACED.findall(between)) == 2 else [" "]
-        return "".join(kept)
-
-
-def _is_sign(char: str) -> bool:
-    """Whether Unicode calls a character punctuation or a symbol."""
-    return unicodedata.category(char)[0] in "PS"
-
-
-def _is_inside_word(text: str, index: int) -> bool:
-    around = text[max(index - 1, 0) : index] + text[index + 1 : index + 2]
-    return len(around) == 2 and all(unicodedata.category(char)[0] in "LMN" for char in around)
+            if APOSTROPHE in self.keep:
+                text = text.replace(TYPOGRAPHIC, APOSTROPHE)
+            text = remove_signs(text, self.keep)
+        return unicodedata.normalize("NFC", remove_lone_marks(text))
 
 
 def add_text_arguments(parser: argparse.ArgumentParser) -> None:

@@ -3,6 +3,8 @@
 import re
 import unicodedata
 
+from espnet_wsm.data.text.characters import compose, is_word_part, remove_lone_marks, remove_signs
+
 NOTE = re.compile(r"\[[^]]*\]|\([^)]*\)|<[^>]*>")
 APOSTROPHES = str.maketrans(dict.fromkeys("’‘ʼ`´", "'"))
 # "Press * to ...": the voice says a word for each of these, but the text does not say which.
@@ -15,10 +17,13 @@ def spell_words(text: str) -> str:
     Notes in brackets are removed, and other punctuation becomes spaces. Digits and symbols such as ``*`` are
     left for ``find_text_fault``, because the text does not say how they were read.
     """
-    text = unicodedata.normalize("NFC", NOTE.sub(" ", text)).translate(APOSTROPHES).lower()
-    kept = (c if unicodedata.category(c)[0] in "LMN" or c in SPOKEN_SYMBOLS + "'" else " " for c in text)
-    words = re.sub(r"(?<!\w)'|'(?!\w)", " ", "".join(kept))
+    text = compose(NOTE.sub(" ", text)).translate(APOSTROPHES).lower()
+    words = remove_lone_marks(remove_signs(text, "'", _is_unspoken))
     return unicodedata.normalize("NFC", " ".join(words.split()))
+
+
+def _is_unspoken(char: str) -> bool:
+    return not is_word_part(char) and char not in SPOKEN_SYMBOLS + " "
 
 
 def count_letters(text: str) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 import sentencepiece
 
 from espnet_wsm.data.kaldi.lists import find_id_fault, raise_collected, read_list
+from espnet_wsm.data.text.characters import compose
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import write_atomically, write_text
 
@@ -25,18 +26,20 @@ TOKEN_TYPES = ("char", "bpe", "unigram")
 def read_symbols(path: Path) -> list[str]:
     """ESPnet's non-linguistic symbols, such as ``[eng]``, one per line; sorted longest first, for matching.
 
+    They are composed as transcripts are, because otherwise they would match none.
+
     Raises:
         UserError: the file cannot be read; a symbol holds white space.
     """
     try:
-        symbols = {line.rstrip() for line in path.read_text(encoding="utf-8").split("\n")} - {""}
+        symbols = {line.rstrip() for line in path.read_text(encoding="utf-8-sig").split("\n")} - {""}
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read ({error}): write one symbol per line in UTF-8") from None
     raise_collected(
         [f"{path}: symbol {each!r} {fault}" for each in sorted(symbols) if (fault := find_id_fault(each))],
         path,
     )
-    return sorted(sorted(symbols), key=len, reverse=True)
+    return sorted(sorted({compose(each) for each in symbols} - {""}), key=len, reverse=True)
 
 
 def split_characters(text: str, symbols: Sequence[str] = ()) -> list[str]:

@@ -205,6 +205,8 @@ def test_a_failing_lmplz_is_told(texts, capsys, tmp_path, fake_lmplz, script, me
         (["The cat."], "A Dog, ran.", "A Dog ran."),
         (["die \u00e4hre"], "a\u0308hre", "\u00e4hre"),
         (["शिक्षा"], "शिक्षा।", "शिक्षा"),
+        (["a b"], "a ❤\ufe0f b \U0001f469\u200d\U0001f52c می\u200cخ ب\u20e3", "a b میخ ب"),
+        (["a می\u200cخ"], "\u200d می\u200cخ", "می\u200cخ"),
     ],
 )
 def test_texts_are_spelled_as_the_training_set(training, text, expected):

@@ -1,9 +1,13 @@
 """Transcripts of eleven languages in one spelling, and what a character is in them."""
 
 import argparse
+import itertools
 import unicodedata
 
 import pytest
+import regex
+from hypothesis import given
+from hypothesis import strategies as st
 
 from espnet_wsm.data.text.rules import (
     TextRules,
@@ -110,6 +114,75 @@ def test_signs_stay_inside_words_alone():
         "Tis rock n roll col·lega don't l 5 3"
     )
     assert TextRules(punctuation="remove", keep="").apply("don’t") == "don t"
+
+
+@pytest.mark.parametrize(
+    ("written", "spelt"),
+    [
+        ("we \U0001f469\u200d\U0001f52c work", "we work"),  # a scientist
+        ("a ❤\ufe0f b \U0001f44d\U0001f3fd c \U0001f1e8\U0001f1ff", "a b c"),  # heart, skin tone, flag
+        ("\U0001f3f4\U000e0067\U000e0062\U000e007f ahoy \u061c!", "ahoy"),  # a flag of tags, a direction
+        ("1\ufe0f\u20e3 #\ufe0f\u20e3 a\u20dd", "1 a"),  # keycaps, an enclosing circle
+        ("你\U0001f469\u200d\U0001f52c好", "你好"),
+        ("आ -\u093e ◌\u0947 \u0902 ब", "आ ब"),  # vowel signs without letters
+        ("ٱلْعَٰلَمِينَ \u06dd ۞ \u06d6 ب", "ٱلْعَٰلَمِينَ ب"),  # end of a verse, pause
+        ("葛\U000e0100 \u3164 \uffa0x\u034f\U0001d173", "葛 x"),  # an ideograph's variant, fillers, music
+        ("می\u200cخواهم «\u200cاو» ක්\u200dෂ ന്\u200d", "می\u200cخواهم او ක්\u200dෂ ന്\u200d"),
+        ("ᠬᠠ\u180eᠠ \u180b ᠠ\u180b", "ᠬᠠ\u180eᠠ ᠠ\u180b"),
+        ("don'\u0301 t'a", "don t'a"),
+    ],
+)
+def test_signs_take_their_marks_joiners_and_selectors_along(written, spelt):
+    spelt = unicodedata.normalize("NFC", spelt)
+    assert TextRules(punctuation="remove").apply(written) == spelt
+    assert TextRules(punctuation="remove").apply(spelt) == spelt
+
+
+@pytest.mark.parametrize(
+    ("rules", "written", "spelt"),
+    [
+        (TextRules(), "a \u200d b \u0301 ❤\ufe0f \u061c\u2061c", "a b ❤ c"),
+        (TextRules(digits="remove"), "a 1\ufe0f\u20e3 ४\u0902 b", "a b"),
+        (TextRules(strip=("tatweel",)), "ب \u0640\u064e ت", "ب ت"),
+        (TextRules(symbols=("[é]",)), "[e\u0301]\u200d x", "[é] x"),
+        (TextRules(symbols=("[eng]",)), "[e\u200bng]\u061c \u200d", ""),
+        (TextRules(case="lower"), "ΣΟΦΟ\u034fΣ", "σοφος"),
+    ],
+)
+def test_what_lost_its_letter_goes_whatever_removed_it(rules, written, spelt):
+    assert rules.apply(written) == spelt
+
+
+ALPHABET = st.sampled_from(
+    "aİıIßΣσñㄱ1२½你のกिक्مهـَ '’-.#$❤ \t\x85\u0301\u0307\u0308\u0338\u0345\u0327\u093e\u064e\u05b4\u3099\u0653"
+    "\u200c\u200d\u180b\u180e\ufe0f\U000e0100\u20e3\u061c\u034f\u115f\u3164\u06dd\U0001f469\U0001f3fd\U0001f1e8\U000e0067"
+)
+
+
+@given(
+    st.text(ALPHABET | st.characters(exclude_categories=["Cs"])),
+    st.sampled_from(["keep", "lower", "upper"]),
+    st.sampled_from(["keep", "ascii", "remove"]),
+    st.sampled_from(["keep", "remove"]),
+    st.sampled_from(["", "tr"]),
+    st.sampled_from([(), ("harakat", "tatweel", "niqqud")]),
+)
+def test_spelling_is_idempotent_and_has_no_words_of_marks(text, case, digits, punctuation, language, strip):
+    rules = TextRules(case, language, punctuation, digits=digits, strip=strip)
+    spelt = rules.apply(text)
+    assert rules.apply(spelt) == spelt and unicodedata.is_normalized("NFC", spelt)
+    lone = regex.compile(r"[\p{M}\p{Cf}\p{Default_Ignorable_Code_Point}]+")
+    assert not any(lone.fullmatch(word) for word in spelt.split() if punctuation == "remove")
+    ignorable = set(regex.findall(r"\p{Default_Ignorable_Code_Point}", spelt))
+    assert ignorable <= set("\u200c\u200d\u180b\u180c\u180d\u180e\u180f")
+
+
+@given(st.text(ALPHABET))
+def test_text_is_spelt_alike_however_signs_surround_it(written):
+    rules = TextRules(punctuation="remove", keep="")
+    words = rules.apply(written).split()
+    for left, right in itertools.pairwise(["\u200d", "❤\ufe0f", "(", "\U0001f469\u200d\U0001f52c", ""]):
+        assert rules.apply(f"{left} {written} {right}").split() == words
 
 
 def test_symbols_stay_as_they_are():

@@ -20,6 +20,9 @@ from espnet_wsm.data.text.spoken_text import count_letters, find_text_fault, spe
         ("e\u0301te\u0301", "été"),
         ("press * or 5", "press * or 5"),
         (r"C:\WINDOWS", r"c \windows"),
+        ("so\u00adft \U0001f469\u200d\U0001f52c ❤\ufe0f 1\ufe0f\u20e3", "soft 1"),
+        ("می\u200cخواهم", "می\u200cخواهم"),
+        ("м\u0300'я 'тут'", "м\u0300'я тут"),
     ],
 )
 def test_a_text_becomes_its_words(raw, words):

@@ -146,6 +146,11 @@ def test_a_symbol_is_one_token(tmp_path, symbols, token_type):
     assert not (tmp_path / "out/nlsyms.txt").exists()
 
 
+def test_symbols_are_composed_as_transcripts_are(tmp_path):
+    (tmp_path / "symbols").write_text("\ufeff[e\u0301]\n[é]\n[a\u200bb]\n\u2060\n", encoding="utf-8")
+    assert tokens.read_symbols(tmp_path / "symbols") == ["[ab]", "[é]"]
+
+
 def test_symbols_that_are_none_are_named(text, tmp_path, capsys):
     words = ["--text", str(text), "--out", str(tmp_path / "out"), "--non_linguistic_symbols"]
     (tmp_path / "bad").write_text("[a b]\n")
