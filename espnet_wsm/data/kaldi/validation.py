@@ -130,6 +130,7 @@ def survey_data_dir(
         *_check_speaker_lists(directory),
         *_check_same_audio(survey),
         *_check_rates(survey),
+        *_check_miscounts(survey),
         *_check_durations(survey, min_seconds, max_seconds),
         *_check_speaking_rate(survey),
     ]
@@ -189,6 +190,20 @@ def _check_rates(survey: Survey) -> Iterable[str]:
     if len(rates) > 1:
         parts = ", ".join(f"{number} at {rate} Hz" for rate, number in rates.most_common())
         yield f"{survey.directory}: audio of several sampling rates ({parts}): see that none was mislabelled"
+
+
+def _check_miscounts(survey: Survey) -> Iterable[str]:
+    odd: dict[str, dict[str, None]] = defaultdict(dict)  # by what is wrong, the files
+    for each in survey.measured:
+        if each.header and each.header.miscount:
+            what = re.sub(r"\d+", "...", each.header.miscount)
+            odd[what][str(each.utterance.audio)] = None
+    path = survey.directory / "wav.scp"
+    for what, files in odd.items():
+        yield (
+            f"{path}: {count(len(files), 'file')} read to the end because {what}: {name_some(files)}: listen "
+            "whether one of them is cut short"
+        )
 
 
 def _check_durations(survey: Survey, shortest: float, longest: float) -> Iterable[str]:
