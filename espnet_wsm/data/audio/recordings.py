@@ -13,6 +13,7 @@ import numpy as np
 import soundfile
 import soxr
 
+from espnet_wsm.data.audio.channels import Mixer, mix_down
 from espnet_wsm.data.audio.extents import Extent
 from espnet_wsm.data.audio.faults import (
     check_audio_exists,
@@ -246,8 +247,11 @@ def _check_samples(audio: Path | str, samples: np.ndarray) -> None:
         raise UserError(f"{audio} has float samples up to {peak:.6g} where full scale is 1: rescale the file")
 
 
-def read_converted(audio: Path | str, fs: int = SAMPLE_RATE, block_seconds: float = 60) -> np.ndarray:
-    """(M,) float32 at ``fs``: ``convert`` of ``read_recording``, bit for bit, with the same errors.
+def read_converted(
+    audio: Path | str, fs: int = SAMPLE_RATE, block_seconds: float = 60, channel: int | None = None
+) -> np.ndarray:
+    """(M,) float32 at ``fs``: ``convert`` of ``read_recording``, bit for bit, with the same errors, and those
+    of :class:`~espnet_wsm.data.audio.channels.Mixer` for ``channel`` (None = the mean).
 
     (mp3 differs by the decoder's rounding, 1e-7, which depends on the size of blocks.) A file is decoded and
     resampled in blocks: an hour of 44.1 kHz stereo takes at most 0.5 GB instead of 2.4.
@@ -255,8 +259,9 @@ def read_converted(audio: Path | str, fs: int = SAMPLE_RATE, block_seconds: floa
     check_audio_exists(audio)
     if find_archive_entry(audio):
         recording = read_recording(audio)
-        return convert(recording.samples, recording.rate, fs)
-    parts = []
+        mono = mix_down(audio, recording.samples, channel)
+        return convert(mono[:, None], recording.rate, fs)
+    parts, mixer = [], Mixer(audio, channel)
     with _naming_unreadable(audio):
         file, header = open_file(Path(audio))
     with _naming_unreadable(audio), file:
@@ -264,12 +269,13 @@ def read_converted(audio: Path | str, fs: int = SAMPLE_RATE, block_seconds: floa
         size = max(1, round(block_seconds * header.rate))
         for block in _read_blocks(Path(audio), file, size, header.frames):
             _check_samples(audio, block)
-            mono = convert(block, fs, fs)
+            mono = mixer.mix(block)
             parts.append(mono if header.rate == fs else resampler.resample_chunk(mono))
         if header.rate != fs:
             parts.append(resampler.resample_chunk(np.zeros(0, np.float32), last=True))
     if not sum(map(len, parts)):
         raise _no_samples(audio)
+    mixer.check()
     return np.concatenate(parts)
 
 
@@ -286,7 +292,12 @@ def convert(samples: np.ndarray, rate: float, fs: int = SAMPLE_RATE) -> np.ndarr
     machine. At ``rate == fs`` a mono signal is unchanged. Resampling may slightly overshoot full scale.
     """
     mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
-    return mono if rate == fs else soxr.resample(np.ascontiguousarray(mono), rate, fs, quality="HQ")
+    if rate == fs:
+        return mono
+    try:
+        return soxr.resample(np.ascontiguousarray(mono), rate, fs, quality="HQ")
+    except (RuntimeError, ValueError) as error:
+        raise UserError(f"audio at {rate:g} Hz cannot be brought to {fs} Hz ({error})") from None
 
 
 def quantise(samples: np.ndarray) -> tuple[np.ndarray, int]:
