@@ -119,7 +119,7 @@ def _convert_waveform(waveform: np.ndarray | Tensor, sample_rate: int) -> np.nda
         raise UserError("the waveform has samples that are not finite (NaN or infinity)")
     if peak >= LARGEST_PEAK:
         raise UserError(f"the waveform has samples up to {peak:.6g} where full scale is 1: rescale it")
-    if not sample_rate > 0:
+    if not 0 < sample_rate < math.inf:
         raise UserError(f"sample_rate is {sample_rate}: give the waveform's rate in Hz")
     converted = convert(mix_down("the waveform", samples)[:, None], sample_rate, SAMPLE_RATE)
     if not len(converted):

@@ -1,5 +1,6 @@
 """Audio files: reading names every fault, and mixes down and resamples to what the upstreams expect."""
 
+import re
 import struct
 import subprocess
 import tempfile
@@ -140,8 +141,19 @@ def _read_file(path: Path, start: float = 0.0, end: float | None = None) -> Reco
         return Recording(_join(blocks, header.channels), header.rate, header.subtype)
 
 
+def _read_copy(path: Path, name: str) -> Recording:
+    """Decode a temporary file, which is called ``name`` in errors."""
+    try:
+        check_audio_exists(path)
+        with _naming_unreadable(path):
+            return _read_file(path)
+    except UserError as error:
+        raise UserError(str(error).replace(str(path), name)) from None
+
+
 def _read_archive_entry(audio: str, archive: Path, offset: int) -> Recording:
-    """Decode one entry of a Kaldi archive with kaldiio, if it is audio (kaldiio would also unpickle)."""
+    """Decode one entry of a Kaldi archive, if it is audio: wav as a file, others with kaldiio (it would also
+    unpickle)."""
     with archive.open("rb") as file:
         file.seek(offset)
         head = file.read(8)
@@ -152,6 +164,13 @@ def _read_archive_entry(audio: str, archive: Path, offset: int) -> Recording:
         if entry.claimed > entry.actual and not entry.is_open:
             counts = f"the entry should have {entry.claimed + 8} bytes and has {entry.actual + 8}"
             raise truncated(audio, counts)
+        with archive.open("rb") as file, tempfile.NamedTemporaryFile(suffix=".wav") as copy:
+            file.seek(offset)
+            copy.write(file.read() if entry.is_open else file.read(entry.claimed + 8))
+            copy.flush()
+            if entry.is_open and re.search(rb"\S (RIFF|AUDIO|fLaC)", Path(copy.name).read_bytes()):
+                raise UserError(f"the header of {audio} does not say where it ends: write the archive again")
+            return _read_copy(Path(copy.name), str(audio))
     try:
         rate, samples = kaldiio.load_mat(audio)
     except Exception as error:  # kaldiio and the decoders below it may raise anything
@@ -160,8 +179,6 @@ def _read_archive_entry(audio: str, archive: Path, offset: int) -> Recording:
         samples = samples[:, None]
     if samples.dtype == np.int16:
         return Recording(samples.astype(np.float32) / 2**15, rate, "PCM_16")
-    if samples.dtype == np.uint8:
-        return Recording((samples.astype(np.float32) - 2**7) / 2**7, rate, "PCM_U8")
     return Recording(samples.astype(np.float32), rate, "unknown")
 
 
@@ -175,11 +192,7 @@ def _read_pipe(command: str) -> Recording:
         if ended.returncode:
             said = ended.stderr.decode(errors="replace").strip().split("\n")[-1]
             raise UserError(f"the command {command!r} failed with status {ended.returncode} ({said}): try it")
-        try:
-            check_audio_exists(output.name)
-            return _read_file(Path(output.name))
-        except UserError as error:
-            raise UserError(str(error).replace(output.name, f"what {command!r} writes")) from None
+        return _read_copy(Path(output.name), f"what {command!r} writes")
 
 
 def read_recording(
@@ -216,8 +229,19 @@ def read_recording(
     return recording
 
 
+def _check_last_frame(path: Path, file: soundfile.SoundFile, frames: int) -> None:
+    """Raise UserError for a cut flac, whose header has no bytes to be compared with those of the file."""
+    try:
+        file.seek(frames - 1)
+    except soundfile.LibsndfileError as error:
+        raise truncated(path, str(error).rstrip(".")) from None
+    for _ in _read_blocks(path, file, 1, 1):
+        pass
+
+
 def read_header(audio: Path | str) -> Header:
-    """Length and rate of ``audio`` from the header of a file; archive entries are decoded.
+    """Length and rate of ``audio`` from the header of a file; an archive entry or a flac without a length is
+    decoded.
 
     Raises UserError for a command, and for the faults that :func:`read_recording` finds in a header.
     """
@@ -231,7 +255,9 @@ def read_header(audio: Path | str) -> Header:
         file, header = open_file(Path(audio))
         with file:
             frames = header.frames
-            if frames is None:
+            if frames and file.format == "FLAC":
+                _check_last_frame(Path(audio), file, frames)
+            elif frames is None:
                 frames = sum(map(len, _read_blocks(Path(audio), file, BLOCK, None)))
     if not frames:
         raise _no_samples(audio)

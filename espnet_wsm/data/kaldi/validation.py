@@ -205,8 +205,7 @@ def _check_miscounts(survey: Survey) -> Iterable[str]:
     odd: dict[str, dict[str, None]] = defaultdict(dict)  # by what is wrong, the files
     for each in survey.measured:
         if each.header and each.header.miscount:
-            what = re.sub(r"\d+", "...", each.header.miscount)
-            odd[what][str(each.utterance.audio)] = None
+            odd[each.header.miscount][str(each.utterance.audio)] = None
     path = survey.directory / "wav.scp"
     for what, files in odd.items():
         yield (

@@ -74,6 +74,9 @@ def test_a_cut_file_is_refused(tmp_path, name, part):
     assert message.startswith(f"{path} is ") and "leave the utterance out" in message
     # libsndfile refuses to open a cut Opus file at all, so it cannot be told from something else.
     assert ("not audio that can be read" if name == "opus.ogg" else "is truncated or damaged") in message
+    with pytest.raises(UserError) as caught:
+        read_header(path)
+    assert str(caught.value).split("(")[0] == message.split("(")[0]
 
 
 @pytest.mark.parametrize(
@@ -124,7 +127,7 @@ def test_a_frame_that_is_missing_is_noticed_and_more_is_an_error(tmp_path, name)
         path.write_bytes(data[:-missing])
         assert len(read_recording(path).samples) == 16000 - missing // 2
         header = read_header(path)
-        said = f"the header claims 32000 bytes of samples and there are {32000 - missing}"
+        said = "the header claims a little more than there is"
         assert (header.num_samples, header.miscount) == (16000 - missing // 2, said)
     path.write_bytes(data[:-642])
     assert "truncated" in fault_of(path)
@@ -217,6 +220,24 @@ def test_missing_empty_and_foreign_files(tmp_path):
     assert "bytes.raw is not audio that can be read (" in fault_of(tmp_path / "bytes.raw")
 
 
+@pytest.mark.parametrize(
+    "error", [RuntimeError, ValueError, TypeError, OSError, soundfile.SoundFileRuntimeError]
+)
+@pytest.mark.parametrize("method", ["read", "seek"])
+def test_whatever_a_decoder_raises_names_the_file(tmp_path, monkeypatch, error, method):
+    path = write(tmp_path / "pcm16.wav", noise())
+
+    def fail(*args, **options):
+        raise error("Seek attempted on unseekable file type")
+
+    monkeypatch.setattr(soundfile.SoundFile, method, fail)
+    with pytest.raises(UserError, match=rf"^{path} .*Seek attempted on unseekable file type"):
+        read_recording(path, False, 0.5)
+    if method == "read":
+        with pytest.raises(UserError, match=rf"^{path} .*Seek attempted on unseekable file type"):
+            read_converted(path)
+
+
 def test_zero_samples(tmp_path):
     assert "has zero samples" in fault_of(write(tmp_path / "pcm16.wav", noise(0)))
 
@@ -260,6 +281,23 @@ def test_faults_of_archives(archive, tmp_path):
     assert read_recording(entries[0]).samples.shape == (16000, 1)
     kaldiio.save_ark(str(path), {"a": np.zeros((3, 4), np.float32)}, scp=str(tmp_path / "wav.scp"))
     assert "holds no audio" in fault_of((tmp_path / "wav.scp").read_text().split()[1])
+
+
+@pytest.mark.parametrize("size", [0, 0x7FFFFFFF, 0xFFFFFFFF])
+def test_a_stream_in_an_archive_does_not_take_what_follows(archive, size):
+    path, entries, audio = archive
+    data = bytearray(path.read_bytes())
+    first, second = (int(entry.rsplit(":")[1]) for entry in entries)
+    for at in (first, second):
+        data[at + 40 : at + 44] = struct.pack("<I", size)
+    path.write_bytes(data)
+    for entry in entries:
+        assert np.array_equal(read_recording(entry).samples[:, 0] * 2**15, audio)
+    for at in (first, second):
+        data[at + 4 : at + 8] = struct.pack("<I", size)
+    path.write_bytes(data)
+    assert "does not say where it ends: write the archive again" in fault_of(entries[0])
+    assert np.array_equal(read_recording(entries[1]).samples[:, 0] * 2**15, audio)
 
 
 def test_an_archive_cannot_run_code(tmp_path):
