@@ -16,6 +16,6 @@ others=()
 for set in $(printf '%s\n' ${valid_set} ${test_sets} | awk -v train="${train_set}" '$0 != train && !seen[$0]++'); do
     others+=("${data_dir}/${set}")
 done
-python -m espnet_wsm.bin.validate_data_dir --allow_pipes "${allow_pipes}" --min_seconds "${min_wav_duration}" \
+python -m espnet_wsm.bin.validate_data_dir --allow_pipes "${allow_pipes}" --channel "${channel}" --min_seconds "${min_wav_duration}" \
     --max_seconds "${max_wav_duration}" "${text_options[@]}" --train "${data_dir}/${train_set}" "${others[@]}"
 finish_stage "${data_dir}"

@@ -25,6 +25,8 @@ settings+="|${min_wav_duration}|${longest}|$([[ -z ${text_config} ]] || sha256su
 [[ -z ${nlsyms_txt} || -f ${nlsyms_txt} ]] || die "--nlsyms_txt ${nlsyms_txt} does not exist"
 settings+="|${byte_fallback}|$([[ -z ${nlsyms_txt} ]] || sha256sum <"${nlsyms_txt}" | cut -c1-16)"
 
+[[ ${channel} == mix ]] || settings+="|channel ${channel}"
+
 make_dump() {
     local set out options tokens
     begin_stage 2 "format audio, make tokens" "${data_dir}" "${dump_dir}"
@@ -37,7 +39,7 @@ make_dump() {
         options=(--data "${data_dir}/${set}" --out "${out}" --nj "${nj}" --allow_pipes "${allow_pipes}")
         [[ -z ${speed_perturb} || ${set} != "${train_set}" ]] || options+=(--speed_perturb "${speed_perturb}")
         launch --num_threads 1 JOB=1:"${nj}" "${dump_dir}/log/format_${set}.JOB.log" \
-            python -m espnet_wsm.stages.format_audio "${options[@]}" --job JOB
+            python -m espnet_wsm.stages.format_audio "${options[@]}" --job JOB --channel "${channel}"
         python -m espnet_wsm.stages.merge_audio "${options[@]}" "${text_options[@]}"
     done
 

@@ -25,6 +25,7 @@ valid_set=dev                 # in data_dir
 test_sets=test                # in data_dir, separated by spaces
 allow_pipes=false             # true: run commands that wav.scp has in place of audio, 'COMMAND |'; they can do anything
 # -- stage 2
+channel=mix                   # of audio with several: 1, 2, ... or mix, their mean; reco2file_and_channel comes first
 text_config=                  # how transcripts are spelt; empty: the recipe's conf/text.yaml, or only Unicode NFC
 token_type=char               # char, bpe or unigram
 nbpe=100                      # vocabulary size of bpe and unigram

@@ -16,6 +16,7 @@ from typing import TextIO
 import numpy as np
 import soundfile
 
+from espnet_wsm.data.audio.channels import add_channel_argument
 from espnet_wsm.data.audio.recordings import read_converted
 from espnet_wsm.errors import UserError, report_user_errors
 
@@ -41,6 +42,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--batch_size", type=int, default=4, help="chunks in a batch (default: 4)")
     parser.add_argument("--out", type=Path, help="file to write (default: standard output)")
+    add_channel_argument(parser)
     return parser
 
 
@@ -68,7 +70,7 @@ def main(argv: list[str] | None = None) -> None:
     with _open_output(args.out) as out:
         for file in tqdm(args.files, desc="transcribe", unit="file", disable=len(args.files) == 1):
             try:
-                text = transcriber.transcribe(_read(file), progress=True)
+                text = transcriber.transcribe(_read(file, args.channel), progress=True)
             except UserError as error:
                 faults.append(error)
                 continue
@@ -96,10 +98,10 @@ def _open_output(file: Path | None) -> AbstractContextManager[TextIO]:
         raise UserError(f"--out {file} cannot be written: {error.strerror}") from None
 
 
-def _read(file: str) -> np.ndarray:
+def _read(file: str, channel: int | None) -> np.ndarray:
     if not file.isprintable():
         raise UserError(f"{file!a} is not a name that can be printed as text: rename the file")
-    return read_converted(file)
+    return read_converted(file, channel=channel)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from espnet_wsm.data.audio.channels import add_channel_argument
 from espnet_wsm.data.kaldi.lists import raise_collected
 from espnet_wsm.data.kaldi.validation import compare_with_training, shorten, survey_data_dir
 from espnet_wsm.data.text.rules import add_text_arguments, read_text_arguments
@@ -46,6 +47,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--max_seconds", type=float, default=20, help="warn about longer audio (default: %(default)s)"
     )
+    add_channel_argument(parser)
     add_text_arguments(parser)
     return parser
 
@@ -72,6 +74,7 @@ def main(argv: list[str] | None = None) -> None:
             min_seconds=args.min_seconds,
             max_seconds=args.max_seconds,
             rules=rules,
+            channel=args.channel,
         )
         for directory in directories
     ]

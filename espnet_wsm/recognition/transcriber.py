@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from espnet_wsm.data.audio.channels import mix_down
 from espnet_wsm.data.audio.recordings import LARGEST_PEAK, convert
 from espnet_wsm.errors import UserError
 from espnet_wsm.frames import HOP, SAMPLE_RATE
@@ -63,8 +64,8 @@ class Transcriber:
             sample_rate: in Hz. Other rates than 16 kHz are resampled, and several channels are averaged.
 
         Raises:
-            UserError: the waveform is empty, has another shape or type, or has samples that are not finite or
-                far beyond full scale.
+            UserError: the waveform is empty, has another shape or type, has samples that are not finite or
+                far beyond full scale, or has channels that cancel out.
         """
         return self.transcribe(_convert_waveform(waveform, sample_rate))
 
@@ -118,9 +119,9 @@ def _convert_waveform(waveform: np.ndarray | Tensor, sample_rate: int) -> np.nda
         raise UserError("the waveform has samples that are not finite (NaN or infinity)")
     if peak >= LARGEST_PEAK:
         raise UserError(f"the waveform has samples up to {peak:.6g} where full scale is 1: rescale it")
-    if not sample_rate > 0:
+    if not 0 < sample_rate < math.inf:
         raise UserError(f"sample_rate is {sample_rate}: give the waveform's rate in Hz")
-    converted = convert(samples, sample_rate, SAMPLE_RATE)
+    converted = convert(mix_down("the waveform", samples)[:, None], sample_rate, SAMPLE_RATE)
     if not len(converted):
         raise UserError(f"the waveform is too short: {len(samples)} samples at {sample_rate} Hz")
     return converted

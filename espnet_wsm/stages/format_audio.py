@@ -8,6 +8,7 @@ Example:
 import argparse
 from pathlib import Path
 
+from espnet_wsm.data.audio.channels import add_channel_argument
 from espnet_wsm.data.dump.audio import format_slice
 from espnet_wsm.errors import report_user_errors
 from espnet_wsm.frames import SAMPLE_RATE
@@ -34,6 +35,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--allow_pipes", default="false", choices=("true", "false"),
         help="true: run the commands that wav.scp names, 'COMMAND |' (default: false)",
     )  # fmt: skip
+    add_channel_argument(parser)
     return parser
 
 
@@ -41,7 +43,8 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     args = make_parser().parse_args(argv)
     allow_pipes = args.allow_pipes == "true"
-    format_slice(args.data, args.out, args.fs, args.nj, args.job, args.speed_perturb, allow_pipes)
+    options = args.speed_perturb, allow_pipes, args.channel
+    format_slice(args.data, args.out, args.fs, args.nj, args.job, *options)
 
 
 if __name__ == "__main__":

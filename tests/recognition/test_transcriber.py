@@ -309,6 +309,7 @@ BAD_WAVEFORMS = [
     (np.zeros((1, 2, 3)), 16000, r"has the shape (1, 2, 3): give (N,) or (N, channels)"),
     (np.float32(1), 16000, "has the shape ()"),
     (np.zeros((2, 16000)), 16000, "has the shape (2, 16000): give (N, channels), transposed"),
+    (np.outer(np.sin(np.arange(16000)), [0.5, -0.5]), 16000, "the 2 channels of the waveform cancel out"),
     (np.array([0, np.nan]), 16000, "not finite"),
     (np.array([0, -np.inf]), 16000, "not finite"),
     (np.array([0.0, -20000.0]), 16000, "samples up to 20000 where full scale is 1"),
@@ -387,6 +388,12 @@ def test_the_command_reads_any_format_rate_and_channel_count(recipe, transcriber
     assert captured.out == lines and "4/4" in captured.err
     assert run_command("--model", "exp/en/asr_x", "--out", "texts.tsv", *files) == 0
     assert Path("texts.tsv").read_text() == lines and not capsys.readouterr().out
+    sides = np.stack([-noise(1), noise(1)], axis=1)
+    soundfile.write(files[1], sides, 16000)
+    assert run_command("--model", "exp/en/asr_x", files[1]) == 1
+    assert "error: the 2 channels of " in capsys.readouterr().err
+    assert run_command("--model", "exp/en/asr_x", "--channel", "2", files[1]) == 0
+    assert capsys.readouterr().out == f"{files[1]}\t{transcriber(soundfile.read(files[1])[0][:, 1])}\n"
 
 
 def test_the_command_goes_on_after_a_bad_file_and_names_it(recipe, corpus, tmp_path, capsys):

@@ -2,17 +2,20 @@
 
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import soundfile
 
+from espnet_wsm.data.audio.extents import MOST_MISSING, CorrectedFile, Extent, find_extent
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import refuse_stand_in
 
-# A writer that cannot seek back (to a pipe) leaves a size of this or more in the header: not a truncation.
-STREAMING_SIZE = 0x7FFFF000
 LONGEST_OGG_PAGE = 27 + 255 + 255 * 255  # bytes: header, sizes of the segments, segments
-UNKNOWN_LENGTH = 2**62  # libsndfile says 2**63 - 1 frames for a flac without a length, and cannot read it
+OGG_END = (
+    4  # flag of the last page. Who records a stream leaves whole pages without it, a broken copy half a page.
+)
+UNKNOWN_LENGTH = 2**62  # libsndfile says 2**63 - 1 frames for a flac without a length
 
 
 def find_archive_entry(audio: Path | str) -> tuple[Path, int] | None:
@@ -59,76 +62,94 @@ def truncated(audio: Path | str, detail: str) -> UserError:
 
 def undecodable(audio: Path | str, detail: object) -> UserError:
     """The error for what cannot be decoded."""
-    reason = str(detail).strip().rstrip(".").removeprefix(f"Error opening {os.fsencode(audio)!r}: ")
+    reason = re.sub(r"^Error opening (b['\"].*['\"]|<.*>): ", "", str(detail).strip().rstrip("."))
     return UserError(
         f"{audio} is not audio that can be read ({reason}): convert it to wav or flac "
         "(Shorten-compressed .sph: sph2pipe) or leave the utterance out"
     )
 
 
-def _find_cut(extra_info: str) -> str | None:
-    """How the file is shorter than its header claims, according to libsndfile's log; None if it is not.
-
-    libsndfile decodes what is there without an error. If only the RIFF size is wrong (some writers count
-    eight bytes too many), no audio is lost, and nothing is reported.
-    """
-    for name, claimed, actual in re.findall(
-        r"^\s*(data|SSND|Data Size|riff)\s*: (\d+) \(should be (\d+)\)", extra_info, re.MULTILINE
-    ):
-        if int(actual) < int(claimed) < STREAMING_SIZE:
-            return f"chunk '{name}' should have {claimed} bytes and has {actual}"
-    match = re.search(
-        r"Calculated frame count (\d+) does not match value from 'ds64' chunk of (\d+)", extra_info
-    )
-    if match and int(match[1]) < int(match[2]):
-        return f"it should have {match[2]} frames and has {match[1]}"
-    if "ended unexpectedly" in extra_info or "lacks an end-of-stream bit" in extra_info:
-        return "the Ogg stream ended unexpectedly"
-    return None
-
-
-def _find_ogg_cut(path: Path) -> str | None:
-    """Whether the file ends inside its last Ogg page, which libsndfile silently drops."""
+def _find_last_ogg_page(path: Path) -> bytes | None:
+    """The last page of an Ogg file, None if the file ends inside it, which libsndfile does not notice."""
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - LONGEST_OGG_PAGE))
         tail = file.read()
     page = tail[max(0, tail.rfind(b"OggS")) :]
     sizes = page[27 : 27 + page[26]] if len(page) > 26 else b""  # RFC 3533, section 6
     if not sizes or len(sizes) < page[26] or len(page) < 27 + len(sizes) + sum(sizes):
-        return "the Ogg stream ended unexpectedly"
-    return None
-
-
-def _find_sphere_cut(path: Path) -> str | None:
-    """Compare the size in a NIST sphere header with that of the file, which libsndfile does not do."""
-    with path.open("rb") as file:
-        header = file.read(16)
-        if not header.startswith(b"NIST_1A\n"):
-            return None
-        header += file.read(int(header[8:]) - len(header))  # libsndfile has read it, so it is a number
-    fields = dict(re.findall(r"^(\w+) -\S+ (\S+)", header.decode("latin-1"), re.MULTILINE))
-    try:
-        claimed = int(fields["sample_count"]) * int(fields["channel_count"]) * int(fields["sample_n_bytes"])
-    except (KeyError, ValueError):
         return None
-    actual = path.stat().st_size - len(header)
-    if actual < claimed:
-        return f"the header claims {claimed} bytes of samples and there are {actual}"
-    return None
+    return page
 
 
-def check_header(path: Path) -> soundfile._SoundFileInfo:
-    """The header of a file, checked for faults."""
-    name = os.fsencode(path)  # soundfile itself cannot encode a name that is not UTF-8
+@dataclass(frozen=True)
+class FileHeader:
+    """What a file says of itself.
+
+    Args:
+        frames: samples of each channel; None = only decoding can tell.
+        rate: in Hz.
+        channels: how many.
+        subtype: how the samples are stored, in libsndfile's terms.
+        miscount: how the header is wrong about the length of audio that is whole nevertheless, else empty.
+    """
+
+    frames: int | None
+    rate: int
+    channels: int
+    subtype: str
+    miscount: str
+
+
+class ForwardFile(soundfile.SoundFile):
+    """A file in which soundfile must not seek."""
+
+    def seekable(self) -> bool:
+        """False: soundfile then neither seeks nor asks where the end is."""
+        return False
+
+
+def _open(path: Path, extent: Extent | None, kind: type[soundfile.SoundFile]) -> soundfile.SoundFile:
+    correction = extent.find_correction() if extent else None
+    # soundfile itself cannot encode a name that is not UTF-8
+    name = CorrectedFile(path, correction) if correction else os.fsencode(path)
     try:
-        info = soundfile.info(name, verbose=True)
-    except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: a .raw file, which has no header
+        return kind(name)
+    except (soundfile.SoundFileError, TypeError, ValueError) as error:  # TypeError: .raw, without a header
         refuse_stand_in(path)
         raise undecodable(path, error) from None
-    find_cut_in_file = {"NIST": _find_sphere_cut, "OGG": _find_ogg_cut}.get(info.format, lambda path: None)
-    cut = _find_cut(info.extra_info) or find_cut_in_file(path)
-    if cut:
-        raise truncated(path, cut)
-    if info.frames >= UNKNOWN_LENGTH:
-        raise undecodable(path, "its header does not say how long it is, as when written to a pipe")
-    return info
+
+
+def _compare(path: Path, file: soundfile.SoundFile, extent: Extent | None) -> str:
+    """How the header is wrong, empty if it is not; raises UserError if audio is missing."""
+    if file.format == "OGG":
+        page = _find_last_ogg_page(path)
+        if page is None:
+            raise truncated(path, "the Ogg stream ended unexpectedly")
+        return "" if page[5] & OGG_END else "the Ogg stream has no end"
+    if extent and extent.is_open and extent.actual:
+        return "the header does not say how long it is"
+    if extent and extent.claimed > extent.actual:
+        seconds = file.frames / file.samplerate  # of what is there
+        missing = extent.claimed - extent.actual
+        if missing * seconds > MOST_MISSING * extent.actual or not extent.actual:
+            counts = f"the header claims {extent.claimed} bytes of samples and there are {extent.actual}"
+            raise truncated(path, counts)
+        return "the header claims a little more than there is"
+    return "the header does not say how long it is" if file.frames >= UNKNOWN_LENGTH else ""
+
+
+def open_file(path: Path) -> tuple[soundfile.SoundFile, FileHeader]:
+    """An open file, and its header, checked for faults; where its size is wrong, the right one is read."""
+    extent = find_extent(path)
+    file = _open(path, extent, soundfile.SoundFile)
+    try:
+        miscount = _compare(path, file, extent)
+    except UserError:
+        file.close()
+        raise
+    known = file.frames < UNKNOWN_LENGTH
+    if not known:
+        file.close()
+        file = _open(path, extent, ForwardFile)
+    frames = file.frames if known else None
+    return file, FileHeader(frames, file.samplerate, file.channels, file.subtype, miscount)

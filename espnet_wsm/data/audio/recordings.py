@@ -1,6 +1,6 @@
 """Audio files: reading names every fault, and mixes down and resamples to what the upstreams expect."""
 
-import os
+import re
 import struct
 import subprocess
 import tempfile
@@ -14,12 +14,13 @@ import numpy as np
 import soundfile
 import soxr
 
+from espnet_wsm.data.audio.channels import Mixer, mix_down
+from espnet_wsm.data.audio.extents import Extent
 from espnet_wsm.data.audio.faults import (
-    STREAMING_SIZE,
     check_audio_exists,
-    check_header,
     find_archive_entry,
     is_pipe,
+    open_file,
     refuse_pipe,
     truncated,
     undecodable,
@@ -29,6 +30,7 @@ from espnet_wsm.frames import SAMPLE_RATE
 
 # Integer audio lies within ±1; float audio far beyond that was written on another scale, e.g. that of int16.
 LARGEST_PEAK = 2.0
+BLOCK = 1 << 20  # samples of each channel that are decoded at once
 LARGEST_OVERSHOOT = 0.5  # seconds by which a segment may end after its recording
 
 
@@ -44,10 +46,13 @@ class Recording:
 
 @dataclass(frozen=True)
 class Header:
-    """Number of samples per channel, and sampling rate in Hz."""
+    """Number of samples per channel, sampling rate in Hz, number of channels, and how the header is wrong
+    about the length of audio that is whole nevertheless (empty: it is right)."""
 
     num_samples: int
     rate: int
+    channels: int = 1
+    miscount: str = ""
 
     @property
     def seconds(self) -> float:
@@ -55,33 +60,37 @@ class Header:
         return self.num_samples / self.rate
 
 
-def _open_file(path: Path) -> soundfile.SoundFile:
-    """Open a file and check its header."""
-    check_header(path)
-    return soundfile.SoundFile(os.fsencode(path))
-
-
 def _read_blocks(
-    path: Path, file: soundfile.SoundFile, size: int, frames: int | None = None
+    path: Path, file: soundfile.SoundFile, size: int, frames: int | None
 ) -> Iterator[np.ndarray]:
-    """(size, channels) float32 blocks of the next ``frames`` of an open file, the last one shorter."""
-    done, frames = 0, file.frames if frames is None else frames
-    try:
-        for block in file.blocks(size, frames=frames, dtype="float32", always_2d=True):
-            done += len(block)
-            yield block
-    except soundfile.LibsndfileError as error:
-        raise truncated(path, str(error).rstrip(".")) from None
-    if done < frames:
+    """(size, channels) float32 blocks of the next ``frames`` of an open file (None = all), the last one
+    shorter."""
+    done = 0
+    while frames is None or done < frames:
+        try:
+            wanted = size if frames is None else min(size, frames - done)
+            block = file.read(wanted, dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as error:
+            raise truncated(path, str(error).rstrip(".")) from None
+        if not len(block):
+            break
+        done += len(block)
+        yield block
+    if frames is not None and done < frames:
         raise truncated(path, f"{done} of {frames} frames can be decoded")
 
 
 @contextmanager
 def _naming_unreadable(audio: Path | str) -> Iterator[None]:
+    """Name the audio in whatever the libraries below raise."""
     try:
         yield
+    except UserError:
+        raise
     except OSError as error:
         raise UserError(f"{audio} cannot be read: {error.strerror or error}") from None
+    except (RuntimeError, ValueError, TypeError, EOFError) as error:
+        raise undecodable(audio, error) from None
 
 
 def _no_samples(audio: Path | str) -> UserError:
@@ -108,29 +117,60 @@ def find_part(
     return first, num_samples if end is None else max(first, min(num_samples, round(end * rate)))
 
 
+def _join(blocks: Iterator[np.ndarray], channels: int) -> np.ndarray:
+    parts = list(blocks)
+    return np.concatenate(parts) if len(parts) > 1 else next(iter(parts), np.zeros((0, channels), np.float32))
+
+
 def _read_file(path: Path, start: float = 0.0, end: float | None = None) -> Recording:
-    with _open_file(path) as file:
-        if not file.frames:
-            return Recording(np.zeros((0, file.channels), np.float32), file.samplerate, file.subtype)
-        first, behind = find_part(path, file.frames, file.samplerate, start, end)
-        if first:
+    file, header = open_file(path)
+    with file:
+        if header.frames == 0:
+            return Recording(np.zeros((0, header.channels), np.float32), header.rate, header.subtype)
+        if header.frames is None:
+            samples = _join(_read_blocks(path, file, BLOCK, None), header.channels)
+            first, behind = find_part(path, len(samples), header.rate, start, end)
+            return Recording(samples[first:behind], header.rate, header.subtype)
+        first, behind = find_part(path, header.frames, header.rate, start, end)
+        if first and file.seekable():
             file.seek(first)
-        blocks = list(_read_blocks(path, file, max(behind - first, 1), behind - first))
-        samples = blocks[0] if blocks else np.zeros((0, file.channels), np.float32)
-        return Recording(samples, file.samplerate, file.subtype)
+        elif first:  # e.g. GSM
+            for _ in _read_blocks(path, file, BLOCK, first):
+                pass
+        blocks = _read_blocks(path, file, max(behind - first, 1), behind - first)
+        return Recording(_join(blocks, header.channels), header.rate, header.subtype)
+
+
+def _read_copy(path: Path, name: str) -> Recording:
+    """Decode a temporary file, which is called ``name`` in errors."""
+    try:
+        check_audio_exists(path)
+        with _naming_unreadable(path):
+            return _read_file(path)
+    except UserError as error:
+        raise UserError(str(error).replace(str(path), name)) from None
 
 
 def _read_archive_entry(audio: str, archive: Path, offset: int) -> Recording:
-    """Decode one entry of a Kaldi archive with kaldiio, if it is audio (kaldiio would also unpickle)."""
+    """Decode one entry of a Kaldi archive, if it is audio: wav as a file, others with kaldiio (it would also
+    unpickle)."""
     with archive.open("rb") as file:
         file.seek(offset)
         head = file.read(8)
     if head[:4] not in (b"RIFF", b"fLaC") and head[:5] != b"AUDIO":
         raise UserError(f"{audio} holds no audio but something else, e.g. features: name a wav archive")
     if head[:4] == b"RIFF":
-        claimed, actual = struct.unpack("<I", head[4:])[0] + 8, archive.stat().st_size - offset
-        if actual < claimed < STREAMING_SIZE:
-            raise truncated(audio, f"the entry should have {claimed} bytes and has {actual}")
+        entry = Extent(struct.unpack("<I", head[4:])[0], archive.stat().st_size - offset - 8)
+        if entry.claimed > entry.actual and not entry.is_open:
+            counts = f"the entry should have {entry.claimed + 8} bytes and has {entry.actual + 8}"
+            raise truncated(audio, counts)
+        with archive.open("rb") as file, tempfile.NamedTemporaryFile(suffix=".wav") as copy:
+            file.seek(offset)
+            copy.write(file.read() if entry.is_open else file.read(entry.claimed + 8))
+            copy.flush()
+            if entry.is_open and re.search(rb"\S (RIFF|AUDIO|fLaC)", Path(copy.name).read_bytes()):
+                raise UserError(f"the header of {audio} does not say where it ends: write the archive again")
+            return _read_copy(Path(copy.name), str(audio))
     try:
         rate, samples = kaldiio.load_mat(audio)
     except Exception as error:  # kaldiio and the decoders below it may raise anything
@@ -139,8 +179,6 @@ def _read_archive_entry(audio: str, archive: Path, offset: int) -> Recording:
         samples = samples[:, None]
     if samples.dtype == np.int16:
         return Recording(samples.astype(np.float32) / 2**15, rate, "PCM_16")
-    if samples.dtype == np.uint8:
-        return Recording((samples.astype(np.float32) - 2**7) / 2**7, rate, "PCM_U8")
     return Recording(samples.astype(np.float32), rate, "unknown")
 
 
@@ -154,11 +192,7 @@ def _read_pipe(command: str) -> Recording:
         if ended.returncode:
             said = ended.stderr.decode(errors="replace").strip().split("\n")[-1]
             raise UserError(f"the command {command!r} failed with status {ended.returncode} ({said}): try it")
-        try:
-            check_audio_exists(output.name)
-            return _read_file(Path(output.name))
-        except UserError as error:
-            raise UserError(str(error).replace(output.name, f"what {command!r} writes")) from None
+        return _read_copy(Path(output.name), f"what {command!r} writes")
 
 
 def read_recording(
@@ -195,8 +229,19 @@ def read_recording(
     return recording
 
 
+def _check_last_frame(path: Path, file: soundfile.SoundFile, frames: int) -> None:
+    """Raise UserError for a cut flac, whose header has no bytes to be compared with those of the file."""
+    try:
+        file.seek(frames - 1)
+    except soundfile.LibsndfileError as error:
+        raise truncated(path, str(error).rstrip(".")) from None
+    for _ in _read_blocks(path, file, 1, 1):
+        pass
+
+
 def read_header(audio: Path | str) -> Header:
-    """Length and rate of ``audio`` from the header of a file; archive entries are decoded.
+    """Length and rate of ``audio`` from the header of a file; an archive entry or a flac without a length is
+    decoded.
 
     Raises UserError for a command, and for the faults that :func:`read_recording` finds in a header.
     """
@@ -205,12 +250,18 @@ def read_header(audio: Path | str) -> Header:
     check_audio_exists(audio)
     if find_archive_entry(audio):
         recording = read_recording(audio)
-        return Header(len(recording.samples), recording.rate)
+        return Header(len(recording.samples), recording.rate, recording.samples.shape[1])
     with _naming_unreadable(audio):
-        info = check_header(Path(audio))
-    if not info.frames:
+        file, header = open_file(Path(audio))
+        with file:
+            frames = header.frames
+            if frames and file.format == "FLAC":
+                _check_last_frame(Path(audio), file, frames)
+            elif frames is None:
+                frames = sum(map(len, _read_blocks(Path(audio), file, BLOCK, None)))
+    if not frames:
         raise _no_samples(audio)
-    return Header(info.frames, info.samplerate)
+    return Header(frames, header.rate, header.channels, header.miscount)
 
 
 def _check_samples(audio: Path | str, samples: np.ndarray) -> None:
@@ -222,8 +273,11 @@ def _check_samples(audio: Path | str, samples: np.ndarray) -> None:
         raise UserError(f"{audio} has float samples up to {peak:.6g} where full scale is 1: rescale the file")
 
 
-def read_converted(audio: Path | str, fs: int = SAMPLE_RATE, block_seconds: float = 60) -> np.ndarray:
-    """(M,) float32 at ``fs``: ``convert`` of ``read_recording``, bit for bit, with the same errors.
+def read_converted(
+    audio: Path | str, fs: int = SAMPLE_RATE, block_seconds: float = 60, channel: int | None = None
+) -> np.ndarray:
+    """(M,) float32 at ``fs``: ``convert`` of ``read_recording``, bit for bit, with the same errors, and those
+    of :class:`~espnet_wsm.data.audio.channels.Mixer` for ``channel`` (None = the mean).
 
     (mp3 differs by the decoder's rounding, 1e-7, which depends on the size of blocks.) A file is decoded and
     resampled in blocks: an hour of 44.1 kHz stereo takes at most 0.5 GB instead of 2.4.
@@ -231,18 +285,23 @@ def read_converted(audio: Path | str, fs: int = SAMPLE_RATE, block_seconds: floa
     check_audio_exists(audio)
     if find_archive_entry(audio):
         recording = read_recording(audio)
-        return convert(recording.samples, recording.rate, fs)
-    parts = []
-    with _naming_unreadable(audio), _open_file(Path(audio)) as file:
-        resampler = soxr.ResampleStream(file.samplerate, fs, 1, dtype="float32", quality="HQ")
-        for block in _read_blocks(Path(audio), file, max(1, round(block_seconds * file.samplerate))):
+        mono = mix_down(audio, recording.samples, channel)
+        return convert(mono[:, None], recording.rate, fs)
+    parts, mixer = [], Mixer(audio, channel)
+    with _naming_unreadable(audio):
+        file, header = open_file(Path(audio))
+    with _naming_unreadable(audio), file:
+        resampler = soxr.ResampleStream(header.rate, fs, 1, dtype="float32", quality="HQ")
+        size = max(1, round(block_seconds * header.rate))
+        for block in _read_blocks(Path(audio), file, size, header.frames):
             _check_samples(audio, block)
-            mono = convert(block, fs, fs)
-            parts.append(mono if file.samplerate == fs else resampler.resample_chunk(mono))
-        if file.samplerate != fs:
+            mono = mixer.mix(block)
+            parts.append(mono if header.rate == fs else resampler.resample_chunk(mono))
+        if header.rate != fs:
             parts.append(resampler.resample_chunk(np.zeros(0, np.float32), last=True))
     if not sum(map(len, parts)):
         raise _no_samples(audio)
+    mixer.check()
     return np.concatenate(parts)
 
 
@@ -259,7 +318,12 @@ def convert(samples: np.ndarray, rate: float, fs: int = SAMPLE_RATE) -> np.ndarr
     machine. At ``rate == fs`` a mono signal is unchanged. Resampling may slightly overshoot full scale.
     """
     mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
-    return mono if rate == fs else soxr.resample(np.ascontiguousarray(mono), rate, fs, quality="HQ")
+    if rate == fs:
+        return mono
+    try:
+        return soxr.resample(np.ascontiguousarray(mono), rate, fs, quality="HQ")
+    except (RuntimeError, ValueError) as error:
+        raise UserError(f"audio at {rate:g} Hz cannot be brought to {fs} Hz ({error})") from None
 
 
 def quantise(samples: np.ndarray) -> tuple[np.ndarray, int]:

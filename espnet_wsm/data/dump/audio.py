@@ -12,12 +12,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
+import numpy as np
 import soundfile
 from tqdm import tqdm
 
+from espnet_wsm.data.audio.channels import mix_down
 from espnet_wsm.data.audio.recordings import check_rate, convert, quantise, read_recording, write_flac
 from espnet_wsm.data.dump.batches import check_job
 from espnet_wsm.data.dump.lists import read_num_samples, write_dump_lists
+from espnet_wsm.data.kaldi.channels import find_shared_audio
 from espnet_wsm.data.kaldi.directory import Utterance, find_audio_list, read_data_dir
 from espnet_wsm.data.kaldi.lists import (
     byte_order,
@@ -115,21 +118,31 @@ def read_copies(data: Path, speed_perturb: str = "", allow_pipes: bool = False) 
 
 
 def format_slice(
-    data: Path, out: Path, fs: int, nj: int, job: int, speed_perturb: str = "", allow_pipes: bool = False
+    data: Path,
+    out: Path,
+    fs: int,
+    nj: int,
+    job: int,
+    speed_perturb: str = "",
+    allow_pipes: bool = False,
+    channel: int | None = None,
 ) -> None:
     """Convert slice ``job`` (from 1) of ``nj`` of the data directory ``data`` to ``out``.
 
     With ``allow_pipes``, commands that ``wav.scp`` names instead of files are run.
 
     With ``speed_perturb`` (e.g. ``"0.9 1.0 1.1"``), the dump holds a copy at each speed, see `read_copies`;
-    pitch changes with tempo.
+    pitch changes with tempo. Of audio with several channels, the one that ``reco2file_and_channel`` names is
+    taken, else ``channel`` (from 1; None = their mean).
 
     Writes ``out/audio/<name>.flac`` (16 bit, mono, ``fs`` Hz) and, in ``out/split<nj>/<job>``, ``wav.scp``,
-    ``utt2num_samples``, ``converted`` (``id rate channels subtype`` of audio in any other format) and
-    ``clipped`` (``id samples`` where resampling exceeded full scale). The samples of audio that is 16-bit
+    ``utt2num_samples``, ``converted`` (``id rate channels subtype`` of audio in any other format; ``1/2`` is
+    channel 1 of 2), ``clipped`` (``id samples`` where resampling exceeded full scale) and ``silent`` (``id
+    samples`` of nothing but zeros). The samples of audio that is 16-bit
     mono at ``fs`` are not changed.
 
-    Raises UserError with all faulty audio of the slice; the lists are then missing.
+    Raises UserError with all faulty audio of the slice, to which belongs that of which the conversion leaves
+    silence or far less than its channels have; the lists are then missing.
     """
     check_job(job, nj)
     check_rate(fs)
@@ -141,16 +154,23 @@ def format_slice(
     shutil.rmtree(folder, ignore_errors=True)  # lists of an earlier run must not be taken for this one's
     copies = read_copies(data, speed_perturb, allow_pipes)
     first, last = len(copies) * (job - 1) // nj, len(copies) * job // nj
-    wav_scp, num_samples, converted, clipped = {}, {}, {}, {}
+    shared = find_shared_audio((copy.utterance.audio, copy.utterance.channel) for copy in copies)
+    wav_scp, num_samples, converted, clipped, silent = {}, {}, {}, {}, {}
     problems: list[str] = []
     for copy in tqdm(copies[first:last], desc=f"{data.name} {job}/{nj}", unit="utt", mininterval=1.0):
         utterance = copy.utterance
         try:
             recording = read_recording(utterance.audio, allow_pipes, utterance.start, utterance.end)
+            channels = recording.samples.shape[1]
+            chosen = utterance.choose_channel(channels, shared, channel)
+            mono = mix_down(utterance.audio, recording.samples, chosen)
             # To play faster is to claim a higher sampling rate.
-            samples, overshoots = quantise(convert(recording.samples, recording.rate * copy.speed, fs))
+            samples, overshoots = quantise(convert(mono[:, None], recording.rate * copy.speed, fs))
             if not len(samples):
                 raise UserError(f"{utterance.audio} is too short: nothing is left at {fs} Hz")
+            if not samples.any() and mono.any():
+                peak = np.abs(mono).max()
+                raise UserError(f"{utterance.audio} is silent at 16 bits, its peak is {peak:.2g}: amplify it")
         except UserError as error:
             problems.append(f"{find_audio_list(data)}:{copy.line}: id {utterance.id}: {error}")
             continue
@@ -158,36 +178,49 @@ def format_slice(
         write_atomically(path, lambda temporary, samples=samples: write_flac(temporary, samples, fs))
         wav_scp[utterance.id] = path
         num_samples[utterance.id] = len(samples)
-        stored = (recording.rate, recording.samples.shape[1], recording.subtype)
-        if stored != (fs, 1, "PCM_16"):
+        taken = f"{chosen}/{channels}" if chosen and channels > 1 else str(channels)
+        stored = (recording.rate, taken, recording.subtype)
+        if stored != (fs, "1", "PCM_16"):
             converted[utterance.id] = " ".join(map(str, stored))
         if overshoots:
             clipped[utterance.id] = overshoots
+        if not samples.any():
+            silent[utterance.id] = len(samples)
     raise_collected(problems, data)
     if clipped:
         print(f"warning: {_tell_clipped(clipped, ' at full scale')}: {name_some(clipped)}", file=sys.stderr)
+    if silent:
+        print(f"warning: {_tell_silent(silent)}: {name_some(silent)}", file=sys.stderr)
     write_list(folder / "utt2num_samples", num_samples)
     write_list(folder / "converted", converted)
     write_list(folder / "clipped", clipped)
+    write_list(folder / "silent", silent)
     write_list(folder / "wav.scp", wav_scp)  # last: its presence says that the slice is complete
 
 
 def _summarise(
     name: str, fs: int, num_samples: dict[str, int], converted: dict[str, str], clipped: dict[str, str],
-    perturbed: int,
+    silent: dict[str, str], perturbed: int,
 ) -> str:  # fmt: skip
     """How many utterances there are, and how many of them were not 16-bit mono at ``fs``."""
     stored = [value.split(" ") for value in converted.values()]  # [rate, channels, subtype]
     resampled = Counter(int(rate) for rate, _, _ in stored if int(rate) != fs)
+    chosen = sum("/" in channels for _, channels, _ in stored)
     rates = ", ".join(f"{rate} Hz: {number}" for rate, number in sorted(resampled.items()))
     line = (
         f"{name}: {count(len(num_samples), 'utterance')}, {sum(num_samples.values()) / fs / 3600:.2f} h; "
         f"{f'{perturbed} at another speed, ' if perturbed else ''}"
         f"resampled {resampled.total()}{f' ({rates})' if rates else ''}, "
-        f"mixed down {sum(channels != '1' for _, channels, _ in stored)}, "
+        f"mixed down {sum(channels != '1' and '/' not in channels for _, channels, _ in stored)}, "
+        f"{f'one channel taken of {chosen}, ' if chosen else ''}"
         f"requantised {sum(subtype != 'PCM_16' for _, _, subtype in stored)}"
     )
-    return f"{line}; {_tell_clipped(clipped)}" if clipped else line
+    line += f"; {_tell_clipped(clipped)}" if clipped else ""
+    return f"{line}; {_tell_silent(silent)}: {name_some(silent)}" if silent else line
+
+
+def _tell_silent(silent: Mapping[str, int | str]) -> str:
+    return f"nothing but zeros in {count(len(silent), 'utterance')}"
 
 
 def _tell_clipped(clipped: Mapping[str, int | str], where: str = "") -> str:
@@ -218,7 +251,7 @@ def merge_slices(
     copies = read_copies(data, speed_perturb, allow_pipes)
     problems: list[str] = []
     owner: dict[str, int] = {}
-    wav_scp, num_samples, converted, clipped, rates = {}, {}, {}, {}, {}
+    wav_scp, num_samples, converted, clipped, silent, rates = {}, {}, {}, {}, {}, {}
     for job in range(1, nj + 1):
         folder = split_folder(out, nj, job)
         if not (folder / "wav.scp").exists():
@@ -241,7 +274,7 @@ def merge_slices(
             elif job not in rates:
                 rates[job] = soundfile.info(str(wav_scp[utterance])).samplerate
         num_samples |= read_num_samples(folder / "utt2num_samples", problems, may_be_empty=True)
-        for name, into in (("converted", converted), ("clipped", clipped)):
+        for name, into in (("converted", converted), ("clipped", clipped), ("silent", silent)):
             entries = read_list(folder / name, problems, may_be_empty=True)
             into |= {utterance: entry.value for utterance, entry in entries.items()}
     wanted = {copy.utterance.id for copy in copies}
@@ -267,4 +300,6 @@ def merge_slices(
         (out / "speed_perturb").unlink(missing_ok=True)
     shutil.rmtree(out / f"split{nj}")
     perturbed = sum(copy.speed != 1 for copy in copies)
-    return _summarise(out.name, next(iter(rates.values())), num_samples, converted, clipped, perturbed)
+    return _summarise(
+        out.name, next(iter(rates.values())), num_samples, converted, clipped, silent, perturbed
+    )

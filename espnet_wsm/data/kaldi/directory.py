@@ -1,6 +1,7 @@
 """Kaldi data directories: strict reading, atomic writing.
 
-``wav.scp``, ``text``, ``utt2spk``, ``spk2utt``, and ``segments`` where utterances are parts of recordings.
+``wav.scp``, ``text``, ``utt2spk``, ``spk2utt``, ``segments`` where utterances are parts of recordings, and
+``reco2file_and_channel`` where they are one of several channels.
 """
 
 import math
@@ -12,16 +13,25 @@ from pathlib import Path
 
 from espnet_wsm.data.audio.faults import is_pipe, refuse_pipe
 from espnet_wsm.data.audio.recordings import LARGEST_OVERSHOOT
+from espnet_wsm.data.kaldi.channels import (
+    CHANNEL_LIST,
+    find_channel_fault,
+    format_channel_list,
+    name_recordings,
+    parse_file_and_channel,
+    read_channel_list,
+    tell_unknown_recordings,
+)
 from espnet_wsm.data.kaldi.lists import (
     Entry,
     byte_order,
     count,
     find_id_fault,
-    make_ids,
     name_some,
     raise_collected,
     read_list,
     replace_directory,
+    tell_ids,
     write_list,
 )
 from espnet_wsm.errors import UserError
@@ -39,6 +49,7 @@ class Utterance:
         speaker: the utterance's own id if there is no ``utt2spk``.
         start: start time in the audio, in seconds.
         end: end time in seconds; None = the end of the audio.
+        channel: which one of the audio, from 1; None = as the options say.
     """
 
     id: str
@@ -47,11 +58,21 @@ class Utterance:
     speaker: str
     start: float = 0.0
     end: float | None = None
+    channel: int | None = None
 
     @property
     def is_part(self) -> bool:
         """Whether the audio holds more than this utterance."""
         return self.start > 0 or self.end is not None
+
+    def choose_channel(self, channels: int, shared: set[str], default: int | None) -> int | None:
+        """The channel to take of audio with so many ``channels``; None = the mean.
+
+        What has one channel is the named one already, unless others of it are named too, as in ``shared``.
+        """
+        if self.channel and channels == 1 and str(self.audio) not in shared:
+            return None
+        return self.channel or default
 
 
 def write_texts(directory: Path, utterances: Sequence[Utterance]) -> None:
@@ -105,13 +126,15 @@ def write_data_dir(directory: Path, utterances: Iterable[Utterance]) -> None:
     """Write ``wav.scp``, ``text``, ``utt2spk`` and ``spk2utt``, sorted as ``LC_ALL=C sort`` does.
 
     If an utterance is a part of its audio, ``segments`` is written too, and ``wav.scp`` lists recordings,
-    with ids made from their file names; times are written to the millisecond.
+    with ids made from their file names; times are written to the millisecond. If utterances are a channel of
+    their audio, ``reco2file_and_channel`` is written.
 
     The lists are written to a temporary folder, which then replaces ``directory`` as a whole. Spaces at the
     ends of a text are dropped; everything else is kept byte for byte.
 
     Raises UserError if there are no utterances, for duplicate ids, ids or speakers with white space, an empty
-    text, a line break, invalid times, or if ``directory`` is something else.
+    text, a line break, invalid times, a channel for some but not for all, or if ``directory`` is something
+    else.
     """
     directory = Path(directory)
     utterances = sorted(utterances, key=lambda utterance: utterance.id)
@@ -127,26 +150,27 @@ def write_data_dir(directory: Path, utterances: Iterable[Utterance]) -> None:
         for first, second in pairwise(utterances)
         if first.id == second.id
     ]
+    without = [each.id for each in utterances if each.channel is None]
+    if 0 < len(without) < len(utterances):
+        problems += tell_ids("name one for all (1 of mono audio) or for none", (without, "without a channel"))
     raise_collected(problems, directory)
 
     def fill(new: Path) -> None:
         if any(utterance.is_part for utterance in utterances):
-            recordings = _name_recordings(str(utterance.audio) for utterance in utterances)
-            write_list(new / "wav.scp", {id: audio for audio, id in recordings.items()})
-            write_list(
-                new / "segments",
-                {each.id: _format_segment(recordings[str(each.audio)], each) for each in utterances},
-            )
+            named = name_recordings((str(each.audio), each.channel) for each in utterances)
+            segments = {
+                each.id: _format_segment(named[str(each.audio), each.channel], each) for each in utterances
+            }
+            write_list(new / "segments", segments)
+            recordings = {id: source for source, id in named.items()}
         else:
-            write_list(new / "wav.scp", {utterance.id: utterance.audio for utterance in utterances})
+            recordings = {each.id: (str(each.audio), each.channel) for each in utterances}
+        write_list(new / "wav.scp", {id: audio for id, (audio, _) in recordings.items()})
+        if not without:
+            write_list(new / CHANNEL_LIST, format_channel_list(recordings))
         write_texts(new, utterances)
 
     replace_directory(directory, fill)
-
-
-def _name_recordings(audio: Iterable[str]) -> dict[str, str]:
-    """An id for each audio, made from its file name, with a number added where these ids would be equal."""
-    return make_ids({path: Path(path).stem or "recording" for path in sorted(set(audio), key=byte_order)})
 
 
 def _format_segment(recording: str, utterance: Utterance) -> str:
@@ -164,16 +188,25 @@ class DataLists:
         entries: entries by name of the list. The list that gives the audio of utterances comes first:
             ``segments``, or ``wav.scp`` if utterances are whole files.
         recordings: ``wav.scp``, if there is ``segments``.
+        channels: ``reco2file_and_channel``, if there is one.
     """
 
     directory: Path
     entries: dict[str, dict[str, Entry]]
     recordings: dict[str, Entry]
+    channels: dict[str, Entry]
 
     @property
     def audio_list(self) -> str:
         """``segments`` or ``wav.scp``."""
         return next(iter(self.entries))
+
+    def find_recording(self, recording: str) -> Entry | None:
+        """The line of ``wav.scp`` for a recording of ``segments``: its own, or that of its file."""
+        if recording in self.recordings or recording not in self.channels:
+            return self.recordings.get(recording)
+        parsed = parse_file_and_channel(self.channels[recording].value)
+        return self.recordings.get(parsed[0]) if parsed else None
 
     def find_fault(self, name: str, id: str, allow_pipes: bool) -> str | None:
         """What is wrong with a line of the list ``name``, as the rest of a sentence that begins with it."""
@@ -186,21 +219,25 @@ class DataLists:
                 "segments": "segment",
             }
             return f" has an empty {what[name]}: fill it in or remove the id from all lists"
+        recording = id
         if name == "segments":
             try:
                 recording, start, end = value.split()
                 times = float(start), float(end)
             except ValueError:
                 return f" has {value!r} instead of RECORDING START END: write seconds, -1 for the end"
-            if recording not in self.recordings:
+            source = self.find_recording(recording)
+            if source is None:
                 return f" is a part of {recording}, which wav.scp does not have: add it, or remove the id"
             if not (0 <= clip_start(times[0]) < math.inf):
                 return f" goes from {start} to {end} s: let it begin at 0 or later"
             if not (clip_start(times[0]) < times[1] < math.inf or times[1] == -1):
                 return f" goes from {start} to {end} s: the end has to be after the start"
-            value = self.recordings[recording].value
+            value = source.value
             if not value:
                 return f" is a part of {recording}, whose audio path is empty: fill it in"
+        if name == self.audio_list and (fault := find_channel_fault(recording, self.channels)):
+            return fault
         if name == self.audio_list and not allow_pipes and is_pipe(value):
             return f": {refuse_pipe(value)}"
         if name == "utt2spk" and (fault := find_id_fault(value)):
@@ -209,13 +246,22 @@ class DataLists:
 
     def make_utterance(self, id: str) -> Utterance:
         """The utterance with this id, which has no fault in any list."""
-        audio, start, end = self.entries[self.audio_list][id].value, 0.0, None
+        audio, start, end, recording = self.entries[self.audio_list][id].value, 0.0, None, id
         if self.audio_list == "segments":
             recording, *times = audio.split()
-            audio, start = self.recordings[recording].value, clip_start(float(times[0]))
+            audio, start = self.find_recording(recording).value, clip_start(float(times[0]))
             end = None if float(times[1]) == -1 else float(times[1])
+        channel = parse_file_and_channel(self.channels[recording].value)[1] if self.channels else None
         text, speaker = (self.entries.get(name, {}).get(id) for name in ("text", "utt2spk"))
-        return Utterance(id, audio, text.value if text else "", speaker.value if speaker else id, start, end)
+        spoken = text.value if text else "", speaker.value if speaker else id
+        return Utterance(id, audio, *spoken, start, end, channel)
+
+    def tell_unknown_recordings(self) -> list[str]:
+        """The fault of ``reco2file_and_channel`` if it has lines about recordings that there are not."""
+        known: Iterable[str] = self.entries[self.audio_list]
+        if self.audio_list == "segments":
+            known = filter(self.find_recording, self.channels)
+        return tell_unknown_recordings(self.directory, self.channels, known)
 
 
 def read_lists(directory: Path, need_text: bool, problems: list[str]) -> DataLists:
@@ -229,7 +275,7 @@ def read_lists(directory: Path, need_text: bool, problems: list[str]) -> DataLis
         names[0] = "segments"
     for name in names:
         entries[name] = read_list(directory / name, problems)
-    return DataLists(directory, entries, recordings)
+    return DataLists(directory, entries, recordings, read_channel_list(directory, problems))
 
 
 def _require_same_ids(lists: DataLists, problems: list[str]) -> None:
@@ -268,6 +314,7 @@ def inspect_data_dir(
     lists = read_lists(directory, need_text, problems)
     if all(lists.entries.values()):  # a missing or empty list is one fault, not one per id
         _require_same_ids(lists, problems)
+    problems += lists.tell_unknown_recordings()
     faulty = set()
     for name, entries in lists.entries.items():
         for id, entry in entries.items():

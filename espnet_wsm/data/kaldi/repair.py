@@ -20,7 +20,7 @@ def repair_data_dir(
     open_audio: bool = True,
     rules: TextRules | None = None,
 ) -> str:
-    """Write what is sound in ``source`` to ``out``, sorted, with a log of faults and drops in ``fix.log``.
+    """Write what is sound in ``source`` to ``out``, sorted; ``fix.log`` has the faults, warnings and drops.
 
     Byte order marks, carriage returns and empty lines are removed; of lines with the same id, the first is
     kept. An utterance is dropped if a list lacks it, if it has no transcript, if its id, transcript or
@@ -57,12 +57,14 @@ def repair_data_dir(
         raise UserError(f"{source}: no utterance is sound; look at what validate_data_dir says of it")
     write_data_dir(out, sound)
     found = [f"found: {fault}" for fault in survey.errors]
+    found += [f"warning: {warning}" for warning in survey.warnings]
     early = find_early_segments(source, (each.id for each in sound))
     clipped = [f"changed: {id}: began before its recording, begins at 0 s" for id in early]
     write_text(out / LOG, [*found, *clipped, *(f"dropped: {id}: {reason}" for id, reason in dropped.items())])
+    warnings = f" and {count(len(survey.warnings), 'warning')}" if survey.warnings else ""
     return (
         f"{out}: kept {len(sound)} of {count(len(sound) + len(dropped), 'utterance')}; "
-        f"{count(len(survey.errors), 'fault')} found (see {out / LOG})"
+        f"{count(len(survey.errors), 'fault')}{warnings} found (see {out / LOG})"
     )
 
 

@@ -11,8 +11,10 @@ from statistics import median
 
 from tqdm import tqdm
 
+from espnet_wsm.data.audio.channels import check_channel
 from espnet_wsm.data.audio.faults import check_audio_exists, is_pipe
 from espnet_wsm.data.audio.recordings import LARGEST_OVERSHOOT, Header, find_part, read_header
+from espnet_wsm.data.kaldi.channels import find_shared_audio
 from espnet_wsm.data.kaldi.directory import Utterance, find_audio_list, find_early_segments, inspect_data_dir
 from espnet_wsm.data.kaldi.lists import SHOWN, byte_order, count, name_some, read_list
 from espnet_wsm.data.text.rules import EMPTIED, TextRules
@@ -91,6 +93,7 @@ def survey_data_dir(
     min_seconds: float = 0.1,
     max_seconds: float = 20.0,
     rules: TextRules | None = None,
+    channel: int | None = None,
 ) -> Survey:
     """Check all lists of a data directory and all audio that they name.
 
@@ -102,12 +105,14 @@ def survey_data_dir(
         min_seconds: training leaves out shorter utterances.
         max_seconds: training leaves out longer utterances.
         rules: how stage 2 will spell the transcripts; they are surveyed in that spelling.
+        channel: which one stage 2 will take where the directory names none; None = the mean.
     """
     directory = Path(directory)
     utterances, errors = inspect_data_dir(directory, need_text, allow_pipes)
     survey = Survey(directory, errors=errors)
     utterances = _spell(survey, utterances, rules or TextRules())
     lines = read_list(survey.audio_list, []) if utterances else {}
+    shared = find_shared_audio((each.audio, each.channel) for each in utterances)
     headers: dict[str, Header] = {}  # a recording with many utterances is opened only once
     progress = tqdm(utterances, desc=str(directory), unit="utt", disable=None, mininterval=1, leave=False)
     for utterance in progress:
@@ -118,6 +123,9 @@ def survey_data_dir(
             elif open_audio:
                 audio = str(utterance.audio)
                 headers[audio] = whole = headers.get(audio) or read_header(audio)
+                check_channel(
+                    audio, utterance.choose_channel(whole.channels, shared, channel), whole.channels
+                )
                 part = find_part(audio, whole.num_samples, whole.rate, utterance.start, utterance.end)
                 header = replace(whole, num_samples=part[1] - part[0])
             else:
@@ -132,6 +140,7 @@ def survey_data_dir(
         *_check_overshoots(survey, headers),
         *_check_same_audio(survey),
         *_check_rates(survey),
+        *_check_miscounts(survey),
         *_check_durations(survey, min_seconds, max_seconds),
         *_check_speaking_rate(survey),
     ]
@@ -195,7 +204,8 @@ def _check_same_audio(survey: Survey) -> Iterable[str]:
     ids = defaultdict(list)
     for each in survey.measured:
         utterance = each.utterance
-        ids[str(utterance.audio), utterance.start, utterance.end].append(utterance.id)
+        where = str(utterance.audio), utterance.start, utterance.end, utterance.channel
+        ids[where].append(utterance.id)
     for (audio, *_), same in ids.items():
         if len(same) > 1:
             yield f"{survey.audio_list}: {audio} is the audio of {name_some(same)}: see which of them it is"
@@ -206,6 +216,19 @@ def _check_rates(survey: Survey) -> Iterable[str]:
     if len(rates) > 1:
         parts = ", ".join(f"{number} at {rate} Hz" for rate, number in rates.most_common())
         yield f"{survey.directory}: audio of several sampling rates ({parts}): see that none was mislabelled"
+
+
+def _check_miscounts(survey: Survey) -> Iterable[str]:
+    odd: dict[str, dict[str, None]] = defaultdict(dict)  # by what is wrong, the files
+    for each in survey.measured:
+        if each.header and each.header.miscount:
+            odd[each.header.miscount][str(each.utterance.audio)] = None
+    path = survey.directory / "wav.scp"
+    for what, files in odd.items():
+        yield (
+            f"{path}: {count(len(files), 'file')} read to the end because {what}: {name_some(files)}: listen "
+            "whether one of them is cut short"
+        )
 
 
 def _check_durations(survey: Survey, shortest: float, longest: float) -> Iterable[str]:
@@ -298,7 +321,9 @@ def compare_with_training(train: Survey, others: Sequence[Survey]) -> None:
 
 
 def _overlap(one: Utterance, other: Utterance) -> bool:
-    """Whether two segments of the same audio overlap."""
+    """Whether two segments of the same audio overlap, unless they are of different channels."""
+    if one.channel and other.channel and one.channel != other.channel:
+        return False
     ends = [math.inf if each.end is None else each.end for each in (one, other)]
     return one.start < ends[1] and other.start < ends[0]
 

@@ -1,5 +1,6 @@
 """What is sound of a data directory is kept, and the log says why the rest is not."""
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,24 @@ def test_what_is_sound_stays_and_the_log_names_the_rest(data, capsys):
     validate_data_dir.main(["fixed"])
     fix_data_dir.main(["fixed", "again"])
     assert "kept 3 of 3 utterances; 0 faults found" in capsys.readouterr().out
+
+
+def test_audio_with_a_wrong_header_stays(data, capsys):
+    whole = Path("1.wav").read_bytes()
+    for number, size in enumerate((0, 0x7FFF0000, 0xFFFFFFFF, len(whole) - 44 + 10), 1):
+        Path(f"{number}.wav").write_bytes(whole[:40] + struct.pack("<I", size) + whole[44:])
+    Path("5.wav").write_bytes(whole[:5000])
+    fix_data_dir.main([str(data), "fixed"])
+    assert "kept 9 of 10 utterances; 1 fault and 2 warnings found" in capsys.readouterr().out
+    log = Path("fixed/fix.log").read_text()
+    assert (
+        f"{data}/wav.scp: 3 files read to the end because the header does not say how long it is: 1.wav, "
+        "2.wav, 3.wav: listen whether one of them is cut short\n" in log
+    )
+    assert (
+        "wav.scp: 1 file read to the end because the header claims a little more than there is: 4.wav" in log
+        and "dropped: u5: 5.wav is" in log
+    )
 
 
 def test_transcripts_of_which_the_configuration_leaves_nothing_go_and_the_others_stay_as_written(data):
