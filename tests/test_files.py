@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from espnet_wsm.data.audio.faults import check_header
+from espnet_wsm.data.audio.faults import open_file
 from espnet_wsm.data.corpora.tables import read_table
 from espnet_wsm.data.kaldi.lists import read_list
 from espnet_wsm.data.text.language_model import is_model, load_model
@@ -55,7 +55,7 @@ def read_as_list(path) -> None:
         ("model.pt", lambda path: load_upstream(str(path))),
         ("model.ckpt", lambda path: load_upstream(str(path), trust=True)),
         ("checkpoint.pth", lambda path: open_pickle(path, trust=False)),
-        ("audio.wav", check_header),
+        ("audio.wav", open_file),
         ("table.csv", read_table),
         ("table.jsonl", read_table),
         ("text", read_as_list),

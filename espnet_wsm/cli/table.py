@@ -23,10 +23,11 @@ GROUPS = {
 
 # Where options of a command are declared, besides its own module; completion reads these files too.
 _TEXT = "espnet_wsm.data.text.rules"
+_CHANNEL = "espnet_wsm.data.audio.channels"
 _GREEDY = "espnet_wsm.bin.asr_inference_greedy"
 _CONFIG = "espnet2.utils.config_argparse"
 OPTIONS_DECLARED_IN = {
-    "validate_data_dir": (_TEXT,),
+    "validate_data_dir": (_TEXT, _CHANNEL),
     "fix_data_dir": (_TEXT,),
     "report_data_dir": (_TEXT,),
     "hubert_train": ("espnet2.tasks.hubert", "espnet2.tasks.abs_task", _CONFIG),
@@ -34,4 +35,5 @@ OPTIONS_DECLARED_IN = {
     "asr_inference": ("espnet2.bin.asr_inference", _CONFIG),
     "asr_inference_greedy": (_CONFIG,),
     "asr_inference_lm": (_GREEDY, _CONFIG),
+    "transcribe": (_CHANNEL,),
 }
