@@ -85,7 +85,8 @@ die() {
     exit 1
 }
 
-((BASH_VERSINFO[0] >= 5)) || die "bash ${BASH_VERSION} is too old: version 5 or later is needed"
+((BASH_VERSINFO[0] > 4 || (BASH_VERSINFO[0] == 4 && BASH_VERSINFO[1] >= 4))) ||
+    die "bash ${BASH_VERSION} is too old: version 4.4 or later is needed"
 for program in awk flock realpath sha256sum; do
     command -v "${program}" >/dev/null || die "${program} is not on PATH: install it (Debian: gawk, util-linux, coreutils)"
 done
