@@ -73,8 +73,14 @@ def _find_folders(source: Path, names: Iterable[str]) -> list[Path]:
 
 
 def _find_audio(row: Row) -> Path | None:
-    """The audio of a row: at its path, with a suffix that the path lacks, or in a folder of audio there."""
-    paths = (row.folder / folder / (row.path + suffix) for folder in FOLDERS for suffix in SUFFIXES)
+    """The audio of a row: at its path, with a suffix that the path lacks, or in a folder of audio there.
+
+    A path may have the backslashes of Windows.
+    """
+    names = dict.fromkeys((row.path, row.path.replace("\\", "/")))
+    paths = (
+        row.folder / folder / (name + suffix) for name in names for folder in FOLDERS for suffix in SUFFIXES
+    )
     return next((path for path in paths if path.is_file()), None)
 
 

@@ -69,6 +69,15 @@ def test_a_table_without_splits_is_split_by_text(clips, prepare):
     assert again == splits
 
 
+def test_paths_of_windows_are_those_with_slashes(clips, prepare):
+    found = []
+    for separator in ("/", "\\"):
+        rows = [f"{name.replace('/', separator)},word {number}" for number, name in enumerate(clips)]
+        Path("corpus/my.csv").write_text("\n".join(["path,text", *rows]) + "\n")
+        found.append(prepare("--downloads", "corpus/my.csv")[0])
+    assert found[0] == found[1]
+
+
 def test_with_five_speakers_it_is_split_by_speaker(clips, prepare):
     rows = [
         {
