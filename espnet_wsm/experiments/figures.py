@@ -106,8 +106,8 @@ def plot_trade_off(
                 style = {"textcoords": "offset points", "fontsize": 8, "color": COLOURS[arm]}
                 axis.annotate(str(k), (cost, rate.mean), (5, 4), **style)
         axis.set_xlabel(label)
-        axis.margins(x=0.1, y=0.08)
-        axis.set_xlim(left=0)
+        axis.margins(y=0.08)
+        axis.set_xlim(0, 1.1 * axis.dataLim.xmax)
         axis.yaxis.set_tick_params(labelleft=True)
         axis.grid(True, alpha=0.35)
     axes[0].set_ylabel(value)
