@@ -16,6 +16,7 @@ COLUMNS = {
     "start": ("start", "begin", "offset"),
     "end": ("end", "stop"),
     "duration": ("duration",),
+    "channel": ("channel", "chan"),
     "id": ("id", "utt_id", "utterance_id"),
 }
 NEEDED = ("path", "text")

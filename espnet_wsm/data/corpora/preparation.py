@@ -154,7 +154,7 @@ def _make_utterances(kept: list[tuple[Row, Path]]) -> list[Utterance]:
     speakers = make_ids({row.speaker: row.speaker for row, _ in kept if row.speaker})
     ids = _name_utterances(kept, speakers)
     return [
-        Utterance(id, audio, row.text, speakers.get(row.speaker, id), row.start, row.end)
+        Utterance(id, audio, row.text, speakers.get(row.speaker, id), row.start, row.end, row.channel)
         for id, (row, audio) in zip(ids, kept, strict=True)
     ]
 
@@ -170,12 +170,11 @@ def _name_utterances(kept: list[tuple[Row, Path]], speakers: Mapping[str, str]) 
         parts.append(file)
         if row.start or row.end is not None:  # as in Kaldi, in hundredths of a second
             parts.append(f"{round(100 * row.start):07}")
+        if row.channel:
+            parts.append(str(row.channel))
         return "-".join(parts)
 
-    keys = [
-        row.id or (row.speaker, str(audio), row.start, -1.0 if row.end is None else row.end)
-        for row, audio in kept
-    ]
+    keys = [row.id or (row.speaker, str(audio), row.start, row.end, row.channel) for row, audio in kept]
     names = {key: row.id or name(row, audio.stem) for key, (row, audio) in zip(keys, kept, strict=True)}
     if len(set(names.values())) < len(names):
         for key, (row, audio) in zip(keys, kept, strict=True):
@@ -250,7 +249,7 @@ def write_corpus(prepared: Prepared, out: Path) -> list[str]:
     """
     parts = defaultdict(set)
     for each in itertools.chain.from_iterable(prepared.splits.values()):
-        parts[each.id].add((str(each.audio), each.start, each.end))
+        parts[each.id].add((str(each.audio), each.start, each.end, each.channel))
     if twice := [id for id, audio in parts.items() if len(audio) > 1]:
         raise UserError(f"{count(len(twice), 'id')} given twice: {name_some(twice)}: ids must differ")
     summary = write_sets(out, prepared.splits, prepared.dropped)

@@ -10,6 +10,7 @@ and underscores do not matter:
   start      optional, seconds                      start, begin, offset
   end        optional, seconds                      end, stop
   duration   optional, seconds, in place of end     duration
+  channel    optional: 1, 2, ... or A, B, ...       channel, chan
   id         optional                               id, utt_id, utterance_id
 """
 
@@ -17,10 +18,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from espnet_wsm.data.audio.recordings import LARGEST_OVERSHOOT
 from espnet_wsm.data.corpora.columns import are_numbers, choose_columns, find_near
 from espnet_wsm.data.corpora.table_files import read_records
+from espnet_wsm.data.kaldi.channels import parse_channel
 from espnet_wsm.data.kaldi.directory import clip_start, find_time_fault
 from espnet_wsm.data.kaldi.lists import count, name_some, raise_collected
 
@@ -46,6 +49,7 @@ class Row:
         end: end time in seconds; None = the end of the audio.
         id: utterance id; empty: made from speaker and path.
         duration: seconds of the audio from its beginning, where the corpus gives no times; None if unknown.
+        channel: of the audio, from 1; None if the corpus does not say.
     """
 
     place: str
@@ -58,6 +62,7 @@ class Row:
     end: float | None = None
     id: str = ""
     duration: float | None = None
+    channel: int | None = None
 
 
 def name_split(name: str) -> str | None:
@@ -91,6 +96,8 @@ def read_table(
     chosen = choose_columns(table, there, columns)
     for sentence in () if header else find_near(there, chosen):
         print(f"warning: {table}: {sentence}", file=sys.stderr)
+    if "channel" not in columns:
+        _leave_other_channels(table, records, chosen)
     rows, problems, early = [], [], []
     for line, record in records:
         values = {key: _read_value(record.get(name)) for key, name in chosen.items()}
@@ -106,6 +113,9 @@ def read_table(
             continue
         if clip_start(start) != start:
             early.append(str(line))
+        channel = parse_channel(values["channel"]) if "channel" in values else None
+        if "channel" in values and channel is None:
+            problems.append(f"{place}: channel {values['channel']!r}: write 1 or A, 2 or B, ...")
         own = values.get("split", split)
         if own and name_split(own) is None:
             problems.append(f"{place}: split {own!r} is none of {', '.join(SPLIT_NAMES)}: rename it")
@@ -114,6 +124,7 @@ def read_table(
             Row(
                 place, folder or table.parent, values.get("path", ""), text, values.get("speaker", ""),
                 name_split(own) or "", clip_start(start), end, values.get("id", ""), duration,
+                channel,
             )
         )  # fmt: skip
     raise_collected(problems, table)
@@ -124,6 +135,19 @@ def read_table(
             file=sys.stderr,
         )
     return rows
+
+
+def _leave_other_channels(
+    table: Path, records: Sequence[tuple[int, Mapping[str, Any]]], chosen: dict[str, str]
+) -> None:
+    """Do without a column ``channel`` that holds something else, e.g. where a recording was published."""
+    values = (_read_value(record.get(chosen.get("channel", ""))) for _, record in records)
+    if odd := next((value for value in values if value and parse_channel(value) is None), None):
+        name = chosen.pop("channel")
+        print(
+            f"warning: {table}: the column {name!r} is not used: {odd!r} is no channel (1 or A, 2 or B, ...)",
+            file=sys.stderr,
+        )
 
 
 def _read_times(values: Mapping[str, str]) -> tuple[float, float | None, float | None]:

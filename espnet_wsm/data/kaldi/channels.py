@@ -16,12 +16,19 @@ def read_channel_list(directory: Path, problems: list[str]) -> dict[str, Entry]:
     return read_list(path, problems) if path.exists() else {}
 
 
-def parse_file_and_channel(value: str) -> tuple[str, int] | None:
-    """``sw02001 B`` -> ("sw02001", 2); None if it is something else. Channels are letters or count from 1."""
-    match = re.fullmatch(r"(\S+)[ \t]+(?:([A-Z])|([1-9][0-9]?))", value)
+def parse_channel(word: str) -> int | None:
+    """The number of a channel, from 1; None if the word is something else. Kaldi calls them A, B, ..."""
+    match = re.fullmatch(r"([A-Z])|([1-9][0-9]?)", word)
     if match is None:
         return None
-    return match[1], ord(match[2]) - ord("A") + 1 if match[2] else int(match[3])
+    return ord(match[1]) - ord("A") + 1 if match[1] else int(match[2])
+
+
+def parse_file_and_channel(value: str) -> tuple[str, int] | None:
+    """``sw02001 B`` -> ("sw02001", 2); None if it is something else. Channels are letters or count from 1."""
+    file, *words = value.split()
+    channel = parse_channel(words[0]) if len(words) == 1 else None
+    return None if channel is None else (file, channel)
 
 
 def find_channel_fault(recording: str, channels: Mapping[str, Entry]) -> str | None:

@@ -78,6 +78,28 @@ def test_paths_of_windows_are_those_with_slashes(clips, prepare):
     assert found[0] == found[1]
 
 
+@pytest.mark.parametrize("names", [("1", "2"), ("A", "B")])
+def test_a_column_says_which_channel_an_utterance_is_on(clips, prepare, names):
+    rows = [f"{name},word {n} {side},{side}" for n, name in enumerate(clips) for side in names]
+    Path("corpus/my.csv").write_text("\n".join(["path,text,channel", *rows]) + "\n")
+    splits, _ = prepare("--downloads", "corpus/my.csv")
+    found = [each for used in splits.values() for each in used]
+    assert len(found) == 2 * len(clips)
+    assert all(each.channel == names.index(each.text.split()[-1]) + 1 for each in found)
+    assert {each.id.rsplit("-", 1)[1] for each in found} == {"1", "2"}
+
+
+def test_a_column_channel_of_something_else_is_left_alone_unless_it_is_given(clips, prepare, fault, capsys):
+    rows = [f"{name},word {n},podcast" for n, name in enumerate(clips)]
+    Path("corpus/my.csv").write_text("\n".join(["path,text,channel", *rows]) + "\n")
+    assert "2: channel 'podcast': write 1 or A" in fault(
+        "--downloads", "corpus/my.csv", "--columns", "channel=channel"
+    )
+    prepare_corpus.main(["--downloads", "corpus/my.csv", "--out", "data"])
+    assert "the column 'channel' is not used: 'podcast' is no channel" in capsys.readouterr().err
+    assert read_data_dir(Path("data/train"))[0].channel is None
+
+
 def test_with_five_speakers_it_is_split_by_speaker(clips, prepare):
     rows = [
         {
