@@ -1,6 +1,6 @@
 """What a benchmark measures: the configuration files in conf/benchmark, read and checked."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from espnet_wsm.arms import ARMS
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import read_yaml
+from espnet_wsm.rules import Rule, check, count, is_number, one_of, require
 
 WAYS = ("today", "today_native", "cut", "cached")
 REMOVED = "none"  # the mixer of an arm whose last k layers are taken away
@@ -52,27 +53,12 @@ RATIOS = {
 }
 
 
-class Rule(NamedTuple):
-    """What the value of a key may be, as a test and in words."""
-
-    fits: Callable[[Any], bool]
-    expected: str
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value < float("inf")
+def _is_finite(value: object) -> bool:
+    return is_number(value) and value < float("inf")
 
 
 def _number(expected: str, fits: Callable[[float], bool] = lambda value: value > 0) -> Rule:
-    return Rule(lambda value: _is_number(value) and fits(value), expected)
-
-
-def _count(what: str, least: int) -> Rule:
-    return Rule(lambda value: type(value) is int and value >= least, f"{what}, {least} or more")
-
-
-def _one_of(known: Iterable[str]) -> Rule:
-    return Rule(lambda value: isinstance(value, str) and value in known, f"one of {', '.join(known)}")
+    return Rule(lambda value: _is_finite(value) and fits(value), expected)
 
 
 def _some_of(known: tuple[str, ...]) -> Rule:
@@ -104,22 +90,13 @@ def _check_rules(config: object) -> None:
     for each in fields(config):
         object.__setattr__(config, each.name, _as_tuples(getattr(config, each.name)))
         if rule := each.metadata.get("rule"):
-            _check(config, each.name, rule)
+            check(config, each.name, rule)
 
 
 def _as_tuples(value: object) -> object:
     if isinstance(value, dict):
         return {key: _as_tuples(each) for key, each in value.items()}
     return tuple(value) if isinstance(value, list) else value
-
-
-def _check(config: object, name: str, rule: Rule) -> None:
-    _require(config, name, rule.fits(getattr(config, name)), rule.expected)
-
-
-def _require(config: object, name: str, fits: bool, expected: str) -> None:
-    if not fits:
-        raise UserError(f"{name} has to be {expected}, got {getattr(config, name)!r}")
 
 
 @dataclass(frozen=True)
@@ -145,10 +122,10 @@ class Arm:
         UserError: a value that cannot work, with the field and the value.
     """
 
-    way: str = _key(_one_of(WAYS))
-    mixer: str = _key(_one_of(MIXERS), "attention")
-    trainable: str = _key(_one_of(("all", "layer", "mixer", "head")), "layer")
-    attention: str = _key(_one_of(("sdpa", "eager")), "sdpa")
+    way: str = _key(one_of(WAYS))
+    mixer: str = _key(one_of(MIXERS), "attention")
+    trainable: str = _key(one_of(("all", "layer", "mixer", "head")), "layer")
+    attention: str = _key(one_of(("sdpa", "eager")), "sdpa")
     attention_dropout: float | None = _key(
         _or_null(_number("at least 0 and below 1", lambda value: 0 <= value < 1)), None
     )
@@ -166,15 +143,15 @@ class Arm:
             f"another value with way {self.way} and mixer {self.mixer}: below the cut nothing trains, "
             "features are cached for layers that train, and removed layers leave the head"
         )
-        _require(self, "trainable", possible and (head or not removed), expected)
+        require(self, "trainable", possible and (head or not removed), expected)
         expected = "attention or none where the head alone trains"
-        _require(self, "mixer", not head or self.mixer in ("attention", REMOVED), expected)
-        _require(self, "way", not removed or self.way == "cut", "cut where layers are removed")
+        require(self, "mixer", not head or self.mixer in ("attention", REMOVED), expected)
+        require(self, "way", not removed or self.way == "cut", "cut where layers are removed")
         expected = "without decode where features are cached: it costs what it costs with the cut"
-        _require(self, "measure", not cached or "decode" not in self.measure, expected)
+        require(self, "measure", not cached or "decode" not in self.measure, expected)
         usual = self.attention == "sdpa" and self.attention_dropout is None
         expected = "left out with S3PRL's own upstream"
-        _require(self, "attention", usual or self.way != "today_native", expected)
+        require(self, "attention", usual or self.way != "today_native", expected)
 
     @property
     def is_ours(self) -> bool:
@@ -204,7 +181,7 @@ class Reference:
     """The point at which the ratios are taken: ``batch`` utterances of ``seconds`` each."""
 
     seconds: float = _key(_number("seconds, 0.1 or more", lambda value: value >= 0.1), 10.0)
-    batch: int = _key(_count("a number of utterances", 1), 4)
+    batch: int = _key(count("a number of utterances", 1), 4)
 
     def __post_init__(self) -> None:
         _check_rules(self)
@@ -213,7 +190,7 @@ class Reference:
 LENGTHS = Rule(
     lambda values: (
         isinstance(values, tuple)
-        and all(_is_number(value) and value >= 0.1 for value in values)
+        and all(_is_finite(value) and value >= 0.1 for value in values)
         and list(values) == sorted(set(values))
     ),
     "a list of different numbers of seconds, 0.1 or more, the shortest first",
@@ -254,23 +231,23 @@ class BenchmarkConfig:
         UserError: a value that cannot work, with the field and the value.
     """
 
-    architecture: str = _key(_one_of(ARCHITECTURES))
+    architecture: str = _key(one_of(ARCHITECTURES))
     arms: Mapping[str, Arm] = _key(Rule(bool, "a mapping of at least one name to an arm"))
     ratio_arms: Mapping[str, str]
     lengths_s: tuple[float, ...] = _key(LENGTHS, (5, 10, 20, 40, 80, 160))
     reference: Reference = field(default_factory=Reference)
-    num_replaced: int = _key(_count("a number of layers", 1), 2)
+    num_replaced: int = _key(count("a number of layers", 1), 2)
     mixer_conf: Mapping[str, Any] = field(default_factory=lambda: {"window": 10, "width": 256})
-    vocab_size: int = _key(_count("a number of tokens", 2), 50)
+    vocab_size: int = _key(count("a number of tokens", 2), 50)
     tokens_per_second: float = _key(TOKENS_PER_SECOND, 12.0)
-    device: str = _key(_one_of(("auto", "cpu", "cuda")), "auto")
+    device: str = _key(one_of(("auto", "cpu", "cuda")), "auto")
     dtypes: Mapping[str, tuple[str, ...]] = _key(
         _mapping({"cpu", "cuda"}.__eq__, DTYPES, f"cpu and cuda, each with {DTYPES.expected}"),
         make=lambda: {"cpu": ("float32",), "cuda": ("float32", "bfloat16")},
     )
-    threads: int | None = _key(_or_null(_count("a number of threads", 1)), None)
-    seed: int = _key(_count("a whole number", 0), 0)
-    rounds: int = _key(_count("a number of measurements", 0), 5)
+    threads: int | None = _key(_or_null(count("a number of threads", 1)), None)
+    seed: int = _key(count("a whole number", 0), 0)
+    rounds: int = _key(count("a number of measurements", 0), 5)
     seconds_per_point: float = _key(_number("a number of seconds above 0"), 60.0)
     minutes: float = _key(_number("a number of minutes above 0"), 45.0)
     ratio_arms_other: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -284,13 +261,13 @@ class BenchmarkConfig:
 
         _check_rules(self)
         expected = f"{', '.join(PARTS)}, each with the name of an arm ({', '.join(self.arms)})"
-        reading = _mapping(set(PARTS).__eq__, _one_of(self.arms), expected)
-        _check(self, "ratio_arms", reading)
-        _check(self, "ratio_arms_other", _mapping(lambda _: True, reading, f"readings, each with {expected}"))
+        reading = _mapping(set(PARTS).__eq__, one_of(self.arms), expected)
+        check(self, "ratio_arms", reading)
+        check(self, "ratio_arms_other", _mapping(lambda _: True, reading, f"readings, each with {expected}"))
         taken = {"upstream", "trust", "layers", "num_replaced", "mixer", "trainable"}
         known = {each.name for each in fields(WsmConfig)} - taken
         expected = f"some of {', '.join(sorted(known))}"
-        _check(self, "mixer_conf", _mapping(known.issuperset, Rule(lambda _: True, ""), expected))
+        check(self, "mixer_conf", _mapping(known.issuperset, Rule(lambda _: True, ""), expected))
         WsmConfig("upstream", num_replaced=self.num_replaced, **self.mixer_conf)
 
 

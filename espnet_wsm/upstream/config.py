@@ -6,6 +6,7 @@ from typing import Any
 
 from espnet_wsm.errors import UserError
 from espnet_wsm.mixing.block import ACTIVATIONS
+from espnet_wsm.rules import Rule, check, count, is_number, is_whole, one_of
 
 # Removes whole layers instead of replacing their attention; the cut stays where it would be otherwise.
 DROP = "drop"
@@ -130,9 +131,8 @@ class WsmConfig:
         return cls(**conf)
 
     def __post_init__(self) -> None:
-        for field, (fits, expected) in RULES.items():
-            if not fits(value := getattr(self, field)):
-                raise UserError(f"{field} has to be {expected}, got {value!r}")
+        for field, rule in RULES.items():
+            check(self, field, rule)
 
     def place_cut(self, depth: int) -> tuple[int, tuple[int, ...]]:
         """Where to cut an upstream of ``depth`` layers, and which of the layers above are replaced.
@@ -153,23 +153,8 @@ class WsmConfig:
         return below, tuple(sorted(layer - 1 - below for layer in layers))
 
 
-Test = Callable[[Any], bool]
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _is_flag(value: object) -> bool:
-    return isinstance(value, bool)
-
-
-def _count(least: int) -> Test:
-    return lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def _several(test: Test) -> Test:
-    return lambda values: isinstance(values, (list, tuple)) and len(values) > 0 and all(map(test, values))
+def _several(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda values: isinstance(values, (list, tuple)) and len(values) > 0 and all(map(fits, values))
 
 
 def _is_window(value: object) -> bool:
@@ -177,56 +162,54 @@ def _is_window(value: object) -> bool:
     return ends and value[0] <= value[1]
 
 
-def _choice(names: Sequence[str]) -> tuple[Test, str]:
-    return lambda value: isinstance(value, str) and value in names, f"one of {', '.join(names)}"
-
-
-# Field of WsmConfig -> a test of its value, and the rest of the sentence that refuses it. Not by pydantic,
-# which would need the same tests and sentences as validators.
-RULES: dict[str, tuple[Test, str]] = {
-    "upstream": (
+_are_numbers = _several(lambda value: is_whole(value, 1))
+FLAG = Rule(lambda value: isinstance(value, bool), "true or false")
+# Of the fields of WsmConfig.
+RULES = {
+    "upstream": Rule(
         lambda value: isinstance(value, str),
         "a name or a path, in quotes where YAML reads it otherwise",
     ),
-    "trust": (_is_flag, "true or false"),
-    "num_replaced": (_count(0), "a number of layers, 0 or more"),
-    "layers": (
-        lambda value: value is None or (_several(_count(1))(value) and len(set(value)) == len(value)),
+    "trust": FLAG,
+    "num_replaced": count("a number of layers", 0),
+    "layers": Rule(
+        lambda value: value is None or (_are_numbers(value) and len(set(value)) == len(value)),
         "a list of different layer numbers from 1 (lowest), or null",
     ),
-    "mixer": _choice(sorted(MIXER_NAMES)),
-    "window": (
-        lambda value: _count(0)(value) or _several(_count(0))(value),
+    "mixer": one_of(sorted(MIXER_NAMES)),
+    "window": Rule(
+        lambda value: _several(lambda each: is_whole(each, 0))([value] if isinstance(value, int) else value),
         "a number of frames, 0 or more, or a list of them",
     ),
-    "width": (lambda value: value is None or _count(1)(value), "a number of channels, 1 or more, or null"),
-    "heads": (_count(1), "1 or more"),
-    "dropout": (lambda value: _is_number(value) and 0 <= value < 1, "at least 0 and below 1"),
-    "shared_projection": (_is_flag, "true or false"),
-    "hidden": (
-        lambda value: value is None or _several(_count(1))(value),
+    "width": Rule(
+        lambda value: value is None or is_whole(value, 1), "a number of channels, 1 or more, or null"
+    ),
+    "heads": Rule(lambda value: is_whole(value, 1), "1 or more"),
+    "dropout": Rule(lambda value: is_number(value) and 0 <= value < 1, "at least 0 and below 1"),
+    "shared_projection": FLAG,
+    "hidden": Rule(
+        lambda value: value is None or _are_numbers(value),
         "a list of numbers of channels, each 1 or more, or null",
     ),
-    "combine_activation": _choice(tuple(ACTIVATIONS)),
-    "windows": (
+    "combine_activation": one_of(tuple(ACTIVATIONS)),
+    "windows": Rule(
         lambda value: value is None or _several(_is_window)(value) or _several(_several(_is_window))(value),
         "a list of [first, last] frames of each head, or such a list for each layer, or null",
     ),
-    "init": _choice(INITS),
-    "key_weights": (_is_flag, "true or false"),
-    "per_frame_width": (
-        lambda value: value is None or _count(0)(value),
-        "a number of channels, 0 or more, or null",
+    "init": one_of(INITS),
+    "key_weights": FLAG,
+    "per_frame_width": Rule(
+        lambda value: value is None or is_whole(value, 0), "a number of channels, 0 or more, or null"
     ),
-    "global_summary": (_is_flag, "true or false"),
-    "lora_rank": (_count(1), "1 or more"),
-    "lora_alpha": (lambda value: _is_number(value) and value > 0, "above 0"),
-    "lora_kernel": (lambda value: _count(1)(value) and value % 2 == 1, "an odd number of frames"),
-    "pool": (_count(1), "a number of frames, 1 or more"),
-    "trainable": _choice(TRAINABLE),
-    "features": _choice(FEATURES),
-    "prefix_dtype": _choice(PREFIX_DTYPES),
-    "suffix_dtype": _choice(SUFFIX_DTYPES),
-    "recompute": _choice(RECOMPUTE),
-    "exact_padding": (_is_flag, "true or false"),
+    "global_summary": FLAG,
+    "lora_rank": Rule(lambda value: is_whole(value, 1), "1 or more"),
+    "lora_alpha": Rule(lambda value: is_number(value) and value > 0, "above 0"),
+    "lora_kernel": Rule(lambda value: is_whole(value, 1) and value % 2 == 1, "an odd number of frames"),
+    "pool": count("a number of frames", 1),
+    "trainable": one_of(TRAINABLE),
+    "features": one_of(FEATURES),
+    "prefix_dtype": one_of(PREFIX_DTYPES),
+    "suffix_dtype": one_of(SUFFIX_DTYPES),
+    "recompute": one_of(RECOMPUTE),
+    "exact_padding": FLAG,
 }
