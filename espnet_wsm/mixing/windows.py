@@ -1,5 +1,7 @@
 """Means over a window of frames beside each frame: linear in time, by additions alone."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -103,20 +105,31 @@ def _frames_of(x: Tensor, first: int, last: int, value: float = 0.0) -> tuple[Te
     return F.pad(x, (0, 0, -first, last), value=value), last - first + 1
 
 
-def _add_up(x: Tensor, first: int, last: int) -> Tensor:
-    """Sums over [t + first, t + last], clipped: (B, T, D) to (B, T, D)."""
-    spans, width = _frames_of(x, first, last)  # sums over ``span`` frames, by their first frame
-    length = x.size(1)
+Parts = tuple[Tensor, ...]  # (B, T, ...) each: what a partial sum consists of
+
+
+def _double(spans: Parts, width: int, length: int, join: Callable[[Parts, Parts], Parts]) -> Parts:
+    """Sums over ``width`` frames from those over one, (B, length + width - 1, ...) to (B, length, ...).
+
+    ``join`` adds two sums over frames that follow each other.
+    """
     total, taken, span = None, 0, 1
-    while True:
+    while True:  # ``spans`` are sums over ``span`` frames, by their first frame
         if width & span:
-            part = spans[:, taken : taken + length]
-            total = part if total is None else total + part
+            part = tuple(each[:, taken : taken + length] for each in spans)
+            total = part if total is None else join(total, part)
             taken += span
         if 2 * span > width:
             return total
-        spans = spans[:, :-span] + spans[:, span:]
+        spans = join(tuple(each[:, :-span] for each in spans), tuple(each[:, span:] for each in spans))
         span *= 2
+
+
+def _add_up(x: Tensor, first: int, last: int) -> Tensor:
+    """Sums over [t + first, t + last], clipped: (B, T, D) to (B, T, D)."""
+    frames, width = _frames_of(x, first, last)
+    (total,) = _double((frames,), width, x.size(1), lambda one, other: (one[0] + other[0],))
+    return total
 
 
 class _WindowedSum(torch.autograd.Function):
@@ -138,28 +151,18 @@ class _WindowedSum(torch.autograd.Function):
         return _WindowedSum.apply(gradient, -last, -first), None, None
 
 
-def _join(one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+def _join(one: Parts, other: Parts) -> Parts:
     """The sum of two numbers of the form s exp(m), in that form."""
     most = torch.maximum(one[1], other[1])
     finite = most.clamp(min=torch.finfo(most.dtype).min)  # two that are zero, exp(-inf), give zero
     return one[0] * (one[1] - finite).exp() + other[0] * (other[1] - finite).exp(), most
 
 
-def _add_up_weighted(x: Tensor, log_weights: Tensor, first: int, last: int) -> tuple[Tensor, Tensor]:
+def _add_up_weighted(x: Tensor, log_weights: Tensor, first: int, last: int) -> Parts:
     """Sums of exp(k_j) x_j over [t + first, t + last], clipped, as s (B, T, D) and m (B, T, 1): s exp(m)."""
-    spans, width = _frames_of(x, first, last)
-    sums = spans, _frames_of(log_weights, first, last, value=-torch.inf)[0]
-    length = x.size(1)
-    total, taken, span = None, 0, 1
-    while True:
-        if width & span:
-            part = sums[0][:, taken : taken + length], sums[1][:, taken : taken + length]
-            total = part if total is None else _join(total, part)
-            taken += span
-        if 2 * span > width:
-            return total
-        sums = _join((sums[0][:, :-span], sums[1][:, :-span]), (sums[0][:, span:], sums[1][:, span:]))
-        span *= 2
+    frames, width = _frames_of(x, first, last)
+    weights, _ = _frames_of(log_weights, first, last, value=-torch.inf)
+    return _double((frames, weights), width, x.size(1), _join)
 
 
 class _WeightedMean(torch.autograd.Function):
