@@ -121,7 +121,7 @@ def _convert_waveform(waveform: np.ndarray | Tensor, sample_rate: int) -> np.nda
         raise UserError(f"the waveform has samples up to {peak:.6g} where full scale is 1: rescale it")
     if not 0 < sample_rate < math.inf:
         raise UserError(f"sample_rate is {sample_rate}: give the waveform's rate in Hz")
-    converted = convert(mix_down("the waveform", samples)[:, None], sample_rate, SAMPLE_RATE)
+    converted = convert(mix_down("the waveform", samples), sample_rate)
     if not len(converted):
         raise UserError(f"the waveform is too short: {len(samples)} samples at {sample_rate} Hz")
     return converted

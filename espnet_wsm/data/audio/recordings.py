@@ -276,8 +276,9 @@ def _check_samples(audio: Path | str, samples: np.ndarray) -> None:
 def read_converted(
     audio: Path | str, fs: int = SAMPLE_RATE, block_seconds: float = 60, channel: int | None = None
 ) -> np.ndarray:
-    """(M,) float32 at ``fs``: ``convert`` of ``read_recording``, bit for bit, with the same errors, and those
-    of :class:`~espnet_wsm.data.audio.channels.Mixer` for ``channel`` (None = the mean).
+    """(M,) float32 at ``fs``: ``read_recording``, ``mix_down``, ``convert``, bit for bit, with their errors.
+
+    ``channel`` None is the mean of all.
 
     (mp3 differs by the decoder's rounding, 1e-7, which depends on the size of blocks.) A file is decoded and
     resampled in blocks: an hour of 44.1 kHz stereo takes at most 0.5 GB instead of 2.4.
@@ -285,8 +286,7 @@ def read_converted(
     check_audio_exists(audio)
     if find_archive_entry(audio):
         recording = read_recording(audio)
-        mono = mix_down(audio, recording.samples, channel)
-        return convert(mono[:, None], recording.rate, fs)
+        return convert(mix_down(audio, recording.samples, channel), recording.rate, fs)
     parts, mixer = [], Mixer(audio, channel)
     with _naming_unreadable(audio):
         file, header = open_file(Path(audio))
@@ -312,16 +312,15 @@ def check_rate(fs: int) -> None:
 
 
 def convert(samples: np.ndarray, rate: float, fs: int = SAMPLE_RATE) -> np.ndarray:
-    """(N, channels) float32 at ``rate`` -> (M,) float32 at ``fs``: the mean of the channels, resampled.
+    """(N,) float32 at ``rate`` -> (M,) float32 at ``fs``.
 
     It uses soxr's high quality resampler without dither: the same input gives the same bits on the same
-    machine. At ``rate == fs`` a mono signal is unchanged. Resampling may slightly overshoot full scale.
+    machine. At ``rate == fs`` nothing is changed. Resampling may slightly overshoot full scale.
     """
-    mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
     if rate == fs:
-        return mono
+        return samples
     try:
-        return soxr.resample(np.ascontiguousarray(mono), rate, fs, quality="HQ")
+        return soxr.resample(np.ascontiguousarray(samples), rate, fs, quality="HQ")
     except (RuntimeError, ValueError) as error:
         raise UserError(f"audio at {rate:g} Hz cannot be brought to {fs} Hz ({error})") from None
 

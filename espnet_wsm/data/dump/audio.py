@@ -165,7 +165,7 @@ def format_slice(
             chosen = utterance.choose_channel(channels, shared, channel)
             mono = mix_down(utterance.audio, recording.samples, chosen)
             # To play faster is to claim a higher sampling rate.
-            samples, overshoots = quantise(convert(mono[:, None], recording.rate * copy.speed, fs))
+            samples, overshoots = quantise(convert(mono, recording.rate * copy.speed, fs))
             if not len(samples):
                 raise UserError(f"{utterance.audio} is too short: nothing is left at {fs} Hz")
             if not samples.any() and mono.any():
