@@ -24,7 +24,6 @@ settings="${train_set}|${valid_set}|${test_sets}|${token_type}|${nbpe}|${speed_p
 settings+="|${min_wav_duration}|${longest}|$([[ -z ${text_config} ]] || sha256sum <"${text_config}" | cut -c1-16)"
 [[ -z ${nlsyms_txt} || -f ${nlsyms_txt} ]] || die "--nlsyms_txt ${nlsyms_txt} does not exist"
 settings+="|${byte_fallback}|$([[ -z ${nlsyms_txt} ]] || sha256sum <"${nlsyms_txt}" | cut -c1-16)"
-
 [[ ${channel} == mix ]] || settings+="|channel ${channel}"
 
 make_dump() {

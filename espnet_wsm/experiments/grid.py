@@ -32,7 +32,7 @@ OF_THE_RUNNER_IN_ASR_ARGS = re.compile(
 )
 # Options of run.sh that do not affect results: where things are, and how much is done at a time.
 IMMATERIAL = ("downloads", "nj", "cmd", "num_threads")
-DTYPES = ("auto", "float32", "bfloat16")
+DTYPES = ("auto", "float32", "bfloat16")  # those of the encoder, whose module takes seconds to import
 # Keys of a grid: whether a value can be right, and what is said of one that cannot.
 PATH = lambda value: isinstance(value, str), "{!r} has to be a path relative to a recipe's folder"
 ANY = lambda value: True, ""

@@ -82,7 +82,7 @@ class WsmTrainer(Trainer):
         output_dir = Path(trainer_options.output_dir)
         cls.figures, cls.watch = {}, BlankWatch(trainer_options.stop_if_blank)
         with atomic_torch_save(), links_or_copies():
-            if not distributed_option.distributed or distributed_option.dist_rank == 0:
+            if is_first(distributed_option):
                 for leftover in output_dir.glob(".*.tmp"):  # of a run killed in the middle of writing
                     leftover.unlink()
                 if trainer_options.resume and (output_dir / "checkpoint.pth").exists():
@@ -155,15 +155,20 @@ class WsmTrainer(Trainer):
         reporter.register({STAT: tokens / utterances})
         reporter.next()
         warning = cls.watch.look(utterances, in_texts, is_last=reporter.epoch == options.max_epoch)
-        if warning and (not distributed_option.distributed or distributed_option.dist_rank == 0):
+        if warning and is_first(distributed_option):
             logging.warning(warning)
 
     @classmethod
     def report_progress(cls, epochs: int, options: TrainerOptions, distributed_option: Any, **_: Any) -> None:
         """Write how many epochs are done, with the last figures, once for all processes."""
-        if not distributed_option.distributed or distributed_option.dist_rank == 0:
+        if is_first(distributed_option):
             file = find_progress_file(Path(options.output_dir) / "train.log")
             write_progress(file, epochs, options.max_epoch, cls.figures, note=cls.watch.note)
+
+
+def is_first(distributed_option: Any) -> bool:
+    """Whether this process writes for all that train together."""
+    return not distributed_option.distributed or distributed_option.dist_rank == 0
 
 
 REMEDY = (

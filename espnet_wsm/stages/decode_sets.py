@@ -15,13 +15,13 @@ import sys
 from pathlib import Path
 
 from espnet_wsm.bin import asr_inference_greedy, asr_inference_lm
-from espnet_wsm.data.dump.batches import take_batches
-from espnet_wsm.errors import UserError, report_user_errors
+from espnet_wsm.data.dump.batches import check_job, take_batches
+from espnet_wsm.errors import report_user_errors
 from espnet_wsm.files import write_text
+from espnet_wsm.recipe.settings import SEARCHES
 from espnet_wsm.stages import split_arguments
 
 BATCHED = {"greedy": asr_inference_greedy, "lm": asr_inference_lm}
-SEARCHES = ("greedy", "beam", "lm")
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -51,10 +51,7 @@ def main(argv: list[str] | None = None) -> None:
     """
     own, decoder_args = split_arguments(sys.argv[1:] if argv is None else argv)
     args = make_parser().parse_args(own)
-    if not 1 <= args.job <= args.nj:
-        raise UserError(
-            f"--job {args.job} of --nj {args.nj}: the job must lie between 1 and the number of jobs"
-        )
+    check_job(args.job, args.nj)
     shares = {}
     for folder in args.sets:
         out = args.out / folder.name / "log"

@@ -6,9 +6,10 @@ import pytest
 
 from espnet_wsm.arms import ARMS
 from espnet_wsm.errors import UserError
-from espnet_wsm.experiments.grid import add_options, check_options, read_grid
+from espnet_wsm.experiments.grid import DTYPES, add_options, check_options, read_grid
 from espnet_wsm.experiments.runs import INFINITE, Run, expand_block
 from espnet_wsm.experiments.sweep import choose_rates, extend_sweep, with_chosen_rates
+from espnet_wsm.upstream.config import SUFFIX_DTYPES
 
 ROOT = Path(__file__).parents[2]
 HEAD = "upstream: up\ntrain_config: train.yaml\n"
@@ -277,3 +278,7 @@ def test_a_chosen_rate_is_used_where_none_is_given():
     ]
     rates = [run.lr for run in with_chosen_rates(runs, {"wsm": 1e-3})]
     assert rates == [1e-3, None, 5e-3]
+
+
+def test_precisions_are_those_of_the_encoder():
+    assert set(DTYPES) == set(SUFFIX_DTYPES)
