@@ -96,7 +96,7 @@ def read_table(
     chosen = choose_columns(table, there, columns)
     for sentence in () if header else find_near(there, chosen):
         print(f"warning: {table}: {sentence}", file=sys.stderr)
-    if "channel" not in columns:
+    if "channel" in chosen and "channel" not in columns:
         _leave_other_channels(table, records, chosen)
     rows, problems, early = [], [], []
     for line, record in records:
@@ -141,7 +141,7 @@ def _leave_other_channels(
     table: Path, records: Sequence[tuple[int, Mapping[str, Any]]], chosen: dict[str, str]
 ) -> None:
     """Do without a column ``channel`` that holds something else, e.g. where a recording was published."""
-    values = (_read_value(record.get(chosen.get("channel", ""))) for _, record in records)
+    values = (_read_value(record.get(chosen["channel"])) for _, record in records)
     if odd := next((value for value in values if value and parse_channel(value) is None), None):
         name = chosen.pop("channel")
         print(

@@ -26,9 +26,9 @@ def parse_channel(word: str) -> int | None:
 
 def parse_file_and_channel(value: str) -> tuple[str, int] | None:
     """``sw02001 B`` -> ("sw02001", 2); None if it is something else. Channels are letters or count from 1."""
-    file, *words = value.split()
-    channel = parse_channel(words[0]) if len(words) == 1 else None
-    return None if channel is None else (file, channel)
+    match = re.fullmatch(r"(\S+)[ \t]+(\S+)", value)
+    channel = parse_channel(match[2]) if match else None
+    return None if channel is None else (match[1], channel)
 
 
 def find_channel_fault(recording: str, channels: Mapping[str, Entry]) -> str | None:

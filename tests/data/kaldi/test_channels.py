@@ -89,6 +89,8 @@ def test_it_is_written_as_it_is_read(call):
             "id one-B-0: reco2file_and_channel:2 has 'one 0' instead of FILE CHANNEL",
         ),
         ("one-A one A\none-B one\n", "reco2file_and_channel:2 has 'one' instead of FILE CHANNEL"),
+        ("one-A one A\none-B\n", "reco2file_and_channel:2 has '' instead of FILE CHANNEL"),
+        ("one-A one A\none-B one\u00a0B\n", "instead of FILE CHANNEL"),
         ("one-A one A\none-B one B\ntwo-A two A\n", "1 id that no other list has: two-A: remove the lines"),
         ("one-A one A\none-B one C\n", "id one-B-0: one.wav has 2 channels and no channel 3: name one"),
     ],
