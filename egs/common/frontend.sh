@@ -79,3 +79,5 @@ launch --gpu "$((ngpu > 0))" --num_threads 1 JOB=1:"${nj}" "${logs}" \
     --nj "${nj}" --job JOB --ngpu "$((ngpu > 0))" --log "${logs}"
 unwatch
 python -m espnet_wsm.stages.cache_features merge --folder "${folder}" --sets "${train_set} ${valid_set}"
+launch --gpu 0 --num_threads "${num_threads}" "${dump_dir}/log/read_heads.log" \
+    python -m espnet_wsm.stages.read_heads --folder "${folder}" --set "${train_set}" -- "${training[@]}"

@@ -44,6 +44,8 @@ train_config=../../../conf/train_ctc.yaml # ESPnet training configuration
 mixer=                        # wsm, sm, local, wsm_heads, attention, random_attention, reset, kv_pool, lora, gc_lora or drop; empty: as in train_config
 num_replaced=                 # layers from the top whose attention is replaced; empty: as in train_config
 window=                       # half width of the local summary, frames of 20 ms; empty: as in train_config
+transfer=0                    # steps in which the blocks first learn what attention in their place gives, without labels; 0: none
+transfer_args=                # more arguments for it, e.g. "--lr 0.001 --target layer"
 train_minutes=                # train on a fixed subset of this many minutes, e.g. 5 or 10; empty: on all
 trainable=                    # layer, mixer or suffix; empty: as in train_config
 asr_args=                     # more arguments for asr_train, e.g. "--max_epoch 20"
@@ -56,7 +58,7 @@ inference_args=               # more arguments for the decoder, e.g. "--beam_siz
 inference_model=valid.cer_ctc.ave.pth # checkpoint in the experiment's folder
 
 # What `settle` sets, besides `search`.
-exp='' training=() out='' train_text=''
+exp='' training=() transferring=() out='' train_text=''
 
 unset CDPATH # with it, cd would print the new folder
 common=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -115,6 +117,9 @@ run_stages() {
     list_options
     for number in 1 2 3 4 5; do
         ((stage <= number && number <= stop_stage)) || continue
+        if ((number == 3)) && [[ ${transfer} != 0 ]]; then
+            run_child "${common}/transfer.sh" "${options[@]}" || die "stage 3 (transfer) failed"
+        fi
         run_child "${common}/${names[number - 1]}.sh" "${options[@]}" || die "stage ${number} (${names[number - 1]}) failed"
     done
 }
@@ -169,8 +174,9 @@ watch() {
 
 unwatch() { kill "${watcher}" 2>/dev/null || true; }
 
-# hold FOLDER: let no other run write there until this script, and what it has launched on this machine, have ended. If
-# a run is killed, the system frees its lock: so the shell has to hold it, not a program that it calls.
+# hold FOLDER [wait]: let no other run write there until this script, and what it has launched on this machine, have
+# ended; with wait, wait for another one. If a run is killed, the system frees its lock: so the shell has to hold it, not
+# a program that it calls.
 declare -A locks=()
 hold() {
     local lock
@@ -178,6 +184,10 @@ hold() {
     mkdir -p "$1" 2>/dev/null || die "$1 cannot be made: check its path and the permissions of the folders above it"
     [[ -w $1 ]] || die "$1 cannot be written: check its permissions and how its disk is mounted"
     exec {lock}>>"$1/.lock"
+    if [[ ${2:-} == wait ]] && ! flock --nonblock "${lock}"; then
+        log "waiting for another run that writes to $1 ($(head -n 1 "$1/.lock"))"
+        flock "${lock}"
+    fi
     flock --nonblock "${lock}" || die "another run writes to $1 ($(head -n 1 "$1/.lock")): wait until it ends, or stop it"
     echo "process $$ on $(uname -n) since $(date '+%F %T'): ${ESPNET_WSM_COMMAND}" >"$1/.lock"
     locks[$1]=${lock}

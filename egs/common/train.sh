@@ -40,10 +40,17 @@ for part in train:"${train_set}" valid:"${valid_set}"; do
         --"${part%%:*}"_shape_file "${folder}/speech_shape")
 done
 
+settings=("${args[*]} ${training[*]}")
+if [[ ${transfer} != 0 ]]; then
+    settle transfer
+    blocks=$(python -m espnet_wsm.stages.transfer find "${transferring[@]}" -- "${training[@]}")
+    [[ -z ${blocks} ]] || args+=(--init_param "${blocks}:encoder:encoder") settings+=("transfer ${blocks}")
+fi
+
 hold "${exp}"
 # A checkpoint of other settings must not be resumed as if it were one of these.
 python -m espnet_wsm.stages.record_run --dir "${exp}" --command "${ESPNET_WSM_COMMAND}" \
-    --file "${train_config}" --setting "${input}" --setting "${args[*]} ${training[*]}"
+    --file "${train_config}" --setting "${input}" "${settings[@]/#/--setting=}"
 begin_stage 3 "train" "${dump_dir}" "${exp}"
 [[ -z ${train_minutes} ]] || python -m espnet_wsm.stages.subset_dump --dir "${dump_dir}/raw/${train_set}" \
     --minutes "${train_minutes}" --out "${exp}/train_${train_minutes}min"

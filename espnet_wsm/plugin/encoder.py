@@ -1,7 +1,6 @@
 """The ESPnet encoder: waveforms in, frames of the fine-tuned upstream out."""
 
 import inspect
-import json
 import logging
 from dataclasses import MISSING, asdict, fields
 from pathlib import Path
@@ -25,6 +24,7 @@ from espnet_wsm.upstream import (
     run_suffix,
 )
 from espnet_wsm.upstream.cut import cut_of
+from espnet_wsm.upstream.identity import decode_identity, encode_identity
 from espnet_wsm.upstream.layer_table import LayerRow, describe_part, describe_prefix, describe_suffix
 from espnet_wsm.upstream.stored_cut import check_cut, load_suffix
 
@@ -140,9 +140,8 @@ class WsmS3prlEncoder(AbsEncoder):
         return encoded, olens, None
 
     def get_extra_state(self) -> Tensor:
-        """The upstream's identity: JSON, one float per byte, which survives ESPnet's averaging unchanged."""
-        record = {"upstream": self.checkpoint.name, "digest": self.checkpoint.digest}
-        return torch.tensor(list(json.dumps(record).encode()), dtype=torch.float64)
+        """The upstream's identity."""
+        return encode_identity(self.checkpoint)
 
     def set_extra_state(self, state: Tensor) -> None:
         """Nothing to set; ``load_state_dict`` compares the identity before."""
@@ -201,7 +200,7 @@ def _complete_state(
     given = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
     identity = encoder.get_extra_state()
     if IDENTITY_KEY in given:
-        record = json.loads(bytes(given[IDENTITY_KEY].long().tolist()))
+        record = decode_identity(given[IDENTITY_KEY])
         checkpoint = encoder.checkpoint
         if record["digest"] != checkpoint.digest:
             raise UserError(

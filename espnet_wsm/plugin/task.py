@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from espnet2.asr.espnet_model import ESPnetASRModel
 from espnet2.iterators.abs_iter_factory import AbsIterFactory
@@ -13,15 +14,18 @@ from espnet2.tasks.abs_task import IteratorOptions
 from espnet2.tasks.asr import ASRTask
 
 from espnet_wsm.errors import UserError, report_user_errors
-from espnet_wsm.files import write_text
+from espnet_wsm.files import read_yaml, write_text
 from espnet_wsm.plugin import register
 from espnet_wsm.plugin.arguments import find_reason_against_cache
 from espnet_wsm.plugin.numbers import parse_training
 from espnet_wsm.plugin.trainer import WsmTrainer
 from espnet_wsm.upstream import WsmConfig
 from espnet_wsm.upstream.checkpoint import locate
+from espnet_wsm.upstream.config import READ_OFF
+from espnet_wsm.upstream.heads_record import HEADS_FILE, with_windows
 from espnet_wsm.upstream.layer_table import LayerTable, describe_part
 from espnet_wsm.upstream.random_upstream import describe_upstream
+from espnet_wsm.upstream.stored_cut import read_cut
 
 PARAMETERS_FILE = "parameters.json"
 
@@ -82,7 +86,10 @@ class WsmASRTask(ASRTask):
         conf = asdict(WsmConfig.from_dict(args.encoder_conf))
         # A name is only valid in this working directory, whereas decoding looks for a path in others too.
         conf["upstream"] = locate(conf["upstream"])
-        args.encoder_conf = conf | {"cache": _find_cache(args)}
+        cache = _find_cache(args)
+        if cache is not None:
+            conf["windows"] = _find_windows(Path(cache), WsmConfig(**conf), args.output_dir)
+        args.encoder_conf = conf | {"cache": cache}
         model = super().build_model(args)
         args.encoder_conf = conf
         # ESPnet would mask the model's input, which is the waveform; SpecAugment is meant for features.
@@ -110,6 +117,20 @@ def _find_cache(args: argparse.Namespace) -> str | None:
     if reason := find_reason_against_cache(args):
         raise UserError(f"this training cannot use the feature cache {speech[0]}: {reason}")
     return str(speech[0])
+
+
+def _find_windows(cache: Path, config: WsmConfig, output_dir: str | None) -> Any:
+    """``windows: attention`` as the lists of this run so far, or as those that stage 2 has read off."""
+    if config.mixer != "wsm_heads" or config.windows != READ_OFF:
+        return config.windows
+    earlier = Path(output_dir or "") / "config.yaml"
+    if output_dir and earlier.is_file() and (earlier.parent / "checkpoint.pth").exists():
+        return (read_yaml(earlier).get("encoder_conf") or {}).get("windows", config.windows)
+    cut = read_cut(cache)
+    below = len(cut.below) - 1
+    _, places = config.place_cut(below + cut.num_above)
+    layers = [below + place + 1 for place in places]
+    return with_windows(config, cache / HEADS_FILE, cut.key["upstream digest"], layers).windows
 
 
 def _write_parameters(output_dir: Path, model: ESPnetASRModel, encoder_conf: dict) -> None:

@@ -36,6 +36,7 @@ def name_experiment(options: Namespace) -> str:
         options.num_replaced and f"k{options.num_replaced}",
         options.window and f"w{options.window}",
         options.trainable,
+        options.transfer != "0" and f"transfer{options.transfer}",
         _base_name(options.upstream_config, ".yaml"),
         _base_name(options.upstream),
         "sp" if options.speed_perturb else "",
@@ -85,6 +86,24 @@ def _read_configuration(option: str, path: str) -> dict[str, Any]:
     return configuration
 
 
+def list_transfer_arguments(options: Namespace) -> list[str]:
+    """The arguments of ``espnet_wsm.stages.transfer`` but for its verb.
+
+    Raises:
+        UserError: ``transfer`` is not a number of steps.
+    """
+    if not options.transfer.isdecimal():
+        raise UserError(f"--transfer {options.transfer} has to be a number of steps, 0 for none")
+    return [
+        *("--dump_dir", options.dump_dir),
+        *("--exp_dir", options.exp_dir),
+        *("--sets", f"{options.train_set} {options.valid_set}"),
+        *("--cache_dtype", options.cache_dtype),
+        *("--steps", options.transfer),
+        *options.transfer_args.split(),
+    ]
+
+
 def describe_decoding(options: Namespace) -> dict[str, str]:
     """How to decode (``search``) and the folder that stage 4 writes (``out``).
 
@@ -123,6 +142,7 @@ def describe_decoding(options: Namespace) -> dict[str, str]:
 SETTINGS: dict[str, Callable[[Namespace], dict[str, Any]]] = {
     "experiment": lambda options: {"exp": name_experiment(options)},
     "training": lambda options: {"training": list_training_arguments(options)},
+    "transfer": lambda options: {"transferring": list_transfer_arguments(options)},
     "decoding": describe_decoding,
 }
 

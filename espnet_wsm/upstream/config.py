@@ -21,6 +21,8 @@ PREFIX_DTYPES = ("float32", "float16", "bfloat16")
 SUFFIX_DTYPES = ("float32", "bfloat16", "auto")
 INITS = ("attention", "random")
 RECOMPUTE = ("auto", "none", "block", "layer")
+# As ``windows``: those that the heads of the pretrained attention show.
+READ_OFF = "attention"
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,10 @@ class WsmConfig:
         hidden: channels of hidden layers in f and s, before their output; None = no hidden layer. The authors
             of SummaryMixing have one of 512.
         combine_activation: what follows c, ``none`` or ``gelu`` (as in the authors' SummaryMixing).
-        windows: of ``mixer: wsm_heads``: [first, last] frame of each head's window, relative to the frame,
+        windows: of ``mixer: wsm_heads``: ``attention``, where the heads of the attention look, which stage 2
+            reads off the training data; or [first, last] frame of each head's window, relative to the frame,
             e.g. [6, 21] for one ahead; a list of them for all replaced layers, or such a list for each, from
-            the lowest. None = ``window`` on either side.
+            the lowest; or one number, the half width of all. None = ``window`` on either side.
         init: where ``mixer: wsm_heads`` has its values and its output from: the ``attention`` in its place,
             or ``random``.
         key_weights: of ``mixer: wsm_heads``: whether the frames of a window have weights, which are learnt.
@@ -96,7 +99,7 @@ class WsmConfig:
     shared_projection: bool = True
     hidden: Sequence[int] | None = None
     combine_activation: str = "none"
-    windows: Sequence | None = None
+    windows: Sequence | str | int | None = READ_OFF
     init: str = "attention"
     key_weights: bool = True
     per_frame_width: int | None = None
@@ -193,8 +196,15 @@ RULES = {
     ),
     "combine_activation": one_of(tuple(ACTIVATIONS)),
     "windows": Rule(
-        lambda value: value is None or _several(_is_window)(value) or _several(_several(_is_window))(value),
-        "a list of [first, last] frames of each head, or such a list for each layer, or null",
+        lambda value: (
+            value is None
+            or value == READ_OFF
+            or is_whole(value, 0)
+            or _several(_is_window)(value)
+            or _several(_several(_is_window))(value)
+        ),
+        "attention, a list of [first, last] frames of each head, or such a list for each layer, a number of "
+        "frames, or null",
     ),
     "init": one_of(INITS),
     "key_weights": FLAG,

@@ -17,7 +17,7 @@ from espnet_wsm.mixing import (
     SummaryMixing,
     WindowedSummaryMixing,
 )
-from espnet_wsm.upstream.config import WsmConfig
+from espnet_wsm.upstream.config import READ_OFF, WsmConfig
 from espnet_wsm.upstream.families.contract import FamilyContract
 from espnet_wsm.upstream.gc_lora import ConvolvedAttention
 
@@ -90,6 +90,11 @@ def _wsm_heads(slot: AttentionSlot, config: WsmConfig) -> nn.Module:
 def _find_windows(place: int, heads: int, config: WsmConfig) -> Sequence[tuple[int, int]]:
     """First and last frame of each head's window in a replaced layer."""
     windows = config.window if config.windows is None else config.windows
+    if windows == READ_OFF:
+        raise ValueError(
+            "windows: attention is known where training has stored features (stage 2 reads it off them); "
+            "elsewhere give lists, as `espnet-wsm layers` prints them, or a number of frames, e.g. windows=10"
+        )
     if isinstance(windows, int):
         return [(-windows, windows)] * heads
     if isinstance(windows[0], int):

@@ -26,6 +26,17 @@ def _read_stamps(path: Path, problems: list[str]) -> dict[str, AudioStamp]:
     return stamps
 
 
+def read_stamps(out: Path) -> dict[str, AudioStamp]:
+    """The audio that the features of a complete cache were made from.
+
+    Raises UserError if the list is faulty.
+    """
+    problems: list[str] = []
+    stamps = _read_stamps(out / "utt2audio", problems)
+    raise_collected(problems, out)
+    return stamps
+
+
 def _find_lost_shards(feats_scp: Path, sizes: dict[str, int], problems: list[str]) -> None:
     for shard in sorted({entry.value for entry in read_list(feats_scp, problems).values()}):
         try:
