@@ -79,5 +79,8 @@ launch --gpu "$((ngpu > 0))" --num_threads 1 JOB=1:"${nj}" "${logs}" \
     --nj "${nj}" --job JOB --ngpu "$((ngpu > 0))" --log "${logs}"
 unwatch
 python -m espnet_wsm.stages.cache_features merge --folder "${folder}" --sets "${train_set} ${valid_set}"
-launch --gpu 0 --num_threads "${num_threads}" "${dump_dir}/log/read_heads.log" \
+# Where the heads of the attention look, for a training with windows: attention.
+heads=${dump_dir}/log/read_heads.log
+launch --num_threads "${num_threads}" "${heads}" \
     python -m espnet_wsm.stages.read_heads --folder "${folder}" --set "${train_set}" -- "${training[@]}"
+grep -v '^#' "${heads}" >&2 || true

@@ -4,6 +4,7 @@
 # Run from a recipe's folder.
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # where sh is another shell
 set -euo pipefail
+shopt -s inherit_errexit
 # shellcheck source=egs/common/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 # shellcheck source=egs/common/parse_options.sh

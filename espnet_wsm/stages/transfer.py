@@ -158,7 +158,7 @@ def learn(args: argparse.Namespace) -> None:
     with tqdm(total=steps, desc="transfer", unit="step", mininterval=1) as progress:
 
         def on_step(step: int, curve: Any) -> None:
-            if progress.update(step - progress.n) and file:
+            if (progress.update(step - progress.n) or step == steps) and file:
                 left = zip(curve.layers, curve.held_out[-1], strict=True)
                 write_progress(file, step, steps, {f"left in layer {layer}": error for layer, error in left})
 

@@ -17,6 +17,7 @@ from espnet_wsm.upstream.stored_cut import StoredCut
 from espnet_wsm.upstream.suffix import TrainableSuffix
 
 REACH = 100  # frames (2 s) on either side within which a window can lie
+RARE = 0.1  # share of all frames; an offset that fewer have is not looked at: a few frames are chance
 FRAMES_PER_MINUTE = 3000
 SHARE = 0.1  # of a head's weight that its window leaves out on either side
 
@@ -81,8 +82,11 @@ class _Tally:
 
     @property
     def mass(self) -> Tensor:
-        """(H, 2 R + 1) mean weight by offset; 0 at offsets that no utterance has."""
-        return self.weight / self.count.clamp(min=1)
+        """(H, 2 R + 1) mean weight by offset; the smallest where too few frames have one to tell."""
+        mean = self.weight / self.count.clamp(min=1)
+        told = self.count >= RARE * self.count.max()
+        least = mean.masked_fill(~told, torch.inf).amin(dim=-1, keepdim=True)
+        return torch.where(told, mean, least)
 
     def compare(self, weights: Tensor, values: Tensor, lengths: Sequence[int]) -> None:
         """Add how far the means of values (B, T, D) over the windows are from what the heads give."""

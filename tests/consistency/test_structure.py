@@ -13,7 +13,7 @@ PACKAGE = ROOT / "espnet_wsm"
 # The upstream in the box, made by egs/debian_multi/ssl1/run.sh.
 SHIPPED_WEIGHTS = ROOT / "egs/debian_multi/ssl1/hubert_debian_multi/model.safetensors"
 # What commands may import.
-LIBRARY = {"mixing", "upstream", "pretraining", "plugin", "recognition", "data", "scoring"}
+LIBRARY = {"mixing", "upstream", "transfer", "pretraining", "plugin", "recognition", "data", "scoring"}
 LIBRARY |= {"files", "frames", "errors", "tables"}
 # What describes, measures and shows the arms of benchmarks and experiments.
 PRESENTATION = {"arms", "figures", "meters", "tables"}
@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "meters": set(),
     "mixing": set(),
     "upstream": {"mixing", "rules", "files", "frames", "errors"},
+    "transfer": {"mixing", "upstream", "data", "figures", "files", "frames", "errors"},
     "pretraining": {"upstream", "data", "files", "frames", "errors", "tables"},
     "recipe": {"files", "errors"},
     "plugin": {"mixing", "upstream", "data", "recipe", "files", "frames", "errors"},

@@ -58,8 +58,8 @@ def test_an_unknown_key_lists_the_known_ones_and_an_upstream_is_needed():
         ("combine_activation", ("relu", "", None, ["gelu"]), "one of none, gelu"),
         (
             "windows",
-            (10, [], [[1, 0]], [[0, 1, 2]], [1, 2], [[0, True]], [[[0, 1]], [0, 1]], "attention"),
-            r"a list of \[first, last\] frames of each head",
+            (-1, [], [[1, 0]], [[0, 1, 2]], [1, 2], [[0, True]], [[[0, 1]], [0, 1]], "heads"),
+            r"attention, a list of \[first, last\] frames of each head",
         ),
         ("init", ("pretrained", None), "one of attention, random"),
         ("key_weights", (0, "yes", None), "true or false"),

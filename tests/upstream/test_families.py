@@ -38,6 +38,9 @@ from espnet_wsm.errors import UserError
 from espnet_wsm.plugin import register
 from espnet_wsm.plugin.encoder import WsmS3prlEncoder
 from espnet_wsm.plugin.task import WsmASRTask
+from espnet_wsm.transfer.heads import read_heads
+from espnet_wsm.transfer.pairs import compute_pairs, split_pairs
+from espnet_wsm.transfer.watch import run_with_weights, watch_attention
 from espnet_wsm.upstream import (
     FrozenPrefix,
     LayerTable,
@@ -110,7 +113,7 @@ class Upstream:
 
     def operate(self, suffix: TrainableSuffix, **conf) -> TrainableSuffix:
         """A copy of a suffix after surgery, new blocks drawn with one seed, in eval mode."""
-        config = WsmConfig(self.path, **{"window": 3} | conf)
+        config = WsmConfig(self.path, **{"window": 3, "windows": None} | conf)
         suffix = copy.deepcopy(suffix)
         torch.manual_seed(0)
         prepare_suffix(suffix, config.place_cut(NUM_LAYERS)[1], dim=32, config=config)
@@ -122,7 +125,7 @@ class Upstream:
 
     def build(self, **conf) -> WsmS3prlEncoder:
         """The whole encoder; its random draws are the caller's."""
-        return WsmS3prlEncoder(1, upstream=self.path, **{"window": 3} | conf)
+        return WsmS3prlEncoder(1, upstream=self.path, **{"window": 3, "windows": None} | conf)
 
 
 @pytest.fixture(scope="module")
@@ -513,10 +516,10 @@ def test_reset_keeps_the_norms_and_what_is_neither_attention_nor_feed_forward(of
 
 
 @torch.no_grad()
-def catch_mixed(suffix: TrainableSuffix, hidden: Tensor, mask: Tensor) -> Tensor:
-    """(B, T, D) of what the lowest layer's attention, or what stands in its place, returns."""
+def catch_mixed(suffix: TrainableSuffix, hidden: Tensor, mask: Tensor, place: int = 0) -> Tensor:
+    """(B, T, D) of what the attention of a layer, or what stands in its place, returns."""
     caught: list[Tensor] = []
-    module = getattr(suffix.layers[0], suffix.family.attention)
+    module = getattr(suffix.layers[place], suffix.family.attention)
     handle = module.register_forward_hook(lambda _module, _args, output: caught.append(output[0]))
     suffix(hidden, mask)
     handle.remove()
@@ -564,6 +567,7 @@ def test_head_windows_over_everything_are_attention_that_looks_evenly(of_each_cl
     [
         ({"windows": [[0, 1]] * 9}, "windows are given for 9 heads, but the attention has "),
         ({"windows": [[[0, 1]] * 4], "num_replaced": 2}, "windows are given for "),
+        ({"windows": "attention"}, "windows: attention is known where training has stored features"),
         ({"window": [3, 5]}, r"window \[3, 5\]: it takes one number, or windows"),
     ],
 )
@@ -572,6 +576,60 @@ def test_windows_that_do_not_fit_the_heads_are_refused(get_upstream, conf, messa
     _, plain = upstream.cut()
     with pytest.raises(UserError, match=f"mixer wsm_heads does not fit .*: {message}"):
         upstream.operate(plain, mixer="wsm_heads", **conf)
+
+
+def test_weights_are_seen_in_attention_of_every_family(upstream, wavs):
+    """They are those with which the output of the attention comes from its input."""
+    prefix, plain = upstream.cut(num_replaced=2)
+    hidden, mask = prefix(wavs)
+    family, suffix, seen = upstream.family, copy.deepcopy(plain), {}
+    attention = [getattr(layer, family.attention) for layer in suffix.layers]
+    with watch_attention(suffix, range(2)) as watched:
+        run_with_weights(suffix, hidden, mask, seen.__setitem__)
+        pairs = [each.take() for each in watched]
+    assert [getattr(layer, family.attention) for layer in suffix.layers] == attention
+    _, _, value, out = (getattr(attention[1], name) for name in family.projections)
+    weights, (given, came) = seen[1], pairs[1]
+    assert_close(weights.sum(-1)[:, 0][~mask], torch.ones(int((~mask).sum())), 1e-5)
+    assert not weights.masked_select(mask[:, None, None]).any(), "no weight is on padding"
+    with torch.no_grad():
+        heads = value(given).unflatten(-1, (weights.size(1), -1)).transpose(1, 2)
+        expected = out((weights @ heads).transpose(1, 2).flatten(2))
+        assert_close(came[~mask], expected[~mask], 1e-5)
+        assert_close(suffix(hidden, mask)[~mask], plain(hidden, mask)[~mask], 1e-6)
+
+
+def test_the_pairs_are_what_attention_or_a_layer_is_given_and_gives(of_each_class, wavs):
+    prefix, plain = of_each_class.cut(num_replaced=2)
+    hidden, mask = prefix(wavs)
+    states = collect_above(plain, hidden, mask)
+    (low, high), (_, last) = split_pairs(compute_pairs(plain, hidden, mask, [0, 1], "layer"), 2)
+    assert torch.equal(low, states[0]) and torch.equal(high, states[1])
+    if not of_each_class.is_pre_norm:
+        assert_close(last[~mask], states[2][~mask], 1e-6)
+    ((given, came),) = split_pairs(compute_pairs(plain, hidden, mask, [1]), 1)
+    assert_close(came[~mask], catch_mixed(plain, hidden, mask, 1)[~mask], 1e-6)
+    frames = int((~mask[1]).sum())
+    alone = compute_pairs(plain, hidden[1:2, :frames], None, [1])
+    assert_close(torch.cat([given, came], -1)[1, :frames], alone[0], 2e-5)
+
+
+def test_a_bias_for_frames_ahead_is_where_the_heads_look(biased, wavs):
+    prefix, plain = biased.cut(num_replaced=2)
+    hidden, mask = prefix(wavs)
+    suffix, batches = copy.deepcopy(plain), [(hidden, (29, 15, 21))]
+    assert mask is not None and [29, 15, 21] == (~mask).sum(1).tolist()
+    table = next(module for module in suffix.shared.modules() if isinstance(module, nn.Embedding))
+    ahead = int(suffix.shared._relative_positions_bucket(torch.tensor([3]), bidirectional=True))
+    with torch.no_grad():
+        table.weight[:, 0] = 0.0
+        table.weight[ahead, 0] = 50.0
+    # The last three frames of an utterance have none three ahead, and look evenly: an eighth of all here.
+    record = read_heads(suffix, batches, num_below=NUM_LAYERS - 2, share=0.25)
+    assert [layer.layer for layer in record.layers] == [NUM_LAYERS - 1, NUM_LAYERS]
+    for layer in record.layers:
+        assert layer.windows[0] == (3, 3)
+        assert layer.peaks[0] > 0.5 and not record.is_even
 
 
 def test_gc_lora_adds_a_convolution_of_what_the_output_projection_is_given(of_each_class, wavs):
@@ -610,7 +668,7 @@ def test_gc_lora_adds_a_convolution_of_what_the_output_projection_is_given(of_ea
     ],
 )
 def test_espnets_init_keeps_what_came_with_the_upstream(get_upstream, key, mixer):
-    conf = {"upstream": get_upstream(key).path, "mixer": mixer}
+    conf = {"upstream": get_upstream(key).path, "mixer": mixer, "windows": 10}
     args = argparse.Namespace(
         token_list=["<blank>", "<unk>", "A", "<sos/eos>"], input_size=1, frontend=None, frontend_conf={},
         specaug=None, normalize=None, preencoder=None, encoder=register.NAME, encoder_conf=conf,
