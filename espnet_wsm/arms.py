@@ -13,12 +13,14 @@ class Arm:
         words: what mixes in the last layers, inside a sentence.
         colour: in all figures.
         marker: of matplotlib, which distinguishes arms in greyscale.
+        transfers: whether its blocks first learn what the attention in their place gives.
     """
 
     options: dict[str, Any]
     words: str
     colour: str
     marker: str
+    transfers: bool = False
 
 
 # Okabe and Ito's palette and five colours of Tol's, which are safe for colour-blind readers.
@@ -30,6 +32,28 @@ ARMS = {
     ),
     "local": Arm({"mixer": "local"}, "local mean only", "#CC79A7", "v"),
     "wsm_heads": Arm({"mixer": "wsm_heads"}, "head windows", "#AA4499", "d"),
+    "wsm_transfer": Arm({"mixer": "wsm"}, "WSM after transfer", "#A63603", "8", transfers=True),
+    "sm_transfer": Arm({"mixer": "sm"}, "SM after transfer", "#44AA99", "1", transfers=True),
+    "local_transfer": Arm(
+        {"mixer": "local"}, "local mean only, after transfer", "#CC6677", "2", transfers=True
+    ),
+    "wsm_heads_transfer": Arm(
+        {"mixer": "wsm_heads"}, "head windows after transfer", "#5E2390", "H", transfers=True
+    ),
+    "heads_plain_transfer": Arm(
+        {"mixer": "wsm_heads", "key_weights": False},
+        "head windows without key weights, after transfer",
+        "#DDCC77",
+        "3",
+        transfers=True,
+    ),
+    "heads_random_transfer": Arm(
+        {"mixer": "wsm_heads", "init": "random"},
+        "head windows with random values, after transfer",
+        "#88CCEE",
+        "4",
+        transfers=True,
+    ),
     "attention": Arm({"mixer": "attention"}, "pretrained attention", "#0072B2", "D"),
     "random_attention": Arm({"mixer": "random_attention"}, "random attention", "#56B4E9", "^"),
     "reset": Arm({"mixer": "reset"}, "random attention and feed-forward", "#332288", "<"),
@@ -44,5 +68,9 @@ ARMS = {
     "kv_pool": Arm({"mixer": "kv_pool"}, "pretrained attention to pooled keys", "#882255", ">"),
     "frozen": Arm({"mixer": "wsm", "num_replaced": 0}, "what was pretrained, frozen", "#E69F00", "*"),
 }
-WITH_WINDOW = ("wsm", "local")  # arms, and mixers, that read encoder_conf's window
-WITH_WIDTH = ("wsm", "sm", "sm_authors", "local")  # likewise its width
+# Arms, and mixers, that read encoder_conf's window, and likewise its width.
+WITH_WINDOW = ("wsm", "local", "wsm_transfer", "local_transfer")
+WITH_WIDTH = ("wsm", "sm", "sm_authors", "local", "wsm_transfer", "sm_transfer", "local_transfer")
+# Half width in frames of head windows where costs are measured and there are no heads to look at: about the
+# mean of those of whisper_base.
+HALF_WIDTH = 25

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from espnet_wsm.arms import HALF_WIDTH
 from espnet_wsm.benchmark.config import REMOVED, Arm, BenchmarkConfig
 from espnet_wsm.frames import SAMPLE_RATE
 from espnet_wsm.upstream.families.contract import FamilyContract
@@ -169,7 +170,7 @@ def build_model(arm: Arm, config: BenchmarkConfig, upstream: Path) -> AsrModel:
         "num_replaced": config.num_replaced,
         "mixer": arm.mixer,
         "trainable": arm.trainable,
-        **config.mixer_conf,
+        **{"windows": HALF_WIDTH} | config.mixer_conf,
     }
     build = _build_ours if arm.is_ours else _build_today
     return build(arm, conf, config.vocab_size)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from tqdm import tqdm
 
-from espnet_wsm.arms import ARMS
+from espnet_wsm.arms import ARMS, HALF_WIDTH
 from espnet_wsm.errors import UserError
 from espnet_wsm.experiments.corpora import find_corpus
 from espnet_wsm.experiments.grid import Grid
@@ -152,7 +152,7 @@ class _Model:
         torch.manual_seed(0)
         own = {name: value for name, value in asdict(setup).items() if name in ("window", "width")}
         conf = dict(encoder_conf) | {name: value for name, value in own.items() if value is not None}
-        conf |= {"num_replaced": setup.num_replaced} | ARMS[setup.arm].options
+        conf |= {"num_replaced": setup.num_replaced, "windows": HALF_WIDTH} | ARMS[setup.arm].options
         self.config = WsmConfig.from_dict(conf)
         expert, checkpoint = load_upstream(self.config.upstream, self.config.trust)
         family = checkpoint.family

@@ -190,6 +190,11 @@ def _add_legend(figure: Any, handles: Mapping[str, Any]) -> None:
             [handles[name] for name in names], names, loc="outside lower center", ncols=columns,
             fontsize=9, frameon=False,
         )  # fmt: skip
-        if columns == 1 or legend.get_window_extent().width <= figure.bbox.width:
+        extent = legend.get_window_extent()
+        if columns == 1 or extent.width <= figure.bbox.width:
+            if (
+                extent.height > figure.bbox.height / 2
+            ):  # of a single panel with all arms: nothing would be left
+                figure.set_figheight(figure.get_figheight() + extent.height / figure.dpi)
             return
         legend.remove()

@@ -42,6 +42,7 @@ CHOSEN = "chosen_lr.json"
 DIGITS = 12  # of the digest of an upstream
 LINES_OF_FAILURE = 3  # lines of a launcher's output that are shown for a failed run
 OPTIONS = ("mixer", "trainable", "num_replaced")  # keys of an arm that are options of run.sh
+STEPS = "400"  # of a transfer, where a grid's recipe_options do not say
 EXPERIMENTS = "grid"  # folder of the runs in a recipe's exp/
 
 
@@ -74,7 +75,7 @@ class Runner:
         self.ngpu = grid.recipe_options.get("ngpu", "0")
         self.settings, self.dtype = self._read_settings(recipe / grid.train_config)
         self.upstream = self._digest_upstream(recipe / grid.upstream, grid.upstream_digest)
-        self._prepared: set[tuple[str, int]] = set()
+        self._prepared: set[tuple[str, int, str]] = set()  # corpus, k, mixer
         self._launcher = Launcher()
 
     def _read_settings(self, train_config: Path) -> tuple[str, str]:
@@ -168,17 +169,25 @@ class Runner:
 
     def prepare(self, wanted: Iterable[Run]) -> None:
         """Stages 1 and 2 of the corpora of some runs, with the features of every cut that these need."""
-        cuts = dict.fromkeys((run.corpus, run.num_replaced) for run in wanted)
-        for name, k in sorted(cuts.keys() - self._prepared):
+        # Stage 2 looks where the heads look for the mixer that needs it alone.
+        cuts: dict[tuple[str, int], str] = {}
+        for run in wanted:
+            mixer = ARMS[run.arm].options["mixer"]
+            cuts.setdefault((run.corpus, run.num_replaced), "wsm")
+            if mixer == "wsm_heads":
+                cuts[run.corpus, run.num_replaced] = mixer
+        for name, k, mixer in sorted({(*cut, mixer) for cut, mixer in cuts.items()} - self._prepared):
             corpus = self.corpora[name]
             data = corpus.folder("data")
             if not (data / "train").is_dir() or (data / ".unfinished").exists():
                 self._call(corpus, ["--stage", "1", "--stop_stage", "1"])
-            self._call(corpus, ["--stage", "2", "--stop_stage", "2", "--num_replaced", str(k)])
+            self._call(
+                corpus, ["--stage", "2", "--stop_stage", "2", "--num_replaced", str(k), "--mixer", mixer]
+            )
             # The texts as spelt by stage 2, which training uses and against which stage 5 scores.
             for set_name, folder in ((DEV, f"raw/org/{DEV}"), (TEST, f"raw/{TEST}")):
                 keep_reference(self.results, name, set_name, corpus.folder("dump") / folder / "text")
-            self._prepared.add((name, k))
+            self._prepared |= {(name, k, mixer), (name, k, "wsm")}
 
     def _call(self, corpus: Corpus, options: Sequence[str]) -> None:
         command = ["./run.sh", *corpus.options, *self._common_options(), *options]
@@ -202,7 +211,9 @@ class Runner:
         # Without the second word, of sizes and times, which differ from machine to machine.
         made_from = (corpus.folder("dump") / ".made_from").read_text(encoding="utf-8").partition(" ")[0]
         made_from = made_from.strip() + "\n"
-        options = repr(self._common_options(without=IMMATERIAL))
+        # That of a transfer matters to arms that have one.
+        without = IMMATERIAL if ARMS[run.arm].transfers else (*IMMATERIAL, "transfer", "transfer_args")
+        options = repr(self._common_options(without=without))
         parts = [repr(run), self.settings, self.dtype, self.upstream, made_from, options]
         for option, usual in TEXT_FILES.items():
             file = corpus.recipe / self.grid.recipe_options.get(option, usual)
@@ -262,11 +273,12 @@ class Runner:
         tag = f"{EXPERIMENTS}/{run.name}-{self.fingerprint(run)[:8]}"
         exp = corpus.folder("exp") / f"asr_{tag}"
         log = corpus.folder("exp") / EXPERIMENTS / "log" / f"{run.name}.log"
-        command = ["bash", "run.sh", *corpus.options, *self._common_options(without=("asr_args",))]
+        command = ["bash", "run.sh", *corpus.options, *self._common_options(without=("asr_args", "transfer"))]
         asr_args = self.grid.recipe_options.get("asr_args", "")
         if self.grid.suffix_dtype is not None:
             asr_args += f" --encoder_conf suffix_dtype={self.dtype}"
-        command += [*options_of(run, asr_args), "--tag", tag]
+        transfer = self.grid.recipe_options.get("transfer", STEPS)
+        command += [*options_of(run, asr_args, transfer), "--tag", tag]
         command += ["--stage", "3", "--stop_stage", "4", "--nj", "1", "--num_threads", "1"]
         if run.sweep:
             command[command.index("--test_sets") + 1] = DEV
@@ -310,10 +322,15 @@ class Runner:
         return read_record(record_path(self.results, run))
 
 
-def options_of(run: Run, asr_args: str = "") -> list[str]:
-    """The options of run.sh for a run, with the ``asr_args`` of the grid before its own."""
+def options_of(run: Run, asr_args: str = "", transfer: str = STEPS) -> list[str]:
+    """The options of run.sh for a run, with the grid's ``asr_args`` before its own.
+
+    ``transfer`` is the number of steps for arms that have one.
+    """
     conf = ARMS[run.arm].options | {"num_replaced": run.num_replaced}
     options = {key: value for key, value in conf.items() if key in OPTIONS}
+    if ARMS[run.arm].transfers:
+        options["transfer"] = transfer
     if run.window is not None:
         options["window"] = run.window
     if run.minutes is not None:

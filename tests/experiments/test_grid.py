@@ -64,8 +64,10 @@ def test_window_and_width_count_only_where_blocks_have_them():
     found = {}
     for run in expand_block(block, "here"):
         found.setdefault(run.arm, []).append((run.window, run.width))
-    assert found.pop("wsm") == found.pop("local") == [(0, 64), (INFINITE, 64)]
-    assert found.pop("sm") == found.pop("sm_authors") == [(None, 64)]
+    for arm in ("wsm", "local", "wsm_transfer", "local_transfer"):
+        assert found.pop(arm) == [(0, 64), (INFINITE, 64)]
+    for arm in ("sm", "sm_authors", "sm_transfer"):
+        assert found.pop(arm) == [(None, 64)]
     assert set(map(tuple, found.values())) == {((None, None),)}
 
 

@@ -432,6 +432,8 @@ def test_options_of_a_run():
     ]  # fmt: skip
     wide = options_of(Run("toy", "wsm", 2, None, 0, window=25, width=64))
     authors = "--encoder_conf hidden=[512] --encoder_conf combine_activation=gelu"
+    learnt = options_of(Run("toy", "wsm_transfer", 2, None, 0), transfer="60")
+    assert learnt[learnt.index("--transfer") + 1] == "60" and "--transfer" not in options_of(run)
     assert options_of(Run("toy", "sm_authors", 2, None, 0)) == [
         "--mixer", "sm", "--num_replaced", "2", "--asr_args", f"--seed 0 {authors}",
     ]  # fmt: skip

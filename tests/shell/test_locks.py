@@ -55,6 +55,20 @@ def test_the_lock_of_a_killed_run_is_free_when_what_it_started_has_ended(write, 
     assert not (tmp_path / "out/.unfinished").exists()
 
 
+def test_a_run_that_shares_a_result_waits_for_the_one_that_makes_it(write, project, environment, tmp_path):
+    first = write("while [[ ! -e go ]]; do sleep 0.05; done; touch made")
+    wait_for((tmp_path / "started").exists)
+    script = tmp_path / "second.sh"
+    script.write_text(f"set -euo pipefail; . {project}/egs/common/lib.sh; hold out wait; cp made seen")
+    second = subprocess.Popen(
+        ["bash", script], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
+    )
+    assert f"waiting for another run that writes to out (process {first.pid} on" in second.stderr.readline()
+    (tmp_path / "go").touch()
+    assert first.wait(timeout=30) == 0 and second.wait(timeout=30) == 0 and (tmp_path / "seen").exists()
+    second.stderr.close()
+
+
 def test_a_folder_that_cannot_be_written_is_named(project, shell, tmp_path):
     script = tmp_path / "stage.sh"
     script.write_text(WRITER.format(project=project, work="touch wrote"))

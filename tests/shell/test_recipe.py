@@ -179,6 +179,28 @@ def test_another_cut_needs_features_of_its_own_which_stage_2_adds(finished, reci
 
 
 @pytest.mark.recipe
+def test_blocks_learn_from_attention_before_training(finished, recipe, shell):
+    words = ["--mixer", "wsm_heads", "--transfer", "4", "--stop_stage", "3", *QUICK]
+    refused = shell(["./run.sh", "--stage", "3", *words], recipe)
+    assert refused.returncode == 1 and "heads.json does not exist" in refused.stderr
+    result = shell(["./run.sh", "--stage", "2", *words], recipe)
+    assert result.returncode == 0, result.stderr
+    assert "where the heads look, in frames of 20 ms" in result.stderr
+    assert "Stage 3: transfer: dump/cache -> exp/transfer_wsm_heads_k2_" in result.stderr
+    assert result.stderr.count("is left on held-out speech") == 2
+    (blocks,) = recipe.glob("exp/transfer_wsm_heads_*/blocks.pth")
+    config = yaml.safe_load((recipe / "exp/asr_train_asr_char_wsm_heads_transfer4/config.yaml").read_text())
+    assert config["init_param"] == [f"{blocks.relative_to(recipe)}:encoder:encoder"]
+    again = shell(
+        ["./run.sh", "--stage", "3", *words[:-1], f"{words[-1]} --seed 5", "--tag", "other"], recipe
+    )
+    assert again.returncode == 0 and "Stage 3: transfer" not in again.stderr
+    stage = ["../../common/train.sh", *words[:2], "--transfer", "5", "--tag", "alone"]
+    refused = shell(stage, recipe)
+    assert refused.returncode == 1 and "holds no finished transfer of the present data" in refused.stderr
+
+
+@pytest.mark.recipe
 def test_training_uses_the_features_and_not_the_upstream(finished, recipe):
     log = (recipe / "exp/asr_first/train.log").read_text()
     assert "feats.scp" in log and "wav.scp" not in log
@@ -263,6 +285,8 @@ def test_a_run_of_other_settings_is_not_resumed(finished, recipe, shell):
             ["--stage", "3", "--train_config", "conf/none.yaml"],
             "--train_config conf/none.yaml does not exist",
         ),
+        (["--stage", "3", "--transfer", "many"], "--transfer many has to be a number of steps, 0 for none"),
+        (["--stage", "3", "--transfer", "9", "--transfer_args", "--lr 7"], "--lr 7 of a transfer has to be"),
         (["--stage", "3", "--token_type", "bpe"], "token_list/bpe does not exist; run stage 2"),
         (["--stage", "3", "--train_minutes", "5"], "dump/raw/train holds 0.1 minutes, not more than"),
         (["--stage", "4", "--tag", "never"], "exp/asr_never does not exist; run stage 3 first"),
