@@ -98,7 +98,9 @@ def read_record(path: Path) -> HeadWindowsRecord:
         )
         return HeadWindowsRecord(layers=layers, **content)
     except FileNotFoundError:
-        raise UserError(f"{path} does not exist: `espnet-wsm layers` writes it, and stage 2") from None
+        raise UserError(
+            f"{path} does not exist: stage 2 with --mixer wsm_heads writes it, and espnet-wsm layers"
+        ) from None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(
             f"{path} is damaged or of another version ({error}): delete it and make it anew"

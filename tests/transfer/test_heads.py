@@ -123,5 +123,5 @@ def test_a_file_that_does_not_fit_is_refused(tmp_path, digest, layers, content, 
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(UserError, match=r"heads.json does not exist: `espnet-wsm layers` writes it"):
+    with pytest.raises(UserError, match=r"heads.json does not exist: stage 2 with --mixer wsm_heads"):
         read_record(tmp_path / "heads.json")
