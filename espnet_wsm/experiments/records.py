@@ -16,7 +16,7 @@ import numpy as np
 from espnet_wsm.errors import UserError
 from espnet_wsm.experiments.grid import IMMATERIAL, Grid
 from espnet_wsm.experiments.runs import Run
-from espnet_wsm.files import write_atomically, write_text
+from espnet_wsm.files import read_yaml, write_atomically, write_text
 from espnet_wsm.scoring.mapsswe import align_like_sclite, count_errors
 from espnet_wsm.scoring.trn import TOKENIZERS, pair_texts, read_kaldi_text
 
@@ -59,6 +59,8 @@ class Record:
         seconds: wall time of training on this machine.
         git, date, device: commit, date and device of the run.
         curves: per epoch ``train loss``, ``valid loss``, ``valid cer_ctc``; shorter if ESPnet reports less.
+        transfer: of what attention gives, the error left in each layer, by its number, and the ``seconds``
+            and ``steps`` that learning it took; None for runs without.
         sets: counts by set, ``dev`` and ``test``; runs of a sweep have no ``test``.
     """
 
@@ -72,6 +74,7 @@ class Record:
     date: str
     device: str
     curves: Mapping[str, Sequence[float]]
+    transfer: Mapping[str, Any] | None = None
     sets: Mapping[str, Counts] = field(default_factory=dict)
 
 
@@ -115,6 +118,8 @@ def write_record(results: Path, record: Record, rows: Mapping[str, Sequence[tupl
     write_atomically(path.with_suffix(".tsv"), write_rows)
     content = asdict(record)
     del content["sets"]
+    if record.transfer is None:
+        del content["transfer"]
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False).split("\n"))
 
 
@@ -183,6 +188,31 @@ def read_hypotheses(results: Path, run: Run, name: str) -> dict[str, tuple[str, 
 def read_records(results: Path) -> list[Record]:
     """All records below a folder of results, sorted by corpus and name."""
     return [read_record(path) for path in sorted(results.glob("runs/*/*.json"))]
+
+
+def read_transfer(exp: Path) -> dict[str, Any] | None:
+    """What the blocks of an experiment had learnt before it, from the folder that its configuration names.
+
+    Args:
+        exp: the experiment, as the recipe's folder has it in ``exp``.
+
+    Raises:
+        UserError: the result is missing or damaged.
+    """
+    settings = read_yaml(exp / "config.yaml") if (exp / "config.yaml").is_file() else {}
+    named = [str(word).split(":")[0] for word in settings.get("init_param") or ()]
+    folders = [Path(file).parent for file in named if Path(file).name == "blocks.pth"]
+    if not folders:
+        return None
+    recipe = next(parent.parent for parent in exp.parents if parent.name == "exp")
+    path = recipe / folders[0] / "transfer.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        left = dict(zip(map(str, content["layers"]), content["error"], strict=True))
+        curve = content["curve"]
+        return {"left": left, "steps": curve["steps"][-1], "seconds": round(curve["seconds"], 1)}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is missing or damaged ({error}): delete {exp}, and run it again") from error
 
 
 def read_epochs(checkpoint: Path) -> tuple[float, dict[str, list[float]]]:

@@ -28,6 +28,7 @@ from espnet_wsm.experiments.records import (
     read_epochs,
     read_mapping,
     read_record,
+    read_transfer,
     record_path,
     score_texts,
     write_record,
@@ -311,6 +312,7 @@ class Runner:
             date=made["date"],
             device=f"{'cpu' if self.ngpu == '0' else count(int(self.ngpu), 'GPU')} ({self.dtype})",
             curves=curves,
+            transfer=read_transfer(exp),
         )
         write_record(self.results, record, rows)
         # The averaged model was decoded and is kept. checkpoint.pth is deleted before the epochs: if the

@@ -1,6 +1,7 @@
 """Each block learns to give what the attention in its place gives: regression, without labels."""
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -51,12 +52,14 @@ class Curve:
         steps: at which the errors were measured, the first is 0.
         held_out: of each step, the error of each layer on held-out speech.
         train: of each step, the mean error of each layer in the training batches since the last; none at 0.
+        seconds: wall time so far, of all processes that took part in turn.
     """
 
     layers: tuple[int, ...]
     steps: list[int] = field(default_factory=list)
     held_out: list[list[float]] = field(default_factory=list)
     train: list[list[float]] = field(default_factory=list)
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -178,7 +181,7 @@ def learn(
     Raises:
         UserError: the loss is not finite.
     """
-    dtype = choose_dtype(dtype, device)
+    dtype, began = choose_dtype(dtype, device), time.monotonic()
     blocks = nn.ModuleList(student.block for student in students).to(device)
     optimiser = torch.optim.Adam(blocks.parameters(), lr=settings.lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(settings.steps, 1))
@@ -195,6 +198,7 @@ def learn(
     else:
         curve.steps.append(0)
         curve.held_out.append(measure_errors(students, held_out, dtype, device))
+    earlier = curve.seconds
     looks = {round(settings.steps * look / LOOKS) for look in range(1, LOOKS + 1)}
     for step in range(done + 1, settings.steps + 1):
         blocks.train()
@@ -224,6 +228,7 @@ def learn(
             curve.steps.append(step)
             curve.held_out.append(measure_errors(students, held_out, dtype, device))
             since = torch.zeros_like(since)
+        curve.seconds = earlier + time.monotonic() - began
         if step % KEEPS == 0:
             state = {
                 "blocks": blocks.state_dict(),

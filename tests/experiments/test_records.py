@@ -1,11 +1,13 @@
 """What is kept of a run: written and read again, and read from ESPnet's checkpoint."""
 
+import json
 import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from synthetic import Synthetic, make_run
 
 from espnet_wsm.errors import UserError
@@ -14,6 +16,7 @@ from espnet_wsm.experiments.records import (
     read_epochs,
     read_record,
     read_records,
+    read_transfer,
     record_path,
     score_texts,
 )
@@ -163,6 +166,49 @@ def test_a_checkpoint_without_epochs_is_named(tmp_path, damage):
         torch.save({"model": {}}, path)
     with pytest.raises(UserError, match=r"checkpoint.pth does not hold the epochs of a training"):
         read_epochs(path)
+
+
+def write_transfer(folder: Path) -> Path:
+    """An experiment whose blocks had learnt, in a recipe's folder; gives the experiment's."""
+    exp, transfer = folder / "exp/it/asr_grid/wsm-0", folder / "exp/it/transfer_wsm_k2_01234567"
+    exp.mkdir(parents=True)
+    transfer.mkdir()
+    named = "exp/it/transfer_wsm_k2_01234567/blocks.pth:encoder:encoder"
+    (exp / "config.yaml").write_text(yaml.safe_dump({"init_param": [named]}))
+    curve = {"layers": [5, 6], "steps": [0, 10, 20], "seconds": 3.26}
+    content = {"layers": [5, 6], "error": [0.25, 0.5], "curve": curve}
+    (transfer / "transfer.json").write_text(json.dumps(content))
+    return exp
+
+
+def test_what_a_transfer_left_is_kept_with_the_run(tmp_path):
+    learnt = read_transfer(write_transfer(tmp_path))
+    assert learnt == {"left": {"5": 0.25, "6": 0.5}, "steps": 20, "seconds": 3.3}
+    run = make_run("wsm_transfer")
+    Synthetic(tmp_path).add(run, transfer=learnt)
+    assert read_record(record_path(tmp_path, run)).transfer == learnt
+    other = make_run("wsm")
+    Synthetic(tmp_path).add(other)
+    assert read_record(record_path(tmp_path, other)).transfer is None
+    assert '"transfer"' not in record_path(tmp_path, other).read_text()
+
+
+def test_an_experiment_without_a_transfer_has_none(tmp_path):
+    assert read_transfer(tmp_path) is None
+    (tmp_path / "config.yaml").write_text("init_param: [../model.pth]\n")
+    assert read_transfer(tmp_path) is None
+
+
+@pytest.mark.parametrize("content", [None, "", "{}", '{"layers": [5], "error": [], "curve": {}}'])
+def test_a_transfer_that_cannot_be_read_is_named(tmp_path, content):
+    exp = write_transfer(tmp_path)
+    (file,) = tmp_path.glob("exp/it/transfer_*/transfer.json")
+    if content is None:
+        file.unlink()
+    else:
+        file.write_text(content)
+    with pytest.raises(UserError, match=r"transfer.json is missing or damaged .*: delete .*wsm-0"):
+        read_transfer(exp)
 
 
 def test_a_reference_is_kept_once_and_another_refused(tmp_path):

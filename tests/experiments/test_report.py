@@ -96,6 +96,18 @@ def test_every_section_is_there_when_there_are_records(whole):
     ]
 
 
+def test_what_blocks_had_learnt_stands_beside_the_time_it_took(synthetic):
+    synthetic.add(make_run("wsm"), seconds=200.0)
+    for seed, seconds in enumerate((100.0, 200.0, 400.0)):
+        learnt = {"left": {"10": 0.5, "9": 0.25}, "steps": 300, "seconds": 50.0}
+        synthetic.add(make_run("wsm_transfer", seed=seed), seconds=seconds, transfer=learnt)
+    write_report(synthetic.results)
+    (row,) = read_table(read_section(read_report(synthetic.results), "What blocks had learnt from attention"))
+    assert (row["arm"], row["k"], row["steps"]) == ("wsm_transfer", "2", "300")
+    assert row["left in each layer"] == "0.250, 0.500", "from the lowest layer up, by number"
+    assert (row["mean"], row["time / training"]) == ("0.375", "0.25")
+
+
 def test_a_section_without_records_is_left_out(synthetic):
     for arm in ("wsm", "sm"):
         synthetic.add(make_run(arm))
