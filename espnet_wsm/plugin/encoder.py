@@ -24,6 +24,7 @@ from espnet_wsm.upstream import (
     run_suffix,
 )
 from espnet_wsm.upstream.cut import cut_of
+from espnet_wsm.upstream.families.contract import AdaptedMixer
 from espnet_wsm.upstream.identity import decode_identity, encode_identity
 from espnet_wsm.upstream.layer_table import LayerRow, describe_part, describe_prefix, describe_suffix
 from espnet_wsm.upstream.stored_cut import check_cut, load_suffix
@@ -72,6 +73,7 @@ class WsmS3prlEncoder(AbsEncoder):
             for name, p in self.named_parameters()
             if id(p) not in known and "lora_" not in name and (p.dim() < 2 or p.any())
         }
+        self._pretrained = {name for name, p in self.named_parameters() if id(p) in known}
         self.register_module("layer_weights", None)
         if self.config.features == "weighted_sum":
             self.layer_weights = LayerWeights(num_below + len(self.suffix.layers) + 1)
@@ -99,6 +101,16 @@ class WsmS3prlEncoder(AbsEncoder):
         self._output_size = cut.dim
         self.suffix = load_suffix(cache, cut)
         return cut.below
+
+    def list_pretrained(self) -> list[nn.Parameter]:
+        """What trains of what came with the upstream, but for what a block of ours has taken over."""
+        blocks = [module for module in self.modules() if isinstance(module, AdaptedMixer)]
+        taken = {id(parameter) for block in blocks for parameter in block.parameters()}
+        return [
+            parameter
+            for name, parameter in self.named_parameters()
+            if name in self._pretrained and parameter.requires_grad and id(parameter) not in taken
+        ]
 
     def output_size(self) -> int:
         """Channels of the output."""

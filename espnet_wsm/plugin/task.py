@@ -3,11 +3,12 @@
 import argparse
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 from espnet2.asr.espnet_model import ESPnetASRModel
 from espnet2.iterators.abs_iter_factory import AbsIterFactory
 from espnet2.tasks.abs_task import IteratorOptions
@@ -48,6 +49,37 @@ class WsmASRTask(ASRTask):
             UserError: what has to be a number is none.
         """
         super().main(parse_training(cls.get_parser(), cmd) if args is None else args)
+
+    @classmethod
+    def get_parser(cls) -> argparse.ArgumentParser:
+        """As ESPnet's, with an option of our own."""
+        parser = super().get_parser()
+        parser.add_argument(
+            "--pretrained_lr_scale",
+            type=float,
+            default=1.0,
+            help="learning rate of what came with the upstream, relative to that of new blocks and the head",
+        )
+        return parser
+
+    @classmethod
+    def build_optimizers(
+        cls, args: argparse.Namespace, model: torch.nn.Module
+    ) -> list[torch.optim.Optimizer]:
+        """As ESPnet's; with ``pretrained_lr_scale``, what came with the upstream is a group of its own.
+
+        Raises:
+            UserError: the scale is negative or not finite.
+        """
+        optimizers = super().build_optimizers(args, model)
+        scale = args.pretrained_lr_scale
+        if not 0 <= scale < float("inf"):
+            raise UserError(f"--pretrained_lr_scale has to be 0 or more, got {scale}")
+        if scale != 1 and args.encoder == register.NAME:
+            pretrained = {id(parameter) for parameter in model.encoder.list_pretrained()}
+            for optimizer in optimizers:
+                _scale_rate(optimizer, pretrained, scale)
+        return optimizers
 
     @classmethod
     def main_worker(cls, args: argparse.Namespace) -> None:
@@ -97,6 +129,15 @@ class WsmASRTask(ASRTask):
         if args.output_dir is not None:
             _write_parameters(Path(args.output_dir), model, args.encoder_conf)
         return model
+
+
+def _scale_rate(optimizer: torch.optim.Optimizer, chosen: Collection[int], scale: float) -> None:
+    """Give the parameters with these ids groups of their own, at ``scale`` times the rate."""
+    for group in list(optimizer.param_groups):
+        apart = [parameter for parameter in group["params"] if id(parameter) in chosen]
+        if apart:
+            group["params"] = [parameter for parameter in group["params"] if id(parameter) not in chosen]
+            optimizer.add_param_group(group | {"params": apart, "lr": scale * group["lr"]})
 
 
 def _find_cache(args: argparse.Namespace) -> str | None:

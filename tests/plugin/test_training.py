@@ -12,6 +12,8 @@ from espnet2.asr.espnet_model import ESPnetASRModel
 
 from espnet_wsm.bin import asr_inference, asr_inference_greedy, asr_train
 from espnet_wsm.plugin import trainer
+from espnet_wsm.plugin.numbers import parse_training
+from espnet_wsm.plugin.task import WsmASRTask
 from espnet_wsm.recipe.progress import read_progress
 
 
@@ -27,6 +29,33 @@ def test_training_records_the_model_and_moves_the_suffix_only(training_arguments
     one, two = (torch.load(exp / f"{n}epoch.pth") for n in (1, 2))
     assert not any(k.startswith("encoder.prefix.") for k in one)
     assert any(not torch.equal(one[k], two[k]) for k in one if k.startswith("encoder.suffix."))
+
+
+@pytest.mark.parametrize("mixer", ["wsm", "wsm_heads", "attention"])
+def test_what_came_with_the_upstream_can_have_a_rate_of_its_own(training_arguments, tmp_path, mixer):
+    words = [
+        "--encoder_conf",
+        f"mixer={mixer}",
+        "--encoder_conf",
+        "windows=3",
+        "--pretrained_lr_scale",
+        "0.25",
+    ]
+    args = parse_training(WsmASRTask.get_parser(), [*training_arguments(tmp_path / "exp"), *words])
+    model = WsmASRTask.build_model(args)
+    (optimizer,) = WsmASRTask.build_optimizers(args, model)
+    rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    found = {name: rates.pop(id(p)) for name, p in model.named_parameters() if p.requires_grad}
+    lower = {name for name in found if name.startswith("encoder.suffix.") and ".mixer." not in name}
+    assert any(".feed_forward." in name for name in lower) and any(name.startswith("ctc.") for name in found)
+    assert {name: rate for name, rate in found.items() if rate != 0.01} == dict.fromkeys(lower, 0.0025)
+    assert any(".attention." in name for name in lower) == (mixer == "attention")
+
+
+def test_a_rate_below_zero_is_refused(training_arguments, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        asr_train.main([*training_arguments(tmp_path / "exp"), "--pretrained_lr_scale", "-1"])
+    assert "--pretrained_lr_scale has to be 0 or more, got -1.0" in capsys.readouterr().err
 
 
 def test_a_resumed_training_equals_an_uninterrupted_one(training_arguments, tmp_path):
