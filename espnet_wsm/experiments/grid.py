@@ -24,7 +24,7 @@ OF_THE_RUNNER = {
     "test_sets",
     "tag",
 }
-OF_THE_RUNNER |= {"mixer", "num_replaced", "window", "train_minutes", "trainable"}
+OF_THE_RUNNER |= {"transfer", "mixer", "num_replaced", "window", "train_minutes", "trainable"}
 OF_THE_RUNNER |= {"data_dir", "dump_dir", "exp_dir", "search", "lm", "inference_model"}
 # Options of the trainer that the runner sets, or reads from the training configuration.
 OF_THE_RUNNER_IN_ASR_ARGS = re.compile(
@@ -32,6 +32,7 @@ OF_THE_RUNNER_IN_ASR_ARGS = re.compile(
 )
 # Options of run.sh that do not affect results: where things are, and how much is done at a time.
 IMMATERIAL = ("downloads", "nj", "cmd", "num_threads")
+STEPS = 400  # of a transfer
 DTYPES = ("auto", "float32", "bfloat16")  # those of the encoder, whose module takes seconds to import
 # Keys of a grid: whether a value can be right, and what is said of one that cannot.
 PATH = lambda value: isinstance(value, str), "{!r} has to be a path relative to a recipe's folder"
@@ -54,6 +55,10 @@ FILE_KEYS = {
     "title": (
         lambda value: isinstance(value, str) and "\n" not in value.strip(),
         "{!r} has to be a text of one line",
+    ),
+    "transfer": (
+        lambda value: type(value) is int and value > 0,
+        "{!r} has to be a number of steps, 1 or more",
     ),
     "suffix_dtype": (lambda value: value in DTYPES, f"{{!r}} has to be {', '.join(DTYPES)}"),
 }
@@ -78,6 +83,7 @@ class Grid:
         suffix_dtype: precision of the products in the layers that train; None: what train_config says.
             ``auto`` depends on the processor, and runs of another precision are other runs: a grid that is to
             go on on another machine names one.
+        transfer: steps of the arms that first learn, without labels, what attention gives.
     """
 
     upstream: str
@@ -91,6 +97,7 @@ class Grid:
     rates_from: str | None = None
     title: str | None = None
     suffix_dtype: str | None = None
+    transfer: int = STEPS
 
     @property
     def runs(self) -> tuple[Run, ...]:
@@ -144,6 +151,7 @@ def read_grid(path: Path, arms: Sequence[str] = (), corpora: Sequence[str] = ())
         extend_sweep=content.get("extend_sweep") or False,
         rates=_read_rates(path, content.get("rates")),
         rates_from=_name_rates(path, content.get("rates")),
+        transfer=content.get("transfer") or STEPS,
         **{key: content.get(key) for key in ("upstream_digest", "title", "suffix_dtype")},
     )
     _check_sweep(grid.sweep, path)

@@ -16,7 +16,7 @@ from espnet_wsm.arms import ARMS
 from espnet_wsm.data.kaldi.lists import count
 from espnet_wsm.errors import UserError
 from espnet_wsm.experiments.corpora import Corpus, find_corpus
-from espnet_wsm.experiments.grid import IMMATERIAL, Grid
+from espnet_wsm.experiments.grid import IMMATERIAL, STEPS, Grid
 from espnet_wsm.experiments.launching import Launcher
 from espnet_wsm.experiments.records import (
     DEV,
@@ -43,7 +43,6 @@ CHOSEN = "chosen_lr.json"
 DIGITS = 12  # of the digest of an upstream
 LINES_OF_FAILURE = 3  # lines of a launcher's output that are shown for a failed run
 OPTIONS = ("mixer", "trainable", "num_replaced")  # keys of an arm that are options of run.sh
-STEPS = "400"  # of a transfer, where a grid's recipe_options do not say
 EXPERIMENTS = "grid"  # folder of the runs in a recipe's exp/
 
 
@@ -212,10 +211,9 @@ class Runner:
         # Without the second word, of sizes and times, which differ from machine to machine.
         made_from = (corpus.folder("dump") / ".made_from").read_text(encoding="utf-8").partition(" ")[0]
         made_from = made_from.strip() + "\n"
-        # That of a transfer matters to arms that have one.
-        without = IMMATERIAL if ARMS[run.arm].transfers else (*IMMATERIAL, "transfer", "transfer_args")
-        options = repr(self._common_options(without=without))
+        options = repr(self._common_options(without=IMMATERIAL))
         parts = [repr(run), self.settings, self.dtype, self.upstream, made_from, options]
+        parts += [f"transfer {self.grid.transfer}"] if ARMS[run.arm].transfers else []
         for option, usual in TEXT_FILES.items():
             file = corpus.recipe / self.grid.recipe_options.get(option, usual)
             parts += [file.read_text(encoding="utf-8")] if file.is_file() else []
@@ -274,12 +272,11 @@ class Runner:
         tag = f"{EXPERIMENTS}/{run.name}-{self.fingerprint(run)[:8]}"
         exp = corpus.folder("exp") / f"asr_{tag}"
         log = corpus.folder("exp") / EXPERIMENTS / "log" / f"{run.name}.log"
-        command = ["bash", "run.sh", *corpus.options, *self._common_options(without=("asr_args", "transfer"))]
+        command = ["bash", "run.sh", *corpus.options, *self._common_options(without=("asr_args",))]
         asr_args = self.grid.recipe_options.get("asr_args", "")
         if self.grid.suffix_dtype is not None:
             asr_args += f" --encoder_conf suffix_dtype={self.dtype}"
-        transfer = self.grid.recipe_options.get("transfer", STEPS)
-        command += [*options_of(run, asr_args, transfer), "--tag", tag]
+        command += [*options_of(run, asr_args, self.grid.transfer), "--tag", tag]
         command += ["--stage", "3", "--stop_stage", "4", "--nj", "1", "--num_threads", "1"]
         if run.sweep:
             command[command.index("--test_sets") + 1] = DEV
@@ -324,7 +321,7 @@ class Runner:
         return read_record(record_path(self.results, run))
 
 
-def options_of(run: Run, asr_args: str = "", transfer: str = STEPS) -> list[str]:
+def options_of(run: Run, asr_args: str = "", transfer: int = STEPS) -> list[str]:
     """The options of run.sh for a run, with the grid's ``asr_args`` before its own.
 
     ``transfer`` is the number of steps for arms that have one.

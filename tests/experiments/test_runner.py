@@ -286,6 +286,17 @@ def test_where_data_lie_and_how_much_runs_at_a_time_makes_no_other_run(root):
     assert other.fingerprint(run) != runner.fingerprint(run)
 
 
+def test_steps_of_a_transfer_make_another_run_of_arms_that_transfer(root):
+    grids = [{"corpora": ["toy"], "arms": ["wsm", "wsm_transfer", "wsm_heads_transfer"]}]
+    few, many = (make_runner(root, grids=grids, transfer=steps) for steps in (60, 70))
+    few.run()
+    made = calls(root)
+    assert sum("--stage 2 " in call and "--mixer wsm_heads" in call for call in made) == 1, "reads the heads"
+    assert sum("--transfer 60" in call and "--stage 3" in call for call in made) == 2
+    changed = {run.arm for run in few.grid.runs if few.fingerprint(run) != many.fingerprint(run)}
+    assert changed == {"wsm_transfer", "wsm_heads_transfer"}
+
+
 @pytest.mark.parametrize(("option", "file"), [({}, "conf/text.yaml"), ({"nlsyms_txt": "symbols"}, "symbols")])
 def test_how_texts_are_spelt_makes_another_run(root, option, file):
     runner = make_runner(root, grids=GRIDS, recipe_options=option)
@@ -432,7 +443,7 @@ def test_options_of_a_run():
     ]  # fmt: skip
     wide = options_of(Run("toy", "wsm", 2, None, 0, window=25, width=64))
     authors = "--encoder_conf hidden=[512] --encoder_conf combine_activation=gelu"
-    learnt = options_of(Run("toy", "wsm_transfer", 2, None, 0), transfer="60")
+    learnt = options_of(Run("toy", "wsm_transfer", 2, None, 0), transfer=60)
     assert learnt[learnt.index("--transfer") + 1] == "60" and "--transfer" not in options_of(run)
     assert options_of(Run("toy", "sm_authors", 2, None, 0)) == [
         "--mixer", "sm", "--num_replaced", "2", "--asr_args", f"--seed 0 {authors}",
