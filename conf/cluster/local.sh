@@ -3,6 +3,7 @@
 #   local.sh [--max_jobs_run N] [--num_threads N] [--mem SIZE] [--gpu N] [--num_nodes 1] [--time T] [JOB=1:N] LOG COMMAND...
 # Runs COMMAND once, or once per job with the number of the job in place of JOB in LOG and COMMAND; at most as many at
 # a time as the machine has cores for. --mem, --gpu and --time have no effect on one machine.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # where sh is another shell
 set -uo pipefail
 # shellcheck source=conf/cluster/launcher.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/launcher.sh"

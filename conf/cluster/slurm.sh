@@ -6,6 +6,7 @@
 # until it ends and reports like local.sh. Stopping this script cancels the job. A COMMAND for several nodes starts its
 # tasks there with srun. Partition, account and the like come from FILE, by default slurm.yaml beside this script. Logs and
 # the working directory have to be on a shared disk.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # where sh is another shell
 set -uo pipefail
 
 # The job itself: sbatch runs a copy of this script; its first arguments are the original's folder and the number of modules.

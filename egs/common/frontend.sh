@@ -22,6 +22,7 @@ longest=$(python -m espnet_wsm.stages.limit_duration --max_seconds "${max_wav_du
 input=$(data_digest "${data_dir}")
 settings="${train_set}|${valid_set}|${test_sets}|${token_type}|${nbpe}|${speed_perturb}"
 settings+="|${min_wav_duration}|${longest}|$([[ -z ${text_config} ]] || sha256sum <"${text_config}" | cut -c1-16)"
+[[ -z ${text_config} || -r ${text_config} ]] || die "--text_config ${text_config} cannot be read: check its permissions"
 [[ -z ${nlsyms_txt} || -f ${nlsyms_txt} ]] || die "--nlsyms_txt ${nlsyms_txt} does not exist"
 settings+="|${byte_fallback}|$([[ -z ${nlsyms_txt} ]] || sha256sum <"${nlsyms_txt}" | cut -c1-16)"
 [[ ${channel} == mix ]] || settings+="|channel ${channel}"

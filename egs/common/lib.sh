@@ -232,7 +232,7 @@ folder_digest() {
         cd "$1" || exit
         find . -type f ! -name '.*' ! -path './log/*' ! -path './cache/*' -printf '%P %s\n' | sort
         find . -type f \( -name text -o -name 'wav.scp' -o -name segments -o -name reco2file_and_channel \
-            -o -name utt2spk -o -name utt2num_samples -o -name tokens.txt \) \
+            -o -name utt2spk -o -name utt2num_samples -o -name utt2md5 -o -name tokens.txt \) \
             ! -path './log/*' ! -path './cache/*' -print0 | sort -z | xargs -0 -r cat
     ) | sha256sum | cut -c1-16
 }

@@ -14,6 +14,7 @@ from espnet2.utils.types import float_or_none, str_or_none
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import read_yaml
 from espnet_wsm.plugin.numbers import REAL_NUMBERS, WHOLE_NUMBERS, WORDS, refuse_other_than_numbers
+from espnet_wsm.plugin.optimisers import check_optimiser
 from espnet_wsm.upstream.config import WsmConfig
 
 # The name of the encoder in a training configuration.
@@ -24,13 +25,15 @@ def read_arguments(training: Sequence[str]) -> argparse.Namespace:
     """The arguments of a training that :func:`find_reason_against_cache` looks at.
 
     They are read as ESPnet reads them: the configuration gives defaults, and options override it. What has to
-    be a number is looked at too; other errors in the arguments are left to ESPnet.
+    be a number is looked at too, and whether optimiser and scheduler can be made; other errors in the
+    arguments are left to ESPnet.
 
     Args:
         training: arguments of ``asr_train``.
 
     Raises:
-        UserError: the configuration cannot be read, or is not a mapping; or something has to be a number.
+        UserError: the configuration cannot be read, or is not a mapping; something has to be a number; or
+            optimiser or scheduler cannot be made.
     """
     _check_numbers(training)
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
@@ -40,17 +43,22 @@ def read_arguments(training: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--speech_volume_normalize", type=float_or_none)
     for name in ("--rir_scp", "--noise_scp"):
         parser.add_argument(name, type=str_or_none)
-    for name in ("--encoder_conf", "--preprocessor_conf"):
+    parser.add_argument("--optim", default="adadelta")  # ESPnet's
+    parser.add_argument("--scheduler", type=str_or_none)
+    for name in ("--encoder_conf", "--preprocessor_conf", "--optim_conf", "--scheduler_conf"):
         parser.add_argument(name, action=NestedDictAction, default={})
     args, _ = parser.parse_known_args(training)
     if args.config is None:
+        check_optimiser(args, "the training's arguments (--asr_args)")
         return args
     content = read_yaml(args.config)
     if not isinstance(content, dict):
         raise UserError(f"{args.config} holds no mapping of ESPnet's options")
     refuse_other_than_numbers(content, args.config)
     parser.set_defaults(**{name: content[name] for name in content.keys() & vars(args).keys() - {"config"}})
-    return parser.parse_known_args(training)[0]
+    args = parser.parse_known_args(training)[0]
+    check_optimiser(args, f"{args.config}, or the training's arguments (--asr_args)")
+    return args
 
 
 def _check_numbers(training: Sequence[str]) -> None:

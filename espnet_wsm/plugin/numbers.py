@@ -4,6 +4,7 @@ YAML 1.1, which PyYAML reads, takes ``1e-3`` for a text. ESPnet hands it to torc
 """
 
 import argparse
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -91,15 +92,16 @@ def refuse_other_than_numbers(settings: Mapping[str, Any], source: object) -> No
                 read(str(settings[name]))
             except (ValueError, OverflowError) as error:
                 raise UserError(f"{source}: {name} has to be {expected}, got {settings[name]!r}") from error
-    for name, key, value in _list_texts(settings):
+    for name, key, value in _list_other(settings):
         raise UserError(f"{source}: {name}.{key} has to be a number, got {value!r}")
 
 
-def _list_texts(settings: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """The texts in the settings of ``WORDS`` that have to be numbers: name, key, text."""
+def _list_other(settings: Mapping[str, Any]) -> Iterator[tuple[str, str, str | float]]:
+    """The texts, and what is not finite, in the settings of ``WORDS`` that have to be numbers."""
     for name, words in WORDS.items():
         conf = settings.get(name)
         for key, value in conf.items() if isinstance(conf, Mapping) else ():
             for part in value if isinstance(value, (list, tuple)) else (value,):
-                if isinstance(part, str) and key not in words:
+                odd = isinstance(part, str) or (isinstance(part, float) and not math.isfinite(part))
+                if odd and key not in words:
                     yield name, key, part

@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "transfer": {"mixing", "upstream", "data", "figures", "files", "frames", "errors"},
     "pretraining": {"upstream", "data", "files", "frames", "errors", "tables"},
     "recipe": {"files", "errors"},
-    "plugin": {"mixing", "upstream", "data", "recipe", "files", "frames", "errors"},
+    "plugin": {"mixing", "upstream", "data", "recipe", "rules", "files", "frames", "errors"},
     "recognition": {"plugin", "upstream", "data", "files", "frames", "errors"},
     "data": {"files", "frames", "errors", "tables"},
     "scoring": {"data", "arms", "files", "frames", "errors", "tables"},
@@ -112,6 +112,15 @@ def test_there_are_no_symlinks_and_no_large_files():
         assert not file.is_symlink(), file
         limit = 12_000_000 if file == SHIPPED_WEIGHTS else 200_000
         assert file.stat().st_size <= limit, file
+
+
+def test_scripts_that_are_started_go_on_in_bash_where_sh_is_another_shell():
+    scripts = [file for file in tracked_files() if file.suffix == ".sh"]
+    started = [file for file in scripts if file.read_text().startswith("#!")]
+    assert len(started) > 20
+    assert [
+        file for file in started if '[ -n "${BASH_VERSION:-}" ] || exec bash' not in file.read_text()
+    ] == []
 
 
 def test_modules_stay_short():

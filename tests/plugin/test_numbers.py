@@ -13,6 +13,7 @@ from espnet_wsm.errors import UserError
 from espnet_wsm.files import parse_yaml
 from espnet_wsm.plugin.arguments import read_arguments
 from espnet_wsm.plugin.numbers import REAL_NUMBERS, WHOLE_NUMBERS, WORDS, parse_training
+from espnet_wsm.plugin.optimisers import _find_optimiser, _find_scheduler
 from espnet_wsm.plugin.task import WsmASRTask
 
 
@@ -65,6 +66,8 @@ def test_options_and_configurations_of_a_training_hold_numbers(write):
         ("optim_conf: {betas: [0.9, 0;98]}", "optim_conf.betas has to be a number, got '0;98'"),
         ("scheduler_conf: {warmup_steps: 2k}", "scheduler_conf.warmup_steps has to be a number, got '2k'"),
         ("model_conf: {ctc_weight: all}", "model_conf.ctc_weight has to be a number, got 'all'"),
+        ("optim_conf: {lr: .nan}", "optim_conf.lr has to be a number, got nan"),
+        ("optim_conf: {lr: .inf}", "optim_conf.lr has to be a number, got inf"),
         ("batch_bins: 1.5", "batch_bins has to be a whole number, got 1.5"),
         ("max_epoch: ten", "max_epoch has to be a whole number, got 'ten'"),
         ("grad_clip: 5,0", "grad_clip has to be a number, got '5,0'"),
@@ -89,6 +92,52 @@ def test_what_is_no_number_is_refused_on_the_command_line(words, fault):
     with pytest.raises(UserError, match="--asr_args") as refusal:
         read_arguments(words)
     assert fault in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        ("optim: adam\noptim_conf: {lr: yes}", "optim_conf.lr has to be a number, got True"),
+        (
+            "optim: adam\noptim_conf: {lr: -1e-3}",
+            "optim_conf does not fit Adam: Invalid learning rate: -0.001",
+        ),
+        (
+            "optim: adam\noptim_conf: {learning: 3}",
+            "optim_conf does not fit Adam: got an unexpected keyword argument 'learning'",
+        ),
+        ("optim: SGD\noptim_conf: {lr: 0.1, momentum: -1}", "optim_conf does not fit SGD: Invalid momentum"),
+        (
+            "optim: adam\nscheduler: warmuplr\nscheduler_conf: {warmup: 3}",
+            "scheduler_conf does not fit WarmupLR: got an unexpected keyword argument 'warmup'",
+        ),
+        (
+            "optim: adam\nscheduler: StepLR",
+            "scheduler_conf does not fit StepLR: missing 1 required positional argument: 'step_size'",
+        ),
+        (
+            "optim: adam\nscheduler: warmuplr\nscheduler_conf: {warmup_steps: true}",
+            "scheduler_conf.warmup_steps has to be a number, got True",
+        ),
+    ],
+)
+def test_what_no_optimiser_can_be_made_of_is_refused_before_anything_is_stored(write, content, fault):
+    words = write(content)
+    with pytest.raises(UserError) as refusal:
+        read_arguments(words)
+    assert str(refusal.value).startswith(f"{words[1]}, or the training's arguments (--asr_args): {fault}")
+
+
+def test_optimisers_and_schedulers_are_found_as_espnet_has_them(write):
+    for name, known in optim_classes.items():
+        assert _find_optimiser(name) in (known, None)
+    assert {_find_optimiser(name) for name in ("adam", "adamw", "sgd", "adadelta")} == {
+        optim_classes[name] for name in ("adam", "adamw", "sgd", "adadelta")
+    }
+    assert {name: _find_scheduler(name) for name in scheduler_classes} == scheduler_classes
+    flag = write("optim: adam\noptim_conf: {lr: 0.1, amsgrad: true}\nscheduler: warmuplr")
+    assert read_arguments(flag).optim_conf == {"lr": 0.1, "amsgrad": True}
+    assert read_arguments(write("optim: lamb\noptim_conf: {anything: 1}")).optim == "lamb", "not torch's"
 
 
 def test_the_tables_are_those_of_espnet():

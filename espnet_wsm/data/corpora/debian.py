@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from espnet_wsm.data.corpora.trees import read_utf8
 from espnet_wsm.errors import UserError
 
 
@@ -67,6 +68,6 @@ def fetch_package(package: Package, downloads: Path) -> None:
 def read_text(path: Path, package: str) -> str:
     """The content of a text file in a package, without a byte order mark."""
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return read_utf8(path)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: no file of UTF-8 text ({error}); unpack {package} again") from error

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from espnet_wsm.data.corpora.preparation import prepare_sets, write_corpus
 from espnet_wsm.data.corpora.tables import Row
-from espnet_wsm.data.corpora.trees import list_files, refuse_tree, require_sets
+from espnet_wsm.data.corpora.trees import list_files, read_utf8, refuse_tree, require_sets
 from espnet_wsm.errors import UserError
 
 LIMITED = "librispeech_finetuning"  # Libri-light's
@@ -37,7 +37,7 @@ def read_chapter(transcripts: Path, audio: Set[str], whole: bool) -> list[Row]:
     """
     folder = transcripts.parent
     try:
-        lines = transcripts.read_text(encoding="utf-8").splitlines()
+        lines = read_utf8(transcripts).splitlines()
     except UnicodeDecodeError as error:
         raise UserError(f"{transcripts}: not UTF-8 ({error}): unpack the archive again") from error
     speaker = transcripts.name.removesuffix(".trans.txt")

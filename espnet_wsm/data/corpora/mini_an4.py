@@ -8,7 +8,7 @@ from pathlib import Path
 
 import soundfile
 
-from espnet_wsm.data.corpora.trees import list_files
+from espnet_wsm.data.corpora.trees import list_files, read_utf8
 from espnet_wsm.data.kaldi.directory import Utterance, write_data_dir
 from espnet_wsm.errors import UserError
 
@@ -52,7 +52,7 @@ def read_transcripts(path: Path) -> dict[str, str]:
     if not path.is_file():
         raise UserError(f"{path}: missing; remove {path.parents[1]} to unpack it again")
     texts = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(read_utf8(path).splitlines(), 1):
         match = TRANSCRIPT.fullmatch(line.strip())
         if match is None:
             raise UserError(f"{path}: line {number} is not `TEXT (id)`: {line!r}; unpack the archive again")

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from espnet_wsm.data.corpora.preparation import prepare_sets, write_corpus
 from espnet_wsm.data.corpora.tables import Row
-from espnet_wsm.data.corpora.trees import refuse_tree
+from espnet_wsm.data.corpora.trees import read_utf8, refuse_tree
 from espnet_wsm.data.kaldi.lists import name_some
 from espnet_wsm.errors import UserError
-from espnet_wsm.files import refuse_stand_in, write_text
+from espnet_wsm.files import write_text
 
 TRANSCRIPTS = {
     "train_10min": "transcript_10min_train.txt",
@@ -91,9 +91,8 @@ def read_transcripts(path: Path, with_language: bool) -> list[Row]:
         UserError: the file cannot be read.
     """
     folder = path.parent
-    refuse_stand_in(path)
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = read_utf8(path).split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read ({error}): unpack the archive again") from None
     rows = []

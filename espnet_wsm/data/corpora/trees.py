@@ -6,6 +6,7 @@ from pathlib import Path
 
 from espnet_wsm.data.kaldi.lists import count, name_some
 from espnet_wsm.errors import UserError
+from espnet_wsm.files import refuse_stand_in
 
 # macOS writes what other file systems cannot hold of a file beside it, and archives take it along.
 MAC_PREFIX = "._"
@@ -25,6 +26,17 @@ def list_files(folder: Path, pattern: str) -> list[Path]:
         name = pattern.rpartition("/")[2]
         print(f"warning: {folder}: {left} {MAC_PREFIX}{name} of a Mac left out", file=sys.stderr)
     return files
+
+
+def read_utf8(path: Path) -> str:
+    """The content of a text file of a corpus, without a byte order mark.
+
+    Raises:
+        UserError: something else stands in its place, a git-lfs pointer or a web page.
+        OSError, UnicodeDecodeError: it cannot be read, or is not UTF-8.
+    """
+    refuse_stand_in(path)
+    return path.read_text(encoding="utf-8-sig")
 
 
 def refuse_tree(downloads: Path, tree: str) -> UserError:

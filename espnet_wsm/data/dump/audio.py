@@ -223,6 +223,14 @@ def _tell_silent(silent: Mapping[str, int | str]) -> str:
     return f"nothing but zeros in {count(len(silent), 'utterance')}"
 
 
+def read_flac_md5(path: Path) -> str:
+    """The MD5 of the samples of a flac file, in hexadecimal, from its header (STREAMINFO, RFC 9639)."""
+    with open(path, "rb") as file:
+        header = file.read(42)
+    assert header[:4] == b"fLaC" and header[4] & 0x7F == 0, path
+    return header[26:].hex()
+
+
 def _tell_clipped(clipped: Mapping[str, int | str], where: str = "") -> str:
     samples = count(sum(map(int, clipped.values())), "sample")
     return f"clipped {samples}{where} in {count(len(clipped), 'utterance')}"
@@ -238,9 +246,9 @@ def merge_slices(
 ) -> str:
     """Merge the lists of the ``nj`` slices into those of ``out``, and remove the slices; returns a summary.
 
-    Writes ``wav.scp`` (paths as ``out`` was given), ``text`` if ``data`` has one, ``utt2spk``, ``spk2utt``
-    and ``utt2num_samples``. If there are factors, they are written to ``speed_perturb``, so that the copies
-    are never decoded. Texts are spelt by ``rules``.
+    Writes ``wav.scp`` (paths as ``out`` was given), ``text`` if ``data`` has one, ``utt2spk``, ``spk2utt``,
+    ``utt2num_samples`` and ``utt2md5``, of the samples. If there are factors, they are written to
+    ``speed_perturb``, so that the copies are never decoded. Texts are spelt by ``rules``.
 
     Raises UserError if a slice is missing, an utterance of ``data`` (or a copy, with the ``speed_perturb`` of
     the jobs) is not there exactly once, its audio is gone, the slices differ in their sampling rate, or the
@@ -294,6 +302,8 @@ def merge_slices(
             problems.append(f"{data / 'text'}: id {utterance.id}{EMPTIED}")
     raise_collected(problems, out)
     write_dump_lists(out, [replace(each, audio=wav_scp[each.id]) for each in spelt], num_samples)
+    # Two recordings can have flac files of one size: what is made of them belongs to their samples.
+    write_list(out / "utt2md5", {each.id: read_flac_md5(wav_scp[each.id]) for each in spelt})
     if speed_perturb:
         write_text(out / "speed_perturb", [speed_perturb])
     else:

@@ -278,13 +278,16 @@ def test_a_duration_without_a_start_is_compared_with_the_audio(list_durations, c
     assert {each.text: each.end for each in used if each.is_part} == {"w 12": 0.2} and len(used) == 19
 
 
-def test_durations_may_be_rounded_and_have_to_be_seconds(list_durations, prepare, fault):
+def test_durations_may_be_rounded_and_have_to_be_seconds(clips, list_durations, prepare, fault):
+    for number, clip in enumerate(clips[:10]):  # 1.4 s, rounded down; the others, of 0.5 s, up
+        noise = 0.1 * np.random.default_rng(number).standard_normal(11200)
+        soundfile.write(Path("corpus") / clip, noise, 8000)
     list_durations("jsonl", *[1] * 20)
     splits, _ = prepare("--downloads", "corpus/my.jsonl")
     assert not any(each.is_part for used in splits.values() for each in used)
     list_durations("jsonl", *[500] * 20)
     said = fault("--downloads", "corpus/my.jsonl")
-    assert "my.jsonl:1: the duration is 500 s, but clips/clip 00.wav has 0.5 s, and 20 of 20 rows are" in said
+    assert "my.jsonl:1: the duration is 500 s, but clips/clip 00.wav has 1.4 s, and 20 of 20 rows are" in said
     list_durations("jsonl", 0)
     assert "my.jsonl:1: from 0 to 0.0 s is not a part" in fault("--downloads", "corpus/my.jsonl")
 

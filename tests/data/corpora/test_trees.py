@@ -5,10 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from espnet_wsm.data.corpora import trees
+from espnet_wsm.data.corpora import librispeech, trees
 from espnet_wsm.data.corpora.preparation import prepare_sets
 from espnet_wsm.data.corpora.tables import Row
-from espnet_wsm.data.corpora.trees import find_language, list_files, refuse_tree, require_sets
+from espnet_wsm.data.corpora.trees import (
+    find_language,
+    list_files,
+    read_utf8,
+    refuse_tree,
+    require_sets,
+)
 from espnet_wsm.errors import UserError
 
 
@@ -67,6 +73,21 @@ def test_files_of_a_mac_are_not_listed_but_counted(tmp_path, capsys):
     assert capsys.readouterr().err == f"warning: {tmp_path}: 2 files ._*.wav of a Mac left out\n"
     assert list_files(tmp_path, "*.flac") == [] and not capsys.readouterr().err
     assert "it holds a.wav, b;" in str(refuse_tree(tmp_path, "sw/train.tsv"))
+
+
+def test_a_text_that_is_a_pointer_is_named_as_one(tmp_path):
+    path = tmp_path / "1-2.trans.txt"
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n")
+    with pytest.raises(UserError, match=r"1-2.trans.txt is a git-lfs pointer.*run `git lfs pull`"):
+        librispeech.read_chapter(path, set(), whole=True)
+    path.write_text("\ufeff1-2-0 TEXT\n", encoding="utf-8")
+    assert read_utf8(path) == "1-2-0 TEXT\n"
+
+
+def test_all_corpora_read_their_texts_in_this_way():
+    package = Path(trees.__file__).parent
+    loose = {path.name for path in package.glob("*.py") if ".read_text(" in path.read_text()}
+    assert loose == {"trees.py"}
 
 
 def test_all_corpora_list_their_files_in_this_way():

@@ -1,5 +1,6 @@
 """format_audio and merge_audio: any audio in, the same 16-bit mono flac out, however many jobs made it."""
 
+import hashlib
 import os
 import re
 import shutil
@@ -77,7 +78,7 @@ def test_summary_and_lists(data, capsys):
     )
     out = Path("dump/raw/train")
     assert sorted(path.name for path in out.iterdir()) == (
-        ["audio", "spk2utt", "text", "utt2num_samples", "utt2spk", "wav.scp"]
+        ["audio", "spk2utt", "text", "utt2md5", "utt2num_samples", "utt2spk", "wav.scp"]
     )
     utterances = read_data_dir(out)
     assert [utterance.text for utterance in utterances] == [f"text {id}" for id, *_ in SOURCES]
@@ -244,6 +245,16 @@ def test_merge_finds_utterances_that_are_missing_or_too_many(data, capsys):
     assert "1 id of data/train in no slice: new: run all jobs again" in message
     assert "1 id in the slices but not in data/train: a/../../x" in message
     assert not Path("dump/raw/train/wav.scp").exists()
+
+
+def test_the_samples_of_every_utterance_have_a_digest(data):
+    run(2)
+    digests = dict(line.split() for line in Path("dump/raw/train/utt2md5").read_text().splitlines())
+    audio = dict(line.split() for line in Path("dump/raw/train/wav.scp").read_text().splitlines())
+    assert digests.keys() == audio.keys() and len(set(digests.values())) > 1
+    for id, path in audio.items():
+        samples, _ = soundfile.read(path, dtype="int16")
+        assert digests[id] == hashlib.md5(samples.astype("<i2").tobytes()).hexdigest()
 
 
 def test_merge_finds_utterances_in_two_slices(data, capsys):
