@@ -7,6 +7,7 @@ from typing import Any
 from espnet_wsm.errors import UserError
 from espnet_wsm.mixing.block import ACTIVATIONS
 from espnet_wsm.rules import Rule, check, count, is_number, is_whole, one_of
+from espnet_wsm.upstream.heads_record import READ_OFF
 
 # Removes whole layers instead of replacing their attention; the cut stays where it would be otherwise.
 DROP = "drop"
@@ -21,8 +22,6 @@ PREFIX_DTYPES = ("float32", "float16", "bfloat16")
 SUFFIX_DTYPES = ("float32", "bfloat16", "auto")
 INITS = ("attention", "random")
 RECOMPUTE = ("auto", "none", "block", "layer")
-# As ``windows``: those that the heads of the pretrained attention show.
-READ_OFF = "attention"
 
 
 @dataclass(frozen=True)
