@@ -67,25 +67,37 @@ class _Looks:
 
     Args:
         weight: (H, 2 R + 1) by offset.
+        even: (2 R + 1,) the same of a head that looks at all frames of an utterance alike.
         count: (2 R + 1,) pairs of frames at that offset.
     """
 
     weight: Tensor | float = 0.0
+    even: Tensor | float = 0.0
     count: Tensor | float = 0
 
     def add(self, weights: Tensor, lengths: Sequence[int]) -> None:
         """Add (B, H, T, T)."""
         for of_utterance, frames in zip(weights, lengths, strict=True):
+            count = count_by_offset(frames)
             self.weight = self.weight + sum_by_offset(of_utterance[:, :frames, :frames].float()).cpu()
-            self.count = self.count + count_by_offset(frames)
+            self.even = self.even + count / frames
+            self.count = self.count + count
 
     @property
     def mass(self) -> Tensor:
-        """(H, 2 R + 1) mean weight by offset; the smallest where too few frames have one to tell."""
-        mean = self.weight / self.count.clamp(min=1)
+        """(H, 2 R + 1) mean weight by offset; the smallest where too few frames have one to tell.
+
+        A head that looks at all frames alike gives each more in a short utterance, and far offsets exist in
+        long ones only: its mean falls off on both sides. So the largest even part that a head can have is
+        levelled to its mean over all offsets.
+        """
         told = self.count >= RARE * self.count.max()
-        least = mean.masked_fill(~told, torch.inf).amin(dim=-1, keepdim=True)
-        return torch.where(told, mean, least)
+        mean, even = (part[..., told] / self.count[told] for part in (self.weight, self.even))
+        share = (mean / even).amin(dim=-1, keepdim=True)  # (H, 1) of the even part
+        level = share * even.mean()
+        mass = level.repeat(1, len(told))
+        mass[:, told] += mean - share * even
+        return mass
 
 
 @dataclass

@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from espnet_wsm.errors import UserError
 from espnet_wsm.transfer.heads import (
+    REACH,
+    _Looks,
     count_by_offset,
     read_heads,
     read_heads_by_share,
@@ -72,6 +74,27 @@ def test_a_head_that_looks_everywhere_is_said_to(even_suffix):
     record = read_heads(*even_suffix, num_below=3)
     assert record.is_even and record.frames == 100
     assert record.describe().endswith("this attention has learnt no places to look at")
+
+
+def test_even_heads_are_even_though_short_utterances_give_each_frame_more(even_suffix):
+    suffix, _ = even_suffix
+    batches = [make_states(frames) for frames in (200, 30, 12, 12, 12)]
+    record = read_heads(suffix, batches, num_below=3)
+    assert record.is_even and max(record.layers[0].peaks) < 1e-3
+
+
+def test_what_is_even_in_a_head_does_not_move_its_window():
+    """Half of its weight lies 5 frames ahead where there are such, the rest lies everywhere."""
+    looks = _Looks()
+    for frames in (300, 40, 20, 20):
+        weights = torch.full((1, 1, frames, frames), 0.5 / frames)
+        torch.diagonal(weights[0, 0], 5).add_(0.5)
+        looks.add(weights, [frames])
+    (mass,) = looks.mass
+    assert read_window(mass, 0.01) == (5, 5)
+    assert mass[REACH + 5] - mass.min() == pytest.approx(0.5, abs=1e-3)
+    others = torch.cat([mass[: REACH + 5], mass[REACH + 6 :]])
+    torch.testing.assert_close(others, torch.full_like(others, float(mass.min())))
 
 
 def test_what_a_window_leaves_is_the_error_of_its_mean(even_suffix):
