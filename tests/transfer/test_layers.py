@@ -173,7 +173,7 @@ def test_whisper_is_read_too(run, audio, tmp_path):
         (["{audio}/data", "--minutes", "0"], "--minutes 0 has to be above 0"),
         (["{audio}/data", "--minutes", "nan"], "--minutes nan has to be above 0"),
         (["{audio}/data", "--transfer", "-1"], "--transfer -1 has to be a number of steps, 0 for none"),
-        (["{audio}"], "{audio}/wav.scp does not exist"),
+        (["{audio}"], "{audio} has no wav.scp, so it is no data directory: name one, or the"),
         (["{audio}/none.wav"], "{audio}/none.wav does not exist: correct the path"),
         (["{audio}/a.wav", "--transfer", "5"], "--transfer needs two utterances, one to learn from and one"),
     ],

@@ -102,6 +102,8 @@ def choose_excerpts(
 def _list_sources(given: Path) -> Iterable[_Source]:
     if not given.is_dir():
         return [_Source(str(given), Utterance(given.name, given, "", given.name), frozenset())]
+    if not (given / "wav.scp").exists():
+        raise UserError(f"{given} has no wav.scp, so it is no data directory: name one, or the audio files")
     utterances, problems = inspect_data_dir(given, need_text=None, allow_pipes=True)
     raise_collected(problems, given)
     shared = frozenset(find_shared_audio((each.audio, each.channel) for each in utterances))

@@ -69,7 +69,9 @@ def test_a_channel_can_be_chosen(tmp_path):
 def test_what_cannot_be_heard_is_refused_with_its_place(tmp_path, data):
     empty = tmp_path / "empty"
     empty.mkdir()
-    with pytest.raises(UserError, match=r"empty/wav.scp does not exist"):
+    with pytest.raises(
+        UserError, match=r"empty has no wav.scp, so it is no data directory: name one, or the audio"
+    ):
         choose_excerpts([empty], 3)
     with pytest.raises(UserError, match=r"none.wav: .*none.wav does not exist: correct the path"):
         choose_excerpts([tmp_path / "none.wav"], 3)
