@@ -6,6 +6,7 @@ GROUPS = {
         "list_upstreams",
         "fetch_upstream",
         "inspect_upstream",
+        "layers",
         "probe_upstream",
         "make_random_upstream",
         "export_upstream",
@@ -36,4 +37,5 @@ OPTIONS_DECLARED_IN = {
     "asr_inference_greedy": (_CONFIG,),
     "asr_inference_lm": (_GREEDY, _CONFIG),
     "transcribe": (_CHANNEL,),
+    "layers": (_CHANNEL,),
 }

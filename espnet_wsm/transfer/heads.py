@@ -1,7 +1,8 @@
 """Where the heads of an attention look, and the windows that stand for them."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ REACH = 100  # frames (2 s) on either side within which a window can lie
 RARE = 0.1  # share of all frames; an offset that fewer have is not looked at: a few frames are chance
 FRAMES_PER_MINUTE = 3000
 SHARE = 0.1  # of a head's weight that its window leaves out on either side
+TINY = 1e-30  # in place of a variance of zero
 
 Batch = tuple[Tensor, tuple[int, ...]]  # (B, T, D) states below a cut, and the frames of each utterance
 
@@ -60,51 +62,98 @@ def read_window(mass: Tensor, share: float = SHARE) -> tuple[int, int]:
 
 
 @dataclass
-class _Tally:
-    """Sums over utterances, for one layer.
+class _Looks:
+    """Where the heads of one layer look: sums over utterances.
 
     Args:
         weight: (H, 2 R + 1) by offset.
+        even: (2 R + 1,) the same of a head that looks at all frames of an utterance alike.
         count: (2 R + 1,) pairs of frames at that offset.
     """
 
     weight: Tensor | float = 0.0
+    even: Tensor | float = 0.0
     count: Tensor | float = 0
-    error: Tensor | float = 0.0  # (H,) squared, of the windows' means
-    power: Tensor | float = 0.0  # (H,) squared, of the heads' own outputs
-    windows: list[tuple[int, int]] = field(default_factory=list)
 
     def add(self, weights: Tensor, lengths: Sequence[int]) -> None:
         """Add (B, H, T, T)."""
         for of_utterance, frames in zip(weights, lengths, strict=True):
+            count = count_by_offset(frames)
             self.weight = self.weight + sum_by_offset(of_utterance[:, :frames, :frames].float()).cpu()
-            self.count = self.count + count_by_offset(frames)
+            self.even = self.even + count / frames
+            self.count = self.count + count
 
     @property
     def mass(self) -> Tensor:
-        """(H, 2 R + 1) mean weight by offset; the smallest where too few frames have one to tell."""
-        mean = self.weight / self.count.clamp(min=1)
+        """(H, 2 R + 1) mean weight by offset; the smallest where too few frames have one to tell.
+
+        A head that looks at all frames alike gives each more in a short utterance, and far offsets exist in
+        long ones only: its mean falls off on both sides. So the largest even part that a head can have is
+        levelled to its mean over all offsets.
+        """
         told = self.count >= RARE * self.count.max()
-        least = mean.masked_fill(~told, torch.inf).amin(dim=-1, keepdim=True)
-        return torch.where(told, mean, least)
-
-    def compare(self, weights: Tensor, values: Tensor, lengths: Sequence[int]) -> None:
-        """Add how far the means of values (B, T, D) over the windows are from what the heads give."""
-        heads = values.unflatten(-1, (weights.size(1), -1)).transpose(1, 2)  # (B, H, T, D / H)
-        given = (weights @ heads).float()
-        for row, of_utterance, frames in zip(given, heads.float(), lengths, strict=True):
-            own = row[:, :frames]  # (H, T, D / H)
-            means = torch.stack(
-                [
-                    windowed_mean(head[None, :frames], window)[0]
-                    for head, window in zip(of_utterance, self.windows, strict=True)
-                ]
-            )
-            self.error = self.error + (own - means).square().sum(dim=(1, 2)).cpu()
-            self.power = self.power + (own - own.mean(1, keepdim=True)).square().sum(dim=(1, 2)).cpu()
+        mean, even = (part[..., told] / self.count[told] for part in (self.weight, self.even))
+        share = (mean / even).amin(dim=-1, keepdim=True)  # (H, 1) of the even part
+        level = share * even.mean()
+        mass = level.repeat(1, len(told))
+        mass[:, told] += mean - share * even
+        return mass
 
 
-@torch.no_grad()
+@dataclass
+class _Remainder:
+    """What windows leave of what the heads of one layer give, and of what its attention gives: sums.
+
+    Args:
+        windows: of each head.
+        error: (H,) squared, of the windows' means.
+        power: (H,) squared, of the heads' own outputs around their mean.
+        block_error: squared, of head windows as they start: the output projection of the windows' means.
+        total: (D,) of the attention's outputs.
+        squares: of the attention's outputs.
+        frames: their number.
+    """
+
+    windows: tuple[tuple[int, int], ...]
+    error: Tensor | float = 0.0
+    power: Tensor | float = 0.0
+    block_error: float = 0.0
+    total: Tensor | float = 0.0
+    squares: float = 0.0
+    frames: int = 0
+
+    def add(self, values: Tensor, own: Tensor, came: Tensor, out: nn.Module) -> None:
+        """Add an utterance.
+
+        Args:
+            values: (H, T, D / H) of the attention.
+            own: (H, T, D / H) that the heads give.
+            came: (T, D) that the attention gives.
+            out: its output projection.
+        """
+        means = torch.stack(
+            [windowed_mean(head[None], window)[0] for head, window in zip(values, self.windows, strict=True)]
+        )
+        self.error = self.error + (own - means).square().sum(dim=(1, 2)).cpu()
+        self.power = self.power + (own - own.mean(1, keepdim=True)).square().sum(dim=(1, 2)).cpu()
+        block = out(means.transpose(0, 1).flatten(1))  # (T, D)
+        self.block_error += float((block - came).square().sum())
+        self.total = self.total + came.double().sum(0).cpu()
+        self.squares += float(came.double().square().sum())
+        self.frames += len(came)
+
+    def describe(self, layer: int, mass: Tensor) -> LayerHeads:
+        """What is known of the layer with this number; ``mass`` is (H, 2 R + 1)."""
+        variance = self.squares - float(self.total.square().sum()) / self.frames
+        return LayerHeads(
+            layer=layer,
+            windows=self.windows,
+            left=tuple((self.error / self.power.clamp(min=TINY)).tolist()),
+            mass=tuple(tuple(round(m, 7) for m in head) for head in mass.tolist()),
+            left_in_all=self.block_error / max(variance, TINY),
+        )
+
+
 def read_heads(
     suffix: TrainableSuffix, batches: Iterable[Batch], num_below: int, share: float = SHARE
 ) -> HeadWindowsRecord:
@@ -119,37 +168,82 @@ def read_heads(
     Raises:
         UserError: the attention of this upstream has no weights that can be seen.
     """
+    return read_heads_by_share(suffix, batches, num_below, [share])[0]
+
+
+@torch.no_grad()
+def read_heads_by_share(
+    suffix: TrainableSuffix,
+    batches: Iterable[Batch],
+    num_below: int,
+    shares: Sequence[float],
+    on_batch: Callable[[], Any] = lambda: None,
+) -> list[HeadWindowsRecord]:
+    """As :func:`read_heads`, with the windows of several shares at the cost of one.
+
+    The weights (B, H, T, T) of one layer are held at a time.
+
+    Args:
+        suffix, batches, num_below: as of :func:`read_heads`.
+        shares: see :func:`read_window`.
+        on_batch: called twice for each batch.
+
+    Returns:
+        A record for each share.
+
+    Raises:
+        UserError: the attention of this upstream has no weights that can be seen.
+    """
     batches = list(batches)
-    tallies = [_Tally() for _ in suffix.layers]
+    looks = [_Looks() for _ in suffix.layers]
     for hidden, lengths in batches:
         mask = mark_padding(lengths, hidden)
-        run_with_weights(suffix, hidden, mask, lambda place, w, n=lengths: tallies[place].add(w, n))
-    for tally in tallies:
-        tally.windows = [read_window(mass, share) for mass in tally.mass]
+        run_with_weights(suffix, hidden, mask, lambda place, w, n=lengths: looks[place].add(w, n))
+        on_batch()
+    masses = [each.mass for each in looks]
+    remainders = [
+        [_Remainder(tuple(read_window(head, share) for head in mass)) for share in shares] for mass in masses
+    ]
+    for hidden, lengths in batches:
+        _compare(suffix, hidden, lengths, remainders)
+        on_batch()
+    return [
+        HeadWindowsRecord(
+            share=share,
+            reach=REACH,
+            frames=sum(sum(lengths) for _, lengths in batches),
+            layers=tuple(
+                of_layer[number].describe(num_below + place + 1, mass)
+                for place, (of_layer, mass) in enumerate(zip(remainders, masses, strict=True))
+            ),
+        )
+        for number, share in enumerate(shares)
+    ]
+
+
+def _compare(
+    suffix: TrainableSuffix,
+    hidden: Tensor,
+    lengths: Sequence[int],
+    remainders: Sequence[Sequence[_Remainder]],
+) -> None:
+    """Run a batch and add to the remainders of each layer, one for each share."""
     places = range(len(suffix.layers))
-    value_of = [_value_projection(suffix, place) for place in places]
-    for hidden, lengths in batches:
-        mask = mark_padding(lengths, hidden)
-        weights: dict[int, Tensor] = {}
-        with watch_attention(suffix, places) as watched:
-            run_with_weights(suffix, hidden, mask, weights.__setitem__)
-            for place, each in enumerate(watched):
-                values = value_of[place](each.take()[0])
-                tallies[place].compare(weights.pop(place), values, lengths)
-    return HeadWindowsRecord(
-        share=share,
-        reach=REACH,
-        frames=sum(sum(lengths) for _, lengths in batches),
-        layers=tuple(
-            LayerHeads(
-                layer=num_below + place + 1,
-                windows=tuple(tally.windows),
-                left=tuple((tally.error / tally.power.clamp(min=1e-30)).tolist()),
-                mass=tuple(tuple(round(m, 7) for m in head) for head in tally.mass.tolist()),
-            )
-            for place, tally in enumerate(tallies)
-        ),
-    )
+    projections = [_value_and_output(suffix, place) for place in places]
+    weights: dict[int, Tensor] = {}  # of the layer that runs, from its softmax to its end
+
+    def on_pair(place: int, given: Tensor, came: Tensor) -> None:
+        value, out = projections[place]
+        own = weights.pop(place)
+        values = value(given).unflatten(-1, (own.size(1), -1)).transpose(1, 2)  # (B, H, T, D / H)
+        own = own @ values
+        for number, frames in enumerate(lengths):
+            of_utterance = values[number, :, :frames], own[number, :, :frames], came[number, :frames]
+            for each in remainders[place]:
+                each.add(*(states.float() for states in of_utterance), out)
+
+    with watch_attention(suffix, places, on_pair):
+        run_with_weights(suffix, hidden, mark_padding(lengths, hidden), weights.__setitem__)
 
 
 def read_stored_heads(
@@ -174,6 +268,7 @@ def read_stored_heads(
     return replace(record, upstream=cut.key["upstream digest"])
 
 
-def _value_projection(suffix: TrainableSuffix, place: int) -> nn.Module:
+def _value_and_output(suffix: TrainableSuffix, place: int) -> tuple[nn.Module, nn.Module]:
     attention = getattr(suffix.layers[place], suffix.family.attention)
-    return getattr(attention, suffix.family.projections[2])
+    _, _, value, out = (getattr(attention, name) for name in suffix.family.projections)
+    return value, out

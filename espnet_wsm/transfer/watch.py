@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -36,10 +37,18 @@ class WatchedAttention(nn.Module):
     Args:
         attention: the pretrained module.
         family: its contract.
+        on_pair: called with both as soon as they are there, before the next layer runs; they are then not
+            kept.
     """
 
-    def __init__(self, attention: nn.Module, family: FamilyContract):
+    def __init__(
+        self,
+        attention: nn.Module,
+        family: FamilyContract,
+        on_pair: Callable[[Tensor, Tensor], None] | None = None,
+    ):
         super().__init__()
+        self._on_pair = on_pair
         self.attention = attention
         self._recorder = _Recorder()
         self._adapter = family.adapt(self._recorder)
@@ -52,6 +61,8 @@ class WatchedAttention(nn.Module):
         self._recorder.seen.clear()
         for states in (kwargs[self._input] if self._input in kwargs else args[0], results[0]):
             self._adapter(states, **others)
+        if self._on_pair is not None:
+            self._on_pair(*self.take())
         return results
 
     def take(self) -> Pair:
@@ -62,15 +73,25 @@ class WatchedAttention(nn.Module):
 
 
 @contextmanager
-def watch_attention(suffix: TrainableSuffix, places: Sequence[int]) -> Iterator[list[WatchedAttention]]:
-    """Watch the attention of the layers at ``places`` of a suffix (0 = the lowest) while this is open."""
-    layers, name = [suffix.layers[place] for place in places], suffix.family.attention
+def watch_attention(
+    suffix: TrainableSuffix,
+    places: Sequence[int],
+    on_pair: Callable[[int, Tensor, Tensor], None] | None = None,
+) -> Iterator[list[WatchedAttention]]:
+    """Watch the attention of the layers at ``places`` of a suffix (0 = the lowest) while this is open.
+
+    With ``on_pair``, it is called with each place and what the attention there is given and gives, and the
+    modules keep nothing.
+    """
+    name = suffix.family.attention
     with ExitStack() as stack:
         watched = []
-        for layer in layers:
+        for place in places:
+            layer = suffix.layers[place]
             attention = getattr(layer, name)
             stack.callback(setattr, layer, name, attention)
-            watched.append(WatchedAttention(attention, suffix.family))
+            own = None if on_pair is None else partial(on_pair, place)
+            watched.append(WatchedAttention(attention, suffix.family, own))
             setattr(layer, name, watched[-1])
         yield watched
 

@@ -7,6 +7,8 @@ from typing import Any
 from espnet_wsm.errors import UserError
 from espnet_wsm.mixing.block import ACTIVATIONS
 from espnet_wsm.rules import Rule, check, count, is_number, is_whole, one_of
+from espnet_wsm.upstream.heads_choice import parse_auto, parse_file, with_cheapest_layers, with_windows_of
+from espnet_wsm.upstream.heads_record import READ_OFF
 
 # Removes whole layers instead of replacing their attention; the cut stays where it would be otherwise.
 DROP = "drop"
@@ -21,8 +23,6 @@ PREFIX_DTYPES = ("float32", "float16", "bfloat16")
 SUFFIX_DTYPES = ("float32", "bfloat16", "auto")
 INITS = ("attention", "random")
 RECOMPUTE = ("auto", "none", "block", "layer")
-# As ``windows``: those that the heads of the pretrained attention show.
-READ_OFF = "attention"
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,8 @@ class WsmConfig:
         num_replaced: k, the number of layers, counted from the top, whose self-attention is replaced; 0
             trains only the head.
         layers: numbers of the layers to replace instead of the last k, 1 = the lowest. The cut is below the
-            lowest of them.
+            lowest of them. ``auto:K:PATH`` is turned into numbers by :meth:`from_dict`: those of the K layers
+            that PATH, a ``heads.json`` of ``espnet-wsm layers``, ranks as the cheapest to replace.
         mixer: what replaces their self-attention, a key of ``espnet_wsm.upstream.MIXERS``; or ``drop``, which
             removes these layers altogether.
         window: half width of the local summary in frames of 20 ms, or several of them.
@@ -50,7 +51,8 @@ class WsmConfig:
         windows: of ``mixer: wsm_heads``: ``attention``, where the heads of the attention look, which stage 2
             reads off the training data; or [first, last] frame of each head's window, relative to the frame,
             e.g. [6, 21] for one ahead; a list of them for all replaced layers, or such a list for each, from
-            the lowest; or one number, the half width of all. None = ``window`` on either side.
+            the lowest; or one number, the half width of all. None = ``window`` on either side. The path of a
+            ``heads.json`` is turned into lists by :meth:`from_dict`.
         init: where ``mixer: wsm_heads`` has its values and its output from: the ``attention`` in its place,
             or ``random``.
         key_weights: of ``mixer: wsm_heads``: whether the frames of a window have weights, which are learnt.
@@ -117,7 +119,11 @@ class WsmConfig:
 
     @classmethod
     def from_dict(cls, conf: dict) -> "WsmConfig":
-        """Build from a YAML mapping; an unknown key, or none for the upstream, is an error."""
+        """Build from a YAML mapping; what it says by naming a ``heads.json`` becomes numbers here.
+
+        Raises:
+            UserError: a key is unknown, there is none for the upstream, or a value or that file is invalid.
+        """
         known = [field.name for field in fields(cls)]
         unknown = sorted(set(conf) - set(known))
         if "path" in unknown:
@@ -131,7 +137,13 @@ class WsmConfig:
             raise UserError(
                 "encoder_conf needs 'upstream', the path of a checkpoint or S3PRL's name of an upstream"
             )
-        return cls(**conf)
+        auto, file = parse_auto(conf.get("layers")), parse_file(conf.get("windows"))
+        config = cls(
+            **dict(conf) | ({"layers": None} if auto else {}) | ({"windows": READ_OFF} if file else {})
+        )
+        if auto:
+            config = with_cheapest_layers(config, *auto)
+        return with_windows_of(config, file) if file else config
 
     def __post_init__(self) -> None:
         for field, rule in RULES.items():
@@ -177,7 +189,8 @@ RULES = {
     "num_replaced": count("a number of layers", 0),
     "layers": Rule(
         lambda value: value is None or (_are_numbers(value) and len(set(value)) == len(value)),
-        "a list of different layer numbers from 1 (lowest), or null",
+        "a list of different layer numbers from 1 (lowest), auto:K:PATH for the K that are the cheapest to "
+        "replace by PATH, a heads.json of `espnet-wsm layers`, or null",
     ),
     "mixer": one_of(sorted(MIXER_NAMES)),
     "window": Rule(
@@ -204,7 +217,7 @@ RULES = {
             or _several(_several(_is_window))(value)
         ),
         "attention, a list of [first, last] frames of each head, or such a list for each layer, a number of "
-        "frames, or null",
+        "frames, the path of a heads.json, or null",
     ),
     "init": one_of(INITS),
     "key_weights": FLAG,

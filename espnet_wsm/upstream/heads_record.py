@@ -4,14 +4,23 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING
 
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import write_text
-from espnet_wsm.upstream.config import READ_OFF, WsmConfig
+
+if TYPE_CHECKING:
+    from espnet_wsm.upstream.config import WsmConfig
 
 HEADS_FILE = "heads.json"
+# As ``windows`` of a configuration: those that the heads of the pretrained attention show.
+READ_OFF = "attention"
 # Of a head's weight within reach, the part above its smallest, below which it looks at every frame alike.
 PEAKED = 0.1
+# How to get the file of an upstream again.
+ANEW = "delete it and run stage 2 again, or make it with `espnet-wsm layers`"
+EVEN = "all heads look at all frames nearly alike: this attention has learnt no places to look at"
 
 
 @dataclass(frozen=True)
@@ -24,12 +33,17 @@ class LayerHeads:
         left: what a mean of the attention's values over that window leaves of each head's output: squared
             error, normalised by the output's variance.
         mass: of each head, the mean weight at each offset within reach.
+        left_in_all: what head windows with the attention's values and output leave of the attention's output
+            before they have learnt anything, normalised likewise; None in older files.
+        left_after: what such a block leaves on held-out speech after a transfer; None without one.
     """
 
     layer: int
     windows: tuple[tuple[int, int], ...]
     left: tuple[float, ...]
     mass: tuple[tuple[float, ...], ...]
+    left_in_all: float | None = None
+    left_after: float | None = None
 
     @property
     def peaks(self) -> tuple[float, ...]:
@@ -56,22 +70,40 @@ class HeadWindowsRecord:
     upstream: str = ""
 
     @property
+    def minutes(self) -> float:
+        """Of the speech that was looked at."""
+        return self.frames / 3000
+
+    @property
     def is_even(self) -> bool:
         """Whether no head looks at one place more than at others: there is nothing to read."""
         return max(peak for layer in self.layers for peak in layer.peaks) < PEAKED
 
+    @property
+    def mean_left(self) -> float:
+        """The mean over the layers of what their blocks leave before the first step."""
+        return fmean(layer.left_in_all for layer in self.layers)
+
+    @property
+    def ranking(self) -> tuple[int, ...]:
+        """The numbers of the layers, from the cheapest to replace; empty if the file does not tell.
+
+        Cheapest is the one of whose attention the block leaves least, after a transfer if all had one.
+        """
+        for cost in ("left_after", "left_in_all"):
+            costs = {layer.layer: getattr(layer, cost) for layer in self.layers}
+            if None not in costs.values():
+                return tuple(sorted(costs, key=lambda layer: (costs[layer], layer)))
+        return ()
+
     def describe(self) -> str:
         """For people: a line for each layer, or that there is nothing to read."""
-        lines = [
-            f"where the heads look, in frames of 20 ms, from {self.frames / 3000:.1f} minutes of speech:"
-        ]
+        lines = [f"where the heads look, in frames of 20 ms, from {self.minutes:.1f} minutes of speech:"]
         for layer in self.layers:
             windows = ", ".join(f"{first}..{last}" for first, last in layer.windows)
             lines.append(f"  layer {layer.layer}: {windows}")
         if self.is_even:
-            lines.append(
-                "  all heads look at all frames nearly alike: this attention has learnt no places to look at"
-            )
+            lines.append(f"  {EVEN}")
         return "\n".join(lines)
 
     def write(self, path: Path) -> None:
@@ -93,6 +125,8 @@ def read_record(path: Path) -> HeadWindowsRecord:
                 windows=tuple((first, last) for first, last in layer["windows"]),
                 left=tuple(layer["left"]),
                 mass=tuple(map(tuple, layer["mass"])),
+                left_in_all=layer.get("left_in_all"),
+                left_after=layer.get("left_after"),
             )
             for layer in content.pop("layers")
         )
@@ -107,7 +141,15 @@ def read_record(path: Path) -> HeadWindowsRecord:
         ) from error
 
 
-def with_windows(config: WsmConfig, path: Path, digest: str, layers: Sequence[int]) -> WsmConfig:
+def check_upstream(record: HeadWindowsRecord, path: Path, digest: str) -> None:
+    """Raise UserError if the record in the file ``path`` is of another upstream than that of ``digest``."""
+    if record.upstream != digest:
+        raise UserError(
+            f"{path} was read off another upstream ({record.upstream[:12]} instead of {digest[:12]}): {ANEW}"
+        )
+
+
+def with_windows(config: "WsmConfig", path: Path, digest: str, layers: Sequence[int]) -> "WsmConfig":
     """``config`` with the windows in a file in place of ``windows: attention``; others come back as they are.
 
     Args:
@@ -119,15 +161,11 @@ def with_windows(config: WsmConfig, path: Path, digest: str, layers: Sequence[in
     Raises:
         UserError: there is no file, or it is of another upstream or lacks a layer.
     """
-    if config.mixer != "wsm_heads" or config.windows != READ_OFF:
+    if config.mixer != "wsm_heads" or config.windows != READ_OFF or not layers:
         return config
     record = read_record(path)
-    if record.upstream != digest:
-        raise UserError(
-            f"{path} was read off another upstream ({record.upstream[:12]} instead of {digest[:12]}): delete "
-            "it and run stage 2 again"
-        )
+    check_upstream(record, path, digest)
     known = {layer.layer: layer.windows for layer in record.layers}
     if missing := [layer for layer in layers if layer not in known]:
-        raise UserError(f"{path} has no windows of layer {missing[0]}: delete it and run stage 2 again")
+        raise UserError(f"{path} has no windows of layer {missing[0]}: {ANEW}")
     return replace(config, windows=[[list(window) for window in known[layer]] for layer in layers])

@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "meters": set(),
     "mixing": set(),
     "upstream": {"mixing", "rules", "files", "frames", "errors"},
-    "transfer": {"mixing", "upstream", "data", "figures", "files", "frames", "errors"},
+    "transfer": {"mixing", "upstream", "data", "figures", "files", "frames", "errors", "tables"},
     "pretraining": {"upstream", "data", "files", "frames", "errors", "tables"},
     "recipe": {"files", "errors"},
     "plugin": {"mixing", "upstream", "data", "recipe", "rules", "files", "frames", "errors"},

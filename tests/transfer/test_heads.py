@@ -6,9 +6,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from espnet_wsm.errors import UserError
-from espnet_wsm.transfer.heads import count_by_offset, read_heads, read_window, sum_by_offset
-from espnet_wsm.transfer.watch import run_with_weights
-from espnet_wsm.upstream import WsmConfig, load_upstream
+from espnet_wsm.transfer.heads import (
+    REACH,
+    _Looks,
+    count_by_offset,
+    read_heads,
+    read_heads_by_share,
+    read_window,
+    sum_by_offset,
+)
+from espnet_wsm.transfer.learning import list_students, measure_errors
+from espnet_wsm.transfer.pairs import PairBatches, compute_pairs
+from espnet_wsm.transfer.watch import run_with_weights, watch_attention
+from espnet_wsm.upstream import WsmConfig, load_upstream, prepare_suffix
 from espnet_wsm.upstream.cut import cut_of
 from espnet_wsm.upstream.heads_record import HeadWindowsRecord, LayerHeads, read_record, with_windows
 
@@ -66,6 +76,27 @@ def test_a_head_that_looks_everywhere_is_said_to(even_suffix):
     assert record.describe().endswith("this attention has learnt no places to look at")
 
 
+def test_even_heads_are_even_though_short_utterances_give_each_frame_more(even_suffix):
+    suffix, _ = even_suffix
+    batches = [make_states(frames) for frames in (200, 30, 12, 12, 12)]
+    record = read_heads(suffix, batches, num_below=3)
+    assert record.is_even and max(record.layers[0].peaks) < 1e-3
+
+
+def test_what_is_even_in_a_head_does_not_move_its_window():
+    """Half of its weight lies 5 frames ahead where there are such, the rest lies everywhere."""
+    looks = _Looks()
+    for frames in (300, 40, 20, 20):
+        weights = torch.full((1, 1, frames, frames), 0.5 / frames)
+        torch.diagonal(weights[0, 0], 5).add_(0.5)
+        looks.add(weights, [frames])
+    (mass,) = looks.mass
+    assert read_window(mass, 0.01) == (5, 5)
+    assert mass[REACH + 5] - mass.min() == pytest.approx(0.5, abs=1e-3)
+    others = torch.cat([mass[: REACH + 5], mass[REACH + 6 :]])
+    torch.testing.assert_close(others, torch.full_like(others, float(mass.min())))
+
+
 def test_what_a_window_leaves_is_the_error_of_its_mean(even_suffix):
     """The mean over everything is what a head gives that looks everywhere."""
     suffix, batches = even_suffix
@@ -74,6 +105,49 @@ def test_what_a_window_leaves_is_the_error_of_its_mean(even_suffix):
     assert layer.layer == 4 and len(layer.windows) == len(layer.left) == len(layer.mass) == 4
     near = read_heads(suffix, batches, num_below=3, share=0.45)
     assert max(layer.left) < min(near.layers[0].left)
+
+
+@pytest.fixture
+def suffix(upstream_path):
+    """The two layers above the cut of an upstream whose attention is random, but not even."""
+    expert, checkpoint = load_upstream(upstream_path("hf_hubert", False))
+    return cut_of(expert, checkpoint.family, WsmConfig("x", num_replaced=2))[1].eval()
+
+
+def make_states(*lengths: int) -> tuple[torch.Tensor, tuple[int, ...]]:
+    return torch.randn(len(lengths), max(lengths), 32, generator=torch.Generator().manual_seed(1)), lengths
+
+
+def test_what_a_layer_leaves_is_the_error_of_its_block_before_the_first_step(suffix):
+    """Measured as a transfer measures it, with the block that training builds."""
+    hidden, lengths = make_states(50, 30)
+    record = read_heads(suffix, [(hidden, lengths)], num_below=1)
+    mask = torch.arange(50) >= torch.tensor(lengths)[:, None]
+    pairs = compute_pairs(suffix, hidden, mask, [0, 1])
+    stored = {str(row): pairs[row, :frames].numpy() for row, frames in enumerate(lengths)}
+    windows = [[list(window) for window in layer.windows] for layer in record.layers]
+    prepare_suffix(suffix, (0, 1), 32, WsmConfig("x", mixer="wsm_heads", windows=windows))
+    students = list_students(suffix, (0, 1), "attention")
+    errors = measure_errors(students, PairBatches(stored, [["0", "1"]], 2), "float32", torch.device("cpu"))
+    assert [layer.left_in_all for layer in record.layers] == pytest.approx(errors, rel=1e-4)
+    assert all(0.01 < error < 10 for error in errors) and record.mean_left == pytest.approx(sum(errors) / 2)
+
+
+def test_several_shares_give_what_each_gives_alone(suffix):
+    batches = [make_states(40), make_states(25, 12)]
+    seen: list[None] = []
+    together = read_heads_by_share(suffix, batches, 1, [0.05, 0.3], lambda: seen.append(None))
+    assert together == [read_heads(suffix, batches, 1, share) for share in (0.05, 0.3)]
+    assert together[0].layers[0].windows != together[1].layers[0].windows and len(seen) == 4
+
+
+def test_a_layer_is_done_with_its_weights_before_the_next_one_has_any(suffix):
+    events: list[tuple[str, int]] = []
+    hidden, _ = make_states(9)
+    with watch_attention(suffix, (0, 1), lambda place, *_: events.append(("pair", place))) as watched:
+        run_with_weights(suffix, hidden, None, lambda place, _: events.append(("weights", place)))
+    assert events == [("weights", 0), ("pair", 0), ("weights", 1), ("pair", 1)]
+    assert not any(each._recorder.seen for each in watched)
 
 
 def test_attention_without_a_softmax_over_frames_is_refused(even_suffix, monkeypatch):
