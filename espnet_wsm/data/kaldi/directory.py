@@ -264,9 +264,10 @@ class DataLists:
         return tell_unknown_recordings(self.directory, self.channels, known)
 
 
-def read_lists(directory: Path, need_text: bool, problems: list[str]) -> DataLists:
+def read_lists(directory: Path, need_text: bool | None, problems: list[str]) -> DataLists:
     """The lists of a data directory; their faults are appended to ``problems``."""
-    names = ["wav.scp", *(name for name in ("text", "utt2spk") if (directory / name).exists())]
+    wanted = ("utt2spk",) if need_text is None else ("text", "utt2spk")
+    names = ["wav.scp", *(name for name in wanted if (directory / name).exists())]
     if need_text and "text" not in names:
         names.insert(1, "text")
     entries, recordings = {}, {}
@@ -296,13 +297,13 @@ def _require_same_ids(lists: DataLists, problems: list[str]) -> None:
 
 
 def inspect_data_dir(
-    directory: Path, need_text: bool = True, allow_pipes: bool = False
+    directory: Path, need_text: bool | None = True, allow_pipes: bool = False
 ) -> tuple[list[Utterance], list[str]]:
     """The utterances that are complete in all lists of a data directory, and all faults of the lists.
 
     ``utt2spk`` may be missing: each utterance is then its own speaker. Without ``need_text``, ``text`` may be
-    missing too: every text is then empty. ``spk2utt`` follows from ``utt2spk`` and is not read. The audio is
-    not opened; commands in place of audio are a fault unless ``allow_pipes`` is set.
+    missing too: every text is then empty. None: it is not read. Nor is ``spk2utt``, which follows from
+    ``utt2spk``, and no audio is opened; commands in its place are a fault unless ``allow_pipes`` is set.
 
     Returns:
         The utterances in byte order of their ids, and for each fault its file, line, id and remedy.
@@ -339,7 +340,9 @@ def find_audio_list(directory: Path) -> Path:
     return segments if segments.exists() else directory / "wav.scp"
 
 
-def read_data_dir(directory: Path, need_text: bool = True, allow_pipes: bool = False) -> list[Utterance]:
+def read_data_dir(
+    directory: Path, need_text: bool | None = True, allow_pipes: bool = False
+) -> list[Utterance]:
     """The utterances of a faultless data directory, see :func:`inspect_data_dir`.
 
     Raises UserError with file, line, id and remedy of the first ten faults, and the number of all faults.
