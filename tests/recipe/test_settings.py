@@ -14,7 +14,8 @@ DEFAULTS = {
     "token_type": "char", "nbpe": "100", "byte_fallback": "false", "nlsyms_txt": "", "speed_perturb": "",
     "upstream": "", "upstream_config": "", "trust": "false", "train_config": "train.yaml", "mixer": "",
     "num_replaced": "", "window": "", "train_minutes": "", "trainable": "", "asr_args": "", "search": "",
-    "lm": "", "ngram_order": "3",
+    "lm": "", "ngram_order": "3", "valid_set": "dev", "cache_dtype": "float16",
+    "transfer": "0", "transfer_args": "", "unlabelled": "",
 }  # fmt: skip
 
 
