@@ -60,8 +60,8 @@ make_dump() {
             --log "${dump_dir}/log/dropped_${set}.txt"
     done
     mapfile -t measured < <(for set in ${valid_set} ${test_sets}; do dump_folder "${set}"; done)
-    [[ -z ${unlabelled} ]] || python -m espnet_wsm.stages.tell_shared_audio --source "${unlabelled}" \
-        --dir "${dump_dir}/raw/unlabelled" "${measured[@]}"
+    [[ -z ${unlabelled} ]] || python -m espnet_wsm.stages.check_unlabelled --source "${unlabelled}" \
+        --dir "${dump_dir}/raw/unlabelled" --train "${dump_dir}/raw/${train_set}" "${measured[@]}"
 
     echo "${settings}" >"${dump_dir}/.settings"
     finish_stage "${dump_dir}" "${input}"

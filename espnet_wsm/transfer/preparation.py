@@ -9,12 +9,11 @@ from typing import Any
 import torch
 
 from espnet_wsm.data.dump.batches import make_batches
-from espnet_wsm.data.dump.lists import read_dump, read_num_samples, write_dump_lists
+from espnet_wsm.data.dump.lists import read_dumps, read_num_samples, write_dump_lists
 from espnet_wsm.data.features.plan import CacheInput, plan_cache, read_batches
 from espnet_wsm.data.features.reader import FeatureReader, check_cache, read_stamps
 from espnet_wsm.data.features.writer import ShardWriter
-from espnet_wsm.data.kaldi.directory import Utterance
-from espnet_wsm.data.kaldi.lists import byte_order, count, name_some, raise_collected
+from espnet_wsm.data.kaldi.lists import byte_order, raise_collected
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import digest_text
 from espnet_wsm.frames import SAMPLE_RATE
@@ -63,26 +62,6 @@ def assign_sets(sets: Sequence[str]) -> dict[str, list[str]]:
     return {TRAIN: [train, *more], HELD_OUT: [held_out]}
 
 
-def read_sets(raw: Path, names: Sequence[str]) -> tuple[list[Utterance], dict[str, int]]:
-    """The utterances of several sets of the dump, and the number of samples of each.
-
-    Raises:
-        UserError: a list is faulty, or two sets share an id.
-    """
-    utterances, num_samples = [], {}
-    for name in names:
-        those, samples = read_dump(raw / name)
-        if shared := sorted(samples.keys() & num_samples.keys(), key=byte_order):
-            raise UserError(
-                f"{raw / name / 'wav.scp'}: {count(len(shared), 'id')} also in another set to learn from "
-                f"({', '.join(names[: names.index(name)])}): {name_some(shared)}: rename them in the data "
-                "directory, e.g. with Kaldi's utils/copy_data_dir.sh --utt-prefix, and run stage 2 again"
-            )
-        utterances += those
-        num_samples |= samples
-    return utterances, num_samples
-
-
 def prepare(
     dump: Path, sets: Sequence[str], config: WsmConfig, dtype: str, settings: TransferSettings
 ) -> Preparation:
@@ -116,7 +95,7 @@ def prepare(
     for part, names in assign_sets(sets).items():
         for name in names:
             check_cache(folder / name, describe_key(config), dtype, dump / "raw" / name / "wav.scp")
-        utterances, num_samples = read_sets(dump / "raw", names)
+        utterances, num_samples = read_dumps([dump / "raw" / name for name in names])
         minutes = settings.minutes if part == TRAIN else HELD_OUT_MINUTES
         taken, used = [], 0
         for each in sorted(utterances, key=lambda utterance: digest_text(utterance.id)):
