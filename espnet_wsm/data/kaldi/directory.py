@@ -36,6 +36,9 @@ from espnet_wsm.data.kaldi.lists import (
 )
 from espnet_wsm.errors import UserError
 
+# What the lines of a list give an utterance.
+VALUES = {"text": "transcript", "wav.scp": "audio path", "utt2spk": "speaker", "segments": "segment"}
+
 
 @dataclass(frozen=True)
 class Utterance:
@@ -212,13 +215,7 @@ class DataLists:
         """What is wrong with a line of the list ``name``, as the rest of a sentence that begins with it."""
         value = self.entries[name][id].value
         if not value.strip():
-            what = {
-                "text": "transcript",
-                "wav.scp": "audio path",
-                "utt2spk": "speaker",
-                "segments": "segment",
-            }
-            return f" has an empty {what[name]}: fill it in or remove the id from all lists"
+            return f" has an empty {VALUES[name]}: fill it in or remove the id from all lists"
         recording = id
         if name == "segments":
             try:
