@@ -1,19 +1,17 @@
 """Which utterances of two sets of a dump are the same recording, whatever their ids are."""
 
-from collections import defaultdict
 from pathlib import Path
 
+from espnet_wsm.data.dump.audio import read_flac_md5
 from espnet_wsm.data.dump.lists import read_dump
 from espnet_wsm.data.kaldi.lists import count, name_some
-from espnet_wsm.files import digest_file
 
 
 def find_shared_audio(one: Path, other: Path) -> dict[str, str]:
     """``{id in other: id in one}`` for each utterance of ``other`` whose samples ``one`` has too.
 
-    Formatted audio is the same file where its samples are the same. Only files of as many samples are read,
-    so that a few test utterances are found in many hours quickly. An utterance that was cut elsewhere, or
-    that lies within a longer one, has other samples and is not found.
+    Digests in the headers of the flac files are compared. An utterance that was cut elsewhere, or that lies
+    within a longer one, has other samples and is not found.
 
     Args:
         one: a set of the dump, e.g. dump/raw/unlabelled.
@@ -22,20 +20,11 @@ def find_shared_audio(one: Path, other: Path) -> dict[str, str]:
     Raises:
         UserError: a list is faulty.
     """
-    utterances, num_samples = read_dump(one)
-    sought, lengths = read_dump(other)
-    wanted = set(lengths.values())
-    candidates: dict[int, list[str]] = defaultdict(list)
-    audio = {each.id: each.audio for each in utterances}
-    for id, samples in num_samples.items():
-        if samples in wanted:
-            candidates[samples].append(id)
-    by_digest = {digest_file(audio[id]): id for ids in candidates.values() for id in ids}
-    shared = {}
-    for each in sought:
-        if lengths[each.id] in candidates and (found := by_digest.get(digest_file(each.audio))):
-            shared[each.id] = found
-    return shared
+    those, these = (
+        {each.id: read_flac_md5(Path(each.audio)) for each in read_dump(of)[0]} for of in (one, other)
+    )
+    by_digest = {digest: id for id, digest in those.items()}
+    return {id: by_digest[digest] for id, digest in these.items() if digest in by_digest}
 
 
 def tell_shared_audio(unlabelled: Path, labelled: Path, source: str) -> str | None:

@@ -39,12 +39,10 @@ def test_the_same_samples_are_found_under_other_ids(raw):
     assert find_shared_audio(raw / "unlabelled", raw / "dev") == {}
 
 
-def test_files_of_another_length_are_not_read(raw):
+def test_headers_are_enough(raw):
     for file in (raw / "unlabelled").glob("*.flac"):
-        file.unlink()
-    counts = raw / "unlabelled/utt2num_samples"
-    counts.write_text(counts.read_text().replace("800", "801"))
-    assert find_shared_audio(raw / "unlabelled", raw / "test") == {}
+        file.write_bytes(file.read_bytes()[:42])
+    assert find_shared_audio(raw / "unlabelled", raw / "test") == {"e": "t1"}
 
 
 def check(raw: Path) -> None:
