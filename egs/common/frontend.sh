@@ -15,11 +15,12 @@ if [[ -d ${dump_dir} && ! -e ${dump_dir}/.made_from && ! -e ${dump_dir}/.unfinis
 fi
 [[ -z ${speed_perturb} || " ${valid_set} ${test_sets} " != *" ${train_set} "* ]] ||
     die "--speed_perturb is for training only, but ${train_set} is also a validation or test set: train on another set"
+check_unlabelled
 settle training
 set_text_options
 # Not all upstreams take utterances of any length.
 longest=$(python -m espnet_wsm.stages.limit_duration --max_seconds "${max_wav_duration}" -- "${training[@]}")
-input=$(data_digest "${data_dir}")
+input=$(input_digest)
 settings="${train_set}|${valid_set}|${test_sets}|${token_type}|${nbpe}|${speed_perturb}"
 settings+="|${min_wav_duration}|${longest}|$([[ -z ${text_config} ]] || sha256sum <"${text_config}" | cut -c1-16)"
 [[ -z ${text_config} || -r ${text_config} ]] || die "--text_config ${text_config} cannot be read: check its permissions"
@@ -28,15 +29,18 @@ settings+="|${byte_fallback}|$([[ -z ${nlsyms_txt} ]] || sha256sum <"${nlsyms_tx
 [[ ${channel} == mix ]] || settings+="|channel ${channel}"
 
 make_dump() {
-    local set out options tokens
-    begin_stage 2 "format audio, make tokens" "${data_dir}" "${dump_dir}"
+    local set from out no_text options tokens measured
+    begin_stage 2 "format audio, make tokens" "${data_dir}${unlabelled:+ and ${unlabelled}}" "${dump_dir}"
     rm -rf "${dump_dir:?}"/{raw,token_list,log}
 
     # A set may be named twice, e.g. as valid_set and in test_sets.
-    for set in $(printf '%s\n' ${train_set} ${valid_set} ${test_sets} | awk '!seen[$0]++'); do
-        python -m espnet_wsm.bin.validate_data_dir --no_audio --allow_pipes "${allow_pipes}" "${data_dir}/${set}" >/dev/null
+    for set in $(printf '%s\n' ${train_set} ${valid_set} ${test_sets} ${unlabelled:+unlabelled} | awk '!seen[$0]++'); do
+        from=${data_dir}/${set} no_text=()
+        [[ ${set} != unlabelled ]] || from=${unlabelled} no_text=(--no_text)
+        options=(--allow_pipes "${allow_pipes}" "${no_text[@]}")
+        python -m espnet_wsm.bin.validate_data_dir --no_audio "${options[@]}" "${from}" >/dev/null
         out=$(dump_folder "${set}")
-        options=(--data "${data_dir}/${set}" --out "${out}" --nj "${nj}" --allow_pipes "${allow_pipes}")
+        options+=(--data "${from}" --out "${out}" --nj "${nj}")
         [[ -z ${speed_perturb} || ${set} != "${train_set}" ]] || options+=(--speed_perturb "${speed_perturb}")
         launch --num_threads 1 JOB=1:"${nj}" "${dump_dir}/log/format_${set}.JOB.log" \
             python -m espnet_wsm.stages.format_audio "${options[@]}" --job JOB --channel "${channel}"
@@ -47,12 +51,17 @@ make_dump() {
     python -m espnet_wsm.stages.make_tokens --text "${dump_dir}/raw/org/${train_set}/text" \
         --token_type "${token_type}" --nbpe "${nbpe}" --byte_fallback "${byte_fallback}" --out "${tokens}" \
         ${nlsyms_txt:+--non_linguistic_symbols "${nlsyms_txt}"}
-    for set in ${train_set} ${valid_set}; do
+    for set in ${train_set} ${valid_set} ${unlabelled:+unlabelled}; do
+        options=()
+        [[ ${set} == unlabelled ]] || options=(--tokens "${tokens}" --token_type "${token_type}")
         python -m espnet_wsm.stages.select_utterances --dir "${dump_dir}/raw/org/${set}" \
-            --out "${dump_dir}/raw/${set}" --tokens "${tokens}" --token_type "${token_type}" \
+            --out "${dump_dir}/raw/${set}" "${options[@]}" \
             --min_seconds "${min_wav_duration}" --max_seconds "${longest}" \
             --log "${dump_dir}/log/dropped_${set}.txt"
     done
+    mapfile -t measured < <(for set in ${valid_set} ${test_sets}; do dump_folder "${set}"; done)
+    [[ -z ${unlabelled} ]] || python -m espnet_wsm.stages.check_unlabelled --source "${unlabelled}" \
+        --dir "${dump_dir}/raw/unlabelled" --train "${dump_dir}/raw/${train_set}" "${measured[@]}"
 
     echo "${settings}" >"${dump_dir}/.settings"
     finish_stage "${dump_dir}" "${input}"
@@ -65,21 +74,22 @@ else
     log "Stage 2: ${dump_dir} already belongs to ${data_dir} and these options"
 fi
 
+cached="${train_set} ${valid_set}${unlabelled:+ unlabelled}"
 # A CPU is fastest with batches that fit into its caches.
 folder=$(python -m espnet_wsm.stages.cache_features plan --dump_dir "${dump_dir}" \
-    --sets "${train_set} ${valid_set}" --cache "${cache}" --cache_dtype "${cache_dtype}" \
+    --sets "${cached}" --cache "${cache}" --cache_dtype "${cache_dtype}" \
     --batch_seconds "$((ngpu > 0 ? 160 : 15))" -- "${training[@]}")
 [[ -n ${folder} ]] || exit 0
 log "Stage 2: store features: ${dump_dir}/raw -> ${folder}"
 logs=${dump_dir}/log/cache.JOB.log
 rm -f "${dump_dir}"/log/{,.}cache.*
-total=$(cat "${dump_dir}"/raw/{"${train_set}","${valid_set}"}/wav.scp | wc -l)
+total=$(for set in ${cached}; do cat "${dump_dir}/raw/${set}/wav.scp"; done | wc -l)
 watch --log "${logs}" --nj "${nj}" --total "${total}" --desc cache --unit utt
 launch --gpu "$((ngpu > 0))" --num_threads 1 JOB=1:"${nj}" "${logs}" \
-    python -m espnet_wsm.stages.cache_features run --folder "${folder}" --sets "${train_set} ${valid_set}" \
+    python -m espnet_wsm.stages.cache_features run --folder "${folder}" --sets "${cached}" \
     --nj "${nj}" --job JOB --ngpu "$((ngpu > 0))" --log "${logs}"
 unwatch
-python -m espnet_wsm.stages.cache_features merge --folder "${folder}" --sets "${train_set} ${valid_set}"
+python -m espnet_wsm.stages.cache_features merge --folder "${folder}" --sets "${cached}"
 # Where the heads of the attention look, for a training with windows: attention.
 heads=${dump_dir}/log/read_heads.log
 launch --num_threads "${num_threads}" "${heads}" \

@@ -23,6 +23,7 @@ tag=                          # name of the experiment; empty: made from the opt
 train_set=train               # in data_dir
 valid_set=dev                 # in data_dir
 test_sets=test                # in data_dir, separated by spaces
+unlabelled=                   # Kaldi directory of speech without text, from which blocks learn too with --transfer; empty: none
 allow_pipes=false             # true: run commands that wav.scp has in place of audio, 'COMMAND |'; they can do anything
 # -- stage 2
 channel=mix                   # of audio with several: 1, 2, ... or mix, their mean; reco2file_and_channel comes first
@@ -115,6 +116,7 @@ run_stages() {
     local names=(data frontend train decode score) options number
     python -c 'import espnet_wsm' || die "espnet_wsm cannot be used (see above); run ${root}/tools/setup.sh"
     list_options
+    [[ -z ${unlabelled} || ${transfer} != 0 ]] || log "warning: --unlabelled ${unlabelled} is only used with --transfer"
     for number in 1 2 3 4 5; do
         ((stage <= number && number <= stop_stage)) || continue
         if ((number == 3)) && [[ ${transfer} != 0 ]]; then
@@ -165,6 +167,16 @@ set_text_options() {
         ${nlsyms_txt:+--non_linguistic_symbols "${nlsyms_txt}"})
 }
 
+# check_unlabelled: refuse what stage 2 cannot store as the set `unlabelled`, and say what it does not read.
+check_unlabelled() {
+    [[ " ${train_set} ${valid_set} ${test_sets} " != *" unlabelled "* ]] ||
+        die "no set can be called unlabelled: stage 2 stores the speech of --unlabelled under that name; rename the set"
+    [[ -n ${unlabelled} ]] || return 0
+    [[ -f ${unlabelled}/wav.scp ]] ||
+        die "--unlabelled: ${unlabelled}/wav.scp does not exist; name a Kaldi data directory, which needs no text"
+    [[ ! -e ${unlabelled}/text ]] || log "warning: ${unlabelled}/text is not read: of --unlabelled only the audio is used"
+}
+
 # watch ARGUMENTS...: show the progress of the next launch, until `unwatch` or the end of the script.
 watch() {
     python -m espnet_wsm.recipe.progress "$@" &
@@ -212,28 +224,30 @@ require_finished() {
     [[ ! -e $1/.unfinished ]] || die "$1 is unfinished: stage $2 failed, was killed or is still running; run it again"
 }
 
-# require_made_from FOLDER DIGEST INPUT NUMBER: refuse a folder that was made from another version of its input.
+# require_made_from FOLDER DIGEST INPUT NUMBER: refuse a folder that was made from another version of its input. It may have
+# been made from more: a dump with the speech of --unlabelled serves a training that does not ask for it.
 require_made_from() {
-    [[ ! -e $1/.made_from || $(<"$1/.made_from") == "$2" ]] ||
+    [[ ! -e $1/.made_from || $(<"$1/.made_from")" " == "$2 "* ]] ||
         die "$1 does not belong to the current $3, which has changed since; run stage $4 again"
 }
 
-# dump_folder SET: where stage 2 writes a complete set; training and validation sets are selected from there.
+# dump_folder SET: where stage 2 writes a complete set; what is learnt from and validation sets are selected from there.
 dump_folder() {
     local org=
-    [[ " ${train_set} ${valid_set} " != *" $1 "* ]] || org=org/
+    [[ " ${train_set} ${valid_set} unlabelled " != *" $1 "* ]] || org=org/
     echo "${dump_dir}/raw/${org}$1"
 }
 
 # folder_digest FOLDER: digest of the names and sizes of all files and the contents of the lists. Stored features are
-# left out, because they have their own digests.
+# left out, because they have their own digests, and so is the speech of --unlabelled, which only a transfer reads.
 folder_digest() {
+    local but=(! -path './log/*' ! -path './cache/*' ! -path './raw/unlabelled/*' ! -path './raw/org/unlabelled/*')
     (
         cd "$1" || exit
-        find . -type f ! -name '.*' ! -path './log/*' ! -path './cache/*' -printf '%P %s\n' | sort
+        find . -type f ! -name '.*' "${but[@]}" -printf '%P %s\n' | sort
         find . -type f \( -name text -o -name 'wav.scp' -o -name segments -o -name reco2file_and_channel \
-            -o -name utt2spk -o -name utt2num_samples -o -name utt2md5 -o -name tokens.txt \) \
-            ! -path './log/*' ! -path './cache/*' -print0 | sort -z | xargs -0 -r cat
+            -o -name utt2spk -o -name utt2num_samples -o -name utt2md5 -o -name tokens.txt \) "${but[@]}" -print0 |
+            sort -z | xargs -0 -r cat
     ) | sha256sum | cut -c1-16
 }
 
@@ -242,4 +256,23 @@ data_digest() {
     local audio
     audio=$(python -m espnet_wsm.stages.stamp_audio "$1") || return
     echo "$(folder_digest "$1") ${audio}"
+}
+
+# input_digest: data_digest of --data_dir, followed by digests of the lists of --unlabelled but for its text, which is not
+# read, and of the audio that they name.
+input_digest() {
+    local digest lists audio
+    digest=$(data_digest "${data_dir}") || return
+    if [[ -n ${unlabelled} && -d ${unlabelled} ]]; then
+        lists=$(cd "${unlabelled}" && { cat wav.scp segments reco2file_and_channel utt2spk 2>/dev/null || true; } | sha256sum)
+        audio=$(python -m espnet_wsm.stages.stamp_audio "${unlabelled}") || return
+        digest+=" ${lists:0:16} ${audio}"
+    fi
+    echo "${digest}"
+}
+
+# require_fresh_dump: refuse a dump that was made from other data, where these are at hand.
+require_fresh_dump() {
+    [[ -d ${data_dir} ]] || return 0
+    require_made_from "${dump_dir}" "$(input_digest)" "${data_dir}${unlabelled:+ and ${unlabelled}}" 2
 }

@@ -9,7 +9,7 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/parse_options.sh"
 
 require_finished "${dump_dir}" 2
-[[ ! -d ${data_dir} ]] || require_made_from "${dump_dir}" "$(data_digest "${data_dir}")" "${data_dir}" 2
+require_fresh_dump
 settle experiment training
 tokens=${dump_dir}/token_list/${token_type}
 [[ -d ${tokens} ]] || die "${tokens} does not exist; run stage 2 with --token_type ${token_type}"

@@ -11,6 +11,7 @@ shopt -s inherit_errexit
 . "$(dirname "${BASH_SOURCE[0]}")/parse_options.sh"
 
 require_finished "${dump_dir}" 2
+require_fresh_dump
 settle training transfer
 verb() { python -m espnet_wsm.stages.transfer "$1" "${transferring[@]}" "${@:2}" -- "${training[@]}"; }
 

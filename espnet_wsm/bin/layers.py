@@ -1,6 +1,6 @@
 """Show where each layer's heads look, and what windows in their place would leave.
 
-It hears audio and reads no labels: data directories (neither their texts nor their speakers) and audio files.
+It hears audio and reads no labels: data directories, but not their texts, and audio files.
 OUT gets heads.json and a picture of it. In encoder_conf, `windows: OUT/heads.json` gives mixer wsm_heads the
 windows in it, and `layers: auto:2:OUT/heads.json` replaces the two layers that it ranks as the cheapest.
 

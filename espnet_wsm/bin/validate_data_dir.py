@@ -32,7 +32,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--train", metavar="DIR", type=Path, help="the training set, with which the others are compared"
     )
     parser.add_argument(
-        "--no_text", action="store_true", help="do not require a text file (unlabelled audio)"
+        "--no_text", action="store_true", help="neither require nor read a text file (unlabelled audio)"
     )
     parser.add_argument(
         "--no_audio", action="store_true", help="only check that the audio exists, do not open it"
@@ -68,7 +68,7 @@ def main(argv: list[str] | None = None) -> None:
     surveys = [
         survey_data_dir(
             directory,
-            need_text=not args.no_text,
+            need_text=None if args.no_text else True,
             allow_pipes=args.allow_pipes == "true",
             open_audio=not args.no_audio,
             min_seconds=args.min_seconds,

@@ -208,9 +208,11 @@ class Runner:
     def fingerprint(self, run: Run) -> str:
         """Digest of everything a run depends on: itself, configuration, upstream, data and options."""
         corpus = self.corpora[run.corpus]
-        # Without the second word, of sizes and times, which differ from machine to machine.
-        made_from = (corpus.folder("dump") / ".made_from").read_text(encoding="utf-8").partition(" ")[0]
-        made_from = made_from.strip() + "\n"
+        # Without every second word, of sizes and times, which differ from machine to machine.
+        made_from = (corpus.folder("dump") / ".made_from").read_text(encoding="utf-8").split(" ")[::2]
+        if not ARMS[run.arm].transfers:
+            made_from = made_from[:1]  # the others are those of --unlabelled
+        made_from = "".join(f"{digest.strip()}\n" for digest in made_from)
         options = repr(self._common_options(without=IMMATERIAL))
         parts = [repr(run), self.settings, self.dtype, self.upstream, made_from, options]
         parts += [f"transfer {self.grid.transfer}"] if ARMS[run.arm].transfers else []

@@ -37,6 +37,7 @@ def name_experiment(options: Namespace) -> str:
         options.window and f"w{options.window}",
         options.trainable,
         options.transfer != "0" and f"transfer{options.transfer}",
+        options.transfer != "0" and _base_name(options.unlabelled),
         _base_name(options.upstream_config, ".yaml"),
         _base_name(options.upstream),
         "sp" if options.speed_perturb else "",
@@ -97,7 +98,7 @@ def list_transfer_arguments(options: Namespace) -> list[str]:
     return [
         *("--dump_dir", options.dump_dir),
         *("--exp_dir", options.exp_dir),
-        *("--sets", f"{options.train_set} {options.valid_set}"),
+        *("--sets", f"{options.train_set} {options.valid_set}{' unlabelled' if options.unlabelled else ''}"),
         *("--cache_dtype", options.cache_dtype),
         *("--steps", options.transfer),
         *options.transfer_args.split(),

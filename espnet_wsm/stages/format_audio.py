@@ -35,6 +35,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--allow_pipes", default="false", choices=("true", "false"),
         help="true: run the commands that wav.scp names, 'COMMAND |' (default: false)",
     )  # fmt: skip
+    parser.add_argument("--no_text", action="store_true", help="the text file, if there is one, is not read")
     add_channel_argument(parser)
     return parser
 
@@ -43,7 +44,7 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     args = make_parser().parse_args(argv)
     allow_pipes = args.allow_pipes == "true"
-    options = args.speed_perturb, allow_pipes, args.channel
+    options = args.speed_perturb, allow_pipes, args.channel, not args.no_text
     format_slice(args.data, args.out, args.fs, args.nj, args.job, *options)
 
 

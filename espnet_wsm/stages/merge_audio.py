@@ -22,6 +22,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--allow_pipes", default="false", choices=("true", "false"),
         help="true: as given to the jobs (default: false)",
     )  # fmt: skip
+    parser.add_argument("--no_text", action="store_true", help="the text file, if there is one, is not read")
     add_text_arguments(parser)
     return parser
 
@@ -31,7 +32,8 @@ def main(argv: list[str] | None = None) -> None:
     args = make_parser().parse_args(argv)
     allow_pipes = args.allow_pipes == "true"
     rules = read_text_arguments(args)
-    print(merge_slices(args.data, args.out, args.nj, args.speed_perturb, allow_pipes, rules))
+    options = args.speed_perturb, allow_pipes, rules, not args.no_text
+    print(merge_slices(args.data, args.out, args.nj, *options))
 
 
 if __name__ == "__main__":

@@ -33,7 +33,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("verb", choices=VERBS)
     parser.add_argument("--dump_dir", type=Path, required=True, help="dump folder of stage 2")
     parser.add_argument("--exp_dir", type=Path, required=True, help="the result is a folder in it")
-    parser.add_argument("--sets", default="train dev", help="to learn from, and to measure the error on")
+    parser.add_argument(
+        "--sets", default="train dev", help="to learn from, to measure the error on, others to learn from too"
+    )
     parser.add_argument("--cache_dtype", choices=CACHE_DTYPES, default="float16", help="as in stage 2")
     parser.add_argument("--steps", type=int, default=400, help="of the optimiser (default: 400)")
     parser.add_argument("--lr", type=float, default=0.002, help="learning rate at the start (default: 0.002)")

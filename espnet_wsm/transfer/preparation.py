@@ -1,5 +1,6 @@
 """What a transfer learns from: which utterances, and the pairs of each layer, computed from the cache."""
 
+from collections import ChainMap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import torch
 
 from espnet_wsm.data.dump.batches import make_batches
-from espnet_wsm.data.dump.lists import read_dump, read_num_samples, write_dump_lists
+from espnet_wsm.data.dump.lists import read_dumps, read_num_samples, write_dump_lists
 from espnet_wsm.data.features.plan import CacheInput, plan_cache, read_batches
 from espnet_wsm.data.features.reader import FeatureReader, check_cache, read_stamps
 from espnet_wsm.data.features.writer import ShardWriter
@@ -55,23 +56,29 @@ def list_replaced(cut: StoredCut, config: WsmConfig) -> tuple[list[int], list[in
     return list(places), [below + place + 1 for place in places]
 
 
+def assign_sets(sets: Sequence[str]) -> dict[str, list[str]]:
+    """What each part of a transfer is taken from, of the sets as given to :func:`prepare`."""
+    train, held_out, *more = sets
+    return {TRAIN: [train, *more], HELD_OUT: [held_out]}
+
+
 def prepare(
     dump: Path, sets: Sequence[str], config: WsmConfig, dtype: str, settings: TransferSettings
 ) -> Preparation:
     """Check the stored features, choose the utterances, and say what the transfer depends on.
 
-    No text is read. Of the training set, ``settings.minutes`` are taken, of the validation set
-    ``HELD_OUT_MINUTES``, in the order of the digests of their ids.
+    No text is read. Of the sets to learn from together, ``settings.minutes`` are taken, of the validation
+    set ``HELD_OUT_MINUTES``, in the order of the digests of their ids.
 
     Args:
         dump: folder of stage 2.
-        sets: names of the training and of the validation set.
+        sets: names of the training and of the validation set, then of others to learn from.
         config: with one of ``STUDENTS`` for a mixer.
         dtype: in which features are stored.
         settings: how the blocks are to learn.
 
     Raises:
-        UserError: there are no stored features for this, or they are stale.
+        UserError: there are no stored features for this, or they are stale; two sets share an id.
     """
     folder = find_cut(dump / "cache", config, dtype)
     cut = read_cut(folder)
@@ -82,19 +89,21 @@ def prepare(
         )
     config = with_windows(config, folder / HEADS_FILE, cut.key["upstream digest"], layers)
     pairs = folder / f"pairs_{settings.target}_{'_'.join(map(str, layers))}_{settings.minutes:g}min"
+    if len(sets) > 2:  # lists of its own, which do not change under a transfer without these sets
+        pairs = pairs.with_name("_".join([pairs.name, *sets[2:]]))
     audio = {}
-    for name, part, minutes in zip(
-        sets, (TRAIN, HELD_OUT), (settings.minutes, HELD_OUT_MINUTES), strict=True
-    ):
-        check_cache(folder / name, describe_key(config), dtype, dump / "raw" / name / "wav.scp")
-        utterances, num_samples = read_dump(dump / "raw" / name)
+    for part, names in assign_sets(sets).items():
+        for name in names:
+            check_cache(folder / name, describe_key(config), dtype, dump / "raw" / name / "wav.scp")
+        utterances, num_samples = read_dumps([dump / "raw" / name for name in names])
+        minutes = settings.minutes if part == TRAIN else HELD_OUT_MINUTES
         taken, used = [], 0
         for each in sorted(utterances, key=lambda utterance: digest_text(utterance.id)):
             used += num_samples[each.id]
             if taken and used > minutes * 60 * SAMPLE_RATE:
                 break
             taken.append(each)
-        stamps = read_stamps(folder / name)
+        stamps = ChainMap(*(read_stamps(folder / name) for name in names))
         audio[part] = digest_text("\n".join(sorted(f"{each.id} {stamps[each.id].digest}" for each in taken)))
         without_text = [
             replace(each, text="") for each in sorted(taken, key=lambda each: byte_order(each.id))
@@ -139,7 +148,7 @@ def store_pairs(
 
     Args:
         prepared: where they are and go, planned by :func:`plan_pairs`.
-        sets: names of the training and of the validation set.
+        sets: as given to :func:`prepare`.
         jobs: of :func:`list_jobs`.
         job: number of this job.
         device: where to compute.
@@ -148,11 +157,11 @@ def store_pairs(
     cut, plan = read_cut(prepared.cut), prepared.plan
     suffix = load_suffix(prepared.cut, cut).to(device)
     places = [layer - len(cut.below) for layer in plan.layers]
-    for name, (part, batches) in zip(sets, jobs.items(), strict=True):
-        folder = prepared.cut / name
-        reader, stamps = FeatureReader(folder / "feats.scp"), read_stamps(folder)
+    for part, names in assign_sets(sets).items():
+        reader = ChainMap(*(FeatureReader(prepared.cut / name / "feats.scp") for name in names))
+        stamps = ChainMap(*(read_stamps(prepared.cut / name) for name in names))
         with ShardWriter(prepared.pairs / part, job) as writer:
-            for batch in batches:
+            for batch in jobs[part]:
                 hidden, frames, mask = pad_states([reader[each.id] for each in batch], device)
                 came = compute_pairs(suffix, hidden, mask, places, plan.settings.target)
                 for each, stored, length in zip(batch, came, frames, strict=True):

@@ -222,6 +222,18 @@ def test_what_a_run_depends_on_makes_it_again(root, changed, by):
     assert make_runner(root, grids=[{"corpora": ["toy"], "arms": ["wsm"]}]).fingerprint(run) != before
 
 
+def test_unlabelled_speech_matters_to_arms_that_transfer(root):
+    made_from = root / "egs/toy/asr1/dump/.made_from"
+    runner = make_runner(root, grids=[{"corpora": ["toy"], "arms": ["wsm", "wsm_transfer"]}])
+    found = []
+    for text in ("data audio", "data audio talk audio", "data other talk other", "data audio other audio"):
+        made_from.parent.mkdir(parents=True, exist_ok=True)
+        made_from.write_text(f"{text}\n")
+        found.append({run.arm: runner.fingerprint(run) for run in runner.grid.runs})
+    assert len({each["wsm"] for each in found}) == 1
+    assert [each["wsm_transfer"] == found[1]["wsm_transfer"] for each in found] == [False, True, True, False]
+
+
 def test_the_precision_of_this_machine_is_part_of_a_run(root, monkeypatch):
     (root / "train.yaml").write_text("encoder_conf: {suffix_dtype: auto}\n")
     found = {}

@@ -14,7 +14,8 @@ DEFAULTS = {
     "token_type": "char", "nbpe": "100", "byte_fallback": "false", "nlsyms_txt": "", "speed_perturb": "",
     "upstream": "", "upstream_config": "", "trust": "false", "train_config": "train.yaml", "mixer": "",
     "num_replaced": "", "window": "", "train_minutes": "", "trainable": "", "asr_args": "", "search": "",
-    "lm": "", "ngram_order": "3",
+    "lm": "", "ngram_order": "3", "valid_set": "dev", "cache_dtype": "float16",
+    "transfer": "0", "transfer_args": "", "unlabelled": "",
 }  # fmt: skip
 
 
@@ -47,6 +48,11 @@ def options(**given: str) -> Namespace:
             "exp/asr_train_char_wavlm_w",
         ),
         (
+            {"transfer": "400", "unlabelled": "../talk/", "mixer": "local"},
+            "exp/asr_train_char_local_transfer400_talk",
+        ),
+        ({"unlabelled": "talk"}, "exp/asr_train_char"),
+        (
             {"speed_perturb": "0.9 1.0", "train_minutes": "5", "train_set": "all"},
             "exp/asr_train_char_sp_5min_all",
         ),
@@ -72,6 +78,15 @@ def test_options_become_arguments_of_the_training():
         f"--encoder_conf {text}" for text in ("upstream=u", "trust=true", "mixer=wsm", "window=9")
     ]
     assert list_pairs(asr_args="--max_epoch 2\n--seed 1") == [BOX, "--max_epoch 2", "--seed 1"]
+
+
+def test_a_transfer_learns_from_unlabelled_speech_too():
+    def sets(**given: str) -> str:
+        words = settings.list_transfer_arguments(options(transfer="9", **given))
+        return words[words.index("--sets") + 1]
+
+    assert sets() == "train dev"
+    assert sets(unlabelled="../talk/", train_set="all") == "all dev unlabelled"
 
 
 def test_an_upstream_that_a_configuration_names_is_not_replaced(folder):

@@ -8,7 +8,9 @@ import subprocess
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import yaml
 from arpa import write_arpa
 from checkpoints import write_whisper
@@ -287,6 +289,18 @@ def test_a_run_of_other_settings_is_not_resumed(finished, recipe, shell):
         ),
         (["--stage", "3", "--transfer", "many"], "--transfer many has to be a number of steps, 0 for none"),
         (["--stage", "3", "--transfer", "9", "--transfer_args", "--lr 7"], "--lr 7 of a transfer has to be"),
+        (
+            ["--stage", "2", "--unlabelled", "nowhere"],
+            "--unlabelled: nowhere/wav.scp does not exist; name a Kaldi data directory",
+        ),
+        (
+            ["--stage", "2", "--test_sets", "test unlabelled"],
+            "no set can be called unlabelled: stage 2 stores",
+        ),
+        (
+            ["--stage", "3", "--transfer", "9", "--unlabelled", "conf"],
+            "dump does not belong to the current data and conf, which has changed since; run stage 2 again",
+        ),
         (["--stage", "3", "--token_type", "bpe"], "token_list/bpe does not exist; run stage 2"),
         (["--stage", "3", "--train_minutes", "5"], "dump/raw/train holds 0.1 minutes, not more than"),
         (["--stage", "4", "--tag", "never"], "exp/asr_never does not exist; run stage 3 first"),
@@ -322,6 +336,66 @@ def fresh(copy_recipe, shell, tmp_path) -> Path:
     folder = copy_recipe(tmp_path.name)
     assert shell(["./run.sh", "--stop_stage", "1"], folder).returncode == 0
     return folder
+
+
+@pytest.fixture
+def talk(fresh) -> Path:
+    """A directory without text in the recipe's folder: the test recordings, 0.5 s and 10 ms of noise."""
+    folder = fresh / "talk"
+    folder.mkdir()
+    entries = [line.split() for line in (fresh / "data/test/wav.scp").read_text().splitlines()]
+    for name, samples in (("half", 8000), ("short", 160)):
+        noise = 0.1 * np.random.default_rng(samples).standard_normal(samples)
+        soundfile.write(folder / f"{name}.wav", noise, 16000)
+        entries.append([name, f"talk/{name}.wav"])
+    (folder / "wav.scp").write_text("".join(f"talk-{id} {audio}\n" for id, audio in sorted(entries)))
+    return folder
+
+
+@pytest.mark.recipe
+def test_blocks_learn_from_speech_without_text_too(fresh, talk, shell):
+    words = ["--stage", "2", "--stop_stage", "3", "--unlabelled", "talk", *QUICK]
+    (talk / "text").write_bytes(b"no text at all \xff\n")
+    result = shell(["./run.sh", *words, "--transfer", "4"], fresh)
+    assert result.returncode == 0, result.stderr
+    assert "warning: talk/text is not read" in result.stderr
+    assert re.search(
+        r"--unlabelled talk: 2 utterances of the set test in it: (\S+) \(there talk-\1\), ", result.stderr
+    )
+    assert "unlabelled: kept 3 of 4; dropped 1 shorter than 0.1 s" in result.stdout
+    dropped = (fresh / "dump/log/dropped_unlabelled.txt").read_text()
+    assert dropped.startswith("talk-short too_short seconds=0.0100") and dropped.count("\n") == 1
+    (pairs,) = fresh.glob("dump/cache/*/pairs_*_unlabelled/train/utt2num_frames")
+    assert pairs.read_text().count("talk-") == 3 and pairs.read_text().count("\n") == 7
+    config = yaml.safe_load((fresh / "exp/asr_train_asr_char_transfer4_talk/config.yaml").read_text())
+    assert config["init_param"][0].startswith("exp/transfer_wsm_k2_")
+
+    stage = ["./run.sh", *words[:2], "--stop_stage", "2", "--unlabelled", "talk", *NO_CACHE]
+    again = shell(stage, fresh)
+    assert "already belongs to data and these options" in again.stderr
+    assert "warning: --unlabelled talk is only used with --transfer" in again.stderr
+    shutil.copy(talk / "half.wav", talk / "short.wav")
+    again = shell(stage, fresh)
+    assert "Stage 2: format audio, make tokens: data and talk -> dump" in again.stderr
+    assert "unlabelled: kept 4 of 4" in again.stdout
+
+
+@pytest.mark.recipe
+def test_speech_that_cannot_be_learnt_from_is_refused(fresh, talk, shell):
+    words = ["./run.sh", "--stage", "2", "--stop_stage", "2", "--transfer", "4", *NO_CACHE, "--unlabelled"]
+    entries = (talk / "wav.scp").read_text().splitlines(keepends=True)
+    for message, content in (
+        ("talk/wav.scp is empty: it needs one line per utterance", ""),
+        ("nothing is left of dump/raw/org/unlabelled: widen the limits", entries[-1]),
+        ("talk/none.wav", "none talk/none.wav\n"),
+    ):
+        (talk / "wav.scp").write_text(content)
+        result = shell([*words, "talk"], fresh)
+        assert result.returncode == 1 and message in result.stderr, message
+        assert "Traceback" not in result.stderr
+    result = shell([*words, "data/train"], fresh)
+    assert result.returncode == 1 and "4 ids already those of other speech to learn from: " in result.stderr
+    assert (fresh / "dump/.unfinished").exists()
 
 
 @pytest.mark.recipe

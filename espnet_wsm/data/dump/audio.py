@@ -85,16 +85,19 @@ def parse_speeds(words: str) -> dict[str, float]:
     return speeds
 
 
-def read_copies(data: Path, speed_perturb: str = "", allow_pipes: bool = False) -> list[Copy]:
+def read_copies(
+    data: Path, speed_perturb: str = "", allow_pipes: bool = False, with_text: bool = True
+) -> list[Copy]:
     """The utterances of the data directory ``data`` as the dump will hold them, in byte order of their ids.
 
     There is one copy for every factor of ``speed_perturb``, with ``sp0.9-`` before id and speaker as in Kaldi
-    and ESPnet; for factor 1 they are unchanged. Without factors, every utterance is there once.
+    and ESPnet; for factor 1 they are unchanged. Without factors, every utterance is there once. Transcripts
+    are read if there are any, or, without ``with_text``, not at all.
 
     Raises UserError for a faulty data directory or factor, and if a copy would have the id of an utterance.
     """
     # A directory accepted by read_data_dir has one utterance per line, in this order.
-    utterances = read_data_dir(data, need_text=False, allow_pipes=allow_pipes)
+    utterances = read_data_dir(data, need_text=False if with_text else None, allow_pipes=allow_pipes)
     originals = [Copy(each, line, 1.0) for line, each in enumerate(utterances, 1)]
     speeds = parse_speeds(speed_perturb)
     if not speeds:
@@ -126,6 +129,7 @@ def format_slice(
     speed_perturb: str = "",
     allow_pipes: bool = False,
     channel: int | None = None,
+    with_text: bool = True,
 ) -> None:
     """Convert slice ``job`` (from 1) of ``nj`` of the data directory ``data`` to ``out``.
 
@@ -152,7 +156,7 @@ def format_slice(
         )
     folder = split_folder(out, nj, job)
     shutil.rmtree(folder, ignore_errors=True)  # lists of an earlier run must not be taken for this one's
-    copies = read_copies(data, speed_perturb, allow_pipes)
+    copies = read_copies(data, speed_perturb, allow_pipes, with_text)
     first, last = len(copies) * (job - 1) // nj, len(copies) * job // nj
     shared = find_shared_audio((copy.utterance.audio, copy.utterance.channel) for copy in copies)
     wav_scp, num_samples, converted, clipped, silent = {}, {}, {}, {}, {}
@@ -243,12 +247,13 @@ def merge_slices(
     speed_perturb: str = "",
     allow_pipes: bool = False,
     rules: TextRules | None = None,
+    with_text: bool = True,
 ) -> str:
     """Merge the lists of the ``nj`` slices into those of ``out``, and remove the slices; returns a summary.
 
-    Writes ``wav.scp`` (paths as ``out`` was given), ``text`` if ``data`` has one, ``utt2spk``, ``spk2utt``,
-    ``utt2num_samples`` and ``utt2md5``, of the samples. If there are factors, they are written to
-    ``speed_perturb``, so that the copies are never decoded. Texts are spelt by ``rules``.
+    Writes ``wav.scp`` (paths as ``out`` was given), ``text`` if ``data`` has one and ``with_text`` is set,
+    ``utt2spk``, ``spk2utt``, ``utt2num_samples`` and ``utt2md5``, of the samples. If there are factors, they
+    are written to ``speed_perturb``, so that the copies are never decoded. Texts are spelt by ``rules``.
 
     Raises UserError if a slice is missing, an utterance of ``data`` (or a copy, with the ``speed_perturb`` of
     the jobs) is not there exactly once, its audio is gone, the slices differ in their sampling rate, or the
@@ -256,7 +261,7 @@ def merge_slices(
     """
     if nj < 1:
         raise UserError(f"--nj {nj}: the number of jobs must be positive")
-    copies = read_copies(data, speed_perturb, allow_pipes)
+    copies = read_copies(data, speed_perturb, allow_pipes, with_text)
     problems: list[str] = []
     owner: dict[str, int] = {}
     wav_scp, num_samples, converted, clipped, silent, rates = {}, {}, {}, {}, {}, {}

@@ -1,9 +1,18 @@
 """The lists of ``dump/raw/<set>``: those of a data directory, and ``utt2num_samples``."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from espnet_wsm.data.kaldi.directory import Utterance, read_data_dir, write_texts
-from espnet_wsm.data.kaldi.lists import byte_order, name_some, raise_collected, read_list, write_list
+from espnet_wsm.data.kaldi.lists import (
+    byte_order,
+    count,
+    name_some,
+    raise_collected,
+    read_list,
+    write_list,
+)
+from espnet_wsm.errors import UserError
 
 
 def write_dump_lists(directory: Path, utterances: list[Utterance], num_samples: dict[str, int]) -> None:
@@ -44,4 +53,25 @@ def read_dump(directory: Path, need_text: bool = False) -> tuple[list[Utterance]
             f"{path}: its ids differ from those of {directory / 'wav.scp'}: {listed}: run stage 2 again"
         )
     raise_collected(problems, directory)
+    return utterances, num_samples
+
+
+def read_dumps(directories: Iterable[Path]) -> tuple[list[Utterance], dict[str, int]]:
+    """What :func:`read_dump` gives, of several folders together, whose texts need not be there.
+
+    Raises:
+        UserError: a list is faulty, or an id is in two of them.
+    """
+    utterances: list[Utterance] = []
+    num_samples: dict[str, int] = {}
+    for directory in directories:
+        more, samples = read_dump(directory)
+        if shared := sorted(samples.keys() & num_samples.keys(), key=byte_order):
+            raise UserError(
+                f"{directory / 'wav.scp'}: {count(len(shared), 'id')} already those of other speech to learn "
+                f"from: {name_some(shared)}: give the utterances of one data directory other ids, e.g. by "
+                "Kaldi's utils/copy_data_dir.sh --utt-prefix, and run stage 2 again"
+            )
+        utterances += more
+        num_samples |= samples
     return utterances, num_samples

@@ -36,6 +36,9 @@ from espnet_wsm.data.kaldi.lists import (
 )
 from espnet_wsm.errors import UserError
 
+# What the lines of a list give an utterance.
+VALUES = {"text": "transcript", "wav.scp": "audio path", "utt2spk": "speaker", "segments": "segment"}
+
 
 @dataclass(frozen=True)
 class Utterance:
@@ -212,13 +215,7 @@ class DataLists:
         """What is wrong with a line of the list ``name``, as the rest of a sentence that begins with it."""
         value = self.entries[name][id].value
         if not value.strip():
-            what = {
-                "text": "transcript",
-                "wav.scp": "audio path",
-                "utt2spk": "speaker",
-                "segments": "segment",
-            }
-            return f" has an empty {what[name]}: fill it in or remove the id from all lists"
+            return f" has an empty {VALUES[name]}: fill it in or remove the id from all lists"
         recording = id
         if name == "segments":
             try:
@@ -265,9 +262,9 @@ class DataLists:
 
 
 def read_lists(directory: Path, need_text: bool | None, problems: list[str]) -> DataLists:
-    """The lists of a data directory; their faults are appended to ``problems``. None: those of the audio."""
-    others = () if need_text is None else ("text", "utt2spk")
-    names = ["wav.scp", *(name for name in others if (directory / name).exists())]
+    """The lists of a data directory; their faults are appended to ``problems``."""
+    wanted = ("utt2spk",) if need_text is None else ("text", "utt2spk")
+    names = ["wav.scp", *(name for name in wanted if (directory / name).exists())]
     if need_text and "text" not in names:
         names.insert(1, "text")
     entries, recordings = {}, {}
@@ -302,8 +299,8 @@ def inspect_data_dir(
     """The utterances that are complete in all lists of a data directory, and all faults of the lists.
 
     ``utt2spk`` may be missing: each utterance is then its own speaker. Without ``need_text``, ``text`` may be
-    missing too: every text is then empty. With None, neither is read. ``spk2utt`` follows from ``utt2spk``
-    and is not read. The audio is not opened; commands for it are a fault unless ``allow_pipes`` is set.
+    missing too: every text is then empty. None: it is not read. Nor is ``spk2utt``, which follows from
+    ``utt2spk``, and no audio is opened; commands in its place are a fault unless ``allow_pipes`` is set.
 
     Returns:
         The utterances in byte order of their ids, and for each fault its file, line, id and remedy.
@@ -340,7 +337,9 @@ def find_audio_list(directory: Path) -> Path:
     return segments if segments.exists() else directory / "wav.scp"
 
 
-def read_data_dir(directory: Path, need_text: bool = True, allow_pipes: bool = False) -> list[Utterance]:
+def read_data_dir(
+    directory: Path, need_text: bool | None = True, allow_pipes: bool = False
+) -> list[Utterance]:
     """The utterances of a faultless data directory, see :func:`inspect_data_dir`.
 
     Raises UserError with file, line, id and remedy of the first ten faults, and the number of all faults.

@@ -72,7 +72,7 @@ def choose_excerpts(
     been taken, the next 30 s of those that are longer, and so on.
 
     Args:
-        inputs: data directories, of which neither texts nor speakers are read, and audio files.
+        inputs: data directories, whose texts are not read, and audio files.
         minutes: of speech.
         channel: which one to take where a directory names none, from 1; None = the mean.
 

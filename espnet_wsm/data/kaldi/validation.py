@@ -87,7 +87,7 @@ class Survey:
 
 def survey_data_dir(
     directory: Path,
-    need_text: bool = True,
+    need_text: bool | None = True,
     allow_pipes: bool = False,
     open_audio: bool = True,
     min_seconds: float = 0.1,
@@ -99,7 +99,7 @@ def survey_data_dir(
 
     Args:
         directory: folder with ``wav.scp``, ``text``, ``utt2spk`` and perhaps ``segments``.
-        need_text: whether a missing ``text`` is a fault.
+        need_text: whether a missing ``text`` is a fault; None: it is not read.
         allow_pipes: whether commands in place of audio are allowed; they are not run.
         open_audio: whether to read the headers, or only to check that the files exist.
         min_seconds: training leaves out shorter utterances.

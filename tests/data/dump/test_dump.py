@@ -289,6 +289,13 @@ def test_data_without_text(data):
     assert not Path("dump/raw/train/text").exists()
 
 
+def test_text_that_is_not_to_be_read_may_hold_anything(data, capsys):
+    (data / "text").write_bytes(b"nobody \xff\n")
+    assert "not UTF-8" in fault_of(capsys, run, 1)
+    run(1, more=("--no_text",))
+    assert not Path("dump/raw/train/text").exists()
+
+
 def test_running_again_changes_nothing(data):
     run(2)
     before = {path: path.read_bytes() for path in Path("dump").rglob("*") if path.is_file()}

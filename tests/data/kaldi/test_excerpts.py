@@ -23,11 +23,10 @@ def data(tmp_path):
     lines = [f"u{n} {write_audio(tmp_path / f'u{n}.wav', n)}\n" for n in range(1, 5)]
     (folder / "wav.scp").write_text("".join(lines))
     (folder / "text").write_bytes(b"u2 \xff\nu1\n\n")
-    (folder / "utt2spk").write_text("nobody\n")
     return folder
 
 
-def test_neither_texts_nor_speakers_are_read_and_the_choice_is_always_the_same(data):
+def test_texts_are_not_read_and_the_choice_is_always_the_same(data):
     every = choose_excerpts([data], 10)
     assert sorted(each.seconds for each in every) == [1, 2, 3, 4]
     names = [each.audio for each in every]
