@@ -17,7 +17,7 @@ def write_audio(path, seconds: float, rate: int = 8000, channels: int = 1) -> st
 
 @pytest.fixture
 def data(tmp_path):
-    """Utterances of 1 to 4 s, with a text and speakers that are faulty."""
+    """Utterances of 1 to 4 s, with a text that is faulty."""
     folder = tmp_path / "data"
     folder.mkdir()
     lines = [f"u{n} {write_audio(tmp_path / f'u{n}.wav', n)}\n" for n in range(1, 5)]
