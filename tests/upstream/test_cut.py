@@ -62,7 +62,7 @@ def test_prefix_and_suffix_equal_the_upstream_after_surgery(upstream_path, famil
     path = upstream_path(family_name, pre_norm)
     original = s3prl_forward(load_upstream(path)[0], s3prl_wavs)
     for mixer, num_replaced in (*((mixer, 2) for mixer in sorted(MIXERS)), ("wsm", 1), ("wsm", 3)):
-        config = WsmConfig(path, num_replaced=num_replaced, mixer=mixer, window=3)
+        config = WsmConfig(path, num_replaced=num_replaced, mixer=mixer, window=3, windows=None)
         expert, checkpoint = load_upstream(path)
         replace_in_place(expert, checkpoint.family, config)
         expected = s3prl_forward(expert, s3prl_wavs)
