@@ -132,6 +132,8 @@ def draw_curve(curve: Curve, file: Path) -> None:
     from espnet_wsm.figures import import_pyplot, write_figure
 
     plt = import_pyplot()
+    from matplotlib.ticker import LogLocator, NullLocator
+
     figure, axes = plt.subplots(figsize=(6.4, 4.0), layout="constrained")
     for place, layer in enumerate(curve.layers):
         (line,) = axes.plot(
@@ -145,9 +147,12 @@ def draw_curve(curve: Curve, file: Path) -> None:
             label=f"layer {layer}, training",
         )
     axes.set(
-        xlabel="steps", ylabel="squared error / variance of what attention gives", yscale="log",
-        title="What is left of the attention's output",
+        xlabel="steps", ylabel="squared error / variance", yscale="log",
+        title="What is left of what attention gives",
     )  # fmt: skip
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(lambda value, _place: f"{value:g}")
     axes.grid(visible=True, which="both", alpha=0.3)
     axes.legend()
     write_figure(figure, file)
