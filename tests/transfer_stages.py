@@ -1,6 +1,5 @@
 """The stages of a recipe from stored features to a training, on the corpus of tiny_training.py."""
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -8,18 +7,6 @@ import torch
 
 from espnet_wsm.bin import asr_train
 from espnet_wsm.stages import cache_features, read_heads, transfer
-
-
-@pytest.fixture
-def dump(corpus) -> Path:
-    """``dump/raw/{train,dev}`` as stage 2 leaves them but for the transcripts, which nothing here reads."""
-    samples = dict(line.split() for line in (corpus / "speech_shape").read_text().splitlines())
-    for name in ("train", "dev"):
-        folder = corpus / "dump" / "raw" / name
-        folder.mkdir(parents=True)
-        shutil.copy(corpus / "wav.scp", folder)
-        (folder / "utt2num_samples").write_text("".join(f"{id} {n}\n" for id, n in samples.items()))
-    return corpus / "dump"
 
 
 class Recipe:

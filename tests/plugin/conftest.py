@@ -1,3 +1,3 @@
 """The corpus and the training of tiny_training.py."""
 
-from tiny_training import corpus, training_arguments  # noqa: F401
+from tiny_training import corpus, dump, training_arguments  # noqa: F401

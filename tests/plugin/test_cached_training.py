@@ -21,18 +21,6 @@ SPECAUG = {
 
 
 @pytest.fixture
-def dump(corpus) -> Path:
-    """``dump/raw/{train,dev}`` as stage 2 leaves them, with the corpus's utterances in both."""
-    samples = dict(line.split() for line in (corpus / "speech_shape").read_text().splitlines())
-    for name in ("train", "dev"):
-        folder = corpus / "dump" / "raw" / name
-        folder.mkdir(parents=True)
-        (folder / "wav.scp").write_text((corpus / "wav.scp").read_text())
-        (folder / "utt2num_samples").write_text("".join(f"{id} {n}\n" for id, n in samples.items()))
-    return corpus / "dump"
-
-
-@pytest.fixture
 def make_cache(dump, training_arguments, capsys):
     """``make_cache(dtype, *more)`` plans, fills and closes a cache; gives its folder."""
 
