@@ -96,19 +96,21 @@ def reply(connection: socket.socket, number: int) -> None:
 def start(connection: socket.socket, listener: socket.socket) -> int | None:
     """Read a request and fork; the process id of the child, None where the client has gone."""
     content, files, _, _ = socket.recv_fds(connection, 1 << 20, 3)
-    while len(content) < HEADER or len(content) - HEADER < int.from_bytes(content[:HEADER], "big"):
-        more = connection.recv(1 << 20)
-        if not more:
+    try:
+        while len(content) < HEADER or len(content) - HEADER < int.from_bytes(content[:HEADER], "big"):
+            more = connection.recv(1 << 20)
+            if not more:
+                connection.close()
+                return None
+            content += more
+        child = os.fork()
+        if child == 0:
+            listener.close()
             connection.close()
-            return None
-        content += more
-    child = os.fork()
-    if child == 0:
-        listener.close()
-        connection.close()
-        run(json.loads(content[HEADER:]), files)
-    for each in files:
-        os.close(each)
+            run(json.loads(content[HEADER:]), files)
+    finally:
+        for each in files:  # or whoever reads from them would wait for ever
+            os.close(each)
     reply(connection, child)
     return child
 

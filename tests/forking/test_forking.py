@@ -1,12 +1,17 @@
 """A fork of the server is to its caller what a fresh Python is."""
 
+import os
+import select
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from processes import wait_for
+
+from forking.client import HEADER
 
 MODULE = """
 import os, sys
@@ -56,6 +61,16 @@ def test_a_signal_reaches_the_process(python, tmp_path, number):
     process.send_signal(number)
     assert process.wait(30) == -number
     wait_for(lambda: not Path("/proc", (tmp_path / "pid").read_text()).exists())
+
+
+def test_a_caller_that_is_killed_while_it_asks_leaves_none_of_its_files_open(forking_python):
+    read, write = os.pipe()
+    with socket.socket(socket.AF_UNIX) as caller:
+        caller.connect(str(forking_python / "socket"))
+        socket.send_fds(caller, [(99).to_bytes(HEADER, "big")], [write] * 3)
+    os.close(write)
+    assert select.select([read], [], [], 60)[0] and os.read(read, 1) == b""
+    os.close(read)
 
 
 def test_what_is_meant_for_the_interpreter_goes_to_one(python):
