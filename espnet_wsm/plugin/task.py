@@ -22,7 +22,6 @@ from espnet_wsm.plugin.numbers import parse_training
 from espnet_wsm.plugin.trainer import WsmTrainer
 from espnet_wsm.upstream import WsmConfig
 from espnet_wsm.upstream.checkpoint import locate
-from espnet_wsm.upstream.config import READ_OFF
 from espnet_wsm.upstream.heads_record import HEADS_FILE, with_windows
 from espnet_wsm.upstream.layer_table import LayerTable, describe_part
 from espnet_wsm.upstream.random_upstream import describe_upstream
@@ -162,16 +161,14 @@ def _find_cache(args: argparse.Namespace) -> str | None:
 
 def _find_windows(cache: Path, config: WsmConfig, output_dir: str | None) -> Any:
     """``windows: attention`` as the lists of this run so far, or as those that stage 2 has read off."""
-    if config.mixer != "wsm_heads" or config.windows != READ_OFF:
+    if not config.reads_heads:
         return config.windows
     earlier = Path(output_dir or "") / "config.yaml"
     if output_dir and earlier.is_file() and (earlier.parent / "checkpoint.pth").exists():
         return (read_yaml(earlier).get("encoder_conf") or {}).get("windows", config.windows)
     cut = read_cut(cache)
-    below = len(cut.below) - 1
-    _, places = config.place_cut(below + cut.num_above)
-    layers = [below + place + 1 for place in places]
-    return with_windows(config, cache / HEADS_FILE, cut.key["upstream digest"], layers).windows
+    digest, layers = cut.key["upstream digest"], cut.list_replaced(config)
+    return with_windows(config, cache / HEADS_FILE, digest, layers).windows
 
 
 def _write_parameters(output_dir: Path, model: ESPnetASRModel, encoder_conf: dict) -> None:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from espnet_wsm.data.features.key import CACHE_DTYPES
 from espnet_wsm.errors import UserError, report_user_errors
-from espnet_wsm.stages import split_arguments
+from espnet_wsm.stages import find_device, split_arguments
 
 if TYPE_CHECKING:
     from espnet_wsm.data.features.plan import CacheInput
@@ -121,14 +121,11 @@ def run(args: argparse.Namespace) -> None:
     if not total:  # before PyTorch and the upstream's library are imported, which takes seconds
         return
 
-    import torch
-
     from espnet_wsm.recipe.progress import ReportingBar
     from espnet_wsm.upstream.stored_cut import load_prefix
 
-    if args.ngpu > 0 and not torch.cuda.is_available():
-        raise UserError("--ngpu 1, but PyTorch finds no CUDA device here; use --ngpu 0")
-    prefix = load_prefix(args.folder).to("cuda" if args.ngpu > 0 else "cpu")
+    device = find_device(args.ngpu)
+    prefix = load_prefix(args.folder).to(device)
     with ReportingBar(args.log, total=total, desc="cache", unit="utt", mininterval=1) as progress:
         for name, of_set in batches.items():
             with ShardWriter(args.folder / name, args.job) as writer:

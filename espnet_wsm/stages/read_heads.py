@@ -23,12 +23,11 @@ def main(argv: list[str] | None = None) -> None:
 
     from espnet_wsm.plugin.arguments import read_arguments
     from espnet_wsm.upstream import WsmConfig
-    from espnet_wsm.upstream.config import READ_OFF
     from espnet_wsm.upstream.heads_record import HEADS_FILE
 
     config = WsmConfig.from_dict(read_arguments(training).encoder_conf)
     file = args.folder / HEADS_FILE
-    if config.mixer != "wsm_heads" or config.windows != READ_OFF or file.is_file():
+    if not config.reads_heads or file.is_file():
         return
 
     from espnet_wsm.data.features.reader import FeatureReader

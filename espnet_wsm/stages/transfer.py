@@ -13,9 +13,9 @@ Example:
 """
 
 import argparse
-import functools
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from espnet_wsm.data.features.key import CACHE_DTYPES
 from espnet_wsm.errors import UserError, report_user_errors
-from espnet_wsm.stages import split_arguments
+from espnet_wsm.stages import find_device, split_arguments
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -66,14 +66,7 @@ def read_settings(args: argparse.Namespace) -> Any:
             raise UserError(f"--{name} {getattr(args, name)} of a transfer has to be above 0")
     if not 0 < args.lr < 1:
         raise UserError(f"--lr {args.lr:g} of a transfer has to be between 0 and 1")
-    return TransferSettings(
-        steps=args.steps,
-        lr=args.lr,
-        frames=args.frames,
-        target=args.target,
-        minutes=args.minutes,
-        seed=args.seed,
-    )
+    return TransferSettings(**{each.name: getattr(args, each.name) for each in fields(TransferSettings)})
 
 
 def prepare(args: argparse.Namespace) -> Any:
@@ -171,16 +164,6 @@ def learn(args: argparse.Namespace) -> None:
             f"({before:.3f} before the first step)",
             file=sys.stderr,
         )
-
-
-@functools.cache
-def find_device(ngpu: int) -> Any:
-    """The GPU, or the CPU."""
-    import torch
-
-    if ngpu > 0 and not torch.cuda.is_available():
-        raise UserError("--ngpu 1, but PyTorch finds no CUDA device here; use --ngpu 0")
-    return torch.device("cuda" if ngpu > 0 else "cpu")
 
 
 VERBS: dict[str, Callable[[argparse.Namespace], None]] = {

@@ -264,7 +264,7 @@ def read_stored_heads(
         frames += len(hidden)
         if frames >= most:
             break
-    record = read_heads(suffix, batches, len(cut.below) - 1)
+    record = read_heads(suffix, batches, cut.num_below)
     return replace(record, upstream=cut.key["upstream digest"])
 
 

@@ -13,6 +13,7 @@ from espnet_wsm.data.dump.lists import read_dumps, read_num_samples, write_dump_
 from espnet_wsm.data.features.plan import CacheInput, plan_cache, read_batches
 from espnet_wsm.data.features.reader import FeatureReader, check_cache, read_stamps
 from espnet_wsm.data.features.writer import ShardWriter
+from espnet_wsm.data.kaldi.directory import Utterance
 from espnet_wsm.data.kaldi.lists import byte_order, raise_collected
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import digest_text
@@ -24,7 +25,7 @@ from espnet_wsm.upstream.checkpoint import find_checkpoint
 from espnet_wsm.upstream.config import WsmConfig
 from espnet_wsm.upstream.heads_record import HEADS_FILE, with_windows
 from espnet_wsm.upstream.identity import encode_identity
-from espnet_wsm.upstream.stored_cut import StoredCut, describe_key, find_cut, load_suffix, read_cut
+from espnet_wsm.upstream.stored_cut import describe_key, find_cut, load_suffix, read_cut
 from espnet_wsm.upstream.surgery import prepare_suffix
 
 TRAIN, HELD_OUT = "train", "held_out"
@@ -41,19 +42,14 @@ class Preparation:
         pairs: folder of the pairs below it, with a cache for each of ``TRAIN`` and ``HELD_OUT``.
         config: of the encoder, with windows as lists.
         plan: what the transfer depends on.
+        chosen: of each part the utterances, without texts, and the number of samples of each id.
     """
 
     cut: Path
     pairs: Path
     config: WsmConfig
     plan: TransferPlan
-
-
-def list_replaced(cut: StoredCut, config: WsmConfig) -> tuple[list[int], list[int]]:
-    """The places above the cut of the replaced layers, 0 = the lowest, and their numbers in the upstream."""
-    below = len(cut.below) - 1  # the first row is what lies below the layers
-    _, places = config.place_cut(below + cut.num_above)
-    return list(places), [below + place + 1 for place in places]
+    chosen: dict[str, tuple[list[Utterance], dict[str, int]]]
 
 
 def assign_sets(sets: Sequence[str]) -> dict[str, list[str]]:
@@ -82,7 +78,7 @@ def prepare(
     """
     folder = find_cut(dump / "cache", config, dtype)
     cut = read_cut(folder)
-    _, layers = list_replaced(cut, config)
+    layers = cut.list_replaced(config)
     if not layers:
         raise UserError(
             "num_replaced is 0: no layer has a block that could learn; --transfer 0 trains without"
@@ -91,7 +87,7 @@ def prepare(
     pairs = folder / f"pairs_{settings.target}_{'_'.join(map(str, layers))}_{settings.minutes:g}min"
     if len(sets) > 2:  # lists of its own, which do not change under a transfer without these sets
         pairs = pairs.with_name("_".join([pairs.name, *sets[2:]]))
-    audio = {}
+    audio, chosen = {}, {}
     for part, names in assign_sets(sets).items():
         for name in names:
             check_cache(folder / name, describe_key(config), dtype, dump / "raw" / name / "wav.scp")
@@ -105,15 +101,16 @@ def prepare(
             taken.append(each)
         stamps = ChainMap(*(read_stamps(folder / name) for name in names))
         audio[part] = digest_text("\n".join(sorted(f"{each.id} {stamps[each.id].digest}" for each in taken)))
-        without_text = [
-            replace(each, text="") for each in sorted(taken, key=lambda each: byte_order(each.id))
-        ]
-        write_dump_lists(pairs / LISTS / part, without_text, num_samples)
-    return Preparation(folder, pairs, config, TransferPlan.make(cut, config, audio, settings, layers))
+        ordered = sorted(taken, key=lambda each: byte_order(each.id))
+        chosen[part] = [replace(each, text="") for each in ordered], num_samples
+    plan = TransferPlan.make(cut, config, audio, settings, layers)
+    return Preparation(folder, pairs, config, plan, chosen)
 
 
 def plan_pairs(prepared: Preparation, dtype: str, batch_seconds: float) -> list[str]:
-    """Write the plan of the caches of pairs; returns a line for each."""
+    """Write the lists of the chosen utterances and the plan of their pairs; returns a line for each part."""
+    for part, (utterances, num_samples) in prepared.chosen.items():
+        write_dump_lists(prepared.pairs / LISTS / part, utterances, num_samples)
     cut, plan = read_cut(prepared.cut), prepared.plan
     key = describe_pairs(cut, plan.layers, plan.settings.target, dtype)
     return [
@@ -156,7 +153,7 @@ def store_pairs(
     """
     cut, plan = read_cut(prepared.cut), prepared.plan
     suffix = load_suffix(prepared.cut, cut).to(device)
-    places = [layer - len(cut.below) for layer in plan.layers]
+    places = [layer - cut.num_below - 1 for layer in plan.layers]
     for part, names in assign_sets(sets).items():
         reader = ChainMap(*(FeatureReader(prepared.cut / name / "feats.scp") for name in names))
         stamps = ChainMap(*(read_stamps(prepared.cut / name) for name in names))
@@ -179,7 +176,7 @@ def learn_pairs(
     """
     cut, plan = read_cut(prepared.cut), prepared.plan
     suffix = load_suffix(prepared.cut, cut)
-    places = [layer - len(cut.below) for layer in plan.layers]
+    places = [layer - cut.num_below - 1 for layer in plan.layers]
     torch.manual_seed(plan.settings.seed)
     prepare_suffix(suffix, places, cut.dim, prepared.config)
     students = list_students(suffix.to(device), places, plan.settings.target)

@@ -149,6 +149,11 @@ class WsmConfig:
         for field, rule in RULES.items():
             check(self, field, rule)
 
+    @property
+    def reads_heads(self) -> bool:
+        """Whether its windows have to be read off the heads of the attention."""
+        return self.mixer == "wsm_heads" and self.windows == READ_OFF
+
     def place_cut(self, depth: int) -> tuple[int, tuple[int, ...]]:
         """Where to cut an upstream of ``depth`` layers, and which of the layers above are replaced.
 

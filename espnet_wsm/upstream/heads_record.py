@@ -161,7 +161,7 @@ def with_windows(config: "WsmConfig", path: Path, digest: str, layers: Sequence[
     Raises:
         UserError: there is no file, or it is of another upstream or lacks a layer.
     """
-    if config.mixer != "wsm_heads" or config.windows != READ_OFF or not layers:
+    if not config.reads_heads or not layers:
         return config
     record = read_record(path)
     check_upstream(record, path, digest)

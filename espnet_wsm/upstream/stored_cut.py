@@ -58,6 +58,16 @@ class StoredCut:
     shared: dict[str, Any] | None
     final_norm: float | None
 
+    @property
+    def num_below(self) -> int:
+        """Number of layers below the cut."""
+        return len(self.below) - 1  # the first row is what lies below the layers
+
+    def list_replaced(self, config: WsmConfig) -> list[int]:
+        """The numbers of the layers that ``config`` replaces, 1 = the lowest of the upstream."""
+        _, places = config.place_cut(self.num_below + self.num_above)
+        return [self.num_below + place + 1 for place in places]
+
 
 def describe_key(config: WsmConfig) -> dict[str, str]:
     """Everything except the audio that the hidden states below the cut depend on, without loading anything.
