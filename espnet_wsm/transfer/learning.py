@@ -15,6 +15,7 @@ from espnet_wsm.errors import UserError
 from espnet_wsm.files import write_atomically
 from espnet_wsm.transfer.pairs import Pair, PairBatches
 from espnet_wsm.upstream.precision import choose_dtype
+from espnet_wsm.upstream.prefix import count_frames
 from espnet_wsm.upstream.suffix import TrainableSuffix
 
 LOOKS = 20  # how often in a transfer the held-out error is measured
@@ -118,7 +119,7 @@ def measure_variance(students: Sequence[Student], batches: PairBatches, device: 
     squares, frames = [0.0] * len(students), 0
     for number in range(len(batches)):
         pairs, mask = batches.read(number, device)
-        frames += pairs[0][0].shape[:2].numel() if mask is None else int((~mask).sum())
+        frames += int(count_frames(pairs[0][0], mask).sum())
         for place, (student, (given, wanted)) in enumerate(zip(students, pairs, strict=True)):
             change = (wanted - given if student.is_layer else wanted).double()
             change = change if mask is None else change.masked_fill(mask.unsqueeze(-1), 0.0)
@@ -148,7 +149,7 @@ def measure_errors(
         student.block.eval()
     for number in range(len(batches)):
         pairs, mask = batches.read(number, device)
-        frames += pairs[0][0].shape[:2].numel() if mask is None else int((~mask).sum())
+        frames += int(count_frames(pairs[0][0], mask).sum())
         for place, (student, pair) in enumerate(zip(students, pairs, strict=True)):
             errors[place] += float(_squares(student, pair, mask, dtype))
     return [error / frames / variance for error, variance in zip(errors, variances, strict=True)]
@@ -203,7 +204,7 @@ def learn(
     for step in range(done + 1, settings.steps + 1):
         blocks.train()
         pairs, mask = train.read(_batch_of(step - 1, len(train), settings.seed), device)
-        frames = pairs[0][0].shape[:2].numel() if mask is None else int((~mask).sum())
+        frames = int(count_frames(pairs[0][0], mask).sum())
         errors = torch.stack(
             [
                 _squares(student, pair, mask, dtype) / frames / variance
