@@ -8,7 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from espnet_wsm.mixing.dropout import LeanDropout
 from espnet_wsm.mixing.means import zero_padding
+from espnet_wsm.mixing.transforms import is_transformed
 
 # Values of ``combine_activation``.
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"none": lambda x: x, "gelu": F.gelu}
@@ -32,7 +34,7 @@ class MixingBlock(nn.Module):
 
     def __init__(self, dropout: float = 0.0, combine_activation: str = "none") -> None:
         super().__init__()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = LeanDropout(dropout)
         self.keeps_input_alone = True
         if combine_activation not in ACTIVATIONS:
             raise ValueError(
@@ -60,7 +62,7 @@ class MixingBlock(nn.Module):
             batch nor on what the padding holds, as long as it is finite.
         """
         lean = self.keeps_input_alone and torch.is_grad_enabled()
-        if not lean or torch.compiler.is_compiling() or _transforms_are_active():
+        if not lean or is_transformed():
             return self.mix(x, padding_mask)
         return _KeepInput.apply(self, padding_mask, x, *self.parameters())
 
@@ -76,11 +78,6 @@ def _merge(parts: Sequence[Tensor], weights: Sequence[Tensor], bias: Tensor) -> 
     for part, weight in zip(parts[1:], weights[1:], strict=True):
         merged = merged + F.linear(part, weight)
     return merged
-
-
-def _transforms_are_active() -> bool:
-    """Whether a transform of torch.func runs, in which a backward pass cannot call autograd again."""
-    return torch._C._are_functorch_transforms_active()  # torch.autograd.Function asks it; nothing is public
 
 
 class _Ingredients(nn.Module):

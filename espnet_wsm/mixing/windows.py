@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from espnet_wsm.mixing.means import masked_mean, zero_padding
+from espnet_wsm.mixing.transforms import is_transformed
 
 
 def windowed_mean(x: Tensor, window: int | tuple[int, int], padding_mask: Tensor | None = None) -> Tensor:
@@ -54,9 +55,9 @@ def weighted_windowed_mean(
         y_t = sum_j exp(k_j) v_j / sum_j exp(k_j)      over the frames j of the window of t
 
     as attention would whose scores did not depend on t. With large k, exp(k) overflows; taken relative to the
-    utterance's largest k, all weights of a window far below it vanish. So each partial sum carries the
-    largest k of its own frames. O(T log window), forward and backward; computed in float32 at least. Second
-    derivatives are not available.
+    utterance's largest k, all weights of a window far below it vanish. So where the k of an utterance lie far
+    apart, each partial sum carries the largest k of its own frames. O(T log window), forward and backward;
+    computed in float32 at least. Second derivatives are not available.
 
     Args:
         values: v, (B, T, D), any floating dtype.
@@ -105,6 +106,9 @@ def _frames_of(x: Tensor, first: int, last: int, value: float = 0.0) -> tuple[Te
     return F.pad(x, (0, 0, -first, last), value=value), last - first + 1
 
 
+# Logarithms of weights of an utterance that lie no further apart are taken relative to the largest one: the
+# products of float32 that follow stay within its range.
+ALIKE = 30.0
 Parts = tuple[Tensor, ...]  # (B, T, ...) each: what a partial sum consists of
 
 
@@ -159,7 +163,15 @@ def _join(one: Parts, other: Parts) -> Parts:
 
 
 def _add_up_weighted(x: Tensor, log_weights: Tensor, first: int, last: int) -> Parts:
-    """Sums of exp(k_j) x_j over [t + first, t + last], clipped, as s (B, T, D) and m (B, T, 1): s exp(m)."""
+    """Sums of exp(k_j) x_j over [t + first, t + last], clipped, as s (B, T, D) and m: s exp(m).
+
+    m is (B, T, 1); (B, 1, 1) where the weights of each utterance are alike enough for one.
+    """
+    if not is_transformed() and x.device.type == "cpu":  # elsewhere, asking would cost more than it spares
+        most = log_weights.amax(dim=1, keepdim=True).clamp(min=torch.finfo(log_weights.dtype).min)
+        least = log_weights.masked_fill(log_weights == -torch.inf, torch.inf).amin(dim=1, keepdim=True)
+        if bool((most - least <= ALIKE).all()):
+            return _add_up(x * (log_weights - most).exp(), first, last), most
     frames, width = _frames_of(x, first, last)
     weights, _ = _frames_of(log_weights, first, last, value=-torch.inf)
     return _double((frames, weights), width, x.size(1), _join)
