@@ -4,7 +4,7 @@ import contextlib
 import io
 import statistics
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,25 @@ class SavedBytes:
             return kept
 
         return saved_tensors_hooks(pack, lambda kept: kept.tensor)
+
+    @contextlib.contextmanager
+    def only(self, module: "nn.Module") -> Iterator[None]:
+        """Hooks on the forward pass of one module, whatever is called around it."""
+        inside: list[contextlib.AbstractContextManager] = []
+
+        def enter(*_: Any) -> None:
+            inside.append(self.hooks())
+            inside[-1].__enter__()
+
+        def leave(*_: Any) -> None:
+            inside.pop().__exit__(None, None, None)
+
+        handles = [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
 
     def count(self) -> dict[str, int]:
         """Bytes that are still kept, without and with the model's own tensors."""

@@ -9,11 +9,18 @@ from espnet_wsm.benchmark.config import REMOVED
 from espnet_wsm.benchmark.summary import DECODING, Row, Summary
 from espnet_wsm.figures import COLOURS, import_pyplot, write_figure
 
-MARKERS = {"layer": "o", "mixer": "^", "head": "s", "all": "D"}  # by what trains
+MARKERS = {
+    "layer": "o",
+    "mixer": "^",
+    "head": "s",
+    "all": "D",
+    "transformer": "d",
+    "lora": "P",
+}  # by what trains
 SIGNS = (
-    "dashed: today (dash-dotted: S3PRL's own upstream), solid: ours; circle: the last layers train, "
-    "triangle: their mixing blocks, square: the head, diamond: everything; cross: eager attention, "
-    "hollow: without attention dropout"
+    "dashed: today (dash-dotted: S3PRL's own upstream; dotted: transformers), solid: ours; circle: the last "
+    "layers train, triangle: their mixing blocks, square: the head, diamond: everything (thin: without the "
+    "convolutions), plus: LoRA; cross: eager attention, hollow: without attention dropout"
 )
 
 
@@ -59,7 +66,7 @@ def plot_lengths(summary: Summary, file: Path, values: Mapping[str, str], unit: 
 def _list_columns(arms: Mapping[str, Row], drawn: set[str]) -> dict[str, list[str]]:
     """Title of a column -> its arms."""
     ways = {
-        "today": ("today", "today_native"),
+        "today": ("today", "today_native", "transformers"),
         "ours: cut": ("cut",),
         "ours: cached features": ("cached",),
     }
@@ -92,11 +99,13 @@ def _plot_arms(
 
 def _style(arm: Row) -> dict[str, Any]:
     """Colour by what mixes, marker by what trains; a cross for eager attention, hollow without dropout."""
-    special = {"head": "frozen", "all": "all"}.get(arm["trainable"], arm["mixer"])
+    special = {"head": "frozen", "all": "all", "transformer": "all", "lora": "lora"}.get(
+        arm["trainable"], arm["mixer"]
+    )
     colour = COLOURS["drop" if arm["mixer"] == REMOVED else special]
     usual = arm["attention_dropout"] is None
     return {
-        "linestyle": {"today": "--", "today_native": "-."}.get(arm["way"], "-"),
+        "linestyle": {"today": "--", "today_native": "-.", "transformers": ":"}.get(arm["way"], "-"),
         "color": colour,
         "marker": "x" if arm["attention"] == "eager" else MARKERS[arm["trainable"]],
         "markerfacecolor": colour if usual else "white",

@@ -3,54 +3,21 @@
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from espnet_wsm.arms import ARMS
+from espnet_wsm.benchmark.ratios import OPTIONAL_PARTS, PARTS, RATIOS
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import read_yaml
 from espnet_wsm.rules import Rule, check, count, is_number, one_of, require
 
-WAYS = ("today", "today_native", "cut", "cached")
+WAYS = ("today", "today_native", "transformers", "cut", "cached")
+TRAINABLE = ("all", "transformer", "lora", "layer", "mixer", "head")
 REMOVED = "none"  # the mixer of an arm whose last k layers are taken away
 # An arm has the name of its mixer where nothing else is special to it; `drop` is REMOVED here.
 MIXERS = (*(name for name, arm in ARMS.items() if arm.options["mixer"] == name != "drop"), REMOVED)
 PLACES = ("reference", "lengths")
-ARCHITECTURES = ("wav2vec2_base", "xls_r_300m", "tiny")
-PARTS = ("reference", "cut", "attention_cut", "cached")
-
-
-class Ratio(NamedTuple):
-    """A number that a benchmark is made for: a value of one arm over that of another.
-
-    Args:
-        value: what is divided.
-        parts: the arms, by their part in ``ratio_arms``; of a single one, its growth with length is taken.
-        meaning: in words.
-    """
-
-    value: str
-    parts: tuple[str, ...]
-    meaning: str
-
-
-RATIOS = {
-    "saved_bytes_cut": Ratio(
-        "saved_bytes", ("cut", "reference"), "bytes autograd keeps, ours with the cut / today"
-    ),
-    "saved_bytes_wsm_vs_attention_cut": Ratio(
-        "saved_bytes", ("cut", "attention_cut"), "bytes autograd keeps, WSM / attention, both with the cut"
-    ),
-    "step_cut": Ratio("step_s", ("cut", "reference"), "time of a training step, ours with the cut / today"),
-    "step_cached": Ratio(
-        "step_s", ("cached", "reference"), "time of a training step, ours on cached features / today"
-    ),
-    "checkpoint_bytes": Ratio("checkpoint_bytes", ("cut", "reference"), "Nepoch.pth, ours / today"),
-    "growth_exponent": Ratio(
-        "suffix_s",
-        ("cached",),
-        "slope of log time over log length of ours above the cut, forward and backward",
-    ),
-}
+ARCHITECTURES = ("wav2vec2_base", "xls_r_300m", "whisper_base", "tiny")
 
 
 def _is_finite(value: object) -> bool:
@@ -105,14 +72,18 @@ class Arm:
 
     Args:
         way: ``today`` = ESPnet's ``S3prlFrontend`` on ``hf_wav2vec2_custom``, frozen by ``freeze_param``;
-            ``today_native`` = the same on S3PRL's own ``wav2vec2_local``; ``cut`` = ``WsmS3prlEncoder`` on
-            waveforms; ``cached`` = its suffix alone on stored features.
+            ``today_native`` = the same on S3PRL's own ``wav2vec2_local``; ``transformers`` = its model, as
+            ``Wav2Vec2ForCTC`` has it; ``cut`` = ``WsmS3prlEncoder`` on waveforms; ``cached`` = its suffix
+            alone on stored features.
         mixer: what mixes in the last k layers, a key of ``espnet_wsm.upstream.MIXERS``, or ``none`` = those
             layers are removed.
         trainable: ``all`` parameters, the last k layers (``layer``), their mixing blocks (``mixer``), or the
-            CTC ``head`` alone. The head trains in each.
+            CTC ``head`` alone; with transformers also all but the convolutions (``transformer``), or PEFT's
+            LoRA on queries and values of all layers (``lora``). The head trains in each.
         attention: implementation of the attention of all layers, ``sdpa`` or ``eager``.
         attention_dropout: of all layers, in training; None = the architecture's own.
+        recompute: key of ``encoder_conf``; with transformers, ``layer`` is its gradient checkpointing.
+        mixer_conf: what differs from that of the benchmark.
         measure: ``saved`` = bytes that autograd keeps, from one step; ``step`` = also the time of more of
             them; ``decode``. None = step and decode, for ``cached`` step.
         at: ``reference`` and ``lengths``, the points at which it takes part.
@@ -124,11 +95,13 @@ class Arm:
 
     way: str = _key(one_of(WAYS))
     mixer: str = _key(one_of(MIXERS), "attention")
-    trainable: str = _key(one_of(("all", "layer", "mixer", "head")), "layer")
+    trainable: str = _key(one_of(TRAINABLE), "layer")
     attention: str = _key(one_of(("sdpa", "eager")), "sdpa")
     attention_dropout: float | None = _key(
         _or_null(_number("at least 0 and below 1", lambda value: 0 <= value < 1)), None
     )
+    recompute: str = _key(one_of(("auto", "none", "block", "layer")), "auto")
+    mixer_conf: Mapping[str, Any] = field(default_factory=dict)
     measure: tuple[str, ...] | None = _key(_some_of(("saved", "step", "decode")), None)
     at: tuple[str, ...] = _key(_some_of(PLACES), PLACES)
     longest_s: float | None = _key(_or_null(_number("a number of seconds above 0")), None)
@@ -138,7 +111,9 @@ class Arm:
         if self.measure is None:
             object.__setattr__(self, "measure", ("step",) if cached else ("step", "decode"))
         _check_rules(self)
+        elsewhere = ("mixer", "head") if self.way == "transformers" else ("transformer", "lora")
         possible = not (self.is_ours and self.trainable == "all") and not (cached and head)
+        possible = possible and self.trainable not in elsewhere
         expected = (
             f"another value with way {self.way} and mixer {self.mixer}: below the cut nothing trains, "
             "features are cached for layers that train, and removed layers leave the head"
@@ -150,8 +125,12 @@ class Arm:
         expected = "without decode where features are cached: it costs what it costs with the cut"
         require(self, "measure", not cached or "decode" not in self.measure, expected)
         usual = self.attention == "sdpa" and self.attention_dropout is None
-        expected = "left out with S3PRL's own upstream"
-        require(self, "attention", usual or self.way != "today_native", expected)
+        expected = "left out with S3PRL's own upstream and with transformers"
+        require(self, "attention", usual or self.way not in ("today_native", "transformers"), expected)
+        expected = "attention with transformers"
+        require(self, "mixer", self.way != "transformers" or self.mixer == "attention", expected)
+        known = {"transformers": ("auto", "layer")}.get(self.way, ("auto",))
+        require(self, "recompute", self.is_ours or self.recompute in known, f"{' or '.join(known)} here")
 
     @property
     def is_ours(self) -> bool:
@@ -161,7 +140,8 @@ class Arm:
     def inference_key(self) -> tuple[str, ...]:
         """Equal for arms that compute the same, in the same way, when they decode."""
         mixer = "attention" if self.mixer in ("random_attention", "reset") else self.mixer
-        return self.way, mixer, self.attention, str(self.way == "cut" and self.trainable == "head")
+        special = self.trainable == "lora", self.way == "cut" and self.trainable == "head"
+        return self.way, mixer, self.attention, str(special), str(sorted(self.mixer_conf.items()))
 
     def takes_part(self, seconds: float, places: tuple[str, ...]) -> bool:
         """Whether it is measured at a point of that length that stands for those ``places``."""
@@ -209,7 +189,7 @@ class BenchmarkConfig:
     Args:
         architecture: of the upstream, whose weights are random.
         arms: name -> :class:`Arm`.
-        ratio_arms: part (reference, cut, attention_cut, cached) -> arm.
+        ratio_arms: part (reference, cut, attention_cut, cached, and those of ``OPTIONAL_PARTS``) -> arm.
         lengths_s: seconds of audio, each measured with one utterance a batch.
         reference: the point of the ratios.
         num_replaced: k, layers counted from the top.
@@ -260,15 +240,23 @@ class BenchmarkConfig:
         from espnet_wsm.upstream import WsmConfig  # takes seconds
 
         _check_rules(self)
+        parts = {*PARTS, *OPTIONAL_PARTS}
         expected = f"{', '.join(PARTS)}, each with the name of an arm ({', '.join(self.arms)})"
-        reading = _mapping(set(PARTS).__eq__, one_of(self.arms), expected)
+        reading = _mapping(lambda names: set(PARTS) <= names <= parts, one_of(self.arms), expected)
         check(self, "ratio_arms", reading)
         check(self, "ratio_arms_other", _mapping(lambda _: True, reading, f"readings, each with {expected}"))
         taken = {"upstream", "trust", "layers", "num_replaced", "mixer", "trainable"}
         known = {each.name for each in fields(WsmConfig)} - taken
         expected = f"some of {', '.join(sorted(known))}"
-        check(self, "mixer_conf", _mapping(known.issuperset, Rule(lambda _: True, ""), expected))
+        blocks = _mapping(known.issuperset, Rule(lambda _: True, ""), expected)
+        check(self, "mixer_conf", blocks)
         WsmConfig("upstream", num_replaced=self.num_replaced, **self.mixer_conf)
+        for name, arm in self.arms.items():
+            try:
+                check(arm, "mixer_conf", blocks)
+                WsmConfig("upstream", **{**self.mixer_conf, **arm.mixer_conf})
+            except UserError as error:
+                raise UserError(f"arm {name}: {error}") from error
 
 
 def read_config(path: Path) -> BenchmarkConfig:

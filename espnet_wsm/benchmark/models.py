@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from espnet_wsm.arms import HALF_WIDTH
+from espnet_wsm.benchmark.alternatives import build_alternative
 from espnet_wsm.benchmark.config import REMOVED, Arm, BenchmarkConfig
 from espnet_wsm.frames import SAMPLE_RATE
 from espnet_wsm.upstream.families.contract import FamilyContract
 
-# Arguments of transformers' Wav2Vec2Config beside its defaults, which are those of wav2vec2-base. LayerDrop
-# is off: with it S3PRL gets fewer hidden states than layers and stops.
+# Arguments of transformers' Wav2Vec2Config, or of that of ``model_type``, beside its defaults, which are those of
+# wav2vec2-base. LayerDrop is off: with it S3PRL gets fewer hidden states than layers and stops.
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     "wav2vec2_base": {"layerdrop": 0.0},
     "xls_r_300m": {
@@ -27,6 +28,21 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
         "feat_extract_norm": "layer",
         "do_stable_layer_norm": True,
         "conv_bias": True,
+    },
+    "whisper_base": {
+        "model_type": "whisper",
+        "d_model": 512,
+        "encoder_layers": 6,
+        "encoder_attention_heads": 8,
+        "encoder_ffn_dim": 2048,
+        "decoder_layers": 1,  # nothing here uses it
+        "decoder_attention_heads": 8,
+        "decoder_ffn_dim": 8,
+        "vocab_size": 256,
+        "pad_token_id": 0,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "decoder_start_token_id": 1,
     },
     "tiny": {
         "layerdrop": 0.0,
@@ -63,14 +79,17 @@ def write_upstream(folder: Path, architecture: str, seed: int, with_native: bool
 
 
 def _write_hf(folder: Path, architecture: str) -> None:
-    from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
+    from transformers import AutoConfig, AutoModel, Wav2Vec2FeatureExtractor, WhisperFeatureExtractor
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
-    config = Wav2Vec2Config(**ARCHITECTURES[architecture])
-    Wav2Vec2Model(config).save_pretrained(folder)
-    # Last, as the sign that the folder is whole.
-    Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=True).save_pretrained(folder)
+    config = AutoConfig.for_model(**{"model_type": "wav2vec2", **ARCHITECTURES[architecture]})
+    AutoModel.from_config(config).save_pretrained(folder)
+    if config.model_type == "whisper":
+        extractor = WhisperFeatureExtractor()
+    else:
+        extractor = Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=True)
+    extractor.save_pretrained(folder)  # last, as the sign that the folder is whole
 
 
 def _write_native(file: Path, architecture: str) -> None:
@@ -170,10 +189,21 @@ def build_model(arm: Arm, config: BenchmarkConfig, upstream: Path) -> AsrModel:
         "num_replaced": config.num_replaced,
         "mixer": arm.mixer,
         "trainable": arm.trainable,
-        **{"windows": HALF_WIDTH} | config.mixer_conf,
+        **{"windows": HALF_WIDTH} | config.mixer_conf | arm.mixer_conf,
     }
+    if arm.way == "transformers":
+        body, dim = build_alternative(arm, conf["upstream"], config.num_replaced)
+        return AsrModel(body, dim, config.vocab_size)
     build = _build_ours if arm.is_ours else _build_today
     return build(arm, conf, config.vocab_size)
+
+
+def find_block(arm: Arm, model: AsrModel) -> nn.Module | None:
+    """What mixes in the highest layer, if it trains and autograd keeps anything inside it."""
+    if not arm.is_ours or arm.trainable not in ("layer", "mixer") or arm.recompute == "layer":
+        return None
+    suffix = model.body.suffix
+    return getattr(suffix.layers[-1], suffix.family.attention)
 
 
 def _build_today(arm: Arm, conf: dict[str, Any], vocab_size: int) -> AsrModel:
@@ -205,6 +235,7 @@ def _build_today(arm: Arm, conf: dict[str, Any], vocab_size: int) -> AsrModel:
 def _build_ours(arm: Arm, conf: dict[str, Any], vocab_size: int) -> AsrModel:
     from espnet_wsm.plugin.encoder import WsmS3prlEncoder
 
+    conf["recompute"] = arm.recompute
     if arm.trainable == "head":
         removed = arm.mixer == REMOVED
         conf |= {"trainable": "mixer"} | ({"mixer": "drop"} if removed else {"num_replaced": 0})

@@ -7,7 +7,8 @@ from typing import Any
 
 from espnet_wsm.arms import ARMS
 from espnet_wsm.benchmark.charts import plot_lengths
-from espnet_wsm.benchmark.config import RATIOS, REMOVED
+from espnet_wsm.benchmark.config import REMOVED
+from espnet_wsm.benchmark.ratios import RATIOS
 from espnet_wsm.benchmark.summary import GROWTH_FROM, GROWTH_TO, Row, Summary, complete_result
 from espnet_wsm.files import write_text
 from espnet_wsm.tables import render_table
@@ -17,11 +18,13 @@ MIB = 2.0**20
 WAY_NAMES = {
     "today": "today (S3prlFrontend)",
     "today_native": "today, S3PRL's own upstream",
+    "transformers": "transformers' model with a CTC head",
     "cut": "ours, cut",
     "cached": "ours, cached features",
 }
 VALUES = {
     "saved_bytes": "Bytes kept by autograd, MiB",
+    "block_saved_bytes": "Of these, kept inside one mixing block, MiB",
     "above_baseline_bytes": "Peak memory of a step above the resident model, MiB",
     "peak_bytes": "Peak memory of a step in all, MiB",
     "step_s": "Training step, s (in brackets the range; x how many, if more than one)",
@@ -156,6 +159,13 @@ def _show_arms(result: Row) -> Iterator[str]:
     yield from ("## Arms", render_table(titles, rows, padded=False))
 
 
+WHOLE = {
+    "all": "everything trains",
+    "transformer": "all but the convolutions trains",
+    "lora": "LoRA of rank 8 on queries and values of all layers (PEFT) and the head train",
+}
+
+
 def describe_arm(arm: Row, num_replaced: int) -> str:
     """One sentence on what an arm is."""
     layers = f"the last {num_replaced} layers"
@@ -163,8 +173,8 @@ def describe_arm(arm: Row, num_replaced: int) -> str:
         parts = [f"{layers} removed, the CTC head alone trains"]
     elif arm["trainable"] == "head":
         parts = ["all layers frozen, the CTC head alone trains"]
-    elif arm["trainable"] == "all":
-        parts = ["everything trains"]
+    elif arm["trainable"] in WHOLE:
+        parts = [WHOLE[arm["trainable"]]]
     else:
         what = layers if arm["trainable"] == "layer" else f"the mixing blocks of {layers}"
         parts = [f"{ARMS[arm['mixer']].words} in {layers}, {what} and the head train"]
@@ -172,6 +182,11 @@ def describe_arm(arm: Row, num_replaced: int) -> str:
         parts.append(f"{arm['attention']} attention instead of SDPA")
     if arm["attention_dropout"] is not None:
         parts.append(f"attention dropout {arm['attention_dropout']:g}")
+    if arm["mixer_conf"]:
+        parts.append(", ".join(f"{key} {value}" for key, value in arm["mixer_conf"].items()))
+    if arm["recompute"] != "auto":
+        ours = arm["way"] != "transformers"
+        parts.append(f"`recompute: {arm['recompute']}`" if ours else "gradient checkpointing")
     if arm["longest_s"] is not None:
         parts.append(f"only up to {arm['longest_s']:g} s")
     return f"{WAY_NAMES[arm['way']]}: {', '.join(parts)}."
@@ -203,7 +218,7 @@ def _show_value(name: str, value: Any) -> str:
     """A cell of one of VALUES, from what :meth:`Summary.value` gives."""
     if value is None:
         return ""
-    if name == "saved_bytes":
+    if name.endswith("saved_bytes"):
         return f"{value / MIB:.1f}"
     if name.endswith("_bytes"):
         return f"{value['median'] / MIB:.0f}"

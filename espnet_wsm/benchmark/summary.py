@@ -5,13 +5,13 @@ import statistics
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from espnet_wsm.benchmark.config import RATIOS
+from espnet_wsm.benchmark.ratios import RATIOS
 from espnet_wsm.meters import spread
 
 GROWTH_FROM, GROWTH_TO, GROWTH_POINTS = 10.0, 160.0, 3  # seconds of audio, and how many lengths it takes
 DECODING = ("decode_s", "real_time_factor")
 TIMES = ("step_s", "forward_s", "suffix_s", "update_s", *DECODING)
-COUNTS = ("saved_bytes", "saved_with_parameters_bytes")  # the same in every round
+COUNTS = ("saved_bytes", "saved_with_parameters_bytes", "block_saved_bytes")  # the same in every round
 PLACE = ("arm", "kind", "seconds", "batch", "dtype")
 Row = dict[str, Any]
 
@@ -97,10 +97,16 @@ class Summary:
         return fit_exponent(self.curve(arm, name, dtype))
 
     def ratios(self, arms: Mapping[str, str], dtype: str) -> dict[str, float | None]:
-        """The six ratios for the arms named by part; None where a measurement is missing."""
-        ratios = {}
+        """The ratios for the arms named by part; None where a measurement is missing."""
+        ratios: dict[str, float | None] = {}
         for name, ratio in RATIOS.items():
-            own = [arms[part] for part in ratio.parts]
+            own = [arms[part] for part in ratio.parts if part in arms]
+            if ratio.value == "windowed_mean":
+                ratios[name] = max(self.result["machine"]["windowed_mean"].values(), default=None)
+                continue
+            if len(own) < len(ratio.parts):
+                ratios[name] = None
+                continue
             if len(own) == 1:
                 ratios[name] = self.exponent(own[0], ratio.value, dtype)
                 continue

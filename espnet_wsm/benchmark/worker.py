@@ -20,7 +20,8 @@ from torch import Tensor
 
 from espnet_wsm.benchmark.config import Arm, BenchmarkConfig
 from espnet_wsm.benchmark.memory import MEMORY_INFO, CpuMemory, CudaMemory, OtherCpu, read_bytes
-from espnet_wsm.benchmark.models import build_model, write_upstream
+from espnet_wsm.benchmark.models import build_model, find_block, write_upstream
+from espnet_wsm.benchmark.running_sums import compare_windowed_means
 from espnet_wsm.benchmark.team import send_output
 from espnet_wsm.errors import UserError
 from espnet_wsm.frames import SAMPLE_RATE, count_encoder_frames
@@ -58,6 +59,7 @@ class ArmBench:
         self.memory = CudaMemory() if device == "cuda" else CpuMemory()
         self.model = build_model(arm, config, upstream).to(self.device)
         self.prefix = getattr(self.model.body, "prefix", None)
+        self.block = find_block(arm, self.model)
         self.dim = self.model.ctc.ctc_lo.in_features
         self.trained = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(self.trained, lr=LEARNING_RATE)
@@ -71,6 +73,8 @@ class ArmBench:
     def describe(self) -> Answer:
         """Sizes of the arm: parameters, bytes of its checkpoints, bytes resident."""
         state = self.model.state_dict()  # what ESPnet writes into Nepoch.pth
+        if self.arm.trainable == "lora":  # what PEFT writes
+            state = {name: p.detach() for name, p in self.model.named_parameters() if p.requires_grad}
         seconds = self.config.reference.seconds
         frames = count_encoder_frames(round(seconds * SAMPLE_RATE))
         features = frames * self.dim * torch.float16.itemsize * 3600 / seconds
@@ -111,6 +115,8 @@ class ArmBench:
         try:
             if kind == "step":
                 values = self._step(data, dtype, SavedBytes(self.model) if count_saved else None)
+                if count_saved and self.block is not None:
+                    values |= self._count_block(data, dtype)
             else:
                 values = self._decode(data, dtype)
         except (MemoryError, RuntimeError) as error:
@@ -172,6 +178,20 @@ class ArmBench:
             "suffix_s": suffix,
             "update_s": round(marks["updated"] - marks["backward"], 6),
         }
+
+    def _count_block(self, data: Batch, dtype: str) -> Answer:
+        """What the highest mixing block keeps by itself, in a step of its own."""
+        saved, counted = SavedBytes(self.block), {}
+        with saved.only(self.block):
+            take_step(
+                lambda: self.model.encode(data.inputs, data.lengths),
+                self.model.ctc,
+                data.texts,
+                self.optimizer,
+                precision=self._autocast(dtype),
+                mark=lambda name: counted.update(saved.count() if name == "loss" else {}),
+            )
+        return {"block_saved_bytes": counted["saved_bytes"]}
 
     def _decode(self, data: Batch, dtype: str) -> Answer:
         """Forward in eval mode and the best path of CTC, duplicates and blanks still in it."""
@@ -262,6 +282,7 @@ def prepare(config: BenchmarkConfig, folder: Path, device: str) -> tuple[Answer,
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "memory_bytes": read_bytes(MEMORY_INFO, "MemTotal"),
+        "windowed_mean": compare_windowed_means(device),
     }
     upstream = write_upstream(folder, config.architecture, config.seed, with_native)
     return {"upstream": upstream, "machine": machine}, None

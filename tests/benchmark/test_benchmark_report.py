@@ -63,6 +63,7 @@ def make_result(times: dict[str, list[float]], growth: float = 1.0) -> dict:
         "seconds": 1.0,
         "machine": {
             "device": "cpu", "gpu": None, "cpu": "x", "cores": 1, "threads": 1, "memory_bytes": 2**30,
+            "windowed_mean": {"500": 0.2, "5000": 0.3},
         },
         "arms": {name: dict(sizes) for name in config.arms},
         "measurements": group_rounds(measurements),
@@ -78,6 +79,7 @@ def test_ratios_are_of_medians_without_the_first_measurement():
     assert ratios["step_cached"] == pytest.approx(2.5 / 10)  # its only measurement is the first
     assert ratios["saved_bytes_cut"] == 1.0 and ratios["saved_bytes_wsm_vs_attention_cut"] is None
     assert ratios["growth_exponent"] == pytest.approx(1.0)
+    assert ratios["windowed_mean"] == 0.3 and ratios["saved_bytes_recompute"] is None
 
 
 @pytest.mark.parametrize(("step", "verdict"), [(5.0, "0.5 met"), (5.1, "**0.51 not met**")])

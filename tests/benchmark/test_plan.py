@@ -7,8 +7,9 @@ import time
 import pytest
 from tiny import TINY, tiny
 
-from espnet_wsm.benchmark.config import PARTS, config_from_dict, read_config
+from espnet_wsm.benchmark.config import config_from_dict, read_config
 from espnet_wsm.benchmark.plan import Measuring, extrapolate, plan_kinds
+from espnet_wsm.benchmark.ratios import PARTS
 from espnet_wsm.benchmark.team import Progress, Worker
 
 
