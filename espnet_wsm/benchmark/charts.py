@@ -9,14 +9,8 @@ from espnet_wsm.benchmark.config import REMOVED
 from espnet_wsm.benchmark.summary import DECODING, Row, Summary
 from espnet_wsm.figures import COLOURS, import_pyplot, write_figure
 
-MARKERS = {
-    "layer": "o",
-    "mixer": "^",
-    "head": "s",
-    "all": "D",
-    "transformer": "d",
-    "lora": "P",
-}  # by what trains
+# By what trains.
+MARKERS = {"layer": "o", "mixer": "^", "head": "s", "all": "D", "transformer": "d", "lora": "P"}
 SIGNS = (
     "dashed: today (dash-dotted: S3PRL's own upstream; dotted: transformers), solid: ours; circle: the last "
     "layers train, triangle: their mixing blocks, square: the head, diamond: everything (thin: without the "

@@ -16,7 +16,7 @@ REPEATS = 15
 
 
 def mean_by_running_sums(x: Tensor, window: int) -> Tensor:
-    """(B, T, D) means over 2 ``window`` + 1 frames, clipped; sums in float64, as float32 would lose digits."""
+    """(B, T, D) means over 2 ``window`` + 1 frames, clipped; float32 sums would lose digits."""
     length = x.size(1)
     sums = F.pad(x.double().cumsum(dim=1), (0, 0, 1, 0))  # (B, T + 1, D)
     frames = torch.arange(length, device=x.device)
