@@ -15,8 +15,8 @@ from espnet_wsm.benchmark.config import REMOVED, Arm, BenchmarkConfig
 from espnet_wsm.frames import SAMPLE_RATE
 from espnet_wsm.upstream.families.contract import FamilyContract
 
-# Arguments of transformers' Wav2Vec2Config, or of that of ``model_type``, beside its defaults, which are those
-# of wav2vec2-base. LayerDrop is off: with it S3PRL gets fewer hidden states than layers and stops.
+# Arguments of transformers' Wav2Vec2Config, or of that of ``model_type``, beside its defaults, which are
+# those of wav2vec2-base. LayerDrop is off: with it S3PRL gets fewer hidden states than layers and stops.
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     "wav2vec2_base": {"layerdrop": 0.0},
     "xls_r_300m": {

@@ -76,7 +76,7 @@ RATIOS = {
     "windowed_mean": Ratio(
         "windowed_mean",
         (),
-        "time of a mean over 21 frames, by doubling / by the difference of running sums in float64; of 500 and "
-        "5,000 frames of 256 channels, the larger one",
+        "time of a mean over 21 frames, by doubling / by the difference of running sums in float64; of 500 "
+        "and 5,000 frames of 256 channels, the larger one",
     ),
 }
