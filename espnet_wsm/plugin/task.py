@@ -51,13 +51,19 @@ class WsmASRTask(ASRTask):
 
     @classmethod
     def get_parser(cls) -> argparse.ArgumentParser:
-        """As ESPnet's, with an option of our own."""
+        """As ESPnet's, with options of our own."""
         parser = super().get_parser()
         parser.add_argument(
             "--pretrained_lr_scale",
             type=float,
             default=1.0,
             help="learning rate of what came with the upstream, relative to that of new blocks and the head",
+        )
+        parser.add_argument(
+            "--pretrained_from_step",
+            type=int,
+            default=0,
+            help="steps in which new blocks and the head train without what came with the upstream",
         )
         return parser
 
@@ -68,16 +74,21 @@ class WsmASRTask(ASRTask):
         """As ESPnet's; with ``pretrained_lr_scale``, what came with the upstream is a group of its own.
 
         Raises:
-            UserError: the scale is negative or not finite.
+            UserError: the scale is negative or not finite, or the number of steps negative.
         """
         optimizers = super().build_optimizers(args, model)
         scale = args.pretrained_lr_scale
         if not 0 <= scale < float("inf"):
             raise UserError(f"--pretrained_lr_scale has to be 0 or more, got {scale}")
-        if scale != 1 and args.encoder == register.NAME:
+        if (steps := args.pretrained_from_step) < 0:
+            raise UserError(f"--pretrained_from_step has to be 0 or more, got {steps}")
+        if args.encoder == register.NAME:
             pretrained = {id(parameter) for parameter in model.encoder.list_pretrained()}
             for optimizer in optimizers:
-                _scale_rate(optimizer, pretrained, scale)
+                if scale != 1:
+                    _scale_rate(optimizer, pretrained, scale)
+                if steps > 0:
+                    _hold_back(optimizer, pretrained, steps)
         return optimizers
 
     @classmethod
@@ -137,6 +148,27 @@ def _scale_rate(optimizer: torch.optim.Optimizer, chosen: Collection[int], scale
         if apart:
             group["params"] = [parameter for parameter in group["params"] if id(parameter) not in chosen]
             optimizer.add_param_group(group | {"params": apart, "lr": scale * group["lr"]})
+
+
+def _hold_back(optimizer: torch.optim.Optimizer, chosen: Collection[int], steps: int) -> None:
+    """Leave the parameters with these ids as they are in the first ``steps`` steps.
+
+    The steps are counted in a parameter group, which checkpoints keep.
+    """
+    optimizer.param_groups[0]["steps_taken"] = 0
+
+    def drop_gradients(made: torch.optim.Optimizer, *_: Any) -> None:
+        if made.param_groups[0]["steps_taken"] < steps:
+            for group in made.param_groups:
+                for parameter in group["params"]:
+                    if id(parameter) in chosen:
+                        parameter.grad = None
+
+    def count(made: torch.optim.Optimizer, *_: Any) -> None:
+        made.param_groups[0]["steps_taken"] += 1
+
+    optimizer.register_step_pre_hook(drop_gradients)
+    optimizer.register_step_post_hook(count)
 
 
 def _find_cache(args: argparse.Namespace) -> str | None:

@@ -52,10 +52,31 @@ def test_what_came_with_the_upstream_can_have_a_rate_of_its_own(training_argumen
     assert any(".attention." in name for name in lower) == (mixer == "attention")
 
 
-def test_a_rate_below_zero_is_refused(training_arguments, tmp_path, capsys):
+def test_what_came_with_the_upstream_can_wait_and_a_resumed_training_knows_how_long(
+    training_arguments, tmp_path
+):
+    """One step an epoch: it waits for the first two."""
+    arguments = training_arguments(tmp_path / "exp", max_epoch=1)
+    asr_train.main([*arguments, "--pretrained_from_step", "2"])
+    arguments = training_arguments(tmp_path / "exp", max_epoch=3)
+    asr_train.main([*arguments, "--pretrained_from_step", "2", "--resume", "true"])
+    second, third = (torch.load(tmp_path / f"exp/{epoch}epoch.pth") for epoch in (2, 3))
+    args = parse_training(WsmASRTask.get_parser(), training_arguments(tmp_path / "other"))
+    model = WsmASRTask.build_model(args)
+    waiting = {id(parameter) for parameter in model.encoder.list_pretrained()}
+    start = dict(model.named_parameters())
+    unmoved = {name for name in start.keys() & second.keys() if torch.equal(second[name], start[name])}
+    assert unmoved == {name for name, p in start.items() if id(p) in waiting} != set()
+    assert {name for name in unmoved if torch.equal(second[name], third[name])} == set()
+
+
+@pytest.mark.parametrize(
+    ("option", "said"), [("--pretrained_lr_scale", "-1.0"), ("--pretrained_from_step", "-1")]
+)
+def test_a_rate_or_a_number_below_zero_is_refused(training_arguments, tmp_path, capsys, option, said):
     with pytest.raises(SystemExit):
-        asr_train.main([*training_arguments(tmp_path / "exp"), "--pretrained_lr_scale", "-1"])
-    assert "--pretrained_lr_scale has to be 0 or more, got -1.0" in capsys.readouterr().err
+        asr_train.main([*training_arguments(tmp_path / "exp"), option, "-1"])
+    assert f"{option} has to be 0 or more, got {said}" in capsys.readouterr().err
 
 
 def test_a_resumed_training_equals_an_uninterrupted_one(training_arguments, tmp_path):
