@@ -19,6 +19,7 @@ from espnet_wsm.experiments.rate_sections import (
 from espnet_wsm.experiments.run_sections import list_costs, list_coverage, list_curves, list_facts, list_sweep
 from espnet_wsm.experiments.sources import FIGURES, Sources
 from espnet_wsm.experiments.statements import list_statements
+from espnet_wsm.experiments.time_sections import list_times
 from espnet_wsm.experiments.transfer_sections import list_transfer
 from espnet_wsm.files import write_text
 
@@ -85,5 +86,6 @@ def _list_parts(sources: Sources) -> Iterator[str]:
     yield from list_pair(sources)
     yield from list_transfer(sources)
     yield from list_costs(sources)
+    yield from list_times(sources)
     yield from list_curves(sources)
     yield from list_coverage(sources)

@@ -23,6 +23,7 @@ from espnet_wsm.experiments.grid import Grid
 from espnet_wsm.experiments.records import keep_asked, read_record, read_records, record_path
 from espnet_wsm.experiments.report import write_report
 from espnet_wsm.experiments.runs import INFINITE
+from espnet_wsm.experiments.time_sections import find_epoch
 from espnet_wsm.files import write_text
 from espnet_wsm.scoring.seeds import SeedSummary, compare_over_seeds
 from espnet_wsm.scoring.significance import bootstrap_error_rate, name_verdict
@@ -106,6 +107,38 @@ def test_what_blocks_had_learnt_stands_beside_the_time_it_took(synthetic):
     assert (row["arm"], row["k"], row["steps"]) == ("wsm_transfer", "2", "300")
     assert row["left in each layer"] == "0.250, 0.500", "from the lowest layer up, by number"
     assert (row["mean"], row["time / training"]) == ("0.375", "0.25")
+
+
+def test_the_time_to_the_error_rate_of_lora_counts_epochs_and_steps(synthetic):
+    curves = {
+        ("lora", 2): [0.9, 0.8],
+        ("lora", 6): [0.6, 0.4, 0.5],
+        ("wsm", 2): [0.7, 0.5, 0.3],
+        ("attention", 2): [0.6, 0.5],
+    }
+    for (arm, k), curve in curves.items():
+        synthetic.add(make_run(arm, k=k), curves={"valid cer_ctc": curve})
+    synthetic.measure(Setup(arm, k) for arm, k in curves)
+    write_report(synthetic.results)
+    rows = read_table(read_section(read_report(synthetic.results), "Time to LoRA's error rate"))
+    found = {(row["arm"], row["k"]): (row["epochs to LoRA's best"], row["time / LoRA's"]) for row in rows}
+    steps = {(row["arm"], row["k"]): float(row["step (s)"]) for row in rows}
+    share = 2.5 * steps["wsm", "2"] / (2 * steps["lora", "6"])
+    assert found == {
+        ("lora", "2"): ("–", "–"),
+        ("lora", "6"): ("2.0", "1.00"),
+        ("wsm", "2"): ("2.5", found["wsm", "2"][1]),
+        ("attention", "2"): ("–", "–"),
+    }
+    assert float(found["wsm", "2"][1]) == pytest.approx(share, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("curve", "epochs"), [([0.5, 0.2], 1.0), ([0.5], 1.0), ([0.9, 0.1], 1.5), ([0.9], None), ([], None)]
+)
+def test_a_curve_reaches_a_goal_between_two_epochs(curve, epochs):
+    found = find_epoch(curve, 0.5)
+    assert found is epochs is None or found == pytest.approx(epochs)
 
 
 def test_a_section_without_records_is_left_out(synthetic):
