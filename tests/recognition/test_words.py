@@ -1,0 +1,59 @@
+"""Words of a CTC path: their texts, times and how sure they are."""
+
+import pytest
+
+from espnet_wsm.recognition.words import Piece, collapse_path, group_words, to_seconds
+
+TOKENS = ["<blank>", "a", "b", "<space>"]
+
+
+def test_repeats_are_one_token_and_blanks_part_two():
+    pieces = collapse_path([0, 1, 1, 0, 1, 2, 2], [0.9, 0.5, 0.7, 0.9, 0.4, 0.8, 0.6], TOKENS, 0)
+    assert pieces == [Piece("a", 1, 3, 0.7), Piece("a", 4, 5, 0.4), Piece("b", 5, 7, 0.8)]
+    assert collapse_path([0, 0], None, TOKENS, 0) == []
+    assert collapse_path([1, 1], None, TOKENS, 0) == [Piece("a", 0, 2)]
+
+
+def chars(text: str, frames: list[int], sure: list[float] | None = None) -> list[Piece]:
+    names = {" ": "<space>"}
+    sure = sure or [0.5] * len(text)
+    return [
+        Piece(names.get(c, c), frame, frame + 1, p) for c, frame, p in zip(text, frames, sure, strict=True)
+    ]
+
+
+def test_words_begin_before_and_end_after_their_characters():
+    words = group_words(chars("ab c", [10, 12, 20, 40], [0.9, 0.6, 0.1, 0.8]), "char", 43)
+    assert [(w.text, w.first, w.end, w.confidence) for w in words] == [("ab", 7, 19, 0.6), ("c", 37, 43, 0.8)]
+    assert [(c.text, c.first, c.end) for c in words[0].characters] == [("a", 7, 12), ("b", 12, 19)]
+    assert words[0].seconds == (0.14, 0.38)
+
+
+def test_words_near_each_other_meet_between_them():
+    one, other = group_words(chars("a b", [10, 12, 17]), "char", 100)
+    assert one.end == other.first == 15  # two of the six frames between 11 and 17 belong to the later word
+    first, second = group_words(chars("a b", [1, 2, 3]), "char", 4)
+    assert (first.first, first.end, second.first, second.end) == (0, 3, 3, 4)
+
+
+@pytest.mark.parametrize(
+    ("token_type", "tokens", "texts"),
+    [
+        ("bpe", ["▁he", "llo", "▁", "you", "▁"], ["hello", "you"]),
+        ("bpe", ["lo", "▁a"], ["lo", "a"]),
+        ("word", ["he", "▁x"], ["he", "▁x"]),
+        ("char", ["<space>", "a", "<space>", "<space>", "b", "<unk>"], ["a", "b<unk>"]),
+        ("char", [], []),
+    ],
+)
+def test_tokens_of_each_kind_become_words(token_type, tokens, texts):
+    pieces = [Piece(token, 10 * place, 10 * place + 1) for place, token in enumerate(tokens)]
+    words = group_words(pieces, token_type, 100)
+    assert [word.text for word in words] == texts
+    assert all(word.confidence is None for word in words)
+    for word in words:
+        assert word.first == word.characters[0].first and word.end == word.characters[-1].end
+
+
+def test_a_frame_begins_after_so_many_times_20_ms():
+    assert to_seconds(3) == 0.06 and to_seconds(180_001) == 3600.02
