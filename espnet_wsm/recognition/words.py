@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby, pairwise
 
 from espnet_wsm.frames import HOP, SAMPLE_RATE
 
@@ -46,43 +47,38 @@ def to_seconds(frame: int) -> float:
     return round(frame * HOP / SAMPLE_RATE, 3)
 
 
-def collapse_path(
-    path: Sequence[int], confidences: Sequence[float] | None, tokens: Sequence[str], blank: int
-) -> list[Piece]:
+def collapse_path(path: Sequence[int], tokens: Sequence[str], blank: int) -> list[Piece]:
     """The tokens of a path, one for each run of frames that are not blank.
 
     Args:
         path: (T,) token of each frame.
-        confidences: (T,) of these, 0 to 1, or None; a token has the highest of its frames.
         tokens: the model's list, by id.
         blank: id of the blank.
     """
     pieces: list[Piece] = []
-    before = blank
-    for frame, token in enumerate(path):
-        sure = None if confidences is None else float(confidences[frame])
-        if token != blank and token == before:
-            last = pieces[-1]
-            best = None if sure is None else max(sure, last.confidence)
-            pieces[-1] = replace(last, end=frame + 1, confidence=best)
-        elif token != blank:
-            pieces.append(Piece(tokens[token], frame, frame + 1, sure))
-        before = token
+    frame = 0
+    for token, run in groupby(path):
+        begin, frame = frame, frame + sum(1 for _ in run)
+        if token != blank:
+            pieces.append(Piece(tokens[token], begin, frame))
     return pieces
 
 
-def group_words(pieces: Sequence[Piece], token_type: str, num_frames: int) -> list[TimedWord]:
+def group_words(
+    pieces: Sequence[Piece], token_type: str, num_frames: int, confidences: Sequence[float] | None = None
+) -> list[TimedWord]:
     """Words of the tokens of an utterance.
 
     A word begins ``LEAD`` frames before its first token and ends ``TAIL`` after its last one. Where two words
     are nearer to each other, they meet at a third of what lies between them, seen from the later one. A word
-    is as sure as its least sure token.
+    or character is as sure as its least sure frame.
 
     Args:
         pieces: its tokens in order.
         token_type: ESPnet's: ``char`` (words are parted by ``<space>``), ``bpe`` (sentencepiece's mark begins
             a word) or ``word``.
         num_frames: of the utterance; no word ends later.
+        confidences: of its frames, as ``measure_confidence`` gives them; None = not known.
     """
     groups: list[list[Piece]] = [[]]
     for piece in pieces:
@@ -107,16 +103,21 @@ def group_words(pieces: Sequence[Piece], token_type: str, num_frames: int) -> li
         if ends[place - 1] > starts[place]:
             meeting = first - round((first - end) * LEAD / (LEAD + TAIL))
             ends[place - 1] = starts[place] = meeting
-    return [_make_word(*each) for each in zip(words, starts, ends, strict=True)]
+    return [_make_word(*each, confidences) for each in zip(words, starts, ends, strict=True)]
 
 
-def _make_word(group: Sequence[Piece], start: int, end: int) -> TimedWord:
+def _make_word(
+    group: Sequence[Piece], start: int, end: int, confidences: Sequence[float] | None
+) -> TimedWord:
     """A word whose characters share it out: each lasts from where it is named to where the next one is."""
+
+    def find_least(first: int, end: int) -> float | None:
+        return None if confidences is None else float(min(confidences[first : max(end, first + 1)]))
+
     borders = [start, *(piece.first for piece in group[1:]), end]
     characters = [
-        Piece(piece.text, borders[place], max(borders[place], borders[place + 1]), piece.confidence)
-        for place, piece in enumerate(group)
+        Piece(piece.text, first, max(first, last), find_least(first, last))
+        for piece, (first, last) in zip(group, pairwise(borders), strict=True)
     ]
-    sure = [piece.confidence for piece in group if piece.confidence is not None]
-    least = min(sure) if len(sure) == len(group) else None
-    return TimedWord("".join(piece.text for piece in group), start, end, least, tuple(characters))
+    text = "".join(piece.text for piece in group)
+    return TimedWord(text, start, end, find_least(start, end), tuple(characters))

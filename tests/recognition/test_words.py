@@ -8,25 +8,35 @@ TOKENS = ["<blank>", "a", "b", "<space>"]
 
 
 def test_repeats_are_one_token_and_blanks_part_two():
-    pieces = collapse_path([0, 1, 1, 0, 1, 2, 2], [0.9, 0.5, 0.7, 0.9, 0.4, 0.8, 0.6], TOKENS, 0)
-    assert pieces == [Piece("a", 1, 3, 0.7), Piece("a", 4, 5, 0.4), Piece("b", 5, 7, 0.8)]
-    assert collapse_path([0, 0], None, TOKENS, 0) == []
-    assert collapse_path([1, 1], None, TOKENS, 0) == [Piece("a", 0, 2)]
+    pieces = collapse_path([0, 1, 1, 0, 1, 2, 2], TOKENS, 0)
+    assert pieces == [Piece("a", 1, 3), Piece("a", 4, 5), Piece("b", 5, 7)]
+    assert collapse_path([0, 0], TOKENS, 0) == []
+    assert collapse_path([1, 1], TOKENS, 0) == [Piece("a", 0, 2)]
 
 
-def chars(text: str, frames: list[int], sure: list[float] | None = None) -> list[Piece]:
-    names = {" ": "<space>"}
-    sure = sure or [0.5] * len(text)
-    return [
-        Piece(names.get(c, c), frame, frame + 1, p) for c, frame, p in zip(text, frames, sure, strict=True)
-    ]
+def chars(text: str, frames: list[int]) -> list[Piece]:
+    named = ("<space>" if character == " " else character for character in text)
+    return [Piece(token, frame, frame + 1) for token, frame in zip(named, frames, strict=True)]
 
 
 def test_words_begin_before_and_end_after_their_characters():
-    words = group_words(chars("ab c", [10, 12, 20, 40], [0.9, 0.6, 0.1, 0.8]), "char", 43)
-    assert [(w.text, w.first, w.end, w.confidence) for w in words] == [("ab", 7, 19, 0.6), ("c", 37, 43, 0.8)]
+    words = group_words(chars("ab c", [10, 12, 20, 40]), "char", 43)
+    assert [(w.text, w.first, w.end, w.confidence) for w in words] == [
+        ("ab", 7, 19, None),
+        ("c", 37, 43, None),
+    ]
     assert [(c.text, c.first, c.end) for c in words[0].characters] == [("a", 7, 12), ("b", 12, 19)]
     assert words[0].seconds == (0.14, 0.38)
+
+
+def test_a_word_is_as_sure_as_its_least_sure_frame():
+    sure = [1.0] * 43
+    sure[8], sure[13], sure[30] = 0.5, 0.25, 0.0  # before its first character, after its last, between words
+    one, other = group_words(chars("ab c", [10, 12, 20, 40]), "char", 43, sure)
+    assert (one.confidence, other.confidence) == (0.25, 1.0)
+    assert [character.confidence for character in one.characters] == [0.5, 0.25]
+    (squeezed,) = group_words(chars("aa", [0, 0]), "char", 1, [0.5])
+    assert [character.confidence for character in squeezed.characters] == [0.5, 0.5]
 
 
 def test_words_near_each_other_meet_between_them():
