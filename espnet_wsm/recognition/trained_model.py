@@ -13,7 +13,7 @@ import yaml
 from espnet2.main_funcs.pack_funcs import unpack
 
 from espnet_wsm.errors import UserError
-from espnet_wsm.files import refuse_stand_in
+from espnet_wsm.files import read_written_yaml, refuse_stand_in
 from espnet_wsm.plugin.arguments import NAME
 from espnet_wsm.recognition.greedy import GreedyCtcDecoder
 from espnet_wsm.upstream.families.registry import is_name
@@ -72,7 +72,7 @@ def _find_parts(model: Path | str, model_file: Path | str | None, scratch: Path)
             "or an archive of espnet2.bin.pack"
         )
     refuse_stand_in(config)
-    conf = yaml.safe_load(config.read_text(encoding="utf-8"))
+    conf = read_written_yaml(config)
     if conf.get("encoder") != NAME:
         raise UserError(f"{name} has the encoder {conf.get('encoder')}: only {NAME} can be loaded")
     if model_file is None:
