@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from espnet2.asr.ctc import CTC
 from espnet2.text.abs_tokenizer import AbsTokenizer
 from espnet2.torch_utils.safe_torch_load import safe_torch_load
@@ -14,6 +15,8 @@ from espnet_wsm.errors import UserError
 from espnet_wsm.files import read_written_yaml
 from espnet_wsm.plugin.arguments import NAME
 from espnet_wsm.plugin.encoder import WsmS3prlEncoder
+from espnet_wsm.recognition.dtypes import DTYPES
+from espnet_wsm.upstream import choose_dtype
 
 # Parts of an ESPnet model through which the audio would go, beside the encoder.
 OTHER_PARTS = ("frontend", "normalize", "preencoder", "postencoder", "aux_ctc_tasks", "use_adapter")
@@ -59,7 +62,7 @@ def fits(conf: Mapping[str, Any]) -> bool:
 
 
 def load_model(
-    train_config: Path, model_file: Path, device: str = "cpu"
+    train_config: Path, model_file: Path, device: str = "cpu", dtype: str = "trained"
 ) -> tuple[nn.Module, argparse.Namespace]:
     """A trained model in eval mode, with ``encode``, ``ctc``, ``token_list`` and ``blank_id``; its arguments.
 
@@ -67,18 +70,27 @@ def load_model(
         train_config: ESPnet's ``config.yaml`` of the model.
         model_file: its checkpoint.
         device: torch device.
+        dtype: precision of the encoder, one of ``DTYPES``; the CTC output is float32.
 
     Raises:
-        UserError: the model has no CTC output, or configuration, checkpoint and upstream do not fit together.
+        UserError: the model has no CTC output; configuration, checkpoint and upstream do not fit together; or
+            there is no such precision.
     """
+    if dtype not in DTYPES:
+        raise UserError(f"dtype is {dtype!r}: give one of {', '.join(DTYPES)}")
     conf = read_written_yaml(train_config)
     if conf["model_conf"].get("ctc_weight") == 0:
         raise UserError(f"{model_file} has ctc_weight 0: greedy CTC decoding needs a CTC output")
     state = safe_torch_load(model_file, map_location="cpu") if fits(conf) else {}
     if HEAD not in state:  # another kind of model, or a checkpoint in another wrapping
+        if dtype != "trained":
+            raise UserError(
+                f"dtype is {dtype}, but {model_file} is no encoder {NAME} with CTC alone: leave dtype out"
+            )
         model, args = _load_through_espnet(train_config, model_file, device)
     else:
-        model, args = _build(conf), argparse.Namespace(**conf)
+        chosen = None if dtype == "trained" else choose_dtype(dtype, torch.device(device))
+        model, args = _build(conf, chosen), argparse.Namespace(**conf)
         _load_state(model, state, model_file)
     return model.to(device).eval(), args
 
@@ -93,8 +105,11 @@ def _load_through_espnet(
     return ASRTask.build_model_from_file(train_config, model_file, device)
 
 
-def _build(conf: Mapping[str, Any]) -> AcousticModel:
-    encoder = WsmS3prlEncoder(conf["input_size"], **conf["encoder_conf"])
+def _build(conf: Mapping[str, Any], dtype: str | None) -> AcousticModel:
+    encoder_conf = conf["encoder_conf"] | ({} if dtype is None else {"prefix_dtype": dtype})
+    encoder = WsmS3prlEncoder(conf["input_size"], **encoder_conf)
+    if dtype is not None:
+        encoder.suffix_dtype = dtype
     tokens = conf["token_list"]
     ctc = CTC(len(tokens), encoder.output_size(), **conf["ctc_conf"])
     return AcousticModel(encoder, ctc, tokens, conf["model_conf"].get("sym_blank", "<blank>"))

@@ -30,17 +30,18 @@ class GreedyCtcDecoder:
         train_config: ESPnet's ``config.yaml`` of the model.
         model_file: its checkpoint.
         device: torch device.
+        dtype: precision of the model, one of ``espnet_wsm.recognition.dtypes.DTYPES``.
 
     Raises:
         UserError: a file is missing, or the model has no CTC output.
     """
 
-    def __init__(self, train_config: Path, model_file: Path, device: str = "cpu"):
+    def __init__(self, train_config: Path, model_file: Path, device: str = "cpu", dtype: str = "trained"):
         for file in (train_config, model_file):
             if not Path(file).is_file():
                 raise UserError(f"{file} does not exist; train the model first (stage 3)")
             refuse_stand_in(file)
-        self.model, self.train_args = load_model(train_config, model_file, device)
+        self.model, self.train_args = load_model(train_config, model_file, device, dtype)
         self.device = device
         self.converter = TokenIDConverter(token_list=self.model.token_list)
         self.tokenizer = LineTokenizer(build_tokenizer(self.train_args.token_type, self.train_args.bpemodel))

@@ -25,6 +25,7 @@ def load_decoder(
     device: str | None = None,
     model_file: Path | str | None = None,
     trust: bool = False,
+    dtype: str = "trained",
 ) -> GreedyCtcDecoder:
     """The decoder of a trained model; arguments and errors are those of ``espnet_wsm.load``."""
     with ExitStack() as stack:
@@ -32,7 +33,7 @@ def load_decoder(
         trained = _find_parts(model, model_file, folder)
         config = folder / "located.yaml"
         config.write_text(yaml.safe_dump(_locate_paths(trained, upstream, trust)), encoding="utf-8")
-        decoder = GreedyCtcDecoder(config, trained.checkpoint, _choose_device(device))
+        decoder = GreedyCtcDecoder(config, trained.checkpoint, _choose_device(device), dtype)
         # ESPnet opens a sentencepiece model only when it is first used, so the files are kept until then.
         weakref.finalize(decoder, stack.pop_all().close)
     return decoder

@@ -119,6 +119,9 @@ class HfFamily(FamilyContract):
         missing = set(info["missing_keys"]) - {"masked_spec_embed"}  # only used in pre-training
         refuse_missing(self, directory, sorted(missing))
 
+    def extractor(self, expert: nn.Module) -> nn.Module | None:
+        return getattr(expert.model, "feature_extractor", None)
+
     def convolutions(self, expert: nn.Module) -> list[nn.Conv1d]:
         return [block.conv for block in expert.model.feature_extractor.conv_layers]
 

@@ -86,7 +86,7 @@ class WhisperEncoder(nn.Module):
         self.sizes = sizes
         self.conv1 = nn.Conv1d(sizes.num_mel_bins, sizes.d_model, kernel_size=3, padding=1)
         self.conv2 = nn.Conv1d(sizes.d_model, sizes.d_model, kernel_size=3, stride=2, padding=1)
-        # Drawing weights on the meta device, as nn.Embedding(...) does, imports torch's compiler for a second.
+        # On the meta device nn.Embedding(...) would draw weights, for which torch imports its compiler.
         self.embed_positions = nn.Embedding.from_pretrained(
             torch.empty(sizes.max_source_positions, sizes.d_model)
         )
