@@ -70,7 +70,8 @@ def load_model(
         train_config: ESPnet's ``config.yaml`` of the model.
         model_file: its checkpoint.
         device: torch device.
-        dtype: precision of the encoder, one of ``DTYPES``; the CTC output is float32.
+        dtype: precision of the encoder, one of ``DTYPES``; the CTC output is float32. With ``trained`` the
+            numbers are to the last bit those of training; with the others even float32 rounds otherwise.
 
     Raises:
         UserError: the model has no CTC output; configuration, checkpoint and upstream do not fit together; or
@@ -110,6 +111,7 @@ def _build(conf: Mapping[str, Any], dtype: str | None) -> AcousticModel:
     encoder = WsmS3prlEncoder(conf["input_size"], **encoder_conf)
     if dtype is not None:
         encoder.suffix_dtype = dtype
+        encoder.prefix.put_channels_last()
     tokens = conf["token_list"]
     ctc = CTC(len(tokens), encoder.output_size(), **conf["ctc_conf"])
     return AcousticModel(encoder, ctc, tokens, conf["model_conf"].get("sym_blank", "<blank>"))

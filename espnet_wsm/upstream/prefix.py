@@ -117,7 +117,7 @@ class FrozenPrefix(nn.Module):
         self.expert = expert.requires_grad_(False)
         self.family = family
         self._over_time: list[tuple[nn.Module, list[nn.Conv1d]]] = []
-        self._put_channels_last(exact_padding)
+        self._exact_padding = exact_padding
         if exact_padding:
             self._wrap_what_reaches_over_time()
         self._grouped = [m for m in expert.modules() if isinstance(m, nn.Conv1d) and m.groups > 1]
@@ -128,14 +128,22 @@ class FrozenPrefix(nn.Module):
         self._set_precision()
         self.eval()
 
-    def _put_channels_last(self, exact_padding: bool) -> None:
+    def put_channels_last(self) -> bool:
+        """Compute the convolutions in front of the layers faster on a CPU, and round otherwise.
+
+        For decoding: training and stored features keep to the upstream's own modules to the last bit.
+
+        Returns:
+            Whether the upstream has convolutions of the form that this is written for.
+        """
         extractor = self.family.extractor(self.expert)
         if extractor is None or not fits(extractor):
-            return
-        faster = ChannelsLastConvolutions(extractor.conv_layers)
+            return False
+        faster = ChannelsLastConvolutions(extractor.conv_layers).eval()
         _replace(self.expert, {id(extractor): faster})
-        if exact_padding:
+        if self._exact_padding:
             self._over_time.append((faster, self.family.convolutions(self.expert)[:1]))
+        return True
 
     def _wrap_what_reaches_over_time(self) -> None:
         """Replace the modules that span several frames, and record which convolutions precede each."""
