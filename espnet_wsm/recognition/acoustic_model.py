@@ -91,7 +91,7 @@ def load_model(
         model, args = _load_through_espnet(train_config, model_file, device)
     else:
         chosen = None if dtype == "trained" else choose_dtype(dtype, torch.device(device))
-        model, args = _build(conf, chosen), argparse.Namespace(**conf)
+        model, args = build_model(conf, chosen), argparse.Namespace(**conf)
         _load_state(model, state, model_file)
     return model.to(device).eval(), args
 
@@ -106,7 +106,13 @@ def _load_through_espnet(
     return ASRTask.build_model_from_file(train_config, model_file, device)
 
 
-def _build(conf: Mapping[str, Any], dtype: str | None) -> AcousticModel:
+def build_model(conf: Mapping[str, Any], dtype: str | None = None) -> AcousticModel:
+    """The model of a configuration of :func:`fits`, with new weights above the cut.
+
+    Args:
+        conf: the content of ESPnet's ``config.yaml``.
+        dtype: name of torch's; None for what the configuration says.
+    """
     encoder_conf = conf["encoder_conf"] | ({} if dtype is None else {"prefix_dtype": dtype})
     encoder = WsmS3prlEncoder(conf["input_size"], **encoder_conf)
     if dtype is not None:

@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "data": {"files", "frames", "errors", "tables"},
     "scoring": {"data", "arms", "files", "frames", "errors", "tables"},
     "experiments": {"upstream", "scoring", "data", "files", "frames", "errors", *PRESENTATION},
-    "benchmark": {"upstream", "plugin", "rules", "files", "frames", "errors", *PRESENTATION},
+    "benchmark": {*LIBRARY - {"transfer", "pretraining", "data", "scoring"}, "rules", *PRESENTATION},
     "__main__": {"cli", "errors"},
     "cli": {"bin", "stages", "scoring"},
     "stages": {*LIBRARY, "recipe", "bin"},
