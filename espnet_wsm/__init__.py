@@ -18,6 +18,7 @@ def load(
     chunk_seconds: float = 30.0,
     batch_size: int = 4,
     trust: bool = False,
+    dtype: str = "auto",
 ) -> "Transcriber":
     """A trained model, ready to transcribe: ``load("exp/asr_X")(waveform, sample_rate)`` is the text.
 
@@ -31,8 +32,10 @@ def load(
             best epochs by the first ``best_model_criterion`` on validation data; in an archive, the packed
             checkpoint.
         chunk_seconds: longer audio is transcribed in overlapping chunks of this length.
-        batch_size: number of chunks in a batch.
+        batch_size: number of chunks in a batch, or as much audio in shorter ones.
         trust: open an upstream's file even if that runs code from it, whatever the training's setting.
+        dtype: precision of the encoder: ``float32``, ``bfloat16``, ``float16``; ``auto``, bfloat16 where the
+            processor is made for it, else float32; ``trained``, as the training's configuration has it.
 
     Raises:
         UserError: a part of the model is missing, or its parts do not fit together; says which and what to
@@ -48,4 +51,5 @@ def load(
         chunk_seconds=chunk_seconds,
         batch_size=batch_size,
         trust=trust,
+        dtype=dtype,
     )

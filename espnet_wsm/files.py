@@ -131,3 +131,12 @@ def read_yaml(path: Path) -> Any:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+
+
+def read_written_yaml(path: Path | str) -> Any:
+    """The content of a file that PyYAML wrote, such as ESPnet's ``config.yaml``.
+
+    A list of thousands of tokens takes seconds to read in Python, and next to nothing in libyaml.
+    """
+    with open(path, "rb") as file:
+        return yaml.load(file, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from espnet2.utils import config_argparse
 from espnet2.utils.types import str2triple_str, str_or_none
 
+from espnet_wsm.allocator import keep_memory
 from espnet_wsm.errors import UserError, report_user_errors
+from espnet_wsm.recognition.dtypes import DTYPES
 
 
 def get_parser(description: str | None = __doc__) -> argparse.ArgumentParser:
@@ -30,6 +32,13 @@ def get_parser(description: str | None = __doc__) -> argparse.ArgumentParser:
     parser.add_argument("--key_file", type=str_or_none, help="decode only the ids in this file")
     parser.add_argument("--asr_train_config", required=True, help="config.yaml of the training")
     parser.add_argument("--asr_model_file", required=True, help="checkpoint")
+    parser.add_argument(
+        "--dtype",
+        choices=DTYPES,
+        default="trained",
+        help="precision of the model; trained = as the training's configuration has it, auto = the fastest "
+        "that this processor is made for, which other machines need not repeat to the last digit",
+    )
     return parser
 
 
@@ -40,7 +49,8 @@ def main(cmd: list[str] | None = None) -> None:
 
     from espnet_wsm.recognition.greedy import GreedyCtcDecoder
 
-    decode(args, lambda device: GreedyCtcDecoder(args.asr_train_config, args.asr_model_file, device))
+    files = (args.asr_train_config, args.asr_model_file)
+    decode(args, lambda device: GreedyCtcDecoder(*files, device, args.dtype))
 
 
 def decode(args: argparse.Namespace, make_decoder: Callable[[str], Callable]) -> None:
@@ -51,27 +61,20 @@ def decode(args: argparse.Namespace, make_decoder: Callable[[str], Callable]) ->
         make_decoder: makes the decoder for a torch device.
 
     Raises:
-        UserError: there is no GPU, or one of the decoder's files is faulty.
+        UserError: there is no GPU, or one of the decoder's files or of the set's is faulty.
     """
     import torch
     from espnet2.fileio.datadir_writer import DatadirWriter
     from tqdm import tqdm
 
-    from espnet_wsm.plugin.task import WsmASRTask
+    from espnet_wsm.recognition.sets import read_batches
 
     if args.ngpu > 0 and not torch.cuda.is_available():
         raise UserError("--ngpu 1, but PyTorch finds no CUDA device here; decode with --ngpu 0")
+    if args.ngpu == 0:
+        keep_memory()
     decoder = make_decoder("cuda" if args.ngpu > 0 else "cpu")
-    batches = WsmASRTask.build_streaming_iterator(
-        args.data_path_and_name_and_type,
-        dtype="float32",
-        batch_size=args.batch_size,
-        key_file=args.key_file,
-        num_workers=args.num_workers,
-        preprocess_fn=WsmASRTask.build_preprocess_fn(decoder.train_args, False),
-        collate_fn=WsmASRTask.build_collate_fn(decoder.train_args, False),
-        inference=True,
-    )
+    batches = read_batches(args, decoder.train_args)
     with DatadirWriter(args.output_dir) as writer, tqdm(desc="decode", unit="utt") as progress:
         best = writer["1best_recog"]
         for keys, batch in batches:

@@ -46,7 +46,7 @@ def main(cmd: list[str] | None = None) -> None:
 
     config = LmSearchConfig(**{field.name: getattr(args, field.name) for field in fields(LmSearchConfig)})
     files = (args.asr_train_config, args.asr_model_file, args.lm_file)
-    asr_inference_greedy.decode(args, lambda device: LmCtcDecoder(*files, config, device))
+    asr_inference_greedy.decode(args, lambda device: LmCtcDecoder(*files, config, device, args.dtype))
 
 
 if __name__ == "__main__":

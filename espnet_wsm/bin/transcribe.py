@@ -9,16 +9,23 @@ Example:
 
 import argparse
 import sys
+from collections import deque
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import numpy as np
 import soundfile
 
+from espnet_wsm.allocator import keep_memory, uncollected
 from espnet_wsm.data.audio.channels import add_channel_argument
 from espnet_wsm.data.audio.recordings import read_converted
 from espnet_wsm.errors import UserError, report_user_errors
+from espnet_wsm.recognition.dtypes import DTYPES
+
+if TYPE_CHECKING:
+    from espnet_wsm.recognition.transcriber import Transcriber
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -40,7 +47,19 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--chunk_seconds", type=float, default=30, help="split longer audio into such chunks (default: 30)"
     )
-    parser.add_argument("--batch_size", type=int, default=4, help="chunks in a batch (default: 4)")
+    parser.add_argument(
+        "--batch_size",
+        type=int,
+        default=4,
+        help="chunks in a batch, or as much audio in shorter ones and in short files (default: 4)",
+    )
+    parser.add_argument(
+        "--dtype",
+        choices=DTYPES,
+        default="auto",
+        help="precision: auto = bfloat16 where the processor is made for it, else float32; trained = as the "
+        "training's configuration has it (default: auto)",
+    )
     parser.add_argument("--out", type=Path, help="file to write (default: standard output)")
     add_channel_argument(parser)
     return parser
@@ -53,11 +72,17 @@ def main(argv: list[str] | None = None) -> None:
     if args.out is not None and _is_audio(args.out):
         raise UserError(f"--out {args.out} is audio and would be overwritten: name another file")
 
-    from tqdm import tqdm
+    if args.ngpu == 0:
+        keep_memory()
+    with uncollected():
+        transcriber = _load(args)
+    _transcribe(args, transcriber)
 
+
+def _load(args: argparse.Namespace) -> "Transcriber":
     import espnet_wsm
 
-    transcriber = espnet_wsm.load(
+    return espnet_wsm.load(
         args.model,
         args.upstream,
         "cuda" if args.ngpu > 0 else "cpu",
@@ -65,17 +90,35 @@ def main(argv: list[str] | None = None) -> None:
         chunk_seconds=args.chunk_seconds,
         batch_size=args.batch_size,
         trust=args.trust,
+        dtype=args.dtype,
     )
-    faults = []
-    with _open_output(args.out) as out:
-        for file in tqdm(args.files, desc="transcribe", unit="file", disable=len(args.files) == 1):
+
+
+def _transcribe(args: argparse.Namespace, transcriber: "Transcriber") -> None:
+    from tqdm import tqdm
+
+    faults: list[UserError] = []
+    names: deque[str] = deque()
+
+    def read() -> Iterator[np.ndarray]:
+        for file in args.files:
             try:
-                text = transcriber.transcribe(_read(file, args.channel), progress=True)
+                samples = _read(file, args.channel)
             except UserError as error:
                 faults.append(error)
-                continue
-            tqdm.write(f"{file}\t{text}", file=out)
+                bar.update()
+            else:
+                names.append(file)
+                yield samples
+
+    with (
+        _open_output(args.out) as out,
+        tqdm(total=len(args.files), desc="transcribe", unit="file", disable=len(args.files) == 1) as bar,
+    ):
+        for text in transcriber.transcribe_all(read(), progress=True):
+            tqdm.write(f"{names.popleft()}\t{text}", file=out)
             out.flush()
+            bar.update()
     for fault in faults:
         print(f"error: {fault}", file=sys.stderr)
     sys.exit(1 if faults else 0)

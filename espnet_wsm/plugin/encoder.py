@@ -56,6 +56,7 @@ class WsmS3prlEncoder(AbsEncoder):
     def __init__(self, input_size: int, cache: str | None = None, **conf):
         super().__init__()
         self.config = WsmConfig.from_dict(conf)
+        self.suffix_dtype = self.config.suffix_dtype  # a name of a dtype; whoever decodes may set another
         self.cache = cache
         self.checkpoint: Checkpoint
         self.register_module("prefix", None)
@@ -143,7 +144,7 @@ class WsmS3prlEncoder(AbsEncoder):
             olens = count_frames(hidden, padding_mask).to(ilens.dtype)
         if self.specaug is not None and self.training:
             hidden, _ = self.specaug(hidden, olens)
-        encoded = run_suffix(self.suffix, self.config.suffix_dtype, hidden, padding_mask, on_state)
+        encoded = run_suffix(self.suffix, self.suffix_dtype, hidden, padding_mask, on_state)
         if total is not None:
             total.add(encoded)
             encoded = total.total

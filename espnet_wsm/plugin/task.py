@@ -14,6 +14,7 @@ from espnet2.iterators.abs_iter_factory import AbsIterFactory
 from espnet2.tasks.abs_task import IteratorOptions
 from espnet2.tasks.asr import ASRTask
 
+from espnet_wsm.allocator import keep_memory
 from espnet_wsm.errors import UserError, report_user_errors
 from espnet_wsm.files import read_yaml, write_text
 from espnet_wsm.plugin import register
@@ -93,7 +94,12 @@ class WsmASRTask(ASRTask):
 
     @classmethod
     def main_worker(cls, args: argparse.Namespace) -> None:
-        """As ESPnet's, but each of several processes reports a UserError without a traceback."""
+        """As ESPnet's, but each of several processes reports a UserError without a traceback.
+
+        On a CPU the process keeps its memory for the next tensors.
+        """
+        if args.ngpu == 0:
+            keep_memory()
         report_user_errors(super().main_worker)(args)
 
     @classmethod

@@ -4,15 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from espnet2.asr.espnet_model import ESPnetASRModel
-from espnet2.tasks.asr import ASRTask
-from espnet2.text.build_tokenizer import build_tokenizer
 from espnet2.text.token_id_converter import TokenIDConverter
 from torch import Tensor
 
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import refuse_stand_in
-from espnet_wsm.plugin import register  # noqa: F401  (a saved configuration may name our encoder)
+from espnet_wsm.recognition.acoustic_model import build_tokenizer, load_model
 from espnet_wsm.recognition.texts import LineTokenizer
 
 
@@ -33,26 +30,21 @@ class GreedyCtcDecoder:
         train_config: ESPnet's ``config.yaml`` of the model.
         model_file: its checkpoint.
         device: torch device.
+        dtype: precision of the model, one of ``espnet_wsm.recognition.dtypes.DTYPES``.
 
     Raises:
         UserError: a file is missing, or the model has no CTC output.
     """
 
-    def __init__(self, train_config: Path, model_file: Path, device: str = "cpu"):
+    def __init__(self, train_config: Path, model_file: Path, device: str = "cpu", dtype: str = "trained"):
         for file in (train_config, model_file):
             if not Path(file).is_file():
                 raise UserError(f"{file} does not exist; train the model first (stage 3)")
             refuse_stand_in(file)
-        self.model: ESPnetASRModel
-        self.model, self.train_args = ASRTask.build_model_from_file(train_config, model_file, device)
-        if self.model.ctc is None:
-            raise UserError(f"{model_file} has ctc_weight 0: greedy CTC decoding needs a CTC output")
-        self.model.eval()
+        self.model, self.train_args = load_model(train_config, model_file, device, dtype)
         self.device = device
         self.converter = TokenIDConverter(token_list=self.model.token_list)
-        self.tokenizer = LineTokenizer(
-            build_tokenizer(token_type=self.train_args.token_type, bpemodel=self.train_args.bpemodel)
-        )
+        self.tokenizer = LineTokenizer(build_tokenizer(self.train_args.token_type, self.train_args.bpemodel))
 
     def __call__(self, speech: Tensor, speech_lengths: Tensor) -> list[Hypothesis]:
         """Decode 16 kHz samples (B, N), of which (B,) ``speech_lengths`` are valid."""

@@ -144,6 +144,7 @@ class LmCtcDecoder(GreedyCtcDecoder):
         lm_file: word n-gram in ARPA or KenLM format.
         config: weights and sizes.
         device: torch device of the model; the search runs on the CPU.
+        dtype: precision of the model, one of ``DTYPES``.
 
     Raises:
         UserError: a file is missing or not what it should be, or the model has no CTC output.
@@ -156,9 +157,10 @@ class LmCtcDecoder(GreedyCtcDecoder):
         lm_file: Path,
         config: LmSearchConfig,
         device: str = "cpu",
+        dtype: str = "trained",
     ):
         lm = load_model(Path(lm_file))
-        super().__init__(train_config, model_file, device)
+        super().__init__(train_config, model_file, device, dtype)
         self.prepare_search(lm, config)
 
     def prepare_search(self, lm: kenlm.Model, config: LmSearchConfig) -> None:

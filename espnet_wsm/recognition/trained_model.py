@@ -13,7 +13,7 @@ import yaml
 from espnet2.main_funcs.pack_funcs import unpack
 
 from espnet_wsm.errors import UserError
-from espnet_wsm.files import refuse_stand_in
+from espnet_wsm.files import read_written_yaml, refuse_stand_in
 from espnet_wsm.plugin.arguments import NAME
 from espnet_wsm.recognition.greedy import GreedyCtcDecoder
 from espnet_wsm.upstream.families.registry import is_name
@@ -25,6 +25,7 @@ def load_decoder(
     device: str | None = None,
     model_file: Path | str | None = None,
     trust: bool = False,
+    dtype: str = "trained",
 ) -> GreedyCtcDecoder:
     """The decoder of a trained model; arguments and errors are those of ``espnet_wsm.load``."""
     with ExitStack() as stack:
@@ -32,7 +33,7 @@ def load_decoder(
         trained = _find_parts(model, model_file, folder)
         config = folder / "located.yaml"
         config.write_text(yaml.safe_dump(_locate_paths(trained, upstream, trust)), encoding="utf-8")
-        decoder = GreedyCtcDecoder(config, trained.checkpoint, _choose_device(device))
+        decoder = GreedyCtcDecoder(config, trained.checkpoint, _choose_device(device), dtype)
         # ESPnet opens a sentencepiece model only when it is first used, so the files are kept until then.
         weakref.finalize(decoder, stack.pop_all().close)
     return decoder
@@ -72,7 +73,7 @@ def _find_parts(model: Path | str, model_file: Path | str | None, scratch: Path)
             "or an archive of espnet2.bin.pack"
         )
     refuse_stand_in(config)
-    conf = yaml.safe_load(config.read_text(encoding="utf-8"))
+    conf = read_written_yaml(config)
     if conf.get("encoder") != NAME:
         raise UserError(f"{name} has the encoder {conf.get('encoder')}: only {NAME} can be loaded")
     if model_file is None:

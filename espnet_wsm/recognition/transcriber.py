@@ -2,20 +2,27 @@
 
 import itertools
 import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
 from espnet_wsm.data.audio.channels import mix_down
 from espnet_wsm.data.audio.recordings import LARGEST_PEAK, convert
+from espnet_wsm.data.dump.batches import make_batches
 from espnet_wsm.errors import UserError
 from espnet_wsm.frames import HOP, SAMPLE_RATE
 from espnet_wsm.recognition.trained_model import load_decoder
 from espnet_wsm.upstream.pieces import CONTEXT, Pieces
+
+READ_AHEAD = 4  # full batches
+MOST_AHEAD = 128  # recordings
 
 
 class Transcriber:
@@ -45,10 +52,10 @@ class Transcriber:
         if batch_size < 1:
             raise UserError(f"batch_size is {batch_size}: give 1 or more")
         self.chunk_frames = round(chunk_seconds * SAMPLE_RATE / HOP)
-        self.batch_size = batch_size
         self.decoder = load_decoder(model, **parts)
         prefix = self.decoder.model.encoder.prefix
         self.receptive_field = prefix.family.receptive_field
+        self.batch_samples = batch_size * ((self.chunk_frames - 1) * HOP + self.receptive_field)
         most = prefix.family.limit_frames(prefix.expert)
         if most is not None and self.chunk_frames > most:
             raise UserError(
@@ -71,28 +78,86 @@ class Transcriber:
 
     def transcribe(self, samples: np.ndarray, progress: bool = False) -> str:
         """The text of (N,) float32 samples at 16 kHz; ``progress`` shows a progress bar for long audio."""
-        frames = max(1, (len(samples) - self.receptive_field) // HOP + 1)
-        pieces = Pieces.plan([frames], self.chunk_frames, self.receptive_field)
-        chunks = pieces.cut([torch.from_numpy(np.require(samples, requirements="CW"))])
-        if len(chunks) == 1:
-            return self.decoder(chunks[0][None], torch.tensor([len(samples)]))[0].text
-        best: list[tuple[Tensor, Tensor]] = []  # of each chunk, token ids and scores
-        bar = tqdm(
+        (text,) = self.transcribe_all([samples], progress)
+        return text
+
+    def transcribe_all(self, recordings: Iterable[np.ndarray], progress: bool = False) -> Iterator[str]:
+        """The texts of many recordings, in their order.
+
+        Some are read ahead, and what is of similar length shares a batch, of short ones many. A batch takes
+        no more room than ``batch_size`` chunks.
+
+        Args:
+            recordings: each (N,) float32 samples at 16 kHz; read when they are needed.
+            progress: whether to show a progress bar where there are several batches.
+        """
+        for group in self._read_ahead(recordings):
+            yield from self._transcribe_group(group, progress)
+
+    def _read_ahead(self, recordings: Iterable[np.ndarray]) -> Iterator[list[np.ndarray]]:
+        group: list[np.ndarray] = []
+        samples = 0
+        for recording in recordings:
+            group.append(recording)
+            samples += len(recording)
+            if samples >= READ_AHEAD * self.batch_samples or len(group) == MOST_AHEAD:
+                yield group
+                group, samples = [], 0
+        if group:
+            yield group
+
+    def _transcribe_group(self, group: list[np.ndarray], progress: bool) -> Iterator[str]:
+        plans = [self._plan(samples) for samples in group]
+        chunks = [
+            _Chunk(place, chunk)
+            for place, (samples, (_, pieces)) in enumerate(zip(group, plans, strict=True))
+            for chunk in pieces.cut([torch.from_numpy(np.require(samples, requirements="CW"))])
+        ]
+        best: list[list[tuple[Tensor, Tensor]]] = [[] for _ in group]  # of each chunk, token ids and scores
+        batches = list(self._make_batches(chunks))
+        with tqdm(
             total=len(chunks), desc="chunks", unit="chunk", leave=False,
-            disable=not progress or len(chunks) <= self.batch_size,
-        )  # fmt: skip
-        with bar:
-            for batch in itertools.batched(chunks, self.batch_size):
-                sizes = torch.full((len(batch),), pieces.samples)
-                ids, scores, lengths = self.decoder.best_frames(torch.stack(batch), sizes)
-                assert set(lengths.tolist()) == {self.chunk_frames}, lengths
-                best += zip(ids, scores, strict=True)
+            disable=not progress or len(batches) == 1,
+        ) as bar:  # fmt: skip
+            for batch in batches:
+                lengths = torch.tensor([len(chunk.samples) for chunk in batch])
+                padded = pad_sequence([chunk.samples for chunk in batch], batch_first=True)
+                ids, scores, frames = self.decoder.best_frames(padded, lengths)
+                for chunk, *row, count in zip(batch, ids, scores, frames.tolist(), strict=True):
+                    best[chunk.recording].append(tuple(values[:count] for values in row))
                 bar.update(len(batch))
-        ids, scores = (
-            pieces.join([of_chunk[:, None] for of_chunk in column], [frames]).flatten()
-            for column in zip(*best, strict=True)
-        )
-        return self.decoder.hypothesis(ids, scores).text
+        for (frames, pieces), of_chunks in zip(plans, best, strict=True):
+            ids, scores = (
+                pieces.join([each[:, None] for each in column], [frames]).flatten()
+                if len(of_chunks) > 1
+                else column[0]
+                for column in zip(*of_chunks, strict=True)
+            )
+            yield self.decoder.hypothesis(ids, scores).text
+
+    def _plan(self, samples: np.ndarray) -> tuple[int, Pieces]:
+        frames = max(1, (len(samples) - self.receptive_field) // HOP + 1)
+        return frames, Pieces.plan([frames], self.chunk_frames, self.receptive_field)
+
+    def _make_batches(self, chunks: list["_Chunk"]) -> Iterator[list["_Chunk"]]:
+        """Chunks of a recording keep their order, as they are all of one length."""
+        chunks = sorted(chunks, key=_Chunk.__len__)
+        if self.decoder.model.encoder.config.exact_padding:
+            yield from make_batches(chunks, _Chunk.__len__, self.batch_samples)
+        else:  # a chunk would be encoded otherwise beside a longer one
+            for _, alike in itertools.groupby(chunks, _Chunk.__len__):
+                yield from make_batches(alike, _Chunk.__len__, self.batch_samples)
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """(N,) samples of a recording, by its number in the group."""
+
+    recording: int
+    samples: Tensor
+
+    def __len__(self) -> int:
+        return len(self.samples)
 
 
 def _convert_waveform(waveform: np.ndarray | Tensor, sample_rate: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from espnet_wsm.allocator import keep_memory
 from espnet_wsm.errors import UserError
 
 if TYPE_CHECKING:
@@ -9,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def find_device(ngpu: int) -> "torch.device":
-    """The GPU, or the CPU for ``ngpu`` 0.
+    """The GPU, or the CPU for ``ngpu`` 0, on which the process then keeps its memory for the next tensors.
 
     Raises:
         UserError: a GPU is asked for, and there is none.
@@ -18,6 +19,8 @@ def find_device(ngpu: int) -> "torch.device":
 
     if ngpu > 0 and not torch.cuda.is_available():
         raise UserError("--ngpu 1, but PyTorch finds no CUDA device here; use --ngpu 0")
+    if ngpu == 0:
+        keep_memory()
     return torch.device("cuda" if ngpu > 0 else "cpu")
 
 

@@ -32,9 +32,6 @@ def load_upstream(upstream: str, trust: bool = False) -> tuple[nn.Module, Checkp
     """
     checkpoint = find_checkpoint(upstream, trust)
     family, place = checkpoint.family, checkpoint.place
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.disable_progress_bar()  # one bar per load would clutter the training log
     with (
         torch.random.fork_rng(devices=[]),
         _unpickling(trust),

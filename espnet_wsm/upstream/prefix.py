@@ -3,13 +3,14 @@
 import contextlib
 import itertools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from espnet_wsm.frames import HOP, SAMPLE_RATE
+from espnet_wsm.upstream.convolutions import ChannelsLastConvolutions, fits
 from espnet_wsm.upstream.families.contract import (
     FamilyContract,
     count_convolved,
@@ -24,6 +25,14 @@ def count_frames(hidden: Tensor, padding_mask: Tensor | None) -> Tensor:
     if padding_mask is None:
         return torch.full((hidden.size(0),), hidden.size(1), device=hidden.device)
     return (~padding_mask).sum(dim=1)
+
+
+def _replace(expert: nn.Module, others: Mapping[int, nn.Module]) -> None:
+    """Put others in the place of modules below ``expert``, by their id()."""
+    for parent in list(expert.modules()):
+        for name, child in list(parent.named_children()):
+            if id(child) in others:
+                setattr(parent, name, others[id(child)])
 
 
 class PaddedGroupNorm(nn.GroupNorm):
@@ -108,6 +117,7 @@ class FrozenPrefix(nn.Module):
         self.expert = expert.requires_grad_(False)
         self.family = family
         self._over_time: list[tuple[nn.Module, list[nn.Conv1d]]] = []
+        self._exact_padding = exact_padding
         if exact_padding:
             self._wrap_what_reaches_over_time()
         self._grouped = [m for m in expert.modules() if isinstance(m, nn.Conv1d) and m.groups > 1]
@@ -118,6 +128,23 @@ class FrozenPrefix(nn.Module):
         self._set_precision()
         self.eval()
 
+    def put_channels_last(self) -> bool:
+        """Compute the convolutions in front of the layers faster on a CPU, and round otherwise.
+
+        For decoding: training and stored features keep to the upstream's own modules to the last bit.
+
+        Returns:
+            Whether the upstream has convolutions of the form that this is written for.
+        """
+        extractor = self.family.extractor(self.expert)
+        if extractor is None or not fits(extractor):
+            return False
+        faster = ChannelsLastConvolutions(extractor.conv_layers).eval()
+        _replace(self.expert, {id(extractor): faster})
+        if self._exact_padding:
+            self._over_time.append((faster, self.family.convolutions(self.expert)[:1]))
+        return True
+
     def _wrap_what_reaches_over_time(self) -> None:
         """Replace the modules that span several frames, and record which convolutions precede each."""
         convolutions = self.family.convolutions(self.expert)
@@ -125,11 +152,8 @@ class FrozenPrefix(nn.Module):
         norms = [m for m in self.expert.modules() if isinstance(m, nn.GroupNorm)]
         wrappers = {id(norm): (PaddedGroupNorm(norm), convolutions[:1]) for norm in norms}
         wrappers |= {id(block): (PaddedConvolution(block), convolutions) for block in positions}
-        for parent in list(self.expert.modules()):
-            for name, child in list(parent.named_children()):
-                if id(child) in wrappers:
-                    setattr(parent, name, wrappers[id(child)][0])
-        self._over_time = list(wrappers.values())
+        _replace(self.expert, {key: wrapper for key, (wrapper, _) in wrappers.items()})
+        self._over_time += wrappers.values()
 
     def _set_precision(self) -> None:
         if self.dtype is not None:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ import espnet_wsm
 from espnet_wsm.bin import asr_train, transcribe
 from espnet_wsm.data.audio.recordings import convert, read_recording
 from espnet_wsm.errors import UserError
+from espnet_wsm.recognition import acoustic_model
 from espnet_wsm.recognition.greedy import GreedyCtcDecoder
 
 AVERAGE = "valid.loss.ave.pth"
@@ -49,6 +51,12 @@ def make_lively(exp: Path) -> None:
     weight.copy_(100 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(2)))
     bias.copy_(-weight @ encoded[0].mean(dim=0))
     torch.save(state, exp / AVERAGE)
+
+
+@pytest.fixture(autouse=True)
+def as_on_a_processor_without_bfloat16(monkeypatch) -> None:
+    """So that texts can be compared to the last letter."""
+    monkeypatch.setattr(acoustic_model, "choose_dtype", lambda dtype, device: "float32")
 
 
 @pytest.fixture(scope="module")
@@ -361,6 +369,58 @@ def test_chunks_equal_one_pass_when_no_frame_sees_further_than_the_context(train
     assert len(whole) > 100
     for seconds in (8, 10.5, 29):
         assert espnet_wsm.load("exp/en/local", chunk_seconds=seconds)(samples) == whole
+
+
+def watch_batches(monkeypatch, transcriber) -> list[list[int]]:
+    """The lengths of the chunks of each batch, as they come."""
+    seen, best_frames = [], transcriber.decoder.best_frames
+
+    def watch(speech: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        seen.append(lengths.tolist())
+        return best_frames(speech, lengths)
+
+    monkeypatch.setattr(transcriber.decoder, "best_frames", watch)
+    return seen
+
+
+def test_many_recordings_share_batches_and_keep_their_order_and_texts(recipe, monkeypatch):
+    transcriber = espnet_wsm.load("exp/en/asr_x", chunk_seconds=8, batch_size=2)
+    recordings = [noise(seconds) for seconds in (3, 0.9, 12, 1.5, 0.01, 2, 0.8, 5, 8.5, 1)]
+    expected = [transcriber.transcribe(samples) for samples in recordings]
+    seen = watch_batches(monkeypatch, transcriber)
+    assert list(transcriber.transcribe_all(recordings)) == expected and len(set(expected)) > 8
+    assert all(max(batch) * len(batch) <= transcriber.batch_samples for batch in seen)
+    assert len(seen) < 6 and sum(map(len, seen)) == 12  # two recordings are of two chunks
+    lengths = [length for batch in seen for length in batch]
+    assert lengths == sorted(lengths)
+
+
+def test_recordings_are_read_when_they_are_needed(recipe, monkeypatch):
+    transcriber = espnet_wsm.load("exp/en/asr_x", chunk_seconds=8, batch_size=1)
+    read = []
+
+    def recordings() -> Iterator[np.ndarray]:
+        for number in range(12):
+            read.append(number)
+            yield noise(8.01)
+
+    texts = transcriber.transcribe_all(recordings())
+    next(texts)
+    assert len(read) == 4
+    assert len(list(texts)) == 11 and len(read) == 12
+    monkeypatch.setattr("espnet_wsm.recognition.transcriber.MOST_AHEAD", 3)
+    read.clear()
+    next(transcriber.transcribe_all(recordings()))
+    assert len(read) == 3
+
+
+def test_a_model_that_sees_padding_gets_none(training_arguments, recipe, monkeypatch):
+    conf = encoder_conf("dump/upstream") | {"exact_padding": False}
+    asr_train.main(training_arguments(recipe / "exp/en/padded", encoder_conf=conf))
+    transcriber = espnet_wsm.load("exp/en/padded")
+    seen = watch_batches(monkeypatch, transcriber)
+    assert len(list(transcriber.transcribe_all([noise(1), noise(0.5), noise(1)]))) == 3
+    assert seen == [[8000], [16000, 16000]]
 
 
 def test_importing_the_package_does_not_import_torch():

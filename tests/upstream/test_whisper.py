@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from checkpoints import make_whisper, write_whisper, write_whisper_ctranslate2, write_whisper_openai
@@ -12,13 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import WhisperFeatureExtractor, WhisperModel
+from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperModel
 
 from espnet_wsm.errors import UserError
 from espnet_wsm.upstream import FrozenPrefix, WsmConfig, find_checkpoint, load_upstream
 from espnet_wsm.upstream.cut import cut_of
-from espnet_wsm.upstream.families.whisper import compute_log_mel
+from espnet_wsm.upstream.families.whisper import compute_log_mel, mel_filters
+from espnet_wsm.upstream.families.whisper_encoder import WhisperLayer
 from espnet_wsm.upstream.inspection import inspect_upstream
+from espnet_wsm.upstream.weights.whisper import WhisperSizes
 
 FORMS = {
     "directory": write_whisper,
@@ -89,6 +92,33 @@ def test_log_mel_is_that_of_transformers_of_the_utterance_alone(length):
     found = compute_log_mel(wav, 80)
     assert found.shape == (length // 160, 80)
     torch.testing.assert_close(found, expected["input_features"][0].T, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("mels", [80, 128])
+def test_mel_filters_are_those_of_transformers_to_the_last_bit(mels):
+    assert np.array_equal(mel_filters(mels), WhisperFeatureExtractor(feature_size=mels).mel_filters.T)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_a_layer_is_that_of_transformers_to_the_last_bit(training):
+    changes = {"dropout": 0.2, "attention_dropout": 0.1, "activation_dropout": 0.3}
+    theirs = make_whisper(**changes).model.encoder.layers[1].train(training)
+    theirs.self_attn.config._attn_implementation = "sdpa"
+    layer = WhisperLayer(WhisperSizes(d_model=32, encoder_attention_heads=4, encoder_ffn_dim=128, **changes))
+    layer.load_state_dict(theirs.state_dict())
+    layer.train(training)
+    x = torch.randn(2, 9, 32)
+    valid = torch.arange(9) < torch.tensor([[9], [5]])
+    for mask in (None, valid[:, None, None]):
+        torch.manual_seed(7)
+        expected = theirs(x, mask)
+        torch.manual_seed(7)
+        assert torch.equal(layer(x, mask), expected)
+
+
+def test_sizes_that_a_config_leaves_out_are_those_of_transformers():
+    config = WhisperConfig()
+    assert all(value == getattr(config, name) for name, value in vars(WhisperSizes()).items())
 
 
 def test_log_mel_of_silence_is_finite():
@@ -250,8 +280,18 @@ def test_an_encoder_that_lacks_layers_is_refused(tmp_path):
 
 def test_a_config_that_describes_no_model_is_refused(tmp_path):
     path = write_whisper(tmp_path / "copy")
-    change_config(path, d_model="wide")
-    assert "config.json does not describe a Whisper model: " in refusal(path)
+    for changes, reason in (
+        ({"d_model": "wide"}, "d_model is 'wide', and has to be a number of 1 or more"),
+        ({"encoder_attention_heads": 5}, "d_model is 32, and has to be a multiple of the 5 heads"),
+        ({"dropout": 1.5}, "dropout is 1.5, and has to be a number from 0 to below 1"),
+        ({"activation_function": "snake"}, "activation_function is 'snake', and has to be gelu or relu"),
+    ):
+        settings = (path / "config.json").read_text()
+        change_config(path, **changes)
+        assert f"config.json does not describe a Whisper model: {reason}" in refusal(path)
+        (path / "config.json").write_text(settings)
+    (path / "config.json").write_text(settings + "{")
+    assert "config.json is not a transformers configuration" in refusal(path)
 
 
 @pytest.mark.parametrize("kind", ["directory", "OpenAI"])

@@ -142,6 +142,10 @@ class FamilyContract(ABC):
         """The module whose ``layers`` are the transformer layers."""
         return expert.model.encoder
 
+    def extractor(self, expert: nn.Module) -> nn.Module | None:
+        """The module with ``conv_layers`` that turns (B, N) samples into (B, C, T); None for another form."""
+        return None
+
     @abstractmethod
     def convolutions(self, expert: nn.Module) -> list[nn.Conv1d]:
         """The convolutions that turn samples into frames, from the waveform up."""

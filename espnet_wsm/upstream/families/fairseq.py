@@ -73,6 +73,9 @@ class FairseqFamily(FileFamily):
     def encoder(self, expert: nn.Module) -> nn.Module:
         return self.model(expert).encoder
 
+    def extractor(self, expert: nn.Module) -> nn.Module:
+        return self.model(expert).feature_extractor
+
     def convolutions(self, expert: nn.Module) -> list[nn.Conv1d]:
         return [block[0] for block in self.model(expert).feature_extractor.conv_layers]
 

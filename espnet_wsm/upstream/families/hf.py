@@ -87,9 +87,12 @@ class HfFamily(FamilyContract):
                 f"{directory} has no preprocessor_config.json, and no {PROCESSOR} with a feature extractor; "
                 "write both the model and its feature extractor (or processor) there with save_pretrained"
             )
+        from transformers import Wav2Vec2FeatureExtractor
+        from transformers.utils import logging as transformers_logging
+
+        transformers_logging.disable_progress_bar()  # one bar per load would clutter the training log
         if self.loader == GENERIC:
             return HfExpert(directory)
-        from transformers import Wav2Vec2FeatureExtractor
 
         # Raises if the file is damaged, in which case S3PRL would also use that of another model.
         Wav2Vec2FeatureExtractor.from_pretrained(directory, local_files_only=True)
@@ -115,6 +118,9 @@ class HfFamily(FamilyContract):
         )
         missing = set(info["missing_keys"]) - {"masked_spec_embed"}  # only used in pre-training
         refuse_missing(self, directory, sorted(missing))
+
+    def extractor(self, expert: nn.Module) -> nn.Module | None:
+        return getattr(expert.model, "feature_extractor", None)
 
     def convolutions(self, expert: nn.Module) -> list[nn.Conv1d]:
         return [block.conv for block in expert.model.feature_extractor.conv_layers]

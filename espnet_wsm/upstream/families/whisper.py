@@ -4,7 +4,7 @@ import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,13 +22,17 @@ from espnet_wsm.upstream.families.contract import (
     refuse_missing,
 )
 from espnet_wsm.upstream.families.hf import HfMixer
-from espnet_wsm.upstream.weights.whisper import OPENAI_KEYS, name_place, read_config, read_encoder
-
-if TYPE_CHECKING:
-    from transformers import WhisperConfig
+from espnet_wsm.upstream.families.whisper_encoder import build_encoder
+from espnet_wsm.upstream.weights.whisper import (
+    OPENAI_KEYS,
+    WhisperSizes,
+    name_place,
+    read_config,
+    read_encoder,
+)
 
 WINDOW, MEL_HOP = 400, HOP // 2  # the second convolution halves the number of frames
-# What a layer is built from, in transformers' configuration.
+# What a layer is built from.
 LAYER_FIELDS = (
     "d_model",
     "encoder_attention_heads",
@@ -42,19 +46,21 @@ LAYER_FIELDS = (
 
 @functools.cache
 def mel_filters(num_mels: int) -> np.ndarray:
-    """(num_mels, 201) weights of the bins of the power spectrum, as in ``WhisperFeatureExtractor``."""
-    from transformers.audio_utils import mel_filter_bank
+    """(num_mels, 201) weights of the bins of the power spectrum: triangles on Slaney's scale of mels.
 
-    filters = mel_filter_bank(
-        num_frequency_bins=WINDOW // 2 + 1,
-        num_mel_filters=num_mels,
-        min_frequency=0.0,
-        max_frequency=SAMPLE_RATE / 2,
-        sampling_rate=SAMPLE_RATE,
-        norm="slaney",
-        mel_scale="slaney",
-    )
-    return np.ascontiguousarray(filters.T)
+    The scale is linear to 1 kHz, 15 mels, and logarithmic above; each triangle has the area 2 / (the width of
+    two mels in Hz), so that white noise gives all channels the same energy. The numbers are those of
+    ``WhisperFeatureExtractor``, which takes a second to import.
+    """
+    top = 15.0 + np.log(SAMPLE_RATE / 2 / 1000.0) * (27.0 / np.log(6.4))
+    mels = np.linspace(0.0, top, num_mels + 2)
+    corners = 200.0 * mels / 3.0  # Hz
+    above = mels >= 15.0
+    corners[above] = 1000.0 * np.exp(np.log(6.4) / 27.0 * (mels[above] - 15.0))
+    slopes = corners - np.linspace(0, SAMPLE_RATE // 2, WINDOW // 2 + 1)[:, None]  # (201, num_mels + 2)
+    width = np.diff(corners)
+    triangles = np.maximum(0.0, np.minimum(-slopes[:, :-2] / width[:-1], slopes[:, 2:] / width[1:]))
+    return np.ascontiguousarray((triangles * (2.0 / (corners[2:] - corners[:-2]))).T)
 
 
 def compute_log_mel(wav: Tensor, num_mels: int) -> Tensor:
@@ -71,20 +77,11 @@ def compute_log_mel(wav: Tensor, num_mels: int) -> Tensor:
     return ((log_mel.maximum(log_mel.max() - 8.0) + 4.0) / 4.0).T
 
 
-def build_encoder(config: "WhisperConfig") -> nn.Module:
-    """Transformers' encoder of these sizes, without memory for its weights."""
-    from transformers.models.whisper.modeling_whisper import WhisperEncoder
-
-    config._attn_implementation = "sdpa"
-    with torch.device("meta"):
-        return WhisperEncoder(config)
-
-
 @dataclass(frozen=True)
 class WhisperFamily(FileFamily):
-    """The encoder of any Whisper. The expert is transformers' ``WhisperEncoder``.
+    """The encoder of any Whisper.
 
-    Its own forward takes exactly 30 s of log-mel and knows no mask. Here an utterance is as long as it is:
+    Elsewhere it takes exactly 30 s of log-mel and knows no mask. Here an utterance is as long as it is:
     position embeddings beyond its end are cut off, and each convolution sees zeros there.
 
     Args:
@@ -134,18 +131,18 @@ class WhisperFamily(FileFamily):
         return tuple((length - self.receptive_field) // HOP + 1 for length in lengths)
 
     def dim(self, expert: nn.Module) -> int:
-        return expert.config.d_model
+        return expert.sizes.d_model
 
     def has_final_norm(self, expert: nn.Module) -> bool:
         return True
 
     def describe_norms(self, expert: nn.Module) -> str:
-        return f"pre-norm layers, on {expert.config.num_mel_bins} log-mel channels"
+        return f"pre-norm layers, on {expert.sizes.num_mel_bins} log-mel channels"
 
     def encode(self, expert: nn.Module, wavs: list[Tensor]) -> tuple[Tensor, Tensor | None]:
         frames = self.count_frames(expert, tuple(len(wav) for wav in wavs))
         assert max(frames) <= self.limit_frames(expert), frames
-        features = [compute_log_mel(wav, expert.config.num_mel_bins) for wav in wavs]
+        features = [compute_log_mel(wav, expert.sizes.num_mel_bins) for wav in wavs]
         x = pad_sequence(features, batch_first=True).mT.to(expert.conv1.weight.dtype)  # (B, mels, M)
         x = gelu(expert.conv1(x))
         counts = [len(each) for each in features]
@@ -164,10 +161,8 @@ class WhisperFamily(FileFamily):
         return lambda layer, x: layer(x, valid)
 
     def describe_layers(self, expert: nn.Module) -> dict[str, Any]:
-        return {name: getattr(expert.config, name) for name in LAYER_FIELDS}
+        return {name: getattr(expert.sizes, name) for name in LAYER_FIELDS}
 
     def build_layers(self, description: dict[str, Any], count: int) -> nn.ModuleList:
-        from transformers import WhisperConfig
-
-        encoder = build_encoder(WhisperConfig(**description, encoder_layers=max(count, 1)))
+        encoder = build_encoder(WhisperSizes(**description, encoder_layers=max(count, 1)))
         return encoder.layers[:count].float().to_empty(device="cpu")

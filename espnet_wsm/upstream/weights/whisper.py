@@ -3,9 +3,10 @@
 import json
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,22 +17,11 @@ from espnet_wsm.errors import UserError
 from espnet_wsm.upstream.weights.ctranslate2 import describe_whisper, map_whisper_encoder, read_ctranslate2
 from espnet_wsm.upstream.weights.pickles import open_pickle
 
-if TYPE_CHECKING:
-    from transformers import WhisperConfig
-
 # How CTranslate2 calls a model's weights; its config.json beside them is about decoding.
 CTRANSLATE2_FILE = "model.bin"
 # What stands before the encoder's weights: of WhisperModel, of models with a head, of the encoder alone.
 PREFIXES = ("encoder.", "model.encoder.", "")
-# The sizes of an encoder in transformers' configuration.
-SIZES = (
-    "num_mel_bins",
-    "max_source_positions",
-    "d_model",
-    "encoder_attention_heads",
-    "encoder_layers",
-    "encoder_ffn_dim",
-)
+ACTIVATIONS = ("gelu", "relu")
 # OpenAI's sizes in ``dims``, and their names in transformers.
 OPENAI_DIMS = {
     "n_mels": "num_mel_bins",
@@ -57,7 +47,44 @@ OPENAI_NAMES = {
 }
 
 
-def read_config(files: tuple[Path, ...], trust: bool) -> "WhisperConfig":
+@dataclass(frozen=True)
+class WhisperSizes:
+    """What an encoder is built from: the keys and defaults of transformers' ``WhisperConfig``.
+
+    Raises:
+        ValueError: a value is none; names the field.
+    """
+
+    num_mel_bins: int = 80
+    max_source_positions: int = 1500
+    d_model: int = 384
+    encoder_attention_heads: int = 6
+    encoder_layers: int = 4
+    encoder_ffn_dim: int = 1536
+    dropout: float = 0.0
+    attention_dropout: float = 0.0
+    activation_dropout: float = 0.0
+    activation_function: str = "gelu"
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.type is int and not _is_size(value):
+                raise ValueError(f"{field.name} is {value!r}, and has to be a number of 1 or more")
+            if field.type is float and not (_is_number(value) and 0 <= value < 1):
+                raise ValueError(f"{field.name} is {value!r}, and has to be a number from 0 to below 1")
+        if self.activation_function not in ACTIVATIONS:
+            known = " or ".join(ACTIVATIONS)
+            raise ValueError(f"activation_function is {self.activation_function!r}, and has to be {known}")
+        heads = self.encoder_attention_heads
+        if self.d_model % heads:
+            raise ValueError(f"d_model is {self.d_model}, and has to be a multiple of the {heads} heads")
+
+
+SIZES = tuple(field.name for field in fields(WhisperSizes) if field.type is int)
+
+
+def read_config(files: tuple[Path, ...], trust: bool) -> WhisperSizes:
     """The sizes of a model, without its weights.
 
     Args:
@@ -74,7 +101,7 @@ def read_config(files: tuple[Path, ...], trust: bool) -> "WhisperConfig":
     return _read_dims(files[0], open_pickle(files[0], trust))
 
 
-def read_encoder(files: tuple[Path, ...]) -> tuple["WhisperConfig", dict[str, Tensor]]:
+def read_encoder(files: tuple[Path, ...]) -> tuple[WhisperSizes, dict[str, Tensor]]:
     """The sizes of a model, and the weights of its encoder by their names in ``WhisperEncoder``.
 
     Pickles are loaded as ``torch.load`` does by default, so that the caller decides what may run.
@@ -109,13 +136,13 @@ def name_place(files: tuple[Path, ...]) -> Path:
     return files[0] if len(files) == 1 else files[0].parent
 
 
-def _read_json(files: tuple[Path, ...]) -> "WhisperConfig":
-    from transformers import WhisperConfig
-
+def _read_json(files: tuple[Path, ...]) -> WhisperSizes:
     path = files[0].parent / "config.json"
     try:
-        return WhisperConfig.from_json_file(path)
-    except Exception as error:  # transformers' own checks of the values have several classes
+        content = json.loads(path.read_text(encoding="utf-8"))
+        known = {field.name for field in fields(WhisperSizes)}
+        return WhisperSizes(**{name: value for name, value in content.items() if name in known})
+    except (ValueError, AttributeError) as error:  # AttributeError: JSON, but no mapping
         reason = " ".join(str(error).split())
         raise UserError(f"{path} does not describe a Whisper model: {reason}") from error
 
@@ -162,26 +189,26 @@ def _refuse_missing_shards(files: tuple[Path, ...]) -> None:
             raise UserError(f"{index} names {min(missing)}, which is not beside it: get the model again")
 
 
-def _describe_ctranslate2(file: Path, variables: dict[str, np.ndarray]) -> "WhisperConfig":
-    from transformers import WhisperConfig
-
+def _describe_ctranslate2(file: Path, variables: dict[str, np.ndarray]) -> WhisperSizes:
     sizes = describe_whisper(variables, file)
-    return WhisperConfig(**{name: sizes[name] for name in SIZES})
+    return WhisperSizes(**{name: sizes[name] for name in SIZES})
 
 
-def _read_dims(file: Path, content: Mapping[str, Any]) -> "WhisperConfig":
-    from transformers import WhisperConfig
-
+def _read_dims(file: Path, content: Mapping[str, Any]) -> WhisperSizes:
     dims = content["dims"]
     wrong = [name for name in OPENAI_DIMS if not (isinstance(dims, Mapping) and _is_size(dims.get(name)))]
     if wrong:
         raise UserError(f"{file} does not describe a Whisper model: its dims have no size {', '.join(wrong)}")
     sizes = {name: dims[openai] for openai, name in OPENAI_DIMS.items()}
-    return WhisperConfig(**sizes, encoder_ffn_dim=4 * sizes["d_model"])
+    return WhisperSizes(**sizes, encoder_ffn_dim=4 * sizes["d_model"])
 
 
 def _is_size(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _rename_openai(file: Path, content: Mapping[str, Any]) -> dict[str, Tensor]:
