@@ -79,8 +79,8 @@ def format_stm(recordings: Recording | Sequence[Recording], channel: str = CHANN
             words = [word for word in _SPACE.split(join_lines(segment.text)) if word]
             with at(Path(file), f"segment at {segment.start:g} s"):
                 check_words(words)
-            if words and re.fullmatch("<.*>", words[0]):
-                words.insert(0, "<NA>")  # or the first word would be a label
+            if words and words[0].startswith("<"):
+                words.insert(0, "<NA>")  # a label, or the first word would be one
             speaker = _SPACE.sub("_", tier.speaker_of(segment) or tier.name)
             times = show_seconds(segment.start), show_seconds(segment.end)
             rows.append((file, find_channel(tier, channel), segment.start, [speaker, *times, *words]))
@@ -154,11 +154,7 @@ def _read_line(line: str) -> tuple[str, str, str, Segment]:
             "start, end, text"
         )
     file, channel, speaker, start, end = fields[:5]
-    text = (
-        re.sub(r"<[^\s>]*>(?:\s+|$)", "", fields[5], count=1)
-        if fields[5:] and fields[5][0] == "<"
-        else "".join(fields[5:])
-    )
+    text = re.sub(r"^<[^\s>]*>(?:\s+|$)", "", "".join(fields[5:]))
     return file, channel, speaker, Segment(parse_number(start, "start"), parse_number(end, "end"), text)
 
 
