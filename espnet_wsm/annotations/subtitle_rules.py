@@ -100,6 +100,9 @@ def lay_out(recording: Recording, rules: SubtitleRules) -> list[Cue]:
     for tier in find_spoken_tiers(recording):
         for speaker, segments in _group_by_speaker(tier):
             pieces = [piece for segment in segments for piece in _cut(segment, rules)]
+            if tier.kind != "utterances":
+                space = " " if tier.kind == "words" else ""
+                pieces = [replace(piece, text=piece.text + space, ends_segment=False) for piece in pieces]
             for run in _split_at_pauses(pieces, rules):
                 cues += [replace(cue, speaker=speaker) for cue in _divide(run, rules)]
     return _settle(sorted(cues, key=lambda cue: cue.start), rules)
@@ -114,10 +117,10 @@ def _group_by_speaker(tier: Tier) -> Iterator[tuple[str | None, list[Segment]]]:
 
 def _cut(segment: Segment, rules: SubtitleRules) -> list[_Piece]:
     """The pieces of a segment: at its words if it has any, else at spaces, with times by length of text."""
-    text = re.sub(r"[ \t\n]+", " ", segment.text).strip()
+    text = re.sub(r"[ \t\n]+", " ", segment.text).strip(" ")
     if not text:
         return []
-    parts = _cut_at_words(text, segment) or _share_time(re.findall(r"\S+ ?", text), segment)
+    parts = _cut_at_words(text, segment) or _share_time(re.findall("[^ ]+ ?", text), segment)
     if " " in text:  # no break within what is written as one word
         parts = _join_unspaced(parts, rules.max_line_length)
     pieces: list[_Piece] = []
@@ -129,19 +132,19 @@ def _cut(segment: Segment, rules: SubtitleRules) -> list[_Piece]:
 def _cut_at_words(text: str, segment: Segment) -> list[_Piece]:
     """Pieces of the text from each word to the next one, nothing if the words are not those of the text."""
     places, place = [], 0
-    words = [word for word in segment.words if word.text.strip()]
+    words = [word for word in segment.words if word.text.strip(" ")]
     for word in words:
-        place = text.find(word.text.strip(), place)
+        place = text.find(word.text.strip(" "), place)
         if place < 0:
             break
         places.append(place)
-        place += len(word.text.strip())
+        place += len(word.text.strip(" "))
     else:
         if places:
             bounds = [0, *places[1:], len(text)]
             cut = [text[start:end] for start, end in pairwise(bounds)]
             return [_make_piece(part, word) for part, word in zip(cut, words, strict=True)]
-    tokens = re.findall(r"\S+ ?", text)
+    tokens = re.findall("[^ ]+ ?", text)
     if len(tokens) == len(words):
         return [_make_piece(part, word) for part, word in zip(tokens, words, strict=True)]
     return []
@@ -175,10 +178,12 @@ def _join_unspaced(pieces: Sequence[_Piece], limit: int) -> list[_Piece]:
 
 def _cut_to_length(piece: _Piece, limit: int) -> list[_Piece]:
     """What is longer than a line in parts of a line."""
-    if count_characters(piece.text.rstrip(" ")) <= limit:
+    text = piece.text.rstrip(" ")
+    if count_characters(text) <= limit:
         return [piece]
-    characters = regex.findall(r"\X", piece.text)
+    characters = regex.findall(r"\X", text)
     parts = ["".join(characters[place : place + limit]) for place in range(0, len(characters), limit)]
+    parts[-1] += piece.text[len(text) :]
     return _share_time(parts, Span(piece.start / 1000, piece.end / 1000, ""))
 
 

@@ -21,10 +21,10 @@ from espnet_wsm.annotations.text_files import at, read_bytes, read_text, write_n
 from espnet_wsm.errors import UserError
 
 _TOKEN = re.compile(
-    r'"(?P<text>(?:[^"]|"")*)"'
+    r'(?<!\S)"(?P<text>(?:[^"]|"")*+)"(?!\S)'
     r"|(?<!\S)(?P<number>[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?)(?!\S)"
     r"|(?<!\S)<(?P<flag>exists|absent)>"
-    r'|(?P<open>")'
+    r'|(?<!\S)(?P<open>")'
     r"|(?<!\S)![^\n]*",  # a comment
     re.ASCII,
 )
