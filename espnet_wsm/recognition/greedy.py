@@ -10,6 +10,7 @@ from torch import Tensor
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import refuse_stand_in
 from espnet_wsm.recognition.acoustic_model import build_tokenizer, load_model
+from espnet_wsm.recognition.confidence import measure_confidence
 from espnet_wsm.recognition.texts import LineTokenizer
 
 
@@ -48,13 +49,13 @@ class GreedyCtcDecoder:
 
     def __call__(self, speech: Tensor, speech_lengths: Tensor) -> list[Hypothesis]:
         """Decode 16 kHz samples (B, N), of which (B,) ``speech_lengths`` are valid."""
-        ids, scores, lengths = self.best_frames(speech, speech_lengths)
+        ids, scores, _, lengths = self.best_frames(speech, speech_lengths)
         return [
             self.hypothesis(frame_ids[:length], frame_scores[:length])
             for frame_ids, frame_scores, length in zip(ids, scores, lengths.tolist(), strict=True)
         ]
 
-    def best_frames(self, speech: Tensor, speech_lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def best_frames(self, speech: Tensor, speech_lengths: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The best token of every frame, blanks and repeats included.
 
         Args:
@@ -62,11 +63,12 @@ class GreedyCtcDecoder:
             speech_lengths: (B,) number of valid samples of each.
 
         Returns:
-            (B, T) token ids, (B, T) their log probabilities, and (B,) number of valid frames, on the CPU.
+            (B, T) token ids, (B, T) their log probabilities, (B, T) confidences as ``measure_confidence`` has
+            them, and (B,) number of valid frames, on the CPU.
         """
         log_probs, lengths = self.log_probs(speech, speech_lengths)
         scores, ids = log_probs.max(dim=-1)
-        return ids.cpu(), scores.cpu(), lengths.cpu()
+        return ids.cpu(), scores.cpu(), measure_confidence(log_probs).cpu(), lengths.cpu()
 
     @torch.inference_mode()
     def log_probs(self, speech: Tensor, speech_lengths: Tensor) -> tuple[Tensor, Tensor]:

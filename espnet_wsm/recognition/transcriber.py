@@ -19,6 +19,8 @@ from espnet_wsm.data.dump.batches import make_batches
 from espnet_wsm.errors import UserError
 from espnet_wsm.frames import HOP, SAMPLE_RATE
 from espnet_wsm.recognition.trained_model import load_decoder
+from espnet_wsm.recognition.transcript import Transcript
+from espnet_wsm.recognition.words import collapse_path, group_words
 from espnet_wsm.upstream.pieces import CONTEXT, Pieces
 
 READ_AHEAD = 4  # full batches
@@ -76,6 +78,14 @@ class Transcriber:
         """
         return self.transcribe(_convert_waveform(waveform, sample_rate))
 
+    def detailed(self, waveform: np.ndarray | Tensor, sample_rate: int = SAMPLE_RATE) -> Transcript:
+        """The text of a waveform, and its words with start, end and confidence.
+
+        Args and errors are those of calling it.
+        """
+        (transcript,) = self.detail_all([_convert_waveform(waveform, sample_rate)])
+        return transcript
+
     def transcribe(self, samples: np.ndarray, progress: bool = False) -> str:
         """The text of (N,) float32 samples at 16 kHz; ``progress`` shows a progress bar for long audio."""
         (text,) = self.transcribe_all([samples], progress)
@@ -91,8 +101,23 @@ class Transcriber:
             recordings: each (N,) float32 samples at 16 kHz; read when they are needed.
             progress: whether to show a progress bar where there are several batches.
         """
+        for path in self._find_paths(recordings, progress):
+            yield self.decoder.hypothesis(path.ids, path.scores).text
+
+    def detail_all(self, recordings: Iterable[np.ndarray], progress: bool = False) -> Iterator[Transcript]:
+        """As ``transcribe_all``, with words and their times."""
+        for path in self._find_paths(recordings, progress):
+            pieces = collapse_path(
+                path.ids.tolist(), self.decoder.model.token_list, self.decoder.model.blank_id
+            )
+            token_type = self.decoder.train_args.token_type
+            words = group_words(pieces, token_type, len(path.ids), path.confidences.tolist())
+            text = self.decoder.hypothesis(path.ids, path.scores).text
+            yield Transcript(text, tuple(words), path.samples / SAMPLE_RATE)
+
+    def _find_paths(self, recordings: Iterable[np.ndarray], progress: bool) -> Iterator["_Path"]:
         for group in self._read_ahead(recordings):
-            yield from self._transcribe_group(group, progress)
+            yield from self._decode_group(group, progress)
 
     def _read_ahead(self, recordings: Iterable[np.ndarray]) -> Iterator[list[np.ndarray]]:
         group: list[np.ndarray] = []
@@ -106,14 +131,14 @@ class Transcriber:
         if group:
             yield group
 
-    def _transcribe_group(self, group: list[np.ndarray], progress: bool) -> Iterator[str]:
+    def _decode_group(self, group: list[np.ndarray], progress: bool) -> Iterator["_Path"]:
         plans = [self._plan(samples) for samples in group]
         chunks = [
             _Chunk(place, chunk)
             for place, (samples, (_, pieces)) in enumerate(zip(group, plans, strict=True))
             for chunk in pieces.cut([torch.from_numpy(np.require(samples, requirements="CW"))])
         ]
-        best: list[list[tuple[Tensor, Tensor]]] = [[] for _ in group]  # of each chunk, token ids and scores
+        best: list[list[tuple[Tensor, ...]]] = [[] for _ in group]  # of each chunk, what a path has
         batches = list(self._make_batches(chunks))
         with tqdm(
             total=len(chunks), desc="chunks", unit="chunk", leave=False,
@@ -122,18 +147,18 @@ class Transcriber:
             for batch in batches:
                 lengths = torch.tensor([len(chunk.samples) for chunk in batch])
                 padded = pad_sequence([chunk.samples for chunk in batch], batch_first=True)
-                ids, scores, frames = self.decoder.best_frames(padded, lengths)
-                for chunk, *row, count in zip(batch, ids, scores, frames.tolist(), strict=True):
+                *found, frames = self.decoder.best_frames(padded, lengths)
+                for chunk, *row, count in zip(batch, *found, frames.tolist(), strict=True):
                     best[chunk.recording].append(tuple(values[:count] for values in row))
                 bar.update(len(batch))
-        for (frames, pieces), of_chunks in zip(plans, best, strict=True):
-            ids, scores = (
+        for samples, (frames, pieces), of_chunks in zip(group, plans, best, strict=True):
+            joined = (
                 pieces.join([each[:, None] for each in column], [frames]).flatten()
                 if len(of_chunks) > 1
                 else column[0]
                 for column in zip(*of_chunks, strict=True)
             )
-            yield self.decoder.hypothesis(ids, scores).text
+            yield _Path(*joined, samples=len(samples))
 
     def _plan(self, samples: np.ndarray) -> tuple[int, Pieces]:
         frames = max(1, (len(samples) - self.receptive_field) // HOP + 1)
@@ -147,6 +172,16 @@ class Transcriber:
         else:  # a chunk would be encoded otherwise beside a longer one
             for _, alike in itertools.groupby(chunks, _Chunk.__len__):
                 yield from make_batches(alike, _Chunk.__len__, self.batch_samples)
+
+
+@dataclass(frozen=True)
+class _Path:
+    """The best path of a recording: (T,) ids, log probabilities and confidences; its number of samples."""
+
+    ids: Tensor
+    scores: Tensor
+    confidences: Tensor
+    samples: int
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
 """Words with times: which frames of a CTC path a word takes, and where it begins and ends."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
+from typing import NamedTuple
 
+from espnet_wsm.annotations import Character, Word
 from espnet_wsm.frames import HOP, SAMPLE_RATE
 
 SPACE, META = "<space>", "▁"  # of ESPnet's char tokens; of sentencepiece
@@ -13,38 +14,17 @@ SPACE, META = "<space>", "▁"  # of ESPnet's char tokens; of sentencepiece
 LEAD, TAIL = 3, 6
 
 
-@dataclass(frozen=True)
-class Piece:
-    """A stretch of frames with its text.
-
-    Args:
-        text: a token, a character or a word.
-        first: its first frame.
-        end: the frame after its last one.
-        confidence: 0 to 1; None where it is not known.
-    """
+class Piece(NamedTuple):
+    """A token and the frames in which it is named: the first, and the one after the last."""
 
     text: str
     first: int
     end: int
-    confidence: float | None = None
-
-    @property
-    def seconds(self) -> tuple[float, float]:
-        """Start and end in seconds of the audio, to the millisecond."""
-        return to_seconds(self.first), to_seconds(self.end)
-
-
-@dataclass(frozen=True)
-class TimedWord(Piece):
-    """A word and its characters, which are in order and within it."""
-
-    characters: tuple[Piece, ...] = ()
 
 
 def to_seconds(frame: int) -> float:
     """When a frame begins: frames are 20 ms of the audio, whatever its own rate."""
-    return round(frame * HOP / SAMPLE_RATE, 3)
+    return frame * (1000 * HOP // SAMPLE_RATE) / 1000
 
 
 def collapse_path(path: Sequence[int], tokens: Sequence[str], blank: int) -> list[Piece]:
@@ -66,8 +46,8 @@ def collapse_path(path: Sequence[int], tokens: Sequence[str], blank: int) -> lis
 
 def group_words(
     pieces: Sequence[Piece], token_type: str, num_frames: int, confidences: Sequence[float] | None = None
-) -> list[TimedWord]:
-    """Words of the tokens of an utterance.
+) -> list[Word]:
+    """Words of the tokens of an utterance, with their characters (with bpe: tokens).
 
     A word begins ``LEAD`` frames before its first token and ends ``TAIL`` after its last one. Where two words
     are nearer to each other, they meet at a third of what lies between them, seen from the later one. A word
@@ -93,7 +73,7 @@ def group_words(
         if begins:
             groups.append([])
         if text:
-            groups[-1].append(replace(piece, text=text))
+            groups[-1].append(piece._replace(text=text))
     words = [group for group in groups if group]
     spans = [(group[0].first, group[-1].end) for group in words]
     starts = [max(0, first - LEAD) for first, _ in spans]
@@ -106,18 +86,17 @@ def group_words(
     return [_make_word(*each, confidences) for each in zip(words, starts, ends, strict=True)]
 
 
-def _make_word(
-    group: Sequence[Piece], start: int, end: int, confidences: Sequence[float] | None
-) -> TimedWord:
+def _make_word(group: Sequence[Piece], start: int, end: int, confidences: Sequence[float] | None) -> Word:
     """A word whose characters share it out: each lasts from where it is named to where the next one is."""
 
     def find_least(first: int, end: int) -> float | None:
         return None if confidences is None else float(min(confidences[first : max(end, first + 1)]))
 
     borders = [start, *(piece.first for piece in group[1:]), end]
-    characters = [
-        Piece(piece.text, first, max(first, last), find_least(first, last))
-        for piece, (first, last) in zip(group, pairwise(borders), strict=True)
-    ]
+    characters = []
+    for piece, (first, last) in zip(group, pairwise(borders), strict=True):
+        last = max(first, last)
+        times = to_seconds(first), to_seconds(last)
+        characters.append(Character(*times, piece.text, find_least(first, last)))
     text = "".join(piece.text for piece in group)
-    return TimedWord(text, start, end, find_least(start, end), tuple(characters))
+    return Word(to_seconds(start), to_seconds(end), text, find_least(start, end), tuple(characters))

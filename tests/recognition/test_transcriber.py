@@ -2,6 +2,7 @@
 
 import argparse
 import gc
+import itertools
 import json
 import re
 import shutil
@@ -113,6 +114,23 @@ def fault_of(*args, **kwargs) -> str:
 def test_a_call_gives_the_text_of_greedy_decoding(recipe, corpus):
     samples = read_recording(corpus / "u3.flac").samples[:, 0]
     assert espnet_wsm.load("exp/en/asr_x")(samples) == expected_text(recipe, samples)
+
+
+def test_details_are_the_words_of_the_text_with_times_and_confidences(recipe):
+    """Also across chunks, whose frames are numbered on."""
+    transcriber = espnet_wsm.load("exp/en/asr_x", chunk_seconds=8)
+    for seconds in (1, 20):
+        samples = noise(seconds)
+        found = transcriber.detailed(samples)
+        assert found.text == transcriber(samples) and found.duration == seconds
+        assert [word.text for word in found.words] == found.text.split()
+        assert len(found.words) > 1 and all(0 <= word.confidence <= 1 for word in found.words)
+        for one, other in itertools.pairwise(found.words):
+            assert one.start < one.end <= other.start
+        assert found.words[-1].end <= seconds
+        for word in found.words:
+            assert "".join(each.text for each in word.characters) == word.text
+    assert found.words[0].start < 8 < 16 < found.words[-1].start
 
 
 def test_paths_of_the_recipe_are_found_from_any_working_directory(recipe, tmp_path, monkeypatch):

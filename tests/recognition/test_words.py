@@ -21,12 +21,10 @@ def chars(text: str, frames: list[int]) -> list[Piece]:
 
 def test_words_begin_before_and_end_after_their_characters():
     words = group_words(chars("ab c", [10, 12, 20, 40]), "char", 43)
-    assert [(w.text, w.first, w.end, w.confidence) for w in words] == [
-        ("ab", 7, 19, None),
-        ("c", 37, 43, None),
-    ]
-    assert [(c.text, c.first, c.end) for c in words[0].characters] == [("a", 7, 12), ("b", 12, 19)]
-    assert words[0].seconds == (0.14, 0.38)
+    assert [(w.text, w.start, w.end) for w in words] == [("ab", 0.14, 0.38), ("c", 0.74, 0.86)]
+    assert [word.confidence for word in words] == [None, None]
+    characters = [(each.text, each.start, each.end) for each in words[0].characters]
+    assert characters == [("a", 0.14, 0.24), ("b", 0.24, 0.38)]
 
 
 def test_a_word_is_as_sure_as_its_least_sure_frame():
@@ -41,9 +39,9 @@ def test_a_word_is_as_sure_as_its_least_sure_frame():
 
 def test_words_near_each_other_meet_between_them():
     one, other = group_words(chars("a b", [10, 12, 17]), "char", 100)
-    assert one.end == other.first == 15  # two of the six frames between 11 and 17 belong to the later word
+    assert one.end == other.start == 0.3  # two of the six frames between 11 and 17 belong to the later word
     first, second = group_words(chars("a b", [1, 2, 3]), "char", 4)
-    assert (first.first, first.end, second.first, second.end) == (0, 3, 3, 4)
+    assert (first.start, first.end, second.start, second.end) == (0, 0.06, 0.06, 0.08)
 
 
 @pytest.mark.parametrize(
@@ -60,9 +58,8 @@ def test_tokens_of_each_kind_become_words(token_type, tokens, texts):
     pieces = [Piece(token, 10 * place, 10 * place + 1) for place, token in enumerate(tokens)]
     words = group_words(pieces, token_type, 100)
     assert [word.text for word in words] == texts
-    assert all(word.confidence is None for word in words)
     for word in words:
-        assert word.first == word.characters[0].first and word.end == word.characters[-1].end
+        assert word.start == word.characters[0].start and word.end == word.characters[-1].end
 
 
 def test_a_frame_begins_after_so_many_times_20_ms():
