@@ -1,10 +1,12 @@
-"""Transcribe audio files of any format; prints `FILE<TAB>text` for each.
+"""Transcribe audio files of any format: prints `FILE<TAB>text` for each, or writes files with times.
 
-Any sampling rate and number of channels will do. Files that cannot be read are skipped and named at the end;
-the exit status is then 1.
+Any sampling rate and number of channels will do. A folder stands for the audio in and below it, `-` for the
+names on the lines of standard input. Files that cannot be read are skipped and named at the end; the exit
+status is then 1.
 
-Example:
+Examples:
   espnet-wsm transcribe --model exp/asr_train_ctc_char talk.mp3 interviews/*.wav > texts.tsv
+  espnet-wsm transcribe --model exp/asr_train_ctc_char interviews --format eaf srt --skip_existing
 """
 
 import argparse
@@ -19,20 +21,26 @@ import numpy as np
 import soundfile
 
 from espnet_wsm.allocator import keep_memory, uncollected
+from espnet_wsm.annotations import write_annotations
 from espnet_wsm.data.audio.channels import add_channel_argument
 from espnet_wsm.data.audio.recordings import read_converted
 from espnet_wsm.errors import UserError, report_user_errors
 from espnet_wsm.recognition.dtypes import DTYPES
+from espnet_wsm.recognition.outputs import ENDINGS, Outputs, list_recordings
+from espnet_wsm.recognition.transcript import PAUSE, TIER
 
 if TYPE_CHECKING:
     from espnet_wsm.recognition.transcriber import Transcriber
+    from espnet_wsm.recognition.transcript import Transcript
 
 
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("files", metavar="FILE", nargs="+", help="wav, flac, mp3, ogg, sph, ...")
+    parser.add_argument(
+        "files", metavar="FILE", nargs="+", help="wav, flac, mp3, ogg, sph, ..., folders, - (see above)"
+    )
     parser.add_argument(
         "--model", required=True, help="experiment folder, e.g. exp/asr_X, or archive of espnet2.bin.pack asr"
     )
@@ -61,6 +69,20 @@ def make_parser() -> argparse.ArgumentParser:
         "training's configuration has it (default: auto)",
     )
     parser.add_argument("--out", type=Path, help="file to write (default: standard output)")
+    writing = parser.add_argument_group("files with times and confidences, one for each recording")
+    writing.add_argument(
+        "--format", choices=ENDINGS, nargs="+", metavar="FORMAT", help=f"some of {', '.join(ENDINGS)}"
+    )
+    writing.add_argument("--out_dir", type=Path, help="folder for them (default: beside each recording)")
+    writing.add_argument("--overwrite", action="store_true", help="replace files that are there")
+    writing.add_argument(
+        "--skip_existing", action="store_true", help="leave out recordings whose files are there"
+    )
+    writing.add_argument(
+        "--pause", type=float, default=PAUSE, metavar="SECONDS",
+        help=f"silence between words at which an utterance ends (default: {PAUSE})",
+    )  # fmt: skip
+    writing.add_argument("--tier", default=TIER, help=f"name of the tier (default: {TIER})")
     add_channel_argument(parser)
     return parser
 
@@ -72,11 +94,37 @@ def main(argv: list[str] | None = None) -> None:
     if args.out is not None and _is_audio(args.out):
         raise UserError(f"--out {args.out} is audio and would be overwritten: name another file")
 
+    files = list_recordings(args.files)
+    outputs = _plan_outputs(args, files)
+    if outputs is not None and args.skip_existing:
+        files = [file for file in files if not outputs.are_there(file)]
+    if not files:
+        print("the files of all recordings are there", file=sys.stderr)
+        return
     if args.ngpu == 0:
         keep_memory()
     with uncollected():
         transcriber = _load(args)
-    _transcribe(args, transcriber)
+    _transcribe(args, transcriber, files, outputs)
+
+
+def _plan_outputs(args: argparse.Namespace, files: list[str]) -> Outputs | None:
+    """The files to write, checked; None where texts are printed."""
+    if not args.format:
+        for name in ("out_dir", "overwrite", "skip_existing"):
+            if getattr(args, name):
+                raise UserError(f"--{name} is for files with times: name their --format, e.g. --format json")
+        return None
+    if args.out is not None:
+        raise UserError("--out takes texts without times: leave it out, or --format")
+    if not 0 <= args.pause < float("inf"):
+        raise UserError(f"--pause {args.pause:g}: give seconds, 0 or more")
+    outputs = Outputs(args.format, args.out_dir, args.overwrite)
+    left = [file for file in files if not (args.skip_existing and outputs.are_there(file))]
+    Outputs(args.format, args.out_dir, args.overwrite or args.skip_existing).check(left)
+    if args.out_dir is not None and args.out_dir.exists() and not args.out_dir.is_dir():
+        raise UserError(f"--out_dir {args.out_dir} is a file: name a folder")
+    return outputs
 
 
 def _load(args: argparse.Namespace) -> "Transcriber":
@@ -94,14 +142,16 @@ def _load(args: argparse.Namespace) -> "Transcriber":
     )
 
 
-def _transcribe(args: argparse.Namespace, transcriber: "Transcriber") -> None:
+def _transcribe(
+    args: argparse.Namespace, transcriber: "Transcriber", files: list[str], outputs: Outputs | None
+) -> None:
     from tqdm import tqdm
 
     faults: list[UserError] = []
     names: deque[str] = deque()
 
     def read() -> Iterator[np.ndarray]:
-        for file in args.files:
+        for file in files:
             try:
                 samples = _read(file, args.channel)
             except UserError as error:
@@ -113,15 +163,30 @@ def _transcribe(args: argparse.Namespace, transcriber: "Transcriber") -> None:
 
     with (
         _open_output(args.out) as out,
-        tqdm(total=len(args.files), desc="transcribe", unit="file", disable=len(args.files) == 1) as bar,
+        tqdm(total=len(files), desc="transcribe", unit="file", disable=len(files) == 1) as bar,
     ):
-        for text in transcriber.transcribe_all(read(), progress=True):
-            tqdm.write(f"{names.popleft()}\t{text}", file=out)
-            out.flush()
-            bar.update()
+        if outputs is None:
+            for text in transcriber.transcribe_all(read(), progress=True):
+                tqdm.write(f"{names.popleft()}\t{text}", file=out)
+                out.flush()
+                bar.update()
+        else:
+            for transcript in transcriber.detail_all(read(), progress=True):
+                try:
+                    _write(transcript, names.popleft(), outputs, args)
+                except UserError as error:
+                    faults.append(error)
+                bar.update()
     for fault in faults:
         print(f"error: {fault}", file=sys.stderr)
     sys.exit(1 if faults else 0)
+
+
+def _write(transcript: "Transcript", file: str, outputs: Outputs, args: argparse.Namespace) -> None:
+    recording = transcript.to_recording(Path(file).name, args.tier, args.pause)
+    for name, path in outputs.of(file).items():
+        if not (args.skip_existing and path.exists()):
+            write_annotations(recording, path, name, overwrite=args.overwrite)
 
 
 def _is_audio(file: Path) -> bool:

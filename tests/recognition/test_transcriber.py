@@ -22,6 +22,7 @@ from checkpoints import CHECKPOINTS
 from espnet2.bin import pack
 
 import espnet_wsm
+from espnet_wsm.annotations import read_annotations
 from espnet_wsm.bin import asr_train, transcribe
 from espnet_wsm.data.audio.recordings import convert, read_recording
 from espnet_wsm.errors import UserError
@@ -472,6 +473,58 @@ def test_the_command_reads_any_format_rate_and_channel_count(recipe, transcriber
     assert "error: the 2 channels of " in capsys.readouterr().err
     assert run_command("--model", "exp/en/asr_x", "--channel", "2", files[1]) == 0
     assert capsys.readouterr().out == f"{files[1]}\t{transcriber(soundfile.read(files[1])[0][:, 1])}\n"
+
+
+def test_the_command_writes_files_with_times(recipe, corpus, tmp_path, capsys):
+    talks = tmp_path / "talks"
+    talks.mkdir()
+    for name in ("u1", "u2"):
+        shutil.copy(corpus / f"{name}.flac", talks)
+    (talks / "bad.wav").write_bytes(b"RIFF")
+    command = ["--model", "exp/en/asr_x", str(talks), "--format", "json", "srt", "--out_dir", "out/put"]
+    with pytest.raises(SystemExit) as exit_:
+        transcribe.main(command)
+    printed, said = capsys.readouterr()
+    assert exit_.value.code == 1 and printed == "" and "bad.wav" in said
+    written = sorted(path.name for path in Path("out/put").iterdir())
+    assert written == ["u1.json", "u1.srt", "u2.json", "u2.srt"]
+    recording = read_annotations("out/put/u1.json")
+    details = espnet_wsm.load("exp/en/asr_x").detailed(read_recording(corpus / "u1.flac").samples[:, 0])
+    assert recording.audio == "u1.flac" and recording.duration == details.duration
+    (tier,) = recording.tiers
+    found = [(word.text, word.start, word.end) for segment in tier.segments for word in segment.words]
+    assert found == [(word.text, word.start, word.end) for word in details.words]
+    (talks / "bad.wav").unlink()
+    (Path("out/put") / "u2.srt").write_text("mine")
+    with pytest.raises(SystemExit):
+        transcribe.main(command)
+    assert "u1.json is there already" in capsys.readouterr().err
+    Path("out/put/u1.srt").unlink()
+    with pytest.raises(SystemExit) as exit_:
+        transcribe.main([*command, "--skip_existing"])
+    assert exit_.value.code == 0 and Path("out/put/u2.srt").read_text() == "mine"
+    assert Path("out/put/u1.srt").read_text().startswith("1\n00:00:0")
+    transcribe.main([*command, "--skip_existing"])
+    assert "are there" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--skip_existing"], "--skip_existing is for files with times"),
+        (["--out_dir", "x"], "--out_dir is for files with times"),
+        (["--format", "srt", "--out", "x.tsv"], "--out takes texts without times"),
+        (["--format", "srt", "--pause", "-1"], "--pause -1: give seconds"),
+        (
+            ["--format", "srt", "--out_dir", "exp/en/asr_x/config.yaml"],
+            "config.yaml is a file: name a folder",
+        ),
+    ],
+)
+def test_options_that_do_not_fit_together_are_refused(recipe, capsys, options, message):
+    with pytest.raises(SystemExit):
+        transcribe.main(["--model", "exp/en/asr_x", "a.wav", *options])
+    assert message in capsys.readouterr().err
 
 
 def test_the_command_goes_on_after_a_bad_file_and_names_it(recipe, corpus, tmp_path, capsys):

@@ -1,0 +1,91 @@
+"""Which recordings a command line names, and which files their annotations go to."""
+
+import glob
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from espnet_wsm.annotations import FORMATS
+from espnet_wsm.data.corpora.trees import is_of_mac
+from espnet_wsm.errors import UserError
+
+# What is taken from a folder; by its name, any file is.
+SUFFIXES = frozenset(".wav .flac .mp3 .ogg .oga .opus .sph .aiff .aif .aifc .au .w64 .rf64 .caf .m4a".split())
+# Other formats may not write over each other's files: this one is .txt like plain text.
+ENDINGS = {name: one.suffix for name, one in FORMATS.items() if one.write} | {"audacity": ".audacity.txt"}
+
+
+def list_recordings(names: Iterable[str]) -> list[str]:
+    """The files that the arguments of a command mean, in their order, each once.
+
+    A folder stands for the audio files in it and below it, ``-`` for the names on the lines of standard
+    input, and a pattern that is no file for what it matches.
+
+    Raises:
+        UserError: a folder or pattern without audio, or no name at all.
+    """
+    found: list[str] = []
+    for name in names:
+        if name == "-":
+            found += [line.rstrip("\r\n") for line in sys.stdin if line.strip()]
+        elif Path(name).is_dir():
+            found += _list_folder(Path(name))
+        elif glob.has_magic(name) and not Path(name).exists():
+            matching = sorted(glob.glob(name, recursive=True))
+            if not matching:
+                raise UserError(f"{name} matches no file: correct the pattern")
+            found += [path for path in matching if not Path(path).is_dir()]
+        else:
+            found.append(name)
+    if not found:
+        raise UserError("no file is named on standard input: write one on each line")
+    return list(dict.fromkeys(found))
+
+
+def _list_folder(folder: Path) -> list[str]:
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not is_of_mac(path)]
+    audio = [str(path) for path in files if path.suffix.lower() in SUFFIXES]
+    if not audio:
+        known = ", ".join(sorted(SUFFIXES))
+        raise UserError(f"{folder} holds no audio ({known}): name files with other suffixes one by one")
+    return audio
+
+
+class Outputs:
+    """The files that are written for each recording.
+
+    Args:
+        formats: names of ``FORMATS``.
+        folder: where they go; None = beside the recording.
+        overwrite: whether they may replace what is there.
+    """
+
+    def __init__(self, formats: Sequence[str], folder: Path | None, overwrite: bool):
+        self.formats, self.folder, self.overwrite = list(dict.fromkeys(formats)), folder, overwrite
+
+    def of(self, recording: str) -> dict[str, Path]:
+        """Format -> file of a recording."""
+        folder = Path(recording).parent if self.folder is None else self.folder
+        stem = Path(recording).stem
+        return {name: folder / f"{stem}{ENDINGS[name]}" for name in self.formats}
+
+    def are_there(self, recording: str) -> bool:
+        """Whether nothing is left to be done for a recording."""
+        return all(path.exists() for path in self.of(recording).values())
+
+    def check(self, recordings: Sequence[str]) -> None:
+        """Raise UserError where two recordings would write one file, or one would write over another file."""
+        taken: dict[Path, str] = {}
+        for recording in recordings:
+            for path in self.of(recording).values():
+                if path in taken and taken[path] != recording:
+                    raise UserError(
+                        f"{taken[path]} and {recording} would both be written to {path}: rename one, or name "
+                        "another --out_dir for it"
+                    )
+                taken[path] = recording
+                if path.exists() and not self.overwrite:
+                    raise UserError(
+                        f"{path} is there already: --overwrite replaces it, --skip_existing leaves out "
+                        f"{recording}, or name another --out_dir"
+                    )
