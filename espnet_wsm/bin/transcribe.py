@@ -20,12 +20,11 @@ from typing import TYPE_CHECKING, TextIO
 import numpy as np
 import soundfile
 
-from espnet_wsm.allocator import keep_memory, uncollected
 from espnet_wsm.annotations import write_annotations
 from espnet_wsm.data.audio.channels import add_channel_argument
 from espnet_wsm.data.audio.recordings import read_converted
 from espnet_wsm.errors import UserError, report_user_errors
-from espnet_wsm.recognition.dtypes import DTYPES
+from espnet_wsm.recognition.options import add_model_arguments, load_model
 from espnet_wsm.recognition.outputs import ENDINGS, Outputs, list_recordings
 from espnet_wsm.recognition.transcript import PAUSE, TIER
 
@@ -41,33 +40,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "files", metavar="FILE", nargs="+", help="wav, flac, mp3, ogg, sph, ..., folders, - (see above)"
     )
-    parser.add_argument(
-        "--model", required=True, help="experiment folder, e.g. exp/asr_X, or archive of espnet2.bin.pack asr"
-    )
-    parser.add_argument(
-        "--model_file", help="checkpoint (default: the average of the best epochs, or the one in the archive)"
-    )
-    parser.add_argument("--upstream", help="the upstream's checkpoint, if it is not where training read it")
-    parser.add_argument(
-        "--trust", action="store_true", help="open an upstream's file even if that runs code from it"
-    )
-    parser.add_argument("--ngpu", type=int, default=0, help="0 = CPU, 1 = GPU (default: 0)")
-    parser.add_argument(
-        "--chunk_seconds", type=float, default=30, help="split longer audio into such chunks (default: 30)"
-    )
-    parser.add_argument(
-        "--batch_size",
-        type=int,
-        default=4,
-        help="chunks in a batch, or as much audio in shorter ones and in short files (default: 4)",
-    )
-    parser.add_argument(
-        "--dtype",
-        choices=DTYPES,
-        default="auto",
-        help="precision: auto = bfloat16 where the processor is made for it, else float32; trained = as the "
-        "training's configuration has it (default: auto)",
-    )
+    add_model_arguments(parser)
     parser.add_argument("--out", type=Path, help="file to write (default: standard output)")
     writing = parser.add_argument_group("files with times and confidences, one for each recording")
     writing.add_argument(
@@ -101,10 +74,7 @@ def main(argv: list[str] | None = None) -> None:
     if not files:
         print("the files of all recordings are there", file=sys.stderr)
         return
-    if args.ngpu == 0:
-        keep_memory()
-    with uncollected():
-        transcriber = _load(args)
+    transcriber = load_model(args)
     _transcribe(args, transcriber, files, outputs)
 
 
@@ -125,21 +95,6 @@ def _plan_outputs(args: argparse.Namespace, files: list[str]) -> Outputs | None:
     if args.out_dir is not None and args.out_dir.exists() and not args.out_dir.is_dir():
         raise UserError(f"--out_dir {args.out_dir} is a file: name a folder")
     return outputs
-
-
-def _load(args: argparse.Namespace) -> "Transcriber":
-    import espnet_wsm
-
-    return espnet_wsm.load(
-        args.model,
-        args.upstream,
-        "cuda" if args.ngpu > 0 else "cpu",
-        model_file=args.model_file,
-        chunk_seconds=args.chunk_seconds,
-        batch_size=args.batch_size,
-        trust=args.trust,
-        dtype=args.dtype,
-    )
 
 
 def _transcribe(

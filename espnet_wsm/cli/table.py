@@ -19,12 +19,13 @@ GROUPS = {
         "asr_inference_lm",
     ),
     "Scoring and experiments": ("score", "compare_systems", "run_experiments", "make_report"),
-    "Use": ("transcribe",),
+    "Use": ("transcribe", "align"),
 }
 
 # Where options of a command are declared, besides its own module; completion reads these files too.
 _TEXT = "espnet_wsm.data.text.rules"
 _CHANNEL = "espnet_wsm.data.audio.channels"
+_MODEL = "espnet_wsm.recognition.options"
 _GREEDY = "espnet_wsm.bin.asr_inference_greedy"
 _CONFIG = "espnet2.utils.config_argparse"
 OPTIONS_DECLARED_IN = {
@@ -36,6 +37,7 @@ OPTIONS_DECLARED_IN = {
     "asr_inference": ("espnet2.bin.asr_inference", _CONFIG),
     "asr_inference_greedy": (_CONFIG,),
     "asr_inference_lm": (_GREEDY, _CONFIG),
-    "transcribe": (_CHANNEL,),
+    "transcribe": (_CHANNEL, _MODEL),
+    "align": (_CHANNEL, _MODEL),
     "layers": (_CHANNEL,),
 }

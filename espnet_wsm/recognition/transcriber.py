@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,9 +115,21 @@ class Transcriber:
             text = self.decoder.hypothesis(path.ids, path.scores).text
             yield Transcript(text, tuple(words), path.samples / SAMPLE_RATE)
 
+    def log_probs(self, samples: np.ndarray, progress: bool = False) -> Tensor:
+        """(T, V) log probabilities of the tokens in (N,) float32 samples at 16 kHz, on the CPU."""
+
+        def read(speech: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+            found, frames = self.decoder.log_probs(speech, lengths)
+            return found.cpu(), frames.cpu()
+
+        ((found,),) = self._decode_group([samples], progress, read)
+        return found
+
     def _find_paths(self, recordings: Iterable[np.ndarray], progress: bool) -> Iterator["_Path"]:
         for group in self._read_ahead(recordings):
-            yield from self._decode_group(group, progress)
+            found = self._decode_group(group, progress, self.decoder.best_frames)
+            for samples, columns in zip(group, found, strict=True):
+                yield _Path(*columns, samples=len(samples))
 
     def _read_ahead(self, recordings: Iterable[np.ndarray]) -> Iterator[list[np.ndarray]]:
         group: list[np.ndarray] = []
@@ -131,14 +143,21 @@ class Transcriber:
         if group:
             yield group
 
-    def _decode_group(self, group: list[np.ndarray], progress: bool) -> Iterator["_Path"]:
+    def _decode_group(
+        self, group: list[np.ndarray], progress: bool, read: Callable[[Tensor, Tensor], tuple[Tensor, ...]]
+    ) -> Iterator[list[Tensor]]:
+        """What ``read`` finds in each recording: tensors of its frames, (T, ...).
+
+        ``read`` takes (B, N) samples and their numbers (B,); it gives tensors (B, T, ...), and the numbers of
+        frames (B,).
+        """
         plans = [self._plan(samples) for samples in group]
         chunks = [
             _Chunk(place, chunk)
             for place, (samples, (_, pieces)) in enumerate(zip(group, plans, strict=True))
             for chunk in pieces.cut([torch.from_numpy(np.require(samples, requirements="CW"))])
         ]
-        best: list[list[tuple[Tensor, ...]]] = [[] for _ in group]  # of each chunk, what a path has
+        read_of: list[list[tuple[Tensor, ...]]] = [[] for _ in group]  # of each chunk
         batches = list(self._make_batches(chunks))
         with tqdm(
             total=len(chunks), desc="chunks", unit="chunk", leave=False,
@@ -147,18 +166,16 @@ class Transcriber:
             for batch in batches:
                 lengths = torch.tensor([len(chunk.samples) for chunk in batch])
                 padded = pad_sequence([chunk.samples for chunk in batch], batch_first=True)
-                *found, frames = self.decoder.best_frames(padded, lengths)
+                *found, frames = read(padded, lengths)
                 for chunk, *row, count in zip(batch, *found, frames.tolist(), strict=True):
-                    best[chunk.recording].append(tuple(values[:count] for values in row))
+                    read_of[chunk.recording].append(tuple(values[:count] for values in row))
                 bar.update(len(batch))
-        for samples, (frames, pieces), of_chunks in zip(group, plans, best, strict=True):
-            joined = (
-                pieces.join([each[:, None] for each in column], [frames]).flatten()
-                if len(of_chunks) > 1
-                else column[0]
-                for column in zip(*of_chunks, strict=True)
-            )
-            yield _Path(*joined, samples=len(samples))
+        for (frames, pieces), of_chunks in zip(plans, read_of, strict=True):
+            columns = zip(*of_chunks, strict=True)
+            if len(of_chunks) == 1:
+                yield [column[0] for column in columns]
+            else:
+                yield [_join(pieces, column, frames) for column in columns]
 
     def _plan(self, samples: np.ndarray) -> tuple[int, Pieces]:
         frames = max(1, (len(samples) - self.receptive_field) // HOP + 1)
@@ -172,6 +189,14 @@ class Transcriber:
         else:  # a chunk would be encoded otherwise beside a longer one
             for _, alike in itertools.groupby(chunks, _Chunk.__len__):
                 yield from make_batches(alike, _Chunk.__len__, self.batch_samples)
+
+
+def _join(pieces: Pieces, chunks: Iterable[Tensor], frames: int) -> Tensor:
+    """(T, ...) of a recording from those of its chunks."""
+    chunks = list(chunks)
+    states = [chunk.flatten(1) if chunk.dim() > 1 else chunk[:, None] for chunk in chunks]
+    flat = pieces.join(states, [frames])
+    return flat[0].unflatten(1, chunks[0].shape[1:]) if chunks[0].dim() > 1 else flat.flatten()
 
 
 @dataclass(frozen=True)

@@ -50,8 +50,8 @@ def split_at_pauses(words: Sequence[Word], pause: float) -> Iterator[Sequence[Wo
 
 
 def make_segment(words: Sequence[Word]) -> Segment:
-    """An utterance of one or more words, as sure as they are in the mean."""
+    """An utterance of one or more words, as sure as those are in the mean whose confidence is known."""
     sure = [word.confidence for word in words if word.confidence is not None]
-    mean = sum(sure) / len(sure) if len(sure) == len(words) else None
+    mean = sum(sure) / len(sure) if sure else None
     text = " ".join(word.text for word in words)
     return Segment(words[0].start, words[-1].end, text, mean, words=tuple(words))

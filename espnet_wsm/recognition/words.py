@@ -47,11 +47,7 @@ def collapse_path(path: Sequence[int], tokens: Sequence[str], blank: int) -> lis
 def group_words(
     pieces: Sequence[Piece], token_type: str, num_frames: int, confidences: Sequence[float] | None = None
 ) -> list[Word]:
-    """Words of the tokens of an utterance, with their characters (with bpe: tokens).
-
-    A word begins ``LEAD`` frames before its first token and ends ``TAIL`` after its last one. Where two words
-    are nearer to each other, they meet at a third of what lies between them, seen from the later one. A word
-    or character is as sure as its least sure frame.
+    """Words of the tokens of an utterance, with their characters (with bpe: tokens), as :func:`place_words`.
 
     Args:
         pieces: its tokens in order.
@@ -74,7 +70,23 @@ def group_words(
             groups.append([])
         if text:
             groups[-1].append(piece._replace(text=text))
-    words = [group for group in groups if group]
+    return place_words([group for group in groups if group], num_frames, confidences)
+
+
+def place_words(
+    words: Sequence[Sequence[Piece]], num_frames: int, confidences: Sequence[float] | None = None
+) -> list[Word]:
+    """Words, each of one or more pieces, with times.
+
+    A word begins ``LEAD`` frames before its first piece and ends ``TAIL`` after its last one. Where two words
+    are nearer to each other, they meet at a third of what lies between them, seen from the later one. A word
+    or character is as sure as its least sure frame.
+
+    Args:
+        words: in order.
+        num_frames: of the utterance; no word ends later.
+        confidences: of its frames; None = not known.
+    """
     spans = [(group[0].first, group[-1].end) for group in words]
     starts = [max(0, first - LEAD) for first, _ in spans]
     ends = [min(num_frames, end + TAIL) for _, end in spans]

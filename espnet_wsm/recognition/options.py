@@ -1,0 +1,64 @@
+"""The options of commands that use a trained model."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from espnet_wsm.allocator import keep_memory, uncollected
+from espnet_wsm.recognition.dtypes import DTYPES
+
+if TYPE_CHECKING:
+    from espnet_wsm.recognition.transcriber import Transcriber
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which model, where it runs, and how."""
+    parser.add_argument(
+        "--model", required=True, help="experiment folder, e.g. exp/asr_X, or archive of espnet2.bin.pack asr"
+    )
+    parser.add_argument(
+        "--model_file", help="checkpoint (default: the average of the best epochs, or the one in the archive)"
+    )
+    parser.add_argument("--upstream", help="the upstream's checkpoint, if it is not where training read it")
+    parser.add_argument(
+        "--trust", action="store_true", help="open an upstream's file even if that runs code from it"
+    )
+    parser.add_argument("--ngpu", type=int, default=0, help="0 = CPU, 1 = GPU (default: 0)")
+    parser.add_argument(
+        "--chunk_seconds", type=float, default=30, help="split longer audio into such chunks (default: 30)"
+    )
+    parser.add_argument(
+        "--batch_size",
+        type=int,
+        default=4,
+        help="chunks in a batch, or as much audio in shorter ones and in short files (default: 4)",
+    )
+    parser.add_argument(
+        "--dtype",
+        choices=DTYPES,
+        default="auto",
+        help="precision: auto = bfloat16 where the processor is made for it, else float32; trained = as the "
+        "training's configuration has it (default: auto)",
+    )
+
+
+def load_model(args: argparse.Namespace) -> "Transcriber":
+    """The model that the options of :func:`add_model_arguments` name.
+
+    Raises:
+        UserError: as ``espnet_wsm.load``.
+    """
+    import espnet_wsm
+
+    if args.ngpu == 0:
+        keep_memory()
+    with uncollected():
+        return espnet_wsm.load(
+            args.model,
+            args.upstream,
+            "cuda" if args.ngpu > 0 else "cpu",
+            model_file=args.model_file,
+            chunk_seconds=args.chunk_seconds,
+            batch_size=args.batch_size,
+            trust=args.trust,
+            dtype=args.dtype,
+        )
