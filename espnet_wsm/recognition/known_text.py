@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +18,7 @@ from espnet_wsm.recognition.words import META, SPACE, Piece, collapse_path, plac
 if TYPE_CHECKING:
     from espnet_wsm.recognition.transcriber import Transcriber
 
+SHORTEST = 0.02  # seconds
 CASES: tuple[Callable[[str], str], ...] = (lambda text: text, str.lower, str.upper)
 
 
@@ -123,12 +124,31 @@ def _spread(path: Sequence[int], probabilities: Sequence[float], blank: int) -> 
 
 
 def _fill_in(words: Sequence[Word | str]) -> list[Word]:
-    """A word that could not be placed begins where the one before it ends, and ends where the next begins."""
+    """Words that could not be placed share what lies between their neighbours, and take what they need of it.
+
+    Each gets ``SHORTEST`` seconds at least, if need be from the word before them, of which half is left.
+    """
     found: list[Word] = []
-    for place, word in enumerate(words):
-        if isinstance(word, str):
-            start = found[-1].end if found else 0.0
-            following = next((each for each in words[place:] if isinstance(each, Word)), None)
-            word = Word(start, start if following is None else max(start, following.start), word)
-        found.append(word)
+    for unplaced, run in groupby(words, key=lambda word: isinstance(word, str)):
+        if not unplaced:
+            found += run
+            continue
+        texts = list(run)
+        following = next((word for word in words[len(found) + len(texts) :] if isinstance(word, Word)), None)
+        start = found[-1].end if found else 0.0
+        end = start if following is None else max(start, following.start)
+        lacking = max(0.0, SHORTEST * len(texts) - (end - start))
+        if found and lacking:
+            taken = min(lacking, found[-1].duration / 2)
+            start -= taken
+            found[-1] = _shorten(found[-1], start)
+        borders = [round(start + (end - start) * place / len(texts), 3) for place in range(len(texts) + 1)]
+        found += [Word(*span, text) for span, text in zip(pairwise(borders), texts, strict=True)]
     return found
+
+
+def _shorten(word: Word, end: float) -> Word:
+    characters = tuple(
+        replace(each, start=min(each.start, end), end=min(each.end, end)) for each in word.characters
+    )
+    return replace(word, end=end, characters=characters)

@@ -47,13 +47,16 @@ def test_lines_become_segments_of_words_in_their_own_spelling():
     assert aligned.duration == len(PATH) * 0.02
 
 
-def test_a_word_that_the_model_cannot_spell_lies_between_its_neighbours():
-    aligned = align_text(StubTranscriber(PATH), SAMPLES, ["123 ab 45 bd"])
+def test_words_that_the_model_cannot_spell_lie_between_their_neighbours():
+    aligned = align_text(StubTranscriber(PATH), SAMPLES, ["123 ab 4 5 bd 67 8"])
     words = aligned.segments[0].words
-    assert [word.text for word in words] == ["123", "ab", "45", "bd"]
+    assert [word.text for word in words] == ["123", "ab", "4", "5", "bd", "67", "8"]
     assert (words[0].start, words[0].end) == (0.0, words[1].start)
-    assert (words[2].start, words[2].end) == (words[1].end, words[3].start)
-    assert words[2].confidence is None and sum(aligned.missing.values()) == 5
+    assert words[2].start == words[1].end < words[3].start == words[2].end < words[3].end == words[4].start
+    assert words[2].confidence is None and sum(aligned.missing.values()) == 8
+    # Nothing lies behind the last word that was placed: it is shortened.
+    assert words[4].end == words[5].start == pytest.approx(0.84)
+    assert words[4].characters[-1].end == words[4].end and words[6].end == pytest.approx(0.88)
 
 
 def test_what_was_not_said_is_less_sure():

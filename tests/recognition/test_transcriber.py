@@ -23,7 +23,7 @@ from espnet2.bin import pack
 
 import espnet_wsm
 from espnet_wsm.annotations import read_annotations
-from espnet_wsm.bin import asr_train, transcribe
+from espnet_wsm.bin import align, asr_train, transcribe
 from espnet_wsm.data.audio.recordings import convert, read_recording
 from espnet_wsm.errors import UserError
 from espnet_wsm.recognition import acoustic_model
@@ -525,6 +525,36 @@ def test_options_that_do_not_fit_together_are_refused(recipe, capsys, options, m
     with pytest.raises(SystemExit):
         transcribe.main(["--model", "exp/en/asr_x", "a.wav", *options])
     assert message in capsys.readouterr().err
+
+
+def test_a_known_text_gets_times_and_files(recipe, corpus, tmp_path, capsys):
+    samples = noise(12)
+    soundfile.write(tmp_path / "talk.wav", samples, 16000)
+    heard = espnet_wsm.load("exp/en/asr_x", chunk_seconds=8)(samples)
+    text = "".join(letter for letter in heard.replace("<unk>", "").replace("<sos/eos>", ""))
+    lines = [text[:9].lower(), "", f"{text[9:30]} é"]
+    (tmp_path / "talk.txt").write_text("\n".join(lines), encoding="utf-8-sig")
+    command = ["--model", "exp/en/asr_x", str(tmp_path / "talk.wav"), "--text", str(tmp_path / "talk.txt")]
+    command += ["--chunk_seconds", "8"]
+    align.main(command)
+    printed, said = capsys.readouterr()
+    rows = [line.split("\t") for line in printed.splitlines()]
+    assert [row[3] for row in rows] == " ".join(lines).split()
+    assert all(0 <= float(row[0]) <= float(row[1]) <= 12 for row in rows) and rows[-1][2] == ""
+    assert "aligned around what the model has no tokens for: é (1)" in said
+    align.main([*command, "--format", "textgrid", "--out_dir", str(tmp_path / "out")])
+    (utterances, *_) = read_annotations(tmp_path / "out/talk.TextGrid").tiers
+    assert [segment.text for segment in utterances.segments] == [
+        " ".join(line.split()) for line in lines if line
+    ]
+    for arguments, message in (
+        ([*command, "--format", "textgrid", "--out_dir", str(tmp_path / "out")], "is there already"),
+        ([*command[:-4], "--text", str(tmp_path / "no.txt")], "cannot be read as UTF-8 text"),
+        ([*command[:-4], "--text", str(corpus / "tokens.txt")], "is not the text of this audio"),
+    ):
+        with pytest.raises(SystemExit):
+            align.main(arguments)
+        assert message in capsys.readouterr().err
 
 
 def test_the_command_goes_on_after_a_bad_file_and_names_it(recipe, corpus, tmp_path, capsys):
