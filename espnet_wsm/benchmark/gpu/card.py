@@ -34,13 +34,18 @@ class CudaCard:
         finally:
             torch.cuda.set_per_process_memory_fraction(1.0)
 
+    def read_peak(self) -> int:
+        """Bytes that torch gave to tensors at most since the last reset, in or after :meth:`limit`."""
+        return torch.cuda.max_memory_allocated()
+
 
 class _CountedBytes(SavedBytes):
     """Raises as soon as autograd keeps more than so many bytes."""
 
     def __init__(self, model: nn.Module, limit: int):
         super().__init__(model)
-        self.limit, self._storages, self._total = limit, set(), 0
+        self.limit, self.total = limit, 0
+        self._storages: set[int] = set()
 
     def hooks(self) -> contextlib.AbstractContextManager:
         """Context for the forward pass."""
@@ -49,8 +54,8 @@ class _CountedBytes(SavedBytes):
             storage = tensor.untyped_storage()
             if storage.data_ptr() not in self._own | self._storages:
                 self._storages.add(storage.data_ptr())
-                self._total += storage.nbytes()
-            if self._total > self.limit:
+                self.total += storage.nbytes()
+            if self.total > self.limit:
                 raise torch.OutOfMemoryError(f"out of memory: more than {self.limit} bytes are kept")
             return tensor
 
@@ -66,12 +71,19 @@ class CountingCard:
 
     def __init__(self, size: int):
         self.usable = size
+        self._kept = 0
 
     @contextlib.contextmanager
     def limit(self, model: nn.Module) -> Iterator[None]:
         """Within, ``torch.OutOfMemoryError`` is raised where more is kept."""
-        with _CountedBytes(model, self.usable).hooks():
+        counted = _CountedBytes(model, self.usable)
+        with counted.hooks():
             yield None
+        self._kept = counted.total
+
+    def read_peak(self) -> int:
+        """Bytes that autograd kept in the last :meth:`limit`."""
+        return self._kept
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -103,6 +103,6 @@ DRY_RUN = CheckPlan(
     lengths_s=(0.5, 1),
     rounds=1,
     utterance_s=0.5,
-    card_bytes=30_000_000,
+    card_bytes=4_000_000,
     tests=("tests/mixing/test_block_devices.py",),
 )

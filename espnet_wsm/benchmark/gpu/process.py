@@ -31,13 +31,20 @@ class UpstreamProcess:
         plan: of the check.
         architecture: of the upstream.
         work: folder for the upstream and the process's output.
-        body: what runs in the process, ``begin`` of ``gpu.worker`` but in tests.
+        body: what runs in the process; None = ``begin`` of ``gpu.worker``.
+        method: how it is started. A forked process cannot use CUDA once its origin has.
     """
 
     def __init__(
-        self, plan: CheckPlan, architecture: str, work: Path, body: Callable[..., Any] | None = None
+        self,
+        plan: CheckPlan,
+        architecture: str,
+        work: Path,
+        body: Callable[..., Any] | None = None,
+        method: str = "spawn",
     ):
         self.plan, self.architecture, self.work, self.body = plan, architecture, work, body
+        self.method = method
         self.log = work / f"{architecture}.log"
         self._worker: Worker | None = None
         self._ready: Answer | None = None
@@ -50,8 +57,7 @@ class UpstreamProcess:
         upstreams = self.work / "upstream"
         upstreams.mkdir(parents=True, exist_ok=True)
         made = partial(self.body or begin, self.plan, self.architecture, upstreams)
-        # A forked process cannot use CUDA once its origin has.
-        context = multiprocessing.get_context("spawn")
+        context = multiprocessing.get_context(self.method)
         self._worker = Worker(self.architecture, context, serve, (made, self.log, None))
         self._ready = None
 
@@ -92,10 +98,11 @@ class UpstreamProcess:
 
     def _receive(self, deadline: float) -> Answer:
         connection, process = self._worker.connection, self._worker.process
+        seconds = max(0.0, deadline - time.monotonic())
         try:
-            if not connection.poll(max(0.0, deadline - time.monotonic())):
+            if not connection.poll(seconds):
                 self.stop()
-                raise Late("no answer before the time was up")
+                raise Late(f"no answer within {seconds:.0f} s")
             answer = connection.recv()
         except (EOFError, OSError):
             process.join(timeout=5)
