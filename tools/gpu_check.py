@@ -13,6 +13,7 @@ import argparse
 import importlib.util
 import os
 import signal
+import site
 import subprocess
 import sys
 import tempfile
@@ -30,9 +31,9 @@ from espnet_wsm.errors import UserError, report_user_errors  # noqa: E402
 PACKAGES = ("torch", "transformers", "espnet", "espnet-s3prl")
 # What the check imports, beside what these import: a missing one is named before anything is begun.
 MODULES = (
-    "torch", "torchaudio", "transformers", "espnet2", "s3prl", "librosa", "soundfile", "soxr", "typeguard",
-    "sentencepiece", "kaldiio", "humanfriendly", "torch_complex", "matplotlib", "PIL", "scipy", "yaml",
-    "safetensors", "regex", "tqdm", "pytest",
+    "torch", "torchaudio", "transformers", "espnet2", "s3prl", "librosa", "soundfile", "soxr", "kaldiio",
+    "typeguard", "humanfriendly", "torch_complex", "sentencepiece", "editdistance", "hydra", "omegaconf",
+    "distutils", "matplotlib", "PIL", "scipy", "yaml", "safetensors", "regex", "tqdm", "pytest", "hypothesis",
 )  # fmt: skip
 
 
@@ -48,8 +49,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def install_wheels(folder: Path, site: Path) -> None:
-    """Unpack wheels into ``site``, without network and without touching the machine's Python.
+def install_wheels(folder: Path, target: Path) -> None:
+    """Unpack wheels into ``target``, without network and without touching the machine's Python.
 
     Not into a virtual environment: one of a Python that is in a virtual environment itself does not see the
     torch of that.
@@ -61,13 +62,16 @@ def install_wheels(folder: Path, site: Path) -> None:
     if not wheels:
         raise UserError(f"{folder} holds no wheels (*.whl): collect them as docs/benchmark.md says")
     options = ["--no-index", "--no-deps", "--no-compile", "--no-cache-dir", "--disable-pip-version-check"]
-    command = [sys.executable, "-m", "pip", "install", "--quiet", *options, "--target", str(site)]
+    command = [sys.executable, "-m", "pip", "install", "--quiet", *options, "--target", str(target)]
     result = subprocess.run(
         [*command, *map(str, wheels)], stdin=subprocess.DEVNULL, capture_output=True, text=True
     )
     if result.returncode != 0:
         said = (result.stderr.strip() or f"exit status {result.returncode}").splitlines()[-1]
         raise UserError(f"pip cannot install the wheels of {folder}: {said}")
+    # A folder of PYTHONPATH has its .pth files read only where something asks for it. That of setuptools
+    # brings back distutils, which S3PRL imports.
+    (target / "sitecustomize.py").write_text(f"import site\n\nsite.addsitedir({str(target)!r})\n")
 
 
 def require_modules() -> None:
@@ -105,6 +109,7 @@ def main(argv: list[str] | None = None) -> None:
         if args.wheels is not None:
             install_wheels(args.wheels, work / "site")
             sys.path.insert(1, str(work / "site"))
+            site.addsitedir(str(work / "site"))
             paths.append(str(work / "site"))
         # For pytest and the processes of the arms.
         os.environ["PYTHONPATH"] = os.pathsep.join([*paths, *filter(None, [os.environ.get("PYTHONPATH")])])

@@ -7,10 +7,10 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from processes import is_session_alive, wait_for
 
 from espnet_wsm.errors import UserError
 
@@ -54,11 +54,9 @@ def runs(tmp_path_factory) -> dict[str, Path]:
     begun = {name: start(folder / name, "--dry-run", start_new_session=True) for name in names}
     try:
         for name, sent in (("killed", signal.SIGKILL), ("stopped", signal.SIGTERM)):
-            limit = time.monotonic() + 240
-            while not (folder / name / "result.json").exists() and time.monotonic() < limit:
-                assert begun[name].poll() is None, begun[name].communicate()
-                time.sleep(0.1)
+            wait_for(lambda name=name: (folder / name / "result.json").exists(), 240)
             begun[name].send_signal(sent)
+            wait_for(lambda name=name: not is_session_alive(begun[name].pid), 120)
         _, said = begun["stopped"].communicate(timeout=120)
         assert begun["stopped"].returncode == 130 and "stopped: what was measured so far is kept" in said
         printed, said = begun["whole"].communicate(timeout=300)

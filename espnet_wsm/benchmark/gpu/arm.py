@@ -64,8 +64,11 @@ class DeviceArm(ArmBench):
         """Drop what is below the cut; from now on the input is stored features."""
         self.model.body.prefix = self.prefix = None
         self.arm = dataclasses.replace(self.arm, way="cached", measure=("step",))
-        gc.unfreeze()  # ArmBench has frozen what is dropped here
+        # ArmBench has frozen what is dropped here. What stays is frozen again, or each collection would take
+        # longer than a step.
+        gc.unfreeze()
         self.resident = self.memory.reset()
+        gc.freeze()
 
     def sizes(self) -> Answer:
         """Parameters, and bytes of model, gradients' owners and optimiser at rest."""

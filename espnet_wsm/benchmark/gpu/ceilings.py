@@ -8,6 +8,8 @@ import torch
 
 from espnet_wsm.benchmark.gpu.arm import Moment
 
+COPIED, SIDE = 1_000_000_000, 4096  # bytes, and rows and columns of a matrix
+
 
 def measure_ceilings(device: str) -> dict[str, Any]:
     """What the device can do at best: bytes copied and matrix products, a second; None on a CPU.
@@ -16,11 +18,11 @@ def measure_ceilings(device: str) -> dict[str, Any]:
     """
     if device != "cuda":
         return {"copy_bytes_per_s": None, "matmul_flops": None}
-    found: dict[str, Any] = {"copy_bytes_per_s": _time_copy(1_000_000_000, device)}
+    found: dict[str, Any] = {"copy_bytes_per_s": _time_copy(COPIED, device)}
     found["matmul_flops"] = {}
     for dtype in (torch.float32, torch.bfloat16):
-        a, b = (torch.randn(4096, 4096, device=device).to(dtype) for _ in range(2))
-        flops = 2 * 4096**3 / _time(lambda a=a, b=b: a @ b)
+        a, b = (torch.randn(SIDE, SIDE, device=device).to(dtype) for _ in range(2))
+        flops = 2 * SIDE**3 / _time(lambda a=a, b=b: a @ b)
         found["matmul_flops"][str(dtype).removeprefix("torch.")] = flops
     torch.cuda.empty_cache()
     return found
