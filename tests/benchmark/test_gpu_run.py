@@ -9,6 +9,7 @@ import pytest
 
 from espnet_wsm.benchmark.gpu.plan import FULL, WAYS
 from espnet_wsm.benchmark.gpu.process import Late, Lost
+from espnet_wsm.benchmark.gpu.report import render_report
 from espnet_wsm.benchmark.gpu.run import Check, require_device
 from espnet_wsm.errors import UserError
 
@@ -211,18 +212,67 @@ def test_a_failure_is_recorded_with_the_end_of_the_output(no_figures, tmp_path):
     assert "## Failed" in (tmp_path / "table.md").read_text()
 
 
-def test_a_largest_batch_that_another_failure_ends_says_so(no_figures, tmp_path):
+def test_a_length_that_fails_costs_itself_alone_unless_others_do_too(no_figures, tmp_path):
     def fail(request):
-        if request["do"] == "batch" and request["utterances"] > 100:
+        if request["do"] == "point" and request["seconds"] == 10:
+            raise Lost("RuntimeError: CUDA error: invalid configuration argument")
+
+    check = make_check(tmp_path, xls_r_300m=fail)
+    check.run()
+    result = read(tmp_path)
+    assert len(result["failures"]) == 2 * 3 * (2 + 1) and len(result["largest"]) == 2 * 2 * 2 * 3
+    assert result["failures"][0]["part"] == "10 s bfloat16" and result["failures"][0]["mixer"] == "wsm"
+
+    check = make_check(tmp_path, xls_r_300m=lambda request: fail(request | {"seconds": 10}))
+    check.plan = dataclasses.replace(PLAN, lengths_s=(5, 10, 20, 40))
+    check.run()
+    result = read(tmp_path)
+    assert len(result["failures"]) == 2 * 2 * 3 * 3
+    assert result["failures"][2]["part"] == "20 s bfloat16 and what follows"
+    assert {row["architecture"] for row in result["largest"]} == {"wav2vec2_base"}
+
+
+def test_a_batch_that_fails_for_another_reason_is_too_large_and_says_why(no_figures, tmp_path):
+    def fail(request):
+        if request["do"] == "batch" and request["utterances"] > 470:
             raise Lost("RuntimeError: cuDNN error: CUDNN_STATUS_NOT_SUPPORTED")
 
-    check = make_check(tmp_path, wav2vec2_base=fail, xls_r_300m=fail)
+    check = make_check(tmp_path, wav2vec2_base=fail)
     check.run()
     result = read(tmp_path)
     assert result["failures"] == [] and len(result["largest"]) == 2 * 2 * 2 * 3
-    row = result["largest"][0]
-    assert row["utterances"] == 6 and row["too_many"] is None and "NOT_SUPPORTED" in row["stopped_by"]
-    assert "60 or more" in (tmp_path / "table.md").read_text()
+    row = result["largest"][2]
+    assert row["way"] == "cached" and 440 <= row["utterances"] <= 470 < row["too_many"]
+    assert "NOT_SUPPORTED" in row["stopped_by"] and "NOT_SUPPORTED" in (tmp_path / "table.md").read_text()
+    # What the failure has cost is built anew, with the cache where there was one.
+    asked = [r["do"] for r in check.processes["wav2vec2_base"].requests if r["do"] != "point"]
+    for position, do in enumerate(asked):
+        if do == "use_cache":
+            assert asked[position - 1] in ("build", "batch") and asked[position + 1] == "batch"
+
+
+def test_a_search_that_fails_again_and_again_is_a_failure(no_figures, tmp_path):
+    def fail(request):
+        if request["do"] == "batch" and request["utterances"] > 2:
+            raise Lost("RuntimeError: CUDA error: an illegal memory access was encountered")
+
+    make_check(tmp_path, wav2vec2_base=fail).run()
+    result = read(tmp_path)
+    assert {row["architecture"] for row in result["largest"]} >= {"xls_r_300m"}
+    of_base = [row for row in result["largest"] if row["architecture"] == "wav2vec2_base"]
+    for row in of_base:
+        assert row["utterances"] <= 2 and "illegal" in row["stopped_by"]
+    assert len(of_base) + len(result["failures"]) == 2 * 2 * 3
+
+
+def test_a_gpu_is_described_with_its_rates_as_far_as_they_are_known(no_figures, tmp_path):
+    gpu = {"gpu": "A Card", "gpu_memory_bytes": 80 * 2**30, "capability": "9.0", "cuda": "13", "cudnn": 9}
+    check = make_check(tmp_path)
+    for rates in ({}, {"copy_bytes_per_s": 2e12, "matmul_flops": {"float32": 50e12, "bfloat16": 700e12}}):
+        check.result["machine"] = MACHINE | gpu | rates
+        page = render_report(check.result | {"seconds": 60})
+        assert "# Check of a GPU: A Card" in page and "80 GiB, compute capability 9.0" in page
+        assert ("2.00 TB/s" in page and "700 in bfloat16" in page) == bool(rates)
 
 
 def test_a_length_that_does_not_fit_is_left_out_and_the_rest_measured(no_figures, tmp_path):

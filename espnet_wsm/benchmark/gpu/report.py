@@ -86,14 +86,7 @@ def _describe_run(result: Row) -> Iterator[str]:
         f"{result['minutes']:g} min."
     )
     if machine and machine["gpu"]:
-        flops = machine["matmul_flops"]
-        yield (
-            f"{machine['gpu_memory_bytes'] / GIB:.0f} GiB, compute capability {machine['capability']}, CUDA "
-            f"{machine['cuda']}, cuDNN {machine['cudnn']}; it copies "
-            f"{machine['copy_bytes_per_s'] / 1e12:.2f} TB/s and multiplies 4096 x 4096 matrices at "
-            f"{flops['float32'] / 1e12:.0f} TFLOP/s in float32, {flops['bfloat16'] / 1e12:.0f} in bfloat16. "
-            f"{machine['cpu']}, {machine['cores']} cores."
-        )
+        yield _describe_gpu(machine)
     if result["plan"]["device"] == "cpu":
         yield "**A dry run: it shows that the command works; its figures mean nothing.**"
     if not result["complete"]:
@@ -102,6 +95,20 @@ def _describe_run(result: Row) -> Iterator[str]:
     yield (
         f"Tests on the device: {tests['passed']} passed, {tests['failed']} failed, {tests['skipped']} skipped"
         f"{'' if tests['complete'] else '; **they did not run to their end**'}."
+    )
+
+
+def _describe_gpu(machine: Row) -> str:
+    rates = ""
+    if machine.get("matmul_flops"):  # they may have failed
+        flops = {dtype: value / 1e12 for dtype, value in machine["matmul_flops"].items()}
+        rates = (
+            f"; it copies {machine['copy_bytes_per_s'] / 1e12:.2f} TB/s and multiplies 4096 x 4096 matrices "
+            f"at {flops['float32']:.0f} TFLOP/s in float32, {flops['bfloat16']:.0f} in bfloat16"
+        )
+    return (
+        f"{machine['gpu_memory_bytes'] / GIB:.0f} GiB, compute capability {machine['capability']}, CUDA "
+        f"{machine['cuda']}, cuDNN {machine['cudnn']}{rates}. {machine['cpu']}, {machine['cores']} cores."
     )
 
 

@@ -18,6 +18,7 @@ from espnet_wsm.errors import UserError
 LAST_BEGIN, REPORT = 12.0, 10.0
 # Seconds that a request may take before the process counts as stuck, and that building may.
 LONGEST, LONGEST_BUILD = 90.0, 180.0
+MOST_FAILURES = 2  # among the lengths of an arm, or in a search, for each of which it is built anew
 TOO_LATE = "the time was up"
 
 
@@ -65,7 +66,6 @@ class Check:
         self.end = self.begin + 60 * minutes - REPORT
         self.minutes = minutes
         self.tests = DeviceTests(plan, root, work, out / "tests.log")
-        self._built: dict[str, Build] = {}
         self._part = "all"
         self.processes = {name: UpstreamProcess(plan, name, work) for name in plan.architectures}
         self.result: dict[str, Any] = {
@@ -128,55 +128,74 @@ class Check:
                 self._fail(key | {"part": self._part}, str(error), process.read_log())
 
     def _measure_way(self, build: Build, process: UpstreamProcess, key: Answer) -> None:
-        self._part = "all"
-        if self._built.get(build.architecture) != build or not process.runs:
-            self._learn_machine(process)
-            sizes = self._ask(process, LONGEST_BUILD, **build.request())
-            self._built[build.architecture] = build
+        if key["way"] == BUILDS[build.way][0] or not process.runs:
+            sizes = self._build(build, process)
         if key["way"] == "cached":
             sizes = self._ask(process, do="use_cache")
         self.result["arms"].append(key | sizes)
+        failed = 0
         for seconds, dtype in self.plan.points(build):
-            self._part = f"{seconds:g} s {dtype} and what follows"
             at = key | {"seconds": seconds, "dtype": dtype}
-            answer = self._ask(process, do="point", seconds=seconds, dtype=dtype)
+            self._part = f"{seconds:g} s {dtype} and what follows"
+            self._restore(build, process, key["way"])
+            try:
+                answer = self._ask(process, do="point", seconds=seconds, dtype=dtype)
+            except Lost as error:
+                failed += 1
+                if isinstance(error, Late) or failed > MOST_FAILURES:
+                    raise
+                self._fail(key | {"part": f"{seconds:g} s {dtype}"}, str(error), process.read_log())
+                continue
             if "skipped" in answer:
                 left_out = key | {"part": f"{seconds:g} s {dtype}", "reason": answer["skipped"]}
                 self.result["left_out"].append(left_out)
             else:
                 self.result["measurements"].append(at | answer)
+            self._save()
         self._part = "largest batch"
-        self.result["largest"].append(key | self._find_largest(process))
+        self.result["largest"].append(key | self._find_largest(build, process, key["way"]))
 
-    def _learn_machine(self, process: UpstreamProcess) -> None:
-        """Wait for a process to begin; the first one says what the machine is and can do."""
+    def _build(self, build: Build, process: UpstreamProcess) -> Answer:
+        """Have a model built, once its process is ready; the first tells of the machine."""
+        self._require_time()
         first = process.wait_ready(min(self.end, time.monotonic() + LONGEST_BUILD))
         if self.result["machine"] is None:
             self.result["machine"] = first["machine"]
             self.result["machine"] |= self._ask(process, do="ceilings")
+        return self._ask(process, LONGEST_BUILD, **build.request())
 
-    def _find_largest(self, process: UpstreamProcess) -> Answer:
+    def _restore(self, build: Build, process: UpstreamProcess, way: str) -> None:
+        """Build what a failure has taken along."""
+        if not process.runs:
+            self._build(build, process)
+            if way == "cached":
+                self._ask(process, do="use_cache")
+
+    def _find_largest(self, build: Build, process: UpstreamProcess, way: str) -> Answer:
         """The largest batch on the plan's card, in the first precision."""
         dtype = self.plan.dtypes[0]
         tried: dict[int, Answer] = {}
+        failed: dict[int, str] = {}  # not for want of memory
 
         def fits(utterances: int) -> bool:
-            if utterances not in tried:
+            if utterances in tried:
+                return tried[utterances]["fits"]
+            try:
+                self._restore(build, process, way)
                 tried[utterances] = self._ask(process, do="batch", utterances=utterances, dtype=dtype)
+            except Lost as error:
+                if isinstance(error, Late) or not tried or len(failed) == MOST_FAILURES:
+                    raise
+                # A kernel that does not take so much, say; a smaller batch may still do.
+                failed[utterances] = str(error)
+                tried[utterances] = {"fits": False}
             return tried[utterances]["fits"]
 
-        guess, stopped = 1, None
-        try:
-            if fits(2) and fits(6):
-                peaks = {size: tried[size]["peak_bytes"] for size in (2, 6)}
-                guess = predict_largest(peaks, tried[2]["usable_bytes"])
-            good, bad = find_largest(fits, guess, self.plan.tolerance, self.plan.trials)
-        except Lost as error:
-            # What fitted is known all the same; a failure that is none of memory ended the search.
-            if not tried or isinstance(error, Late):
-                raise
-            good = max((size for size, answer in tried.items() if answer["fits"]), default=0)
-            bad, stopped = None, str(error)
+        guess = 1
+        if fits(2) and fits(6):
+            peaks = {size: tried[size]["peak_bytes"] for size in (2, 6)}
+            guess = predict_largest(peaks, tried[2]["usable_bytes"])
+        good, bad = find_largest(fits, guess, self.plan.tolerance, self.plan.trials)
         best = tried.get(good, {})
         return {
             "dtype": dtype,
@@ -184,7 +203,7 @@ class Check:
             "utterance_s": self.plan.utterance_s,
             "batch_seconds": good * self.plan.utterance_s,
             "too_many": bad,
-            "stopped_by": stopped,
+            "stopped_by": failed.get(bad),
             "usable_bytes": next(iter(tried.values()))["usable_bytes"],
             "peak_bytes": best.get("peak_bytes"),
             "step_s": best.get("step_s"),
@@ -192,10 +211,12 @@ class Check:
         }
 
     def _ask(self, process: UpstreamProcess, longest: float = LONGEST, **request: Any) -> Answer:
-        now = time.monotonic()
-        if now > self.end - LAST_BEGIN:
+        self._require_time()
+        return process.ask(min(self.end, time.monotonic() + longest), **request)
+
+    def _require_time(self) -> None:
+        if time.monotonic() > self.end - LAST_BEGIN:
             raise Late(TOO_LATE)
-        return process.ask(min(self.end, now + longest), **request)
 
     def _fail(self, what: Answer, reason: str, log: list[str]) -> None:
         self.result["failures"].append(what | {"reason": reason, "log": log})

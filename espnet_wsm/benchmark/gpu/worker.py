@@ -30,17 +30,20 @@ class Builder:
         self.arm: DeviceArm | None = None
 
     def __call__(self, do: str, **arguments: Any) -> Answer:
-        """Do ``ceilings``, ``build``, ``use_cache``, ``point``, ``batch`` or ``release``."""
+        """Do ``ceilings``, ``build``, ``use_cache``, ``point``, ``batch`` or ``release``.
+
+        ``bytes_left`` is what is still in use when the model before is gone: 0 on a GPU, or something leaks.
+        """
         return getattr(self, f"_{do}")(**arguments)
 
     def _ceilings(self) -> Answer:
         return measure_ceilings(self.plan.device)
 
     def _build(self, way: str, mixer: str, num_replaced: int | None) -> Answer:
-        self._release()
+        left = self._release()
         k = count_layers(self.architecture) if num_replaced is None else num_replaced
         self.arm = DeviceArm(way, mixer, k, self.architecture, self.upstream, self.plan)
-        return self.arm.sizes()
+        return self.arm.sizes() | left
 
     def _use_cache(self) -> Answer:
         self.arm.use_cache()
