@@ -95,7 +95,7 @@ class CheckPlan:
 
 
 FULL = CheckPlan()
-# Every part at toy size on a CPU, in half a minute: to see that the command works where there is no GPU.
+# Every part at toy size on a CPU, in under a minute: to see that the command works where there is no GPU.
 DRY_RUN = CheckPlan(
     device="cpu",
     architectures=("tiny",),
