@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -76,6 +76,30 @@ def family_name(request) -> str:
 def pre_norm(request) -> bool:
     """Both places of the norm."""
     return request.param
+
+
+@pytest.fixture(
+    params=[
+        pytest.param("cpu", marks=pytest.mark.device),
+        pytest.param(
+            "cuda",
+            marks=[
+                pytest.mark.device,
+                pytest.mark.cuda,
+                pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine"),
+            ],
+        ),
+    ]
+)
+def device(request) -> Iterator[torch.device]:
+    """The CPU, and an NVIDIA GPU where there is one, whose products are then in full float32."""
+    backends = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = [backend.allow_tf32 for backend in backends]
+    for backend in backends:
+        backend.allow_tf32 = False
+    yield torch.device(request.param)
+    for backend, allowed in zip(backends, before, strict=True):
+        backend.allow_tf32 = allowed
 
 
 @pytest.fixture

@@ -201,6 +201,8 @@ def _check_tool(words: tuple[str, ...], inline: bool) -> str | None:
         return None
     if script.name == "new_corpus.sh":
         return _parse_in_shell(script, "[[ ${lang} =~", words[1:])
+    if script.name == "gpu_check.sh":  # hands everything on
+        return _check_script(("python", "tools/gpu_check.py", *words[1:]), ROOT, inline)
     # Those that take words and no options but one or two.
     return _find_unknown_option(words[1:], re.findall(r"--\w+", script.read_text(encoding="utf-8")))
 

@@ -19,7 +19,7 @@ COMMAND = re.compile(
     r"(?:\./)?run\w*\.sh\b|tools/\S+\.(?:sh|py)\b|espnet-wsm\b|mkdocs\b|python (?:-m|tools/|local/)"
 )
 # Of any system: nothing of this project is in their arguments.
-SYSTEM = {"mkdir", "tar", "wget"}
+SYSTEM = {"mkdir", "pip", "tar", "wget"}
 
 
 class Block(NamedTuple):

@@ -80,6 +80,7 @@ def test_command_lines_are_those_of_their_programs(document):
         ("python tools/nothing.py", "does not exist"),
         ("tools/new_corpus.sh mine --langue sn", "unknown option --langue"),
         ("tools/setup.sh --force", "no option --force"),
+        ("tools/gpu_check.sh out --hours 1", "unrecognized arguments: --hours 1"),
         ("./run_all.sh --all", "unknown option --all"),
         ("./run_tests.sh tests/nothing", "knows no tests/nothing"),
         ("./run_tests.sh -m tedious", "knows no tedious"),

@@ -231,29 +231,6 @@ def test_saved_memory_is_linear_in_time_and_independent_of_the_window():
     assert saved_bytes(4000, 5) < 4.1 * base
 
 
-@pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
-def test_cuda_gives_the_values_of_the_cpu(block):
-    x = torch.randn(2, 12, DIM, dtype=torch.float64)
-    mask = torch.arange(12).unsqueeze(0) >= torch.tensor([[12], [5]])
-    expected = block(x, mask)
-    torch.testing.assert_close(block.cuda()(x.cuda(), mask.cuda()).cpu(), expected, atol=1e-10, rtol=0)
-
-
-@pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_autocast_and_compile_on_cuda_stay_close_to_float32(dtype):
-    block = WindowedSummaryMixing(DIM, window=3).cuda()
-    x = torch.randn(2, 300, DIM, device="cuda")
-    expected = block(x)
-    for run in (block, torch.compile(block)):
-        with torch.autocast("cuda", dtype=dtype):
-            out = run(x)
-        assert out.dtype == dtype
-        torch.testing.assert_close(out.float(), expected, atol=0.03, rtol=0.03)
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
