@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 
 from espnet_wsm.benchmark.config import Arm, BenchmarkConfig
-from espnet_wsm.benchmark.ratios import PARTS
 from espnet_wsm.benchmark.gpu.card import CountingCard, CudaCard, is_out_of_memory
 from espnet_wsm.benchmark.gpu.plan import CheckPlan
+from espnet_wsm.benchmark.ratios import PARTS
 from espnet_wsm.benchmark.worker import Answer, ArmBench, Batch
 from espnet_wsm.meters import SavedBytes, spread
 
