@@ -1,7 +1,7 @@
 """Convert annotations (ELAN, Praat, subtitles, tables, ...) and say what is lost.
 
-Formats are known by the suffixes of the files, unless --from and --to name them. What OUT cannot hold of IN is
-listed, with --dry_run without writing anything.
+Formats are known by the suffixes of the files, unless --from and --to name them. What OUT cannot hold of
+IN is listed, with --dry_run without writing anything.
 
 Example:
   espnet-wsm convert_annotations interview.eaf interview.srt --tiers anna boris

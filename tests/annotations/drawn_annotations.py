@@ -45,7 +45,9 @@ def draw_words(draw, limits, texts, confidences):
 
 
 @st.composite
-def draw_tiers(draw, texts, confidences=st.none(), words=False, speakers=st.none(), kind="utterances", names=NAMES):
+def draw_tiers(
+    draw, texts, confidences=st.none(), words=False, speakers=st.none(), kind="utterances", names=NAMES
+):
     """Tiers of unlike names; ``texts`` are of segments, and of words if there shall be any."""
     tiers = []
     for name in draw(st.lists(names, min_size=1, max_size=3, unique=True)):
@@ -69,7 +71,9 @@ def draw_everything(draw):
     segments = []
     for _ in range(draw(st.integers(0, 3))):
         start, end = sorted((draw(seconds), draw(seconds)))
-        words = tuple(Word(start, end, draw(TEXTS), draw(st.one_of(st.none(), st.floats(0, 1)))) for _ in "ab")
+        words = tuple(
+            Word(start, end, draw(TEXTS), draw(st.one_of(st.none(), st.floats(0, 1)))) for _ in "ab"
+        )
         segments.append(
             Segment(start, end, draw(TEXTS), draw(st.floats(0, 1)), draw(st.one_of(st.none(), NAMES)), words)
         )

@@ -14,7 +14,10 @@ from espnet_wsm.errors import UserError
 
 ADDED = Tier(
     "asr",
-    (Segment(0.123, 1.001, "ndi <na>", 0.75, words=(Word(0.2, 0.5, "ndi", 0.5),)), Segment(2.0, 2.2, 'é"', 0.5)),
+    (
+        Segment(0.123, 1.001, "ndi <na>", 0.75, words=(Word(0.2, 0.5, "ndi", 0.5),)),
+        Segment(2.0, 2.2, 'é"', 0.5),
+    ),
     speaker="Anna & co",
 )
 LAST_ID = re.compile(rb'(<PROPERTY NAME="lastUsedAnnotationId">)\d+')
@@ -97,10 +100,14 @@ def test_ids_are_new_and_types_are_shared(tmp_path):
     assert read(paths[2]).tiers[-1] == Tier("again", ADDED.segments)
 
 
-@pytest.mark.parametrize("order", ["<TIME_ORDER/>", "<TIME_ORDER></TIME_ORDER>", "<TIME_ORDER>\n    </TIME_ORDER>"])
+@pytest.mark.parametrize(
+    "order", ["<TIME_ORDER/>", "<TIME_ORDER></TIME_ORDER>", "<TIME_ORDER>\n    </TIME_ORDER>"]
+)
 def test_a_file_without_annotations_gets_some(order, tmp_path):
     head, rest = FIELD.split("<TIME_ORDER>")
-    (tmp_path / "a.eaf").write_text(head + order + "\n" + rest[rest.index("    <LINGUISTIC_TYPE") :], encoding="utf-8")
+    (tmp_path / "a.eaf").write_text(
+        head + order + "\n" + rest[rest.index("    <LINGUISTIC_TYPE") :], encoding="utf-8"
+    )
     add_tiers(tmp_path / "a.eaf", tmp_path / "b.eaf", [ADDED])
     assert read(tmp_path / "b.eaf").tiers == (ADDED,)
     content = (tmp_path / "b.eaf").read_text(encoding="utf-8")

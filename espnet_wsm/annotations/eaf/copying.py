@@ -4,8 +4,8 @@ The XML is not written anew, which would change white space, the order of attrib
 does not know: new elements are put between the bytes of the old ones. The one thing changed is ELAN's
 count of annotations, the property ``lastUsedAnnotationId``, from which it makes ids.
 
-New time slots stand in order of time among the old ones. That changes no time of a file of ELAN's: its slots without
-a value are between annotations that follow each other, and are not read by their place.
+New time slots stand in order of time among the old ones. That changes no time of a file of ELAN's: its
+slots without a value are between annotations that follow each other, and are not read by their place.
 """
 
 import re
