@@ -65,7 +65,8 @@ DEV_REQUIREMENTS = [
     # Shows that no test depends on the one before it: ./run_tests.sh --shuffle
     "pytest-randomly>=5,<6",
     "hypothesis>=6.150,<7",
-    # Others' readers of ELAN's and Praat's files, which have to take what espnet_wsm.annotations writes. The caps are against other names of what the tests call.
+    # Others' readers of ELAN's and Praat's files, which have to take what espnet_wsm.annotations writes. The
+    # caps are against other names of what the tests call.
     "pympi-ling>=1.71,<2",
     "praatio>=6.2,<7",
     # Formatting differs between minor releases; goes up together with a reformatted tree.

@@ -94,7 +94,7 @@ def _read_time(cell: str) -> float:
 
 
 def _name_columns(names: list[str]) -> _Columns:
-    """From the first line, which names the columns in any language: the forms of times are always the same."""
+    """From the first line, which names the columns in any language: forms of times are always the same."""
     beginnings: dict[str, int] = {}  # of names before the form, with the place of the first
     for place, name in enumerate(names):
         if found := _NAMED_TIME.fullmatch(name):

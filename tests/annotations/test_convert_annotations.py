@@ -19,8 +19,8 @@ def test_a_file_is_converted_and_what_is_lost_is_listed(field, tmp_path, capsys)
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err == (
-        f"{tmp_path}/a.srt does not hold: name of the audio, segments without text (1), times of words (3), speakers (1), "
-        "which words are one segment (2)\n"
+        f"{tmp_path}/a.srt does not hold: name of the audio, segments without text (1), times of words (3), "
+        "speakers (1), which words are one segment (2)\n"
     )
 
 

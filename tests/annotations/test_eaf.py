@@ -163,7 +163,7 @@ def test_an_annotation_without_length_is_read(field):
 
 def test_other_xml_is_refused(tmp_path):
     (tmp_path / "a.eaf").write_text("<TextGrid/>")
-    with pytest.raises(UserError, match="is no .eaf but holds <TextGrid>"):
+    with pytest.raises(UserError, match=r"is no \.eaf but holds <TextGrid>"):
         read(tmp_path / "a.eaf")
 
 

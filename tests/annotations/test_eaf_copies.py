@@ -135,7 +135,7 @@ def test_nothing_is_written_where_it_must_not(tmp_path):
         with pytest.raises(UserError, match="is the file that is copied"):
             add_tiers(source, out, [ADDED], overwrite=True)
     (tmp_path / "b.eaf").write_text("mine")
-    with pytest.raises(UserError, match="b.eaf is there already"):
+    with pytest.raises(UserError, match=r"b\.eaf is there already"):
         add_tiers(source, tmp_path / "b.eaf", [ADDED])
     with pytest.raises(UserError, match=r"a.eaf: there is a tier A_utt already: name the new one otherwise"):
         add_tiers(source, tmp_path / "c.eaf", [Tier("A_utt")])

@@ -12,8 +12,8 @@ from espnet_wsm.annotations.subtitle_rules import count_characters, lay_out
 from espnet_wsm.errors import UserError
 
 SENTENCES = (
-    "When the rain had stopped, we went down to the river. The boats were gone. Nobody knew where they had been "
-    "taken, and so we waited until it was dark."
+    "When the rain had stopped, we went down to the river. The boats were gone. Nobody knew where they "
+    "had been taken, and so we waited until it was dark."
 )
 
 
