@@ -4,6 +4,7 @@ import pytest
 from field_eaf import FIELD
 
 from espnet_wsm.annotations import FORMATS, read_annotations
+from espnet_wsm.annotations.eaf import find_audio
 from espnet_wsm.bin.convert_annotations import main, make_parser
 
 
@@ -46,6 +47,16 @@ def test_options_reach_the_formats(field, tmp_path):
     main([str(tmp_path / "a.stm"), str(tmp_path / "b.txt"), "--to", "audacity"])
     main([str(tmp_path / "b.txt"), str(tmp_path / "c.srt"), "--from", "audacity", "--keep_cues"])
     assert read_annotations(tmp_path / "c.srt").tiers[0].segments[0].text == "it's me and you"
+
+
+def test_audio_that_is_there_is_named_from_the_new_folder(field, tmp_path):
+    main([field, str(tmp_path / "new/a.eaf"), "--tiers", "A_utt"])
+    assert read_annotations(tmp_path / "new/a.eaf").audio == "audio/talk.wav"
+    (tmp_path / "audio").mkdir()
+    (tmp_path / "audio/talk.wav").touch()
+    main([field, str(tmp_path / "new/a.eaf"), "--tiers", "A_utt", "--overwrite"])
+    assert read_annotations(tmp_path / "new/a.eaf").audio == "../audio/talk.wav"
+    assert find_audio(tmp_path / "new/a.eaf").samefile(tmp_path / "audio/talk.wav")
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,8 @@ def test_what_is_wrong_is_named_by_its_line(name, change, message, tmp_path):
         ),
         (
             "a.vtt",
-            "WEBVTT\n\n00:00:01.000 --> 01:00:00.250\n<v A &amp; &lt;B&gt;>R&amp;D 3 &lt; 4 &lt;i&gt; &amp;lt; "
+            "WEBVTT\n\n"
+            "00:00:01.000 --> 01:00:00.250\n<v A &amp; &lt;B&gt;>R&amp;D 3 &lt; 4 &lt;i&gt; &amp;lt; "
             "{\\an8} --&gt;\nנכון\n\n"
             "00:00:02.000 --> 00:00:02.001\n<v A &amp; &lt;B&gt;>\n",
         ),
