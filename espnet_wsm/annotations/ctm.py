@@ -46,9 +46,8 @@ def list_words(recording: Recording) -> list[tuple[Tier, Span]]:
             for segment in tier.segments:
                 if segment.text.strip() and not segment.words and not separate:
                     raise UserError(
-                        f"tier {tier.name}: the segment at {segment.start:g} s has no times of words: "
-                        "align it first, "
-                        "or write stm, which has times of segments"
+                        f"tier {tier.name}: the segment at {segment.start:g} s has no times of words: align "
+                        "it first, or write stm, which has times of segments"
                     )
                 words += [(tier, word) for word in segment.words]
     return sorted(words, key=lambda pair: pair[1].start)
@@ -136,8 +135,8 @@ def _read_line(line: str) -> tuple[str, str, Segment]:
         raise UserError("alternatives (<ALT>) cannot be read: keep one of them")
     if len(fields) not in (5, 6):
         raise UserError(
-            f"there are {len(fields)} fields, and 5 or 6 are needed: recording, channel, start, "
-            "duration, word, confidence"
+            f"there are {len(fields)} fields, and 5 or 6 are needed: recording, channel, start, duration, "
+            "word, confidence"
         )
     start, length = parse_number(fields[2], "start"), parse_number(fields[3], "duration")
     if length < 0:

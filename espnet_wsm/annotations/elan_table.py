@@ -78,8 +78,7 @@ def _read_row(cells: list[str], columns: _Columns, tiers: dict[str, tuple[str, l
         if tiers.setdefault(name, (speaker, []))[0] != speaker:
             raise UserError(
                 f"tier {name} is of participant {speaker or 'none'} here and {tiers[name][0] or 'none'} "
-                "before: "
-                "rename the tier of one in ELAN"
+                "before: rename the tier of one in ELAN"
             )
         tiers[name][1].append(Segment(start, end, cells[place]))
 

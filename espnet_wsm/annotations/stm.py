@@ -52,14 +52,13 @@ def check_words(words: Iterable[str], braces: bool = True) -> None:
     for word in words:
         if len(word.encode()) > MAX_WORD_BYTES:
             raise UserError(
-                f"the word {word[:20]}... has more than {MAX_WORD_BYTES} bytes, and sclite hangs on "
-                "such: put spaces "
-                "between its words"
+                f"the word {word[:20]}... has more than {MAX_WORD_BYTES} bytes, and sclite hangs on such: "
+                "put spaces between its words"
             )
         if braces and re.search("[{}]", word):
             raise UserError(
-                f"the word {word} holds a brace, which begins or ends alternatives for sclite: take it "
-                "out of the text"
+                f"the word {word} holds a brace, which begins or ends alternatives for sclite: take it out "
+                "of the text"
             )
 
 

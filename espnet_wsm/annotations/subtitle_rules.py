@@ -62,9 +62,8 @@ class SubtitleRules:
             raise UserError(f"max_line_length is {self.max_line_length}: it has to be at least 4")
         if self.max_duration < 2 * self.min_duration:
             raise UserError(
-                f"max_duration is {self.max_duration:g} and min_duration {self.min_duration:g}: the "
-                "first has to be "
-                "twice the second or more"
+                f"max_duration is {self.max_duration:g} and min_duration {self.min_duration:g}: the first "
+                "has to be twice the second or more"
             )
 
 

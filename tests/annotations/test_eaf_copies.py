@@ -115,6 +115,24 @@ def test_a_file_without_annotations_gets_some(order, tmp_path):
     assert names.index("TIME_ORDER") < names.index("TIER") < names.index("LINGUISTIC_TYPE")
 
 
+def test_new_elements_stand_where_the_schema_wants_them(tmp_path):
+    bare = re.sub(r"    <(LOCALE|CONSTRAINT) .*\n", "", FIELD)
+    (tmp_path / "a.eaf").write_text(bare, encoding="utf-8")
+    add_tiers(tmp_path / "a.eaf", tmp_path / "b.eaf", [ADDED])
+    names = re.findall(r"\n    <(\w+)", (tmp_path / "b.eaf").read_text(encoding="utf-8"))
+    order = [
+        "LICENSE",
+        "HEADER",
+        "TIME_ORDER",
+        "TIER",
+        "LINGUISTIC_TYPE",
+        "CONSTRAINT",
+        "CONTROLLED_VOCABULARY",
+    ]
+    assert list(dict.fromkeys(names)) == order
+    assert names == sorted(names, key=order.index) and names.count("CONSTRAINT") == 2
+
+
 def test_times_are_those_of_the_audio(tmp_path):
     origin = FIELD.replace('MIME_TYPE="audio/x-wav"', 'MIME_TYPE="audio/x-wav" TIME_ORIGIN="500"')
     (tmp_path / "a.eaf").write_text(origin, encoding="utf-8")

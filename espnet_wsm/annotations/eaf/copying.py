@@ -122,8 +122,9 @@ class _Insertions:
         for type in self.draft.used:
             if (name := self.draft.types[type]) not in there:
                 self._add("LINGUISTIC_TYPE", [show_type(name, type)])
-            if (constraint := TYPES[type]) and constraint not in constraints:
-                constraints.add(constraint)
+        # In a second round, as both may stand behind the same element.
+        for constraint in dict.fromkeys(TYPES[type] for type in self.draft.used):
+            if constraint is not None and constraint not in constraints:
                 self._add("CONSTRAINT", [show_constraint(constraint)])
 
     def _add(self, name: str, lines: Sequence[str]) -> None:
