@@ -113,10 +113,11 @@ def read_all(path: Path, *, encoding: str | None = None) -> list[Recording]:
         with at(path, f"line {number}"):
             file, channel, word = _read_line(line)
             found.setdefault(file, {}).setdefault(channel, []).append(word)
-    return [
-        Recording(file, tuple(Tier(name, sort_spans(words), "words") for name, words in channels.items()))
-        for file, channels in found.items()
-    ]
+    with at(path, "the whole file"):
+        return [
+            Recording(file, tuple(Tier(name, sort_spans(words), "words") for name, words in channels.items()))
+            for file, channels in found.items()
+        ]
 
 
 def read(path: Path, *, recording: str | None = None, encoding: str | None = None) -> Recording:

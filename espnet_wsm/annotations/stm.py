@@ -115,7 +115,8 @@ def read_all(path: Path, *, encoding: str | None = None) -> list[Recording]:
             file, channel, speaker, segment = _read_line(line)
             if segment.text != NOT_SCORED:
                 found.setdefault(file, {}).setdefault((channel, speaker), []).append(segment)
-    return [Recording(file, _make_tiers(tracks)) for file, tracks in found.items()]
+    with at(path, "the whole file"):
+        return [Recording(file, _make_tiers(tracks)) for file, tracks in found.items()]
 
 
 def read(path: Path, *, recording: str | None = None, encoding: str | None = None) -> Recording:

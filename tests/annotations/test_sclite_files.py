@@ -135,6 +135,16 @@ def test_what_is_wrong_is_named_by_its_line(name, line, message, tmp_path):
         read_annotations(tmp_path / name)
 
 
+@pytest.mark.parametrize("line", ["t\x16 1 0.5 0.1 a", "t\x16 1 anna 0.5 1 a"])
+def test_a_name_that_cannot_be_is_told_with_its_file(line, tmp_path):
+    path = tmp_path / ("a.stm" if "anna" in line else "a.ctm")
+    path.write_text(line)
+    with pytest.raises(
+        UserError, match=rf"{path.name}, the whole file: audio holds the control character U\+0016"
+    ):
+        read_annotations(path)
+
+
 @pytest.mark.parametrize("module", [stm, ctm])
 @pytest.mark.parametrize(
     ("audio", "text", "message"),
