@@ -65,6 +65,10 @@ DEV_REQUIREMENTS = [
     # Shows that no test depends on the one before it: ./run_tests.sh --shuffle
     "pytest-randomly>=5,<6",
     "hypothesis>=6.150,<7",
+    # Others' readers of ELAN's and Praat's files, which have to take what espnet_wsm.annotations writes. The
+    # caps are against other names of what the tests call.
+    "pympi-ling>=1.71,<2",
+    "praatio>=6.2,<7",
     # Formatting differs between minor releases; goes up together with a reformatted tree.
     "ruff==0.17.*",
     # ShellCheck as a wheel, so that no system package is needed; new minor releases find new things.

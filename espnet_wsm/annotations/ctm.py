@@ -46,9 +46,8 @@ def list_words(recording: Recording) -> list[tuple[Tier, Span]]:
             for segment in tier.segments:
                 if segment.text.strip() and not segment.words and not separate:
                     raise UserError(
-                        f"tier {tier.name}: the segment at {segment.start:g} s has no times of words: "
-                        "align it first, "
-                        "or write stm, which has times of segments"
+                        f"tier {tier.name}: the segment at {segment.start:g} s has no times of words: align "
+                        "it first, or write stm, which has times of segments"
                     )
                 words += [(tier, word) for word in segment.words]
     return sorted(words, key=lambda pair: pair[1].start)
@@ -114,10 +113,11 @@ def read_all(path: Path, *, encoding: str | None = None) -> list[Recording]:
         with at(path, f"line {number}"):
             file, channel, word = _read_line(line)
             found.setdefault(file, {}).setdefault(channel, []).append(word)
-    return [
-        Recording(file, tuple(Tier(name, sort_spans(words), "words") for name, words in channels.items()))
-        for file, channels in found.items()
-    ]
+    with at(path, "the whole file"):
+        return [
+            Recording(file, tuple(Tier(name, sort_spans(words), "words") for name, words in channels.items()))
+            for file, channels in found.items()
+        ]
 
 
 def read(path: Path, *, recording: str | None = None, encoding: str | None = None) -> Recording:
@@ -136,8 +136,8 @@ def _read_line(line: str) -> tuple[str, str, Segment]:
         raise UserError("alternatives (<ALT>) cannot be read: keep one of them")
     if len(fields) not in (5, 6):
         raise UserError(
-            f"there are {len(fields)} fields, and 5 or 6 are needed: recording, channel, start, "
-            "duration, word, confidence"
+            f"there are {len(fields)} fields, and 5 or 6 are needed: recording, channel, start, duration, "
+            "word, confidence"
         )
     start, length = parse_number(fields[2], "start"), parse_number(fields[3], "duration")
     if length < 0:

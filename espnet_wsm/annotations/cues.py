@@ -45,8 +45,7 @@ def list_plain_cues(recording: Recording) -> list[Cue]:
         if start == end:
             raise UserError(
                 f"tier {tier.name}: {segment.text[:40]!r} at {segment.start:g} s lasts less than a "
-                "millisecond, and could "
-                "not be seen: write subtitles by rules, which lengthen it"
+                "millisecond, and could not be seen: write subtitles by rules, which lengthen it"
             )
         lines = tuple(line.strip(" \t") for line in segment.text.split("\n") if line.strip(" \t"))
         cues.append(Cue(start, end, lines, tier.speaker_of(segment)))

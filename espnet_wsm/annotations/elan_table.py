@@ -78,8 +78,7 @@ def _read_row(cells: list[str], columns: _Columns, tiers: dict[str, tuple[str, l
         if tiers.setdefault(name, (speaker, []))[0] != speaker:
             raise UserError(
                 f"tier {name} is of participant {speaker or 'none'} here and {tiers[name][0] or 'none'} "
-                "before: "
-                "rename the tier of one in ELAN"
+                "before: rename the tier of one in ELAN"
             )
         tiers[name][1].append(Segment(start, end, cells[place]))
 
@@ -94,7 +93,7 @@ def _read_time(cell: str) -> float:
 
 
 def _name_columns(names: list[str]) -> _Columns:
-    """From the first line, which names the columns in ELAN's language: only the forms of times are known words."""
+    """From the first line, which names the columns in any language: forms of times are always the same."""
     beginnings: dict[str, int] = {}  # of names before the form, with the place of the first
     for place, name in enumerate(names):
         if found := _NAMED_TIME.fullmatch(name):

@@ -47,13 +47,13 @@ class Format:
 
 _FLAT = ("duration", "language", "tiers", "other tiers", "kinds")
 _INNER = ("words", "characters", "fine times")
-_SUBTITLES = ("audio", *_FLAT, "confidences", "empty", *_INNER)
+_SUBTITLES = ("audio", *_FLAT, "confidences", "empty", "line breaks", *_INNER)
 FORMATS: dict[str, Format] = {
     "json": Format(".json", "everything", json_format.read, json_format.write),
     "tsv": Format(
         ".tsv", "table, one row a segment", tsv.read, tsv.write, ("audio", "duration", "language", *_INNER)
     ),
-    "txt": Format(".txt", "plain text", None, txt.write, ("times", *_SUBTITLES, "line breaks")),
+    "txt": Format(".txt", "plain text", None, txt.write, ("times", *_SUBTITLES)),
     "srt": Format(
         ".srt", "SubRip subtitles", srt.read, srt.write, (*_SUBTITLES, "speakers", "segments"),
         write_options=("rules",),
@@ -63,7 +63,8 @@ FORMATS: dict[str, Format] = {
     ),
     "textgrid": Format(
         ".TextGrid", "Praat", textgrid.read, textgrid.write,
-        ("audio", "language", "speakers", "confidences", "empty"), write_options=("short", "encoding"),
+        ("audio", "language", "kinds", "speakers", "confidences", "empty"),
+        write_options=("short", "encoding"),
     ),
     "eaf": Format(
         ".eaf", "ELAN", eaf.read, eaf.write, ("duration", "speakers of segments", "fine times"),

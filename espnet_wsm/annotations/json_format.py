@@ -128,8 +128,7 @@ def _read_recording(content: Any) -> Recording:
     if content.get("version") != VERSION or isinstance(content["version"], bool):
         raise UserError(
             f"is of version {content.get('version')!r}, and only {VERSION} can be read here: install the "
-            "release of "
-            "espnet_wsm that wrote it"
+            "release of espnet_wsm that wrote it"
         )
     top = _take(
         content,

@@ -134,8 +134,7 @@ class Tier:
             if other.start < one.start:
                 raise UserError(
                     f"tier {self.name}: the segment at {other.start:g} s comes after the one at "
-                    f"{one.start:g} s: "
-                    "sort them by time"
+                    f"{one.start:g} s: sort them by time"
                 )
 
     def speaker_of(self, segment: Segment) -> str | None:
@@ -176,8 +175,8 @@ def check_text(text: str, name: str) -> None:
         raise UserError(f"{name} is {text!r}, which is no text: put it in quotes")
     if found := _FORBIDDEN.search(text):
         raise UserError(
-            f"{name} holds the control character U+{ord(found[0]):04X} at place {found.start() + 1}: "
-            "remove it"
+            f"{name} holds the control character U+{ord(found[0]):04X} at place {found.start() + 1}: remove "
+            "it"
         )
 
 

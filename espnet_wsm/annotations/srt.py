@@ -83,4 +83,5 @@ def read(path: Path, *, encoding: str | None = None) -> Recording:
         with at(path, f"line {number}"):
             cues.append((None, Segment(*times, unescape(text))))
         place = end
-    return make_recording(cues)
+    with at(path, "the whole file"):
+        return make_recording(cues)

@@ -52,14 +52,13 @@ def check_words(words: Iterable[str], braces: bool = True) -> None:
     for word in words:
         if len(word.encode()) > MAX_WORD_BYTES:
             raise UserError(
-                f"the word {word[:20]}... has more than {MAX_WORD_BYTES} bytes, and sclite hangs on "
-                "such: put spaces "
-                "between its words"
+                f"the word {word[:20]}... has more than {MAX_WORD_BYTES} bytes, and sclite hangs on such: "
+                "put spaces between its words"
             )
         if braces and re.search("[{}]", word):
             raise UserError(
-                f"the word {word} holds a brace, which begins or ends alternatives for sclite: take it "
-                "out of the text"
+                f"the word {word} holds a brace, which begins or ends alternatives for sclite: take it out "
+                "of the text"
             )
 
 
@@ -116,7 +115,8 @@ def read_all(path: Path, *, encoding: str | None = None) -> list[Recording]:
             file, channel, speaker, segment = _read_line(line)
             if segment.text != NOT_SCORED:
                 found.setdefault(file, {}).setdefault((channel, speaker), []).append(segment)
-    return [Recording(file, _make_tiers(tracks)) for file, tracks in found.items()]
+    with at(path, "the whole file"):
+        return [Recording(file, _make_tiers(tracks)) for file, tracks in found.items()]
 
 
 def read(path: Path, *, recording: str | None = None, encoding: str | None = None) -> Recording:

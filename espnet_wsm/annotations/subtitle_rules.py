@@ -62,9 +62,8 @@ class SubtitleRules:
             raise UserError(f"max_line_length is {self.max_line_length}: it has to be at least 4")
         if self.max_duration < 2 * self.min_duration:
             raise UserError(
-                f"max_duration is {self.max_duration:g} and min_duration {self.min_duration:g}: the "
-                "first has to be "
-                "twice the second or more"
+                f"max_duration is {self.max_duration:g} and min_duration {self.min_duration:g}: the first "
+                "has to be twice the second or more"
             )
 
 
@@ -120,7 +119,9 @@ def _cut(segment: Segment, rules: SubtitleRules) -> list[_Piece]:
     text = re.sub(r"[ \t\n]+", " ", segment.text).strip(" ")
     if not text:
         return []
-    parts = _cut_at_words(text, segment) or _share_time(re.findall("[^ ]+ ?", text), segment)
+    parts = _cut_at_words(text, segment) or [_make_piece(text, segment)]
+    # A piece holds several words where the segment's words are not all of its text.
+    parts = [token for part in parts for token in _cut_at_spaces(part)]
     if " " in text:  # no break within what is written as one word
         parts = _join_unspaced(parts, rules.max_line_length)
     pieces: list[_Piece] = []
@@ -150,13 +151,17 @@ def _cut_at_words(text: str, segment: Segment) -> list[_Piece]:
     return []
 
 
+def _cut_at_spaces(piece: _Piece) -> list[_Piece]:
+    tokens = re.findall("[^ ]+ ?", piece.text)
+    return _share_time(tokens, piece.start, piece.end) if len(tokens) > 1 else [piece]
+
+
 def _make_piece(text: str, span: Span) -> _Piece:
     return _Piece(text, to_milliseconds(span.start), to_milliseconds(span.end))
 
 
-def _share_time(parts: Sequence[str], span: Span) -> list[_Piece]:
-    """Pieces that share the time of a span by their length."""
-    start, end = to_milliseconds(span.start), to_milliseconds(span.end)
+def _share_time(parts: Sequence[str], start: int, end: int) -> list[_Piece]:
+    """Pieces that share a time by their length."""
     lengths = [count_characters(part) for part in parts]
     pieces, done = [], 0
     for part, length in zip(parts, lengths, strict=True):
@@ -184,7 +189,7 @@ def _cut_to_length(piece: _Piece, limit: int) -> list[_Piece]:
     characters = regex.findall(r"\X", text)
     parts = ["".join(characters[place : place + limit]) for place in range(0, len(characters), limit)]
     parts[-1] += piece.text[len(text) :]
-    return _share_time(parts, Span(piece.start / 1000, piece.end / 1000, ""))
+    return _share_time(parts, piece.start, piece.end)
 
 
 def _split_at_pauses(pieces: Sequence[_Piece], rules: SubtitleRules) -> Iterator[list[_Piece]]:

@@ -59,8 +59,7 @@ def decode(path: Path, data: bytes, encoding: str | None = None) -> str:
         line = data[: getattr(error, "start", 0)].count(b"\n") + 1
         raise UserError(
             f"{path}, line {line}: is not {encoding or 'utf-8'}: save it as UTF-8, or name the encoding "
-            "that it is "
-            "in (cp1252, latin-1, mac_roman, utf-16, ...)"
+            "that it is in (cp1252, latin-1, mac_roman, utf-16, ...)"
         ) from None
 
 

@@ -101,9 +101,8 @@ def _make_grid(name: str, spans: Sequence[Span], whole: float) -> _Grid:
         start = round(span.start, 6)
         if start < last:
             raise UserError(
-                f"{what} begins before the one before it ends, at {last:g} s, and a tier cannot hold "
-                "both: put them on "
-                "two tiers"
+                f"{what} begins before the one before it ends, at {last:g} s, and a tier cannot hold both: "
+                "put them on two tiers"
             )
         if start > last:
             entries.append((_show_time(last), _show_time(start), ""))
@@ -189,8 +188,7 @@ def _read_tier(tokens: "_Tokens") -> Tier:
         if _CLASSES[kind] and segments and round(start - segments[-1].end, 6) < 0:
             raise tokens.refuse(
                 f"tier {name}: the interval from {start:g} to {end:g} s begins before the one before it "
-                "ends, at "
-                f"{segments[-1].end:g} s: correct one of them"
+                f"ends, at {segments[-1].end:g} s: correct one of them"
             )
         with at(tokens.path, f"line {tokens.line}, tier {name}"):
             segments.append(Segment(start, end, text))

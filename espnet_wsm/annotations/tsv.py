@@ -83,8 +83,8 @@ def read(path: Path, *, encoding: str | None = None) -> Recording:
 def _check_columns(columns: list[str]) -> None:
     if missing := [name for name in _NEEDED if name not in columns]:
         raise UserError(
-            f"there is no column {missing[0]}: the first line has to name start, end and text, separated "
-            "by tabs"
+            f"there is no column {missing[0]}: the first line has to name start, end and text, separated by "
+            "tabs"
         )
     for name in columns:
         if name not in COLUMNS or columns.count(name) > 1:

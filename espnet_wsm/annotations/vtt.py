@@ -81,7 +81,8 @@ def read(path: Path, *, encoding: str | None = None) -> Recording:
         for speaker, said in _split_voices(text):
             with at(path, f"line {number}"):
                 found.append((speaker, Segment(*times, said)))
-    return make_recording(found)
+    with at(path, "the whole file"):
+        return make_recording(found)
 
 
 def _split_blocks(lines: Sequence[tuple[int, str]]) -> Iterator[Sequence[tuple[int, str]]]:

@@ -97,8 +97,8 @@ class _Reader:
         except expat.ExpatError as error:
             raise UserError(
                 f"{self.path}, line {error.lineno}: is not well-formed XML "
-                f"({expat.ErrorString(error.code)}): open "
-                "and save it in the program that it is of, or get it again"
+                f"({expat.ErrorString(error.code)}): open and save it in the program that it is of, or get "
+                "it again"
             ) from None
         assert self.root is not None  # expat wants one
         return self.root
@@ -127,10 +127,9 @@ class _Reader:
 
     def _refuse_document_type(self, *_) -> None:
         raise UserError(
-            f"{self.path}, line {self.parser.CurrentLineNumber}: has a document type (<!DOCTYPE>), by "
-            "which files "
-            "can read others or grow without bounds: if you trust it, save it anew in the program that "
-            "it is of"
+            f"{self.path}, line {self.parser.CurrentLineNumber}: has a document type (<!DOCTYPE>), by which "
+            "files can read others or grow without bounds: if you trust it, save it anew in the program "
+            "that it is of"
         )
 
 

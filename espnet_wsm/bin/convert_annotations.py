@@ -1,14 +1,16 @@
 """Convert annotations (ELAN, Praat, subtitles, tables, ...) and say what is lost.
 
-Formats are known by the suffixes of the files, unless --from and --to name them. What OUT cannot hold of IN is
-listed, with --dry_run without writing anything.
+Formats are known by the suffixes of the files, unless --from and --to name them. What OUT cannot hold of
+IN is listed, with --dry_run without writing anything.
 
 Example:
   espnet-wsm convert_annotations interview.eaf interview.srt --tiers anna boris
 """
 
 import argparse
+import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +88,7 @@ def main(argv: list[str] | None = None) -> None:
             recording = select_tiers(recording, args.tiers)
         except UserError as error:
             raise UserError(f"{args.source}: {error}") from None
+    recording = replace(recording, audio=_find_audio(recording.audio, args.source, args.out))
     losses = describe_losses(recording, FORMATS[write_as].loses)
     if not args.dry_run:
         write_annotations(
@@ -93,6 +96,13 @@ def main(argv: list[str] | None = None) -> None:
         )
     if losses:
         print(f"{args.out} does not hold: {', '.join(losses)}", file=sys.stderr)
+
+
+def _find_audio(audio: str | None, source: Path, out: Path) -> str | None:
+    """The name of the audio: where it is named from the folder of IN and is there, from the folder of OUT."""
+    if audio is None or Path(audio).is_absolute() or not (source.parent / audio).is_file():
+        return audio
+    return Path(os.path.relpath(source.parent / audio, out.parent)).as_posix()
 
 
 def _find_options(args: argparse.Namespace, write_as: str) -> dict[str, Any]:

@@ -5,13 +5,16 @@ from hypothesis import strategies as st
 from espnet_wsm.annotations import Character, Recording, Segment, Tier, Word, from_milliseconds
 
 MARKS = (
-    "a", "Straße", "<b>", "</i>", "<v Anna>", "<unk>", "&", "&amp;", "&#13;", '"', '""', "'", "{\\an8}", "\\", "\\t",
+    "a", "Straße", "<b>", "</i>", "<v Anna>", "<unk>", "&", "&amp;", "&#13;", '"', '""', "'", "{\\an8}",
+    "\\", "\\t",
     "-->", "]]>", "<!--", ";;", "a;b", "item [1]:", '"IntervalTier"', "xmin = 3", "!", "%", "5", "1:2",
-    "نص", "\u202bab\u202c", "e\u0301", "\u0301", "क्षि", "日本語", "\u00a0", "\u2028", "\u0085", "😀", "NOTE", "WEBVTT",
+    "نص", "\u202bab\u202c", "e\u0301", "\u0301", "क्षि", "日本語", "\u00a0", "\u2028", "\u0085",
+    "😀", "NOTE", "WEBVTT",
 )  # fmt: skip
 WORDS = st.lists(st.sampled_from(MARKS), min_size=1, max_size=3).map(lambda marks: "".join(marks))
 LINES = st.lists(WORDS, min_size=1, max_size=3).map(" ".join)
 TEXTS = st.lists(st.one_of(WORDS, st.sampled_from(" \t\n")), max_size=5).map("".join)
+NOTHING = st.none()
 CONFIDENCES = st.one_of(st.none(), st.integers(0, 1000).map(from_milliseconds))
 NAMES = st.sampled_from(("anna", "Ö & <o>", 'say "a"', "نص", "a  b", "1"))
 
@@ -45,7 +48,9 @@ def draw_words(draw, limits, texts, confidences):
 
 
 @st.composite
-def draw_tiers(draw, texts, confidences=st.none(), words=False, speakers=st.none(), kind="utterances", names=NAMES):
+def draw_tiers(
+    draw, texts, confidences=NOTHING, words=False, speakers=NOTHING, kind="utterances", names=NAMES
+):
     """Tiers of unlike names; ``texts`` are of segments, and of words if there shall be any."""
     tiers = []
     for name in draw(st.lists(names, min_size=1, max_size=3, unique=True)):
@@ -69,7 +74,9 @@ def draw_everything(draw):
     segments = []
     for _ in range(draw(st.integers(0, 3))):
         start, end = sorted((draw(seconds), draw(seconds)))
-        words = tuple(Word(start, end, draw(TEXTS), draw(st.one_of(st.none(), st.floats(0, 1)))) for _ in "ab")
+        words = tuple(
+            Word(start, end, draw(TEXTS), draw(st.one_of(st.none(), st.floats(0, 1)))) for _ in "ab"
+        )
         segments.append(
             Segment(start, end, draw(TEXTS), draw(st.floats(0, 1)), draw(st.one_of(st.none(), NAMES)), words)
         )

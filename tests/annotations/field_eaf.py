@@ -1,4 +1,4 @@
-"""An .eaf as field workers have them: two speakers, words of which some have no times, glosses, a translation."""
+"""An .eaf as field workers have them: two speakers, words without times, glosses, a translation."""
 
 FIELD = """<?xml version="1.0" encoding="UTF-8"?>
 <!-- checked by A. -->

@@ -14,7 +14,10 @@ from espnet_wsm.errors import UserError
 
 ADDED = Tier(
     "asr",
-    (Segment(0.123, 1.001, "ndi <na>", 0.75, words=(Word(0.2, 0.5, "ndi", 0.5),)), Segment(2.0, 2.2, 'é"', 0.5)),
+    (
+        Segment(0.123, 1.001, "ndi <na>", 0.75, words=(Word(0.2, 0.5, "ndi", 0.5),)),
+        Segment(2.0, 2.2, 'é"', 0.5),
+    ),
     speaker="Anna & co",
 )
 LAST_ID = re.compile(rb'(<PROPERTY NAME="lastUsedAnnotationId">)\d+')
@@ -97,15 +100,37 @@ def test_ids_are_new_and_types_are_shared(tmp_path):
     assert read(paths[2]).tiers[-1] == Tier("again", ADDED.segments)
 
 
-@pytest.mark.parametrize("order", ["<TIME_ORDER/>", "<TIME_ORDER></TIME_ORDER>", "<TIME_ORDER>\n    </TIME_ORDER>"])
+@pytest.mark.parametrize(
+    "order", ["<TIME_ORDER/>", "<TIME_ORDER></TIME_ORDER>", "<TIME_ORDER>\n    </TIME_ORDER>"]
+)
 def test_a_file_without_annotations_gets_some(order, tmp_path):
     head, rest = FIELD.split("<TIME_ORDER>")
-    (tmp_path / "a.eaf").write_text(head + order + "\n" + rest[rest.index("    <LINGUISTIC_TYPE") :], encoding="utf-8")
+    (tmp_path / "a.eaf").write_text(
+        head + order + "\n" + rest[rest.index("    <LINGUISTIC_TYPE") :], encoding="utf-8"
+    )
     add_tiers(tmp_path / "a.eaf", tmp_path / "b.eaf", [ADDED])
     assert read(tmp_path / "b.eaf").tiers == (ADDED,)
     content = (tmp_path / "b.eaf").read_text(encoding="utf-8")
     names = re.findall(r"\n    <(\w+)", content)
     assert names.index("TIME_ORDER") < names.index("TIER") < names.index("LINGUISTIC_TYPE")
+
+
+def test_new_elements_stand_where_the_schema_wants_them(tmp_path):
+    bare = re.sub(r"    <(LOCALE|CONSTRAINT) .*\n", "", FIELD)
+    (tmp_path / "a.eaf").write_text(bare, encoding="utf-8")
+    add_tiers(tmp_path / "a.eaf", tmp_path / "b.eaf", [ADDED])
+    names = re.findall(r"\n    <(\w+)", (tmp_path / "b.eaf").read_text(encoding="utf-8"))
+    order = [
+        "LICENSE",
+        "HEADER",
+        "TIME_ORDER",
+        "TIER",
+        "LINGUISTIC_TYPE",
+        "CONSTRAINT",
+        "CONTROLLED_VOCABULARY",
+    ]
+    assert list(dict.fromkeys(names)) == order
+    assert names == sorted(names, key=order.index) and names.count("CONSTRAINT") == 2
 
 
 def test_times_are_those_of_the_audio(tmp_path):
@@ -128,7 +153,7 @@ def test_nothing_is_written_where_it_must_not(tmp_path):
         with pytest.raises(UserError, match="is the file that is copied"):
             add_tiers(source, out, [ADDED], overwrite=True)
     (tmp_path / "b.eaf").write_text("mine")
-    with pytest.raises(UserError, match="b.eaf is there already"):
+    with pytest.raises(UserError, match=r"b\.eaf is there already"):
         add_tiers(source, tmp_path / "b.eaf", [ADDED])
     with pytest.raises(UserError, match=r"a.eaf: there is a tier A_utt already: name the new one otherwise"):
         add_tiers(source, tmp_path / "c.eaf", [Tier("A_utt")])

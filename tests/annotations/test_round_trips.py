@@ -35,10 +35,14 @@ UNSPACED = st.sampled_from(("anna", "نص", "a-b"))
 
 DRAWN = {
     "json": draw_everything(),
-    "tsv": draw_tiers(TEXTS, CONFIDENCES, speakers=st.one_of(st.none(), NAMES)).map(lambda tiers: Recording(tiers=tiers)),
+    "tsv": draw_tiers(TEXTS, CONFIDENCES, speakers=st.one_of(st.none(), NAMES)).map(
+        lambda tiers: Recording(tiers=tiers)
+    ),
     "srt": draw_tiers(CUES, names=st.just("subtitles")).map(lambda tiers: Recording(tiers=tiers)),
     "vtt": draw_tiers(CUES).map(lambda tiers: Recording(tiers=name_tiers_by_speakers(tiers))),
-    "textgrid": draw_tiers(TEXTS.filter(bool), words=True).map(lambda tiers: Recording(tiers=tiers, duration=20.5)),
+    "textgrid": draw_tiers(TEXTS.filter(bool), words=True).map(
+        lambda tiers: Recording(tiers=tiers, duration=20.5)
+    ),
     "eaf": draw_tiers(TEXTS, CONFIDENCES, True, st.one_of(st.none(), NAMES)).map(
         lambda tiers: Recording("a/b c.wav", tiers, language="sn")
     ),

@@ -11,7 +11,7 @@ from espnet_wsm.scoring.sclite import find_sclite, run_program
 # Two speakers, two channels, texts that look like labels, comments and other syntax of sclite's.
 SPOKEN = {
     "anna": ["hello big world", "<unk> again", ";; no comment", "a;b c/d g\\h (i) j* 50% é ё \u00a0x"],
-    "boris": ["<b>", "", "yes -no- \"quoted\" 'it"],
+    "boris": ["<b>", "", 'yes -no- "quoted" \'it'],
 }
 
 
@@ -43,7 +43,9 @@ def score(folder) -> dict[str, tuple[int, ...]]:
     for block in stdout.split("\nid: ")[1:]:
         speaker = re.match(r"\((\w+)-", block)[1]
         file = re.search("^File: (.*)$", block, re.MULTILINE)[1]
-        counts = map(int, re.search(r"^Scores: \(#C #S #D #I\) (\d+) (\d+) (\d+) (\d+)", block, re.MULTILINE).groups())
+        counts = map(
+            int, re.search(r"^Scores: \(#C #S #D #I\) (\d+) (\d+) (\d+) (\d+)", block, re.MULTILINE).groups()
+        )
         key = f"{file} {speaker}"
         found[key] = tuple(map(sum, zip(found.get(key, (0, 0, 0, 0)), counts, strict=True)))
     return found
@@ -133,6 +135,16 @@ def test_what_is_wrong_is_named_by_its_line(name, line, message, tmp_path):
         read_annotations(tmp_path / name)
 
 
+@pytest.mark.parametrize("line", ["t\x16 1 0.5 0.1 a", "t\x16 1 anna 0.5 1 a"])
+def test_a_name_that_cannot_be_is_told_with_its_file(line, tmp_path):
+    path = tmp_path / ("a.stm" if "anna" in line else "a.ctm")
+    path.write_text(line)
+    with pytest.raises(
+        UserError, match=rf"{path.name}, the whole file: audio holds the control character U\+0016"
+    ):
+        read_annotations(path)
+
+
 @pytest.mark.parametrize("module", [stm, ctm])
 @pytest.mark.parametrize(
     ("audio", "text", "message"),
@@ -153,7 +165,9 @@ def test_what_sclite_would_misread_is_refused(module, audio, text, message, tmp_
 
 def test_alternatives_of_sclite_are_refused():
     def make(text):
-        return Recording("talk", (Tier("a", (Segment(0, 1, text, words=(Word(0, 1, text.replace(" ", "_")),)),)),))
+        return Recording(
+            "talk", (Tier("a", (Segment(0, 1, text, words=(Word(0, 1, text.replace(" ", "_")),)),)),)
+        )
 
     with pytest.raises(UserError, match=r"talk, segment at 0 s: the word \{ holds a brace"):
         stm.format_stm(make("{ a / b }"))

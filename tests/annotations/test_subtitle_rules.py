@@ -1,5 +1,7 @@
 """Cues keep to the rules whatever is said, lose no word, and are broken where readers expect it."""
 
+from itertools import pairwise
+
 import pytest
 from drawn_annotations import LINES, TEXTS, draw_tiers
 from hypothesis import HealthCheck, given, settings
@@ -10,12 +12,14 @@ from espnet_wsm.annotations.subtitle_rules import count_characters, lay_out
 from espnet_wsm.errors import UserError
 
 SENTENCES = (
-    "When the rain had stopped, we went down to the river. The boats were gone. Nobody knew where they had been "
-    "taken, and so we waited until it was dark."
+    "When the rain had stopped, we went down to the river. The boats were gone. Nobody knew where they "
+    "had been taken, and so we waited until it was dark."
 )
 
 
-def speak(text: str, start: float = 0.0, per_character: float = 0.07, pauses: dict[int, float] | None = None) -> Segment:
+def speak(
+    text: str, start: float = 0.0, per_character: float = 0.07, pauses: dict[int, float] | None = None
+) -> Segment:
     """A segment whose words last as long as they are long; ``pauses`` are seconds behind the n-th word."""
     words, time = [], start
     for index, word in enumerate(text.split()):
@@ -36,14 +40,16 @@ def check_rules(cues, rules):
         assert all(line == line.strip(" ") for line in cue.lines)
         duration = cue.end - cue.start
         assert round(1000 * rules.min_duration) <= duration <= round(1000 * rules.max_duration)
-    for one, other in zip(cues, cues[1:], strict=False):
+    for one, other in pairwise(cues):
         assert other.start - one.end >= round(1000 * rules.min_gap)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     st.one_of(draw_tiers(TEXTS, words=True), draw_tiers(st.lists(LINES, max_size=30).map("  ".join))),
-    st.sampled_from((SubtitleRules(), SubtitleRules(8, 1, 10, 0.5, 2, 0, 0.2), SubtitleRules(30, 3, 5, 2, 4, 1, 9))),
+    st.sampled_from(
+        (SubtitleRules(), SubtitleRules(8, 1, 10, 0.5, 2, 0, 0.2), SubtitleRules(30, 3, 5, 2, 4, 1, 9))
+    ),
 )
 def test_any_speech_is_broken_by_the_rules_and_no_character_is_lost(tiers, rules):
     cues = lay_out(Recording(tiers=tiers), rules)
@@ -122,10 +128,21 @@ def test_punctuation_of_the_text_stays_with_its_words():
     assert cue.lines == ("«Yes», we can!",)
 
 
+def test_text_with_more_in_it_than_its_words_is_broken_at_its_spaces():
+    segment = Segment(0, 5, "never mind him he says no", words=(Word(4, 5, "no"),))
+    cues = lay_out_segments(segment, rules=SubtitleRules(max_line_length=10, max_lines=1, min_duration=0.1))
+    assert [cue.lines for cue in cues] == [("never mind",), ("him he",), ("says no",)]
+
+
 def test_writing_without_spaces_is_broken_at_its_words_and_marks_stay_on_their_letters():
-    words = [Word(index, index + 1, text) for index, text in enumerate(("今日", "は", "とても", "いい", "天気", "です"))]
+    words = [
+        Word(index, index + 1, text)
+        for index, text in enumerate(("今日", "は", "とても", "いい", "天気", "です"))
+    ]
     text = "".join(word.text for word in words)
-    cues = lay_out_segments(Segment(0, 6, text, words=words), rules=SubtitleRules(max_line_length=5, max_lines=1))
+    cues = lay_out_segments(
+        Segment(0, 6, text, words=words), rules=SubtitleRules(max_line_length=5, max_lines=1)
+    )
     assert ["".join(cue.lines) for cue in cues] == ["今日は", "とてもいい", "天気です"]
     marked = "e\u0301" * 10
     cues = lay_out_segments(Segment(0, 6, marked), rules=SubtitleRules(max_line_length=4, max_lines=1))

@@ -87,8 +87,16 @@ def test_old_encodings_are_read_when_named(tmp_path):
     [
         ("a.srt", ("02,500", "02,5000"), r"line 2: '00:00:02,5000' is no time: write it as"),
         ("a.srt", ("00:00:02,500", "00:00:61,500"), r"line 2: '00:00:61,500' is no time"),
-        ("a.srt", ("00:00:01,000", "00:00:03,000"), r"line 2: 2.5 s, where it ends, is before 3 s, where it starts"),
-        ("a.srt", ("00:00:03.5 -->", "00:00:03.5 ->"), r"line 7: '00:00:03.5 -> 00:00:04.000' is no line of times"),
+        (
+            "a.srt",
+            ("00:00:01,000", "00:00:03,000"),
+            r"line 2: 2.5 s, where it ends, is before 3 s, where it starts",
+        ),
+        (
+            "a.srt",
+            ("00:00:03.5 -->", "00:00:03.5 ->"),
+            r"line 7: '00:00:03.5 -> 00:00:04.000' is no line of times",
+        ),
         ("a.srt", ("2026\n", "2026\n00:01:02,000 --> 00:01:03,000\n"), r"line 13: times stand within a cue"),
         ("a.srt", ("morning", "\x01"), r"line 2: text holds the control character U\+0001"),
         ("a.vtt", ("WEBVTT -", "WEBVT -"), r"line 1: is not WEBVTT, with which such a file begins"),
@@ -117,11 +125,13 @@ def test_what_is_wrong_is_named_by_its_line(name, change, message, tmp_path):
         ),
         (
             "a.vtt",
-            "WEBVTT\n\n00:00:01.000 --> 01:00:00.250\n<v A &amp; &lt;B&gt;>R&amp;D 3 &lt; 4 &lt;i&gt; &amp;lt; {\\an8} "
-            "--&gt;\nנכון\n\n00:00:02.000 --> 00:00:02.001\n<v A &amp; &lt;B&gt;>\n",
+            "WEBVTT\n\n"
+            "00:00:01.000 --> 01:00:00.250\n<v A &amp; &lt;B&gt;>R&amp;D 3 &lt; 4 &lt;i&gt; &amp;lt; "
+            "{\\an8} --&gt;\nנכון\n\n"
+            "00:00:02.000 --> 00:00:02.001\n<v A &amp; &lt;B&gt;>\n",
         ),
     ],
-)  # fmt: skip
+)
 def test_text_that_looks_like_markup_is_escaped(name, expected, tmp_path):
     text = "R&D 3 < 4 <i> &lt; {\\an8} -->\n \nנכון"
     tier = Tier("x", (Segment(1, 3600.25, text), Segment(2, 2.001, "")), speaker="A & <B>")

@@ -1,5 +1,7 @@
 """TextGrids: praatio reads ours, we read those of any program, and intervals that cannot be are named."""
 
+from itertools import pairwise
+
 import pytest
 from drawn_annotations import TEXTS, draw_tiers
 from hypothesis import HealthCheck, given, settings
@@ -109,7 +111,9 @@ def test_both_forms_are_read_in_any_encoding(content, encoding, tmp_path):
 
 def test_old_encodings_are_named_or_asked_for(tmp_path):
     (tmp_path / "a.TextGrid").write_bytes(LONG.replace('"c"', '"é"').encode("mac_roman"))
-    with pytest.raises(UserError, match=r"a.TextGrid, line 26: is not utf-8: save it as UTF-8, or name the encoding"):
+    with pytest.raises(
+        UserError, match=r"a.TextGrid, line 26: is not utf-8: save it as UTF-8, or name the encoding"
+    ):
         read(tmp_path / "a.TextGrid")
     assert read(tmp_path / "a.TextGrid", encoding="mac_roman").tiers[0].segments[1].text == "é"
     with pytest.raises(UserError, match="there is no encoding klingon"):
@@ -124,12 +128,14 @@ def test_what_is_written_is_read_by_praatio(short, encoding, tmp_path):
     if not short:  # praatio takes a text for the header that it looks like
         tiers = (Tier("anna", (EXAMPLE.tiers[0].segments[0],)), *EXAMPLE.tiers[1:])
         write(Recording(None, tiers, 10.001), tmp_path / "a.TextGrid", encoding=encoding, overwrite=True)
-    grid = praatio.openTextgrid(str(tmp_path / "a.TextGrid"), includeEmptyIntervals=True, reportingMode="error")
+    grid = praatio.openTextgrid(
+        str(tmp_path / "a.TextGrid"), includeEmptyIntervals=True, reportingMode="error"
+    )
     assert grid.tierNames == ("anna", "anna - words", "anna - characters", 'bo"ris', "clicks", "nothing")
     assert grid.maxTimestamp == 10.001
     entries = [tuple(entry) for entry in grid.getTier("anna").entries]
     assert entries[:2] == [(0, 0.25, ""), (0.25, 1.5, 'she said "yes"\nתודה')]
-    assert all(one[1] == other[0] for one, other in zip(entries, entries[1:], strict=False))
+    assert all(one[1] == other[0] for one, other in pairwise(entries))
     assert entries[-1] == (2.0 if short else 1.5, 10.001, "")
     assert [tuple(entry) for entry in grid.getTier("anna - words").entries][1:3] == [
         (0.25, 0.5, "she"), (0.5, 1.5, 'said "yes"'),
@@ -156,10 +162,19 @@ def test_any_tiers_are_read_by_praatio(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("xmax = 1.75", "xmax = 0.75"), r"line 22, tier A: 0.75 s, where it ends, is before 1 s, where it starts"),
-        (("xmin = 1.75", "xmin = 1.5"), r"line 26: tier A: the interval from 1.5 to 2.5 s begins before the one before"),
+        (
+            ("xmax = 1.75", "xmax = 0.75"),
+            r"line 22, tier A: 0.75 s, where it ends, is before 1 s, where it starts",
+        ),
+        (
+            ("xmin = 1.75", "xmin = 1.5"),
+            r"line 26: tier A: the interval from 1.5 to 2.5 s begins before the one before",
+        ),
         (('text = "c"', 'text = "c'), r"line 26: a text begins with a double quote and does not end"),
-        (("intervals: size = 3", "intervals: size = 4"), r"line 28: there is \"TextTier\" where the time of an entry"),
+        (
+            ("intervals: size = 3", "intervals: size = 4"),
+            r"line 28: there is \"TextTier\" where the time of an entry",
+        ),
         (("size = 2\n", "size = 3\n"), r"line 38: the file ends where the class of a tier should follow"),
         (("size = 2\n", "size = 2.5\n"), r"line 7: the number of tiers is 2.5"),
         (('"TextTier"', '"Pitch 1"'), r"line 28: a tier is of the class 'Pitch 1'"),
@@ -191,8 +206,14 @@ def test_a_file_without_tiers_has_a_duration(tmp_path):
 @pytest.mark.parametrize(
     ("segments", "message"),
     [
-        ((Segment(1, 2, "x"), Segment(1.5, 3, "y")), r"tier a: 'y' at 1.5 s begins before the one before it ends, at 2 s"),
-        ((Segment(1, 2, "x"), Segment(2, 2, "y")), r"tier a: 'y' at 2 s has no length, others of the tier have"),
+        (
+            (Segment(1, 2, "x"), Segment(1.5, 3, "y")),
+            r"tier a: 'y' at 1.5 s begins before the one before it ends, at 2 s",
+        ),
+        (
+            (Segment(1, 2, "x"), Segment(2, 2, "y")),
+            r"tier a: 'y' at 2 s has no length, others of the tier have",
+        ),
         ((), r"there is no tier, or no time for it"),
     ],
 )

@@ -14,7 +14,7 @@ PACKAGE = ROOT / "espnet_wsm"
 SHIPPED_WEIGHTS = ROOT / "egs/debian_multi/ssl1/hubert_debian_multi/model.safetensors"
 # What commands may import.
 LIBRARY = {"mixing", "upstream", "transfer", "pretraining", "plugin", "recognition", "data", "scoring"}
-LIBRARY |= {"allocator", "files", "frames", "errors", "tables"}
+LIBRARY |= {"allocator", "annotations", "files", "frames", "errors", "tables"}
 # What describes, measures and shows the arms of benchmarks and experiments.
 PRESENTATION = {"arms", "figures", "meters", "tables"}
 # What each part may import of the package.
@@ -34,8 +34,9 @@ MAY_IMPORT = {
     "pretraining": {"upstream", "data", "files", "frames", "errors", "tables"},
     "recipe": {"files", "errors"},
     "plugin": {"mixing", "upstream", "data", "recipe", "rules", "allocator", "files", "frames", "errors"},
-    "recognition": {"plugin", "upstream", "data", "files", "frames", "errors"},
+    "recognition": {"plugin", "upstream", "data", "annotations", "allocator", "files", "frames", "errors"},
     "data": {"files", "frames", "errors", "tables"},
+    "annotations": {"files", "errors"},
     "scoring": {"data", "arms", "files", "frames", "errors", "tables"},
     "experiments": {"upstream", "scoring", "data", "files", "frames", "errors", *PRESENTATION},
     "benchmark": {*LIBRARY - {"transfer", "pretraining", "data", "scoring"}, "rules", *PRESENTATION},
@@ -68,7 +69,7 @@ def test_imports_go_one_way(file):
         return
     used = {name.split(".")[1] for name in imported_modules(file) if name.startswith("espnet_wsm.")}
     assert used - {part} <= MAY_IMPORT[part]
-    if part in ("data", "scoring", "recipe"):
+    if part in ("data", "annotations", "scoring", "recipe"):
         heavy = {name.split(".")[0] for name in imported_modules(file)}
         if file.parent == PACKAGE / "data/features":
             heavy -= {"torch"}  # they come and are stored as tensors: numpy knows no bfloat16
@@ -83,7 +84,7 @@ def test_every_part_of_the_package_has_a_rule():
 @pytest.mark.parametrize(
     "module",
     [
-        *(f"bin.{name}" for name in ("validate_data_dir", "score", "compare_systems")),
+        *(f"bin.{name}" for name in ("validate_data_dir", "score", "compare_systems", "convert_annotations")),
         *(f"stages.{name}" for name in ("make_tokens", "make_results")),
         *(f"data.features.{name}" for name in ("plan", "writer", "reader")),  # to plan, close and check
     ],
@@ -137,6 +138,7 @@ def test_stage_scripts_and_recipes_stay_short():
 
 
 def test_modules_mirror_the_tests():
-    parts = "mixing upstream pretraining plugin recognition recipe data scoring experiments benchmark cli"
+    parts = "mixing upstream pretraining plugin recognition recipe data annotations scoring experiments"
+    parts += " benchmark cli"
     for part in parts.split():
         assert list((ROOT / "tests" / part).rglob("test_*.py")), part

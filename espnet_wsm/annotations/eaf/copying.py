@@ -4,8 +4,8 @@ The XML is not written anew, which would change white space, the order of attrib
 does not know: new elements are put between the bytes of the old ones. The one thing changed is ELAN's
 count of annotations, the property ``lastUsedAnnotationId``, from which it makes ids.
 
-New time slots stand in order of time among the old ones. That changes no time of a file of ELAN's: its slots without
-a value are between annotations that follow each other, and are not read by their place.
+New time slots stand in order of time among the old ones. That changes no time of a file of ELAN's: its
+slots without a value are between annotations that follow each other, and are not read by their place.
 """
 
 import re
@@ -122,8 +122,9 @@ class _Insertions:
         for type in self.draft.used:
             if (name := self.draft.types[type]) not in there:
                 self._add("LINGUISTIC_TYPE", [show_type(name, type)])
-            if (constraint := TYPES[type]) and constraint not in constraints:
-                constraints.add(constraint)
+        # In a second round, as both may stand behind the same element.
+        for constraint in dict.fromkeys(TYPES[type] for type in self.draft.used):
+            if constraint is not None and constraint not in constraints:
                 self._add("CONSTRAINT", [show_constraint(constraint)])
 
     def _add(self, name: str, lines: Sequence[str]) -> None:

@@ -12,11 +12,9 @@ from espnet_wsm.errors import UserError
 CONFIDENCE = " - confidence"
 CONSTRAINTS = {
     "Time_Subdivision": "Time subdivision of parent annotation's time interval, no time gaps allowed "
-    "within this "
-    "interval",
+    "within this interval",
     "Symbolic_Subdivision": "Symbolic subdivision of a parent annotation. Annotations refering to the "
-    "same parent are "
-    "ordered",
+    "same parent are ordered",
     "Symbolic_Association": "1-1 association with a parent annotation",
     "Included_In": "Time alignable annotations within the parent annotation's time interval, gaps are "
     "allowed",
@@ -156,9 +154,8 @@ class Draft:
             )
         if start < last:
             raise UserError(
-                f"{what} begins before the one before it ends, at {last / 1000:g} s, and a tier of "
-                "ELAN's cannot hold "
-                "both: put them on two tiers"
+                f"{what} begins before the one before it ends, at {last / 1000:g} s, and a tier of ELAN's "
+                "cannot hold both: put them on two tiers"
             )
         if start < self.origin:
             raise UserError(
