@@ -1,8 +1,8 @@
-"""Transcribe audio files of any format: prints `FILE<TAB>text` for each, or writes files with times.
+"""Transcribe audio files of any format: prints their texts, or writes files with times.
 
-Any sampling rate and number of channels will do. A folder stands for the audio in and below it, `-` for the
-names on the lines of standard input. Files that cannot be read are skipped and named at the end; the exit
-status is then 1.
+Prints `FILE<TAB>text` for each. Any sampling rate and number of channels will do. A folder stands for the
+audio in and below it, `-` for the names on the lines of standard input. Files that cannot be read are
+skipped and named at the end; the exit status is then 1.
 
 Examples:
   espnet-wsm transcribe --model exp/asr_train_ctc_char talk.mp3 interviews/*.wav > texts.tsv
