@@ -1,4 +1,4 @@
-"""Transcribe audio files of any format: prints their texts, or writes files with times.
+"""Transcribe audio of any format: prints texts, or writes files with times.
 
 Prints `FILE<TAB>text` for each. Any sampling rate and number of channels will do. A folder stands for the
 audio in and below it, `-` for the names on the lines of standard input. Files that cannot be read are
