@@ -236,8 +236,8 @@ def render(result: Mapping[str, Any]) -> str:
             f"WSM in the last two layers, untrained, CTC over {len(TOKENS)} tokens, greedy; "
             f"{len(result['recordings_s'])} recordings, {sum(result['recordings_s']):.0f} s, the longest "
             f"{max(result['recordings_s']):.0f} s. The least of the rounds; how much faster is told by the "
-            "processor's time. The last column is the whole command `transcribe` of three short files, imports "
-            "included.",
+            "processor's time. The last column is the whole command `transcribe` of three short files, with "
+            "its imports.",
             "",
             render_table(header, rows, num_left=2),
         ]
