@@ -7,7 +7,15 @@ import pytest
 import torch
 
 from espnet_wsm.benchmark import inference
-from espnet_wsm.benchmark.inference import PARTS, WAYS, continue_result, find_upstream, measure, render
+from espnet_wsm.benchmark.inference import (
+    PARTS,
+    WAYS,
+    find_upstream,
+    measure,
+    read_result,
+    render,
+    write_result,
+)
 from espnet_wsm.benchmark.models import write_upstream
 
 FACTS = {"date": "today", "git": "abc", "versions": {"torch": "2"}}
@@ -39,10 +47,12 @@ def test_the_table_compares_with_before_and_says_what_was_skipped(tmp_path):
         }
         for name, factor in zip(WAYS, (0.2, 0.1, 0.05), strict=True)
     }
-    with continue_result(tmp_path, FACTS) as result:
-        result["upstreams"]["box"] = {"start_s": 2.34, "ways": found}
-    with continue_result(tmp_path, FACTS) as result:  # a later call keeps it
-        result["upstreams"]["other"] = {"skipped": "x is not there"}
+    result = read_result(tmp_path, FACTS)
+    result["upstreams"]["box"] = {"start_s": 9.9, "start_processor_s": 2.34, "ways": found}
+    write_result(result, tmp_path)
+    result = read_result(tmp_path, FACTS)  # a later call keeps it
+    result["upstreams"]["other"] = {"skipped": "x is not there"}
+    write_result(result, tmp_path)
     stored = json.loads((tmp_path / "result.json").read_text())
     assert stored["upstreams"].keys() == {"box", "other"} and stored["threads"] == torch.get_num_threads()
     table = (tmp_path / "table.md").read_text()
