@@ -158,7 +158,7 @@ def measure(
 
 
 def time_start(experiment: Path, folder: Path) -> dict[str, float]:
-    """Seconds that ``espnet-wsm transcribe`` of three short files takes, by the clock and of the processor."""
+    """Seconds of ``espnet-wsm transcribe`` of three short files, by the clock and of the processor."""
     files = []
     for place, samples in enumerate(draw_recordings(RECORDINGS[:SHORT])):
         files.append(str(folder / f"{place}.wav"))
