@@ -3,7 +3,7 @@
 
 .venv/bin/python tools/benchmark_inference.py --out bench/inference
 
-Transcribes recordings of 0.7 to 40 s with the upstream in the box, whisper_base if it is there, and upstreams
+Transcribes recordings of 0.7 to 12 s with the upstream in the box, whisper_base if it is there, and upstreams
 of wav2vec2-base's and XLS-R-300M's size with random weights. Each way runs in a process of its own. Writes
 result.json and table.md; upstreams that are not named keep what is in there. Five minutes on two cores.
 """
@@ -54,7 +54,13 @@ def main(argv: list[str] | None = None) -> None:
 
     from tqdm import tqdm
 
-    from espnet_wsm.benchmark.inference import continue_result, find_upstream, measure, measure_upstream
+    from espnet_wsm.benchmark.inference import (
+        find_upstream,
+        measure,
+        measure_upstream,
+        read_result,
+        write_result,
+    )
     from espnet_wsm.stages.record_run import describe_git
 
     facts = {
@@ -71,13 +77,14 @@ def main(argv: list[str] | None = None) -> None:
     with contextlib.ExitStack() as stack:
         work = args.work or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmark_")))
         work.mkdir(parents=True, exist_ok=True)
-        result = stack.enter_context(continue_result(args.out, facts))
+        result = read_result(args.out, facts)
         for name in tqdm(args.upstreams, desc="inference", unit="upstream"):
             place = find_upstream(name, given, work)
             skipped = isinstance(place, str)
             result["upstreams"][name] = (
                 {"skipped": place} if skipped else measure_upstream(place, args.rounds, run)
             )
+            write_result(result, args.out)
     print(f"{args.out / 'table.md'} is written")
 
 

@@ -1,6 +1,5 @@
 """Speech to text in one call, for audio of any length: long audio in overlapping chunks."""
 
-import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -15,7 +14,6 @@ from tqdm import tqdm
 
 from espnet_wsm.data.audio.channels import mix_down
 from espnet_wsm.data.audio.recordings import LARGEST_PEAK, convert
-from espnet_wsm.data.dump.batches import make_batches
 from espnet_wsm.errors import UserError
 from espnet_wsm.frames import HOP, SAMPLE_RATE
 from espnet_wsm.recognition.trained_model import load_decoder
@@ -25,6 +23,7 @@ from espnet_wsm.upstream.pieces import CONTEXT, Pieces
 
 READ_AHEAD = 4  # full batches
 MOST_AHEAD = 128  # recordings
+MOST_PADDING = 0.15  # of a batch: more takes longer to compute than another batch does
 
 
 class Transcriber:
@@ -183,12 +182,19 @@ class Transcriber:
 
     def _make_batches(self, chunks: list["_Chunk"]) -> Iterator[list["_Chunk"]]:
         """Chunks of a recording keep their order, as they are all of one length."""
-        chunks = sorted(chunks, key=_Chunk.__len__)
-        if self.decoder.model.encoder.config.exact_padding:
-            yield from make_batches(chunks, _Chunk.__len__, self.batch_samples)
-        else:  # a chunk would be encoded otherwise beside a longer one
-            for _, alike in itertools.groupby(chunks, _Chunk.__len__):
-                yield from make_batches(alike, _Chunk.__len__, self.batch_samples)
+        # A model without exact padding would encode a chunk otherwise beside a longer one.
+        most = MOST_PADDING if self.decoder.model.encoder.config.exact_padding else 0.0
+        batch: list[_Chunk] = []
+        own = 0  # samples in it
+        for chunk in sorted(chunks, key=_Chunk.__len__):
+            room = len(chunk) * (len(batch) + 1)
+            if batch and (room > self.batch_samples or room - own - len(chunk) > most * room):
+                yield batch
+                batch, own = [], 0
+            batch.append(chunk)
+            own += len(chunk)
+        if batch:
+            yield batch
 
 
 def _join(pieces: Pieces, chunks: Iterable[Tensor], frames: int) -> Tensor:
