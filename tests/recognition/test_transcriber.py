@@ -560,7 +560,8 @@ def test_a_known_text_gets_times_and_files(recipe, corpus, tmp_path, capsys):
 
 def test_the_command_goes_on_after_a_bad_file_and_names_it(recipe, corpus, tmp_path, capsys):
     (tmp_path / "noise.wav").write_bytes(b"RIFF")
-    files = [corpus / "nowhere.wav", corpus / "u1.flac", tmp_path / "noise.wav", tmp_path, corpus / "u2.flac"]
+    text = corpus / "tokens.txt"
+    files = [corpus / "nowhere.wav", corpus / "u1.flac", tmp_path / "noise.wav", text, corpus / "u2.flac"]
     assert run_command("--model", "exp/en/asr_x", *files) == 1
     captured = capsys.readouterr()
     assert [line.split("\t")[0] for line in captured.out.splitlines()] == [str(files[1]), str(files[4])]
