@@ -608,7 +608,7 @@ def test_the_help_shows_an_example_without_importing_torch():
     )
     command = [sys.executable, "-c", code, "--help"]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert result.stdout.startswith("False") and "Example:\n  espnet-wsm transcribe" in result.stdout
+    assert result.stdout.startswith("False") and "Examples:\n  espnet-wsm transcribe" in result.stdout
 
 
 def test_long_audio_goes_through_an_upstream_with_frames_of_its_own(
