@@ -80,7 +80,7 @@ def require_modules() -> None:
     Raises:
         UserError: names all that are.
     """
-    missing = [name for name in MODULES if importlib.util.find_spec(name) is None]
+    missing = [name for name in MODULES if name not in sys.modules and importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(
             f"this Python lacks {', '.join(missing)}: run tools/setup.sh, or bring what is missing as "

@@ -21,7 +21,7 @@ from torch import nn
 import espnet_wsm
 from espnet_wsm.allocator import keep_memory
 from espnet_wsm.benchmark.memory import OtherCpu
-from espnet_wsm.benchmark.models import ARCHITECTURES, write_upstream
+from espnet_wsm.benchmark.models import write_upstream
 from espnet_wsm.files import write_text
 from espnet_wsm.frames import SAMPLE_RATE
 from espnet_wsm.meters import find_cpu_name
@@ -181,7 +181,7 @@ def measure_upstream(upstream: Path, rounds: int, run: Callable[..., dict[str, A
 
 def find_upstream(name: str, given: Mapping[str, Path], work: Path) -> Path | str:
     """The folder of an upstream, made with random weights if need be; or why there is none."""
-    if name in ARCHITECTURES:
+    if name not in given:
         return write_upstream(work, name, 0, with_native=False)
     place = given[name]
     return place if place.exists() else f"{place} is not there"

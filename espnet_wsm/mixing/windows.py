@@ -109,6 +109,7 @@ def _frames_of(x: Tensor, first: int, last: int, value: float = 0.0) -> tuple[Te
 # Logarithms of weights of an utterance that lie no further apart are taken relative to the largest one: the
 # products of float32 that follow stay within its range.
 ALIKE = 30.0
+LONG = 4  # frames between the ends of windows for which that is asked
 Parts = tuple[Tensor, ...]  # (B, T, ...) each: what a partial sum consists of
 
 
@@ -167,7 +168,9 @@ def _add_up_weighted(x: Tensor, log_weights: Tensor, first: int, last: int) -> P
 
     m is (B, T, 1); (B, 1, 1) where the weights of each utterance are alike enough for one.
     """
-    if not is_transformed() and x.device.type == "cpu":  # elsewhere, asking would cost more than it spares
+    # On a GPU, asking would cost more than it spares; in short windows, little is spared, and with exponents of
+    # their own the gradient of a weight that changes nothing, as it is alone in its window, is exactly zero.
+    if last - first >= LONG and x.device.type == "cpu" and not is_transformed():
         most = log_weights.amax(dim=1, keepdim=True).clamp(min=torch.finfo(log_weights.dtype).min)
         least = log_weights.masked_fill(log_weights == -torch.inf, torch.inf).amin(dim=1, keepdim=True)
         if bool((most - least <= ALIKE).all()):
