@@ -25,9 +25,11 @@ from espnet_wsm.annotations.stm import (
     check_words,
     choose_recording,
     find_channel,
+    join_rows,
     make_file_id,
+    read_records,
 )
-from espnet_wsm.annotations.text_files import at, read_lines, write_new
+from espnet_wsm.annotations.text_files import at, write_new
 from espnet_wsm.errors import UserError
 
 
@@ -77,8 +79,7 @@ def format_ctm(recordings: Recording | Sequence[Recording], channel: str = CHANN
             if word.confidence is not None:
                 fields.append(show_confidence(word.confidence))
             rows.append((file, find_channel(tier, channel), start, fields))
-    rows.sort(key=lambda row: row[:3])
-    return "".join(" ".join([file, channel, *fields]) + "\n" for file, channel, _, fields in rows)
+    return join_rows(rows)
 
 
 def _check_word(word: str) -> None:
@@ -107,9 +108,7 @@ def read_all(path: Path, *, encoding: str | None = None) -> list[Recording]:
         UserError: the file cannot be read, or a line is not of this form; the message names file and line.
     """
     found: dict[str, dict[str, list[Segment]]] = {}
-    for number, line in read_lines(path, encoding):
-        if not line.strip() or line.startswith(";;"):
-            continue
+    for number, line in read_records(path, encoding):
         with at(path, f"line {number}"):
             file, channel, word = _read_line(line)
             found.setdefault(file, {}).setdefault(channel, []).append(word)

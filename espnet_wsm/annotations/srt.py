@@ -11,16 +11,14 @@ from pathlib import Path
 from espnet_wsm.annotations.clock import show_clock
 from espnet_wsm.annotations.cues import (
     ARROW,
-    Cue,
     check_lines,
     escape_references,
-    list_plain_cues,
     make_recording,
     read_times,
     unescape,
 )
 from espnet_wsm.annotations.model import Recording, Segment
-from espnet_wsm.annotations.subtitle_rules import DEFAULT_RULES, SubtitleRules, lay_out
+from espnet_wsm.annotations.subtitle_rules import DEFAULT_RULES, SubtitleRules, list_cues
 from espnet_wsm.annotations.text_files import at, read_lines, write_new
 
 _TAGS = re.compile(r"</?(?:b|i|u|s|em|strong|strike|font|span)(?:\s[^<>]*)?>|\{\\[^{}]*\}", re.I)
@@ -33,9 +31,8 @@ def _escape(line: str) -> str:
 
 def format_srt(recording: Recording, rules: SubtitleRules | None) -> str:
     """The cues by ``rules``, or one for each segment if they are None."""
-    cues: list[Cue] = list_plain_cues(recording) if rules is None else lay_out(recording, rules)
     blocks = []
-    for number, cue in enumerate(cues, start=1):
+    for number, cue in enumerate(list_cues(recording, rules), start=1):
         times = f"{show_clock(cue.start, ',')} {ARROW} {show_clock(cue.end, ',')}"
         blocks.append("\n".join([str(number), times, *map(_escape, cue.lines)]) + "\n")
     return "\n".join(blocks)

@@ -7,7 +7,7 @@ space, so that white space in the names of recordings and speakers is written as
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePath
 
 from espnet_wsm.annotations.clock import parse_number, show_seconds
@@ -83,8 +83,13 @@ def format_stm(recordings: Recording | Sequence[Recording], channel: str = CHANN
             speaker = _SPACE.sub("_", tier.speaker_of(segment) or tier.name)
             times = show_seconds(segment.start), show_seconds(segment.end)
             rows.append((file, find_channel(tier, channel), segment.start, [speaker, *times, *words]))
-    rows.sort(key=lambda row: row[:3])
-    return "".join(" ".join([file, channel, *rest]) + "\n" for file, channel, _, rest in rows)
+    return join_rows(rows)
+
+
+def join_rows(rows: Iterable[tuple[str, str, float, list[str]]]) -> str:
+    """Lines of recording, channel and further fields, sorted by the first two and the time between them."""
+    ordered = sorted(rows, key=lambda row: row[:3])
+    return "".join(" ".join([file, channel, *rest]) + "\n" for file, channel, _, rest in ordered)
 
 
 def write(
@@ -98,6 +103,13 @@ def write(
     write_new(path, format_stm(recordings, channel), overwrite)
 
 
+def read_records(path: Path, encoding: str | None) -> Iterator[tuple[int, str]]:
+    """The lines of a file with their numbers, but for empty ones and comments."""
+    for number, line in read_lines(path, encoding):
+        if line.strip() and not line.startswith(";;"):
+            yield number, line
+
+
 def read_all(path: Path, *, encoding: str | None = None) -> list[Recording]:
     """Read all recordings of a file, in the order of their first lines; there is a tier for each speaker.
 
@@ -108,9 +120,7 @@ def read_all(path: Path, *, encoding: str | None = None) -> list[Recording]:
         UserError: the file cannot be read, or a line is not of this form; the message names file and line.
     """
     found: dict[str, dict[tuple[str, str], list[Segment]]] = {}
-    for number, line in read_lines(path, encoding):
-        if not line.strip() or line.startswith(";;"):
-            continue
+    for number, line in read_records(path, encoding):
         with at(path, f"line {number}"):
             file, channel, speaker, segment = _read_line(line)
             if segment.text != NOT_SCORED:

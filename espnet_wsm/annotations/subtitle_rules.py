@@ -14,7 +14,7 @@ from itertools import pairwise
 
 import regex
 
-from espnet_wsm.annotations.cues import Cue
+from espnet_wsm.annotations.cues import Cue, list_plain_cues
 from espnet_wsm.annotations.model import Recording, Segment, Span, Tier, find_spoken_tiers, to_milliseconds
 from espnet_wsm.errors import UserError
 
@@ -88,6 +88,15 @@ def count_characters(text: str) -> int:
 
 
 DEFAULT_RULES = SubtitleRules()
+
+
+def list_cues(recording: Recording, rules: SubtitleRules | None) -> list[Cue]:
+    """The cues by ``rules``, or one for each segment if they are None.
+
+    Raises:
+        UserError: as :func:`list_plain_cues`, without rules.
+    """
+    return list_plain_cues(recording) if rules is None else lay_out(recording, rules)
 
 
 def lay_out(recording: Recording, rules: SubtitleRules) -> list[Cue]:

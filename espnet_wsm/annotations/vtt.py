@@ -8,13 +8,12 @@ from espnet_wsm.annotations.clock import show_clock
 from espnet_wsm.annotations.cues import (
     ARROW,
     check_lines,
-    list_plain_cues,
     make_recording,
     read_times,
     unescape,
 )
 from espnet_wsm.annotations.model import Recording, Segment
-from espnet_wsm.annotations.subtitle_rules import DEFAULT_RULES, SubtitleRules, lay_out
+from espnet_wsm.annotations.subtitle_rules import DEFAULT_RULES, SubtitleRules, list_cues
 from espnet_wsm.annotations.text_files import at, read_lines, write_new
 from espnet_wsm.annotations.xml_document import escape_text
 from espnet_wsm.errors import UserError
@@ -27,9 +26,8 @@ _TAG = re.compile(r"<[^>]*>")
 
 def format_vtt(recording: Recording, rules: SubtitleRules | None) -> str:
     """The cues by ``rules``, or one for each segment if they are None; ``<v speaker>`` where one is known."""
-    cues = list_plain_cues(recording) if rules is None else lay_out(recording, rules)
     blocks = ["WEBVTT\n"]
-    for cue in cues:
+    for cue in list_cues(recording, rules):
         times = f"{show_clock(cue.start, '.')} {ARROW} {show_clock(cue.end, '.')}"
         text = "\n".join(map(escape_text, cue.lines))
         voice = f"<v {escape_text(cue.speaker)}>" if cue.speaker else ""
