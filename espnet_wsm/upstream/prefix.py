@@ -3,7 +3,7 @@
 import contextlib
 import itertools
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from espnet_wsm.upstream.families.contract import (
     mark_valid,
 )
 from espnet_wsm.upstream.pieces import MOST, Pieces
+from espnet_wsm.upstream.replacing import replace_modules
 
 
 def count_frames(hidden: Tensor, padding_mask: Tensor | None) -> Tensor:
@@ -25,14 +26,6 @@ def count_frames(hidden: Tensor, padding_mask: Tensor | None) -> Tensor:
     if padding_mask is None:
         return torch.full((hidden.size(0),), hidden.size(1), device=hidden.device)
     return (~padding_mask).sum(dim=1)
-
-
-def _replace(expert: nn.Module, others: Mapping[int, nn.Module]) -> None:
-    """Put others in the place of modules below ``expert``, by their id()."""
-    for parent in list(expert.modules()):
-        for name, child in list(parent.named_children()):
-            if id(child) in others:
-                setattr(parent, name, others[id(child)])
 
 
 class PaddedGroupNorm(nn.GroupNorm):
@@ -140,7 +133,7 @@ class FrozenPrefix(nn.Module):
         if extractor is None or not fits(extractor):
             return False
         faster = ChannelsLastConvolutions(extractor.conv_layers).eval()
-        _replace(self.expert, {id(extractor): faster})
+        replace_modules(self.expert, {id(extractor): faster})
         if self._exact_padding:
             self._over_time.append((faster, self.family.convolutions(self.expert)[:1]))
         return True
@@ -152,7 +145,7 @@ class FrozenPrefix(nn.Module):
         norms = [m for m in self.expert.modules() if isinstance(m, nn.GroupNorm)]
         wrappers = {id(norm): (PaddedGroupNorm(norm), convolutions[:1]) for norm in norms}
         wrappers |= {id(block): (PaddedConvolution(block), convolutions) for block in positions}
-        _replace(self.expert, {key: wrapper for key, (wrapper, _) in wrappers.items()})
+        replace_modules(self.expert, {key: wrapper for key, (wrapper, _) in wrappers.items()})
         self._over_time += wrappers.values()
 
     def _set_precision(self) -> None:

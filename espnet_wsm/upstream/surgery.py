@@ -12,6 +12,7 @@ from espnet_wsm.mixing.dropout import LeanDropout
 from espnet_wsm.upstream.config import DROP, WsmConfig
 from espnet_wsm.upstream.families.contract import FamilyContract
 from espnet_wsm.upstream.mixers import MIXERS, AttentionSlot
+from espnet_wsm.upstream.replacing import replace_modules
 from espnet_wsm.upstream.suffix import TrainableSuffix
 
 
@@ -73,18 +74,10 @@ def prepare_suffix(
         kinds = {i: kind for i, kind in kinds.items() if kind != DROP}
     else:
         replace_attention([suffix.layers[i] for i in replaced], suffix.family, dim, config)
-    _make_dropout_lean(suffix.layers)
+    dropouts = [module for module in suffix.layers.modules() if type(module) is nn.Dropout]
+    replace_modules(suffix.layers, {id(each): LeanDropout(each.p).train(each.training) for each in dropouts})
     if suffix.final_norm is not None and replaced:
         suffix.final_norm.requires_grad_(config.trainable != "mixer")
     if suffix.shared is not None:
         suffix.shared.requires_grad_(False)
     return kinds
-
-
-def _make_dropout_lean(module: nn.Module) -> None:
-    """Put ``LeanDropout`` in the place of PyTorch's, in all of ``module``."""
-    for name, child in module.named_children():
-        if type(child) is nn.Dropout:
-            setattr(module, name, LeanDropout(child.p).train(child.training))
-        else:
-            _make_dropout_lean(child)

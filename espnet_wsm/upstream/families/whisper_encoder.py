@@ -1,14 +1,11 @@
 """Whisper's encoder in plain PyTorch, with the module names of transformers."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from espnet_wsm.upstream.weights.whisper import WhisperSizes
+from espnet_wsm.upstream.weights.whisper import ACTIVATIONS, WhisperSizes
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.relu}
 LARGEST_HALF = torch.finfo(torch.float16).max - 1000
 
 

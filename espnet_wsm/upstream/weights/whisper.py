@@ -1,7 +1,7 @@
 """Read the encoder of a Whisper model, in whichever form it is there, under the names of transformers."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from functools import partial
@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from espnet_wsm.errors import UserError
+from espnet_wsm.rules import is_number, is_whole
 from espnet_wsm.upstream.weights.ctranslate2 import describe_whisper, map_whisper_encoder, read_ctranslate2
 from espnet_wsm.upstream.weights.pickles import open_pickle
 
@@ -21,7 +23,7 @@ from espnet_wsm.upstream.weights.pickles import open_pickle
 CTRANSLATE2_FILE = "model.bin"
 # What stands before the encoder's weights: of WhisperModel, of models with a head, of the encoder alone.
 PREFIXES = ("encoder.", "model.encoder.", "")
-ACTIVATIONS = ("gelu", "relu")
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.relu}
 # OpenAI's sizes in ``dims``, and their names in transformers.
 OPENAI_DIMS = {
     "n_mels": "num_mel_bins",
@@ -69,9 +71,9 @@ class WhisperSizes:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.type is int and not _is_size(value):
+            if field.type is int and not is_whole(value, 1):
                 raise ValueError(f"{field.name} is {value!r}, and has to be a number of 1 or more")
-            if field.type is float and not (_is_number(value) and 0 <= value < 1):
+            if field.type is float and not (is_number(value) and 0 <= value < 1):
                 raise ValueError(f"{field.name} is {value!r}, and has to be a number from 0 to below 1")
         if self.activation_function not in ACTIVATIONS:
             known = " or ".join(ACTIVATIONS)
@@ -196,19 +198,11 @@ def _describe_ctranslate2(file: Path, variables: dict[str, np.ndarray]) -> Whisp
 
 def _read_dims(file: Path, content: Mapping[str, Any]) -> WhisperSizes:
     dims = content["dims"]
-    wrong = [name for name in OPENAI_DIMS if not (isinstance(dims, Mapping) and _is_size(dims.get(name)))]
+    wrong = [name for name in OPENAI_DIMS if not (isinstance(dims, Mapping) and is_whole(dims.get(name), 1))]
     if wrong:
         raise UserError(f"{file} does not describe a Whisper model: its dims have no size {', '.join(wrong)}")
     sizes = {name: dims[openai] for openai, name in OPENAI_DIMS.items()}
     return WhisperSizes(**sizes, encoder_ffn_dim=4 * sizes["d_model"])
-
-
-def _is_size(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _rename_openai(file: Path, content: Mapping[str, Any]) -> dict[str, Tensor]:
