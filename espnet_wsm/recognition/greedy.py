@@ -49,13 +49,13 @@ class GreedyCtcDecoder:
 
     def __call__(self, speech: Tensor, speech_lengths: Tensor) -> list[Hypothesis]:
         """Decode 16 kHz samples (B, N), of which (B,) ``speech_lengths`` are valid."""
-        ids, scores, _, lengths = self.best_frames(speech, speech_lengths)
+        ids, scores, lengths = self.best_frames(speech, speech_lengths)
         return [
             self.hypothesis(frame_ids[:length], frame_scores[:length])
             for frame_ids, frame_scores, length in zip(ids, scores, lengths.tolist(), strict=True)
         ]
 
-    def best_frames(self, speech: Tensor, speech_lengths: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def best_frames(self, speech: Tensor, speech_lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The best token of every frame, blanks and repeats included.
 
         Args:
@@ -63,9 +63,14 @@ class GreedyCtcDecoder:
             speech_lengths: (B,) number of valid samples of each.
 
         Returns:
-            (B, T) token ids, (B, T) their log probabilities, (B, T) confidences as ``measure_confidence`` has
-            them, and (B,) number of valid frames, on the CPU.
+            (B, T) token ids, (B, T) their log probabilities, and (B,) number of valid frames, on the CPU.
         """
+        log_probs, lengths = self.log_probs(speech, speech_lengths)
+        scores, ids = log_probs.max(dim=-1)
+        return ids.cpu(), scores.cpu(), lengths.cpu()
+
+    def rated_frames(self, speech: Tensor, speech_lengths: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """As :meth:`best_frames`, with (B, T) confidences of ``measure_confidence`` before the lengths."""
         log_probs, lengths = self.log_probs(speech, speech_lengths)
         scores, ids = log_probs.max(dim=-1)
         return ids.cpu(), scores.cpu(), measure_confidence(log_probs).cpu(), lengths.cpu()

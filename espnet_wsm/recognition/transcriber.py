@@ -1,7 +1,7 @@
 """Speech to text in one call, for audio of any length: long audio in overlapping chunks."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,19 +100,18 @@ class Transcriber:
             recordings: each (N,) float32 samples at 16 kHz; read when they are needed.
             progress: whether to show a progress bar where there are several batches.
         """
-        for path in self._find_paths(recordings, progress):
-            yield self.decoder.hypothesis(path.ids, path.scores).text
+        for _, (ids, scores) in self._decode(recordings, progress, self.decoder.best_frames):
+            yield self.decoder.hypothesis(ids, scores).text
 
     def detail_all(self, recordings: Iterable[np.ndarray], progress: bool = False) -> Iterator[Transcript]:
         """As ``transcribe_all``, with words and their times."""
-        for path in self._find_paths(recordings, progress):
-            pieces = collapse_path(
-                path.ids.tolist(), self.decoder.model.token_list, self.decoder.model.blank_id
-            )
-            token_type = self.decoder.train_args.token_type
-            words = group_words(pieces, token_type, len(path.ids), path.confidences.tolist())
-            text = self.decoder.hypothesis(path.ids, path.scores).text
-            yield Transcript(text, tuple(words), path.samples / SAMPLE_RATE)
+        model, token_type = self.decoder.model, self.decoder.train_args.token_type
+        for samples, found in self._decode(recordings, progress, self.decoder.rated_frames):
+            ids, scores, confidences = found
+            pieces = collapse_path(ids.tolist(), model.token_list, model.blank_id)
+            words = group_words(pieces, token_type, len(ids), confidences.tolist())
+            text = self.decoder.hypothesis(ids, scores).text
+            yield Transcript(text, tuple(words), len(samples) / SAMPLE_RATE)
 
     def log_probs(self, samples: np.ndarray, progress: bool = False) -> Tensor:
         """(T, V) log probabilities of the tokens in (N,) float32 samples at 16 kHz, on the CPU."""
@@ -121,14 +120,22 @@ class Transcriber:
             found, frames = self.decoder.log_probs(speech, lengths)
             return found.cpu(), frames.cpu()
 
-        ((found,),) = self._decode_group([samples], progress, read)
+        ((_, (found,)),) = self._decode([samples], progress, read)
         return found
 
-    def _find_paths(self, recordings: Iterable[np.ndarray], progress: bool) -> Iterator["_Path"]:
+    def _decode(
+        self,
+        recordings: Iterable[np.ndarray],
+        progress: bool,
+        read: Callable[[Tensor, Tensor], tuple[Tensor, ...]],
+    ) -> Iterator[tuple[np.ndarray, list[Tensor]]]:
+        """Each recording, and what ``read`` finds in it: tensors of its frames, (T, ...).
+
+        ``read`` takes (B, N) samples and their numbers (B,); it gives tensors (B, T, ...), and the numbers of
+        frames (B,).
+        """
         for group in self._read_ahead(recordings):
-            found = self._decode_group(group, progress, self.decoder.best_frames)
-            for samples, columns in zip(group, found, strict=True):
-                yield _Path(*columns, samples=len(samples))
+            yield from zip(group, self._decode_group(group, progress, read), strict=True)
 
     def _read_ahead(self, recordings: Iterable[np.ndarray]) -> Iterator[list[np.ndarray]]:
         group: list[np.ndarray] = []
@@ -145,11 +152,6 @@ class Transcriber:
     def _decode_group(
         self, group: list[np.ndarray], progress: bool, read: Callable[[Tensor, Tensor], tuple[Tensor, ...]]
     ) -> Iterator[list[Tensor]]:
-        """What ``read`` finds in each recording: tensors of its frames, (T, ...).
-
-        ``read`` takes (B, N) samples and their numbers (B,); it gives tensors (B, T, ...), and the numbers of
-        frames (B,).
-        """
         plans = [self._plan(samples) for samples in group]
         chunks = [
             _Chunk(place, chunk)
@@ -197,22 +199,10 @@ class Transcriber:
             yield batch
 
 
-def _join(pieces: Pieces, chunks: Iterable[Tensor], frames: int) -> Tensor:
+def _join(pieces: Pieces, chunks: Sequence[Tensor], frames: int) -> Tensor:
     """(T, ...) of a recording from those of its chunks."""
-    chunks = list(chunks)
-    states = [chunk.flatten(1) if chunk.dim() > 1 else chunk[:, None] for chunk in chunks]
-    flat = pieces.join(states, [frames])
-    return flat[0].unflatten(1, chunks[0].shape[1:]) if chunks[0].dim() > 1 else flat.flatten()
-
-
-@dataclass(frozen=True)
-class _Path:
-    """The best path of a recording: (T,) ids, log probabilities and confidences; its number of samples."""
-
-    ids: Tensor
-    scores: Tensor
-    confidences: Tensor
-    samples: int
+    (joined,) = pieces.join([chunk.reshape(len(chunk), -1) for chunk in chunks], [frames])
+    return joined.reshape(frames, *chunks[0].shape[1:])
 
 
 @dataclass(frozen=True)
