@@ -13,13 +13,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from espnet_wsm.annotations import Recording, Tier, write_annotations
+from espnet_wsm.annotations import Recording, Tier
 from espnet_wsm.data.audio.channels import add_channel_argument
 from espnet_wsm.data.audio.recordings import read_converted
 from espnet_wsm.data.corpora.trees import read_utf8
 from espnet_wsm.errors import UserError, report_user_errors
 from espnet_wsm.recognition.options import add_model_arguments, load_model
-from espnet_wsm.recognition.outputs import ENDINGS, Outputs
+from espnet_wsm.recognition.outputs import Outputs, add_output_arguments
 
 if TYPE_CHECKING:
     from espnet_wsm.recognition.known_text import Aligned
@@ -37,12 +37,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--text", type=Path, required=True, help="what is said in it, a line an utterance, UTF-8"
     )
     add_model_arguments(parser)
-    parser.add_argument(
-        "--format", choices=ENDINGS, nargs="+", metavar="FORMAT", help=f"some of {', '.join(ENDINGS)}"
-    )
-    parser.add_argument("--out_dir", type=Path, help="folder for the files (default: beside the recording)")
-    parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
-    parser.add_argument("--tier", default="text", help="name of the tier (default: text)")
+    add_output_arguments(parser, "text")
     add_channel_argument(parser)
     return parser
 
@@ -75,8 +70,7 @@ def main(argv: list[str] | None = None) -> None:
                 sure = "" if word.confidence is None else f"{word.confidence:.3f}"
                 print(f"{word.start:.2f}\t{word.end:.2f}\t{sure}\t{word.text}")
     recording = Recording(Path(args.audio).name, (Tier(args.tier, aligned.segments),), aligned.duration)
-    for name, path in outputs.of(args.audio).items():
-        write_annotations(recording, path, name, overwrite=args.overwrite)
+    outputs.write(args.audio, recording)
 
 
 def _say_missing(aligned: "Aligned") -> None:

@@ -20,17 +20,15 @@ from typing import TYPE_CHECKING, TextIO
 import numpy as np
 import soundfile
 
-from espnet_wsm.annotations import write_annotations
 from espnet_wsm.data.audio.channels import add_channel_argument
 from espnet_wsm.data.audio.recordings import read_converted
 from espnet_wsm.errors import UserError, report_user_errors
 from espnet_wsm.recognition.options import add_model_arguments, load_model
-from espnet_wsm.recognition.outputs import ENDINGS, Outputs, list_recordings
+from espnet_wsm.recognition.outputs import Outputs, add_output_arguments, list_recordings
 from espnet_wsm.recognition.transcript import PAUSE, TIER
 
 if TYPE_CHECKING:
     from espnet_wsm.recognition.transcriber import Transcriber
-    from espnet_wsm.recognition.transcript import Transcript
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -43,11 +41,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_model_arguments(parser)
     parser.add_argument("--out", type=Path, help="file to write (default: standard output)")
     writing = parser.add_argument_group("files with times and confidences, one for each recording")
-    writing.add_argument(
-        "--format", choices=ENDINGS, nargs="+", metavar="FORMAT", help=f"some of {', '.join(ENDINGS)}"
-    )
-    writing.add_argument("--out_dir", type=Path, help="folder for them (default: beside each recording)")
-    writing.add_argument("--overwrite", action="store_true", help="replace files that are there")
+    add_output_arguments(writing, TIER)
     writing.add_argument(
         "--skip_existing", action="store_true", help="leave out recordings whose files are there"
     )
@@ -55,7 +49,6 @@ def make_parser() -> argparse.ArgumentParser:
         "--pause", type=float, default=PAUSE, metavar="SECONDS",
         help=f"silence between words at which an utterance ends (default: {PAUSE})",
     )  # fmt: skip
-    writing.add_argument("--tier", default=TIER, help=f"name of the tier (default: {TIER})")
     add_channel_argument(parser)
     return parser
 
@@ -68,9 +61,10 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError(f"--out {args.out} is audio and would be overwritten: name another file")
 
     files = list_recordings(args.files)
-    outputs = _plan_outputs(args, files)
-    if outputs is not None and args.skip_existing:
-        files = [file for file in files if not outputs.are_there(file)]
+    outputs = _find_outputs(args)
+    if outputs is not None:
+        files = [file for file in files if not (outputs.keep and outputs.are_there(file))]
+        outputs.check(files)
     if not files:
         print("the files of all recordings are there", file=sys.stderr)
         return
@@ -78,8 +72,8 @@ def main(argv: list[str] | None = None) -> None:
     _transcribe(args, transcriber, files, outputs)
 
 
-def _plan_outputs(args: argparse.Namespace, files: list[str]) -> Outputs | None:
-    """The files to write, checked; None where texts are printed."""
+def _find_outputs(args: argparse.Namespace) -> Outputs | None:
+    """What is written for each file; None where texts are printed."""
     if not args.format:
         for name in ("out_dir", "overwrite", "skip_existing"):
             if getattr(args, name):
@@ -89,12 +83,7 @@ def _plan_outputs(args: argparse.Namespace, files: list[str]) -> Outputs | None:
         raise UserError("--out takes texts without times: leave it out, or --format")
     if not 0 <= args.pause < float("inf"):
         raise UserError(f"--pause {args.pause:g}: give seconds, 0 or more")
-    outputs = Outputs(args.format, args.out_dir, args.overwrite)
-    left = [file for file in files if not (args.skip_existing and outputs.are_there(file))]
-    Outputs(args.format, args.out_dir, args.overwrite or args.skip_existing).check(left)
-    if args.out_dir is not None and args.out_dir.exists() and not args.out_dir.is_dir():
-        raise UserError(f"--out_dir {args.out_dir} is a file: name a folder")
-    return outputs
+    return Outputs(args.format, args.out_dir, args.overwrite, keep=args.skip_existing)
 
 
 def _transcribe(
@@ -127,21 +116,15 @@ def _transcribe(
                 bar.update()
         else:
             for transcript in transcriber.detail_all(read(), progress=True):
+                file = names.popleft()
                 try:
-                    _write(transcript, names.popleft(), outputs, args)
+                    outputs.write(file, transcript.to_recording(Path(file).name, args.tier, args.pause))
                 except UserError as error:
                     faults.append(error)
                 bar.update()
     for fault in faults:
         print(f"error: {fault}", file=sys.stderr)
     sys.exit(1 if faults else 0)
-
-
-def _write(transcript: "Transcript", file: str, outputs: Outputs, args: argparse.Namespace) -> None:
-    recording = transcript.to_recording(Path(file).name, args.tier, args.pause)
-    for name, path in outputs.of(file).items():
-        if not (args.skip_existing and path.exists()):
-            write_annotations(recording, path, name, overwrite=args.overwrite)
 
 
 def _is_audio(file: Path) -> bool:

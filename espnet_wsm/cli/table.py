@@ -26,6 +26,7 @@ GROUPS = {
 _TEXT = "espnet_wsm.data.text.rules"
 _CHANNEL = "espnet_wsm.data.audio.channels"
 _MODEL = "espnet_wsm.recognition.options"
+_OUTPUTS = "espnet_wsm.recognition.outputs"
 _GREEDY = "espnet_wsm.bin.asr_inference_greedy"
 _CONFIG = "espnet2.utils.config_argparse"
 OPTIONS_DECLARED_IN = {
@@ -37,7 +38,7 @@ OPTIONS_DECLARED_IN = {
     "asr_inference": ("espnet2.bin.asr_inference", _CONFIG),
     "asr_inference_greedy": (_CONFIG,),
     "asr_inference_lm": (_GREEDY, _CONFIG),
-    "transcribe": (_CHANNEL, _MODEL),
-    "align": (_CHANNEL, _MODEL),
+    "transcribe": (_CHANNEL, _MODEL, _OUTPUTS),
+    "align": (_CHANNEL, _MODEL, _OUTPUTS),
     "layers": (_CHANNEL,),
 }

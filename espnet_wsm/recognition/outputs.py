@@ -1,11 +1,12 @@
 """Which recordings a command line names, and which files their annotations go to."""
 
+import argparse
 import glob
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from espnet_wsm.annotations import FORMATS
+from espnet_wsm.annotations import FORMATS, Recording, write_annotations
 from espnet_wsm.data.corpora.trees import is_of_mac
 from espnet_wsm.errors import UserError
 
@@ -51,6 +52,16 @@ def _list_folder(folder: Path) -> list[str]:
     return audio
 
 
+def add_output_arguments(parser: argparse._ActionsContainer, tier: str) -> None:
+    """Which files are written for a recording, and where; ``tier`` is the default name."""
+    parser.add_argument(
+        "--format", choices=ENDINGS, nargs="+", metavar="FORMAT", help=f"some of {', '.join(ENDINGS)}"
+    )
+    parser.add_argument("--out_dir", type=Path, help="folder for the files (default: beside the recording)")
+    parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
+    parser.add_argument("--tier", default=tier, help=f"name of the tier (default: {tier})")
+
+
 class Outputs:
     """The files that are written for each recording.
 
@@ -58,10 +69,14 @@ class Outputs:
         formats: names of ``FORMATS``.
         folder: where they go; None = beside the recording.
         overwrite: whether they may replace what is there.
+        keep: whether what is there is left as it is.
     """
 
-    def __init__(self, formats: Sequence[str], folder: Path | None, overwrite: bool):
-        self.formats, self.folder, self.overwrite = list(dict.fromkeys(formats)), folder, overwrite
+    def __init__(
+        self, formats: Sequence[str], folder: Path | None, overwrite: bool = False, keep: bool = False
+    ):
+        self.formats, self.folder = list(dict.fromkeys(formats)), folder
+        self.overwrite, self.keep = overwrite, keep
 
     def of(self, recording: str) -> dict[str, Path]:
         """Format -> file of a recording."""
@@ -75,6 +90,8 @@ class Outputs:
 
     def check(self, recordings: Sequence[str]) -> None:
         """Raise UserError where two recordings would write one file, or one would write over another file."""
+        if self.folder is not None and self.folder.exists() and not self.folder.is_dir():
+            raise UserError(f"--out_dir {self.folder} is a file: name a folder")
         taken: dict[Path, str] = {}
         for recording in recordings:
             for path in self.of(recording).values():
@@ -84,8 +101,14 @@ class Outputs:
                         "another --out_dir for it"
                     )
                 taken[path] = recording
-                if path.exists() and not self.overwrite:
+                if path.exists() and not self.overwrite and not self.keep:
                     raise UserError(
                         f"{path} is there already: --overwrite replaces it, --skip_existing leaves out "
                         f"{recording}, or name another --out_dir"
                     )
+
+    def write(self, recording: str, annotations: Recording) -> None:
+        """Write the files of a recording."""
+        for name, path in self.of(recording).items():
+            if not (self.keep and path.exists()):
+                write_annotations(annotations, path, name, overwrite=self.overwrite)
