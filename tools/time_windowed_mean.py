@@ -6,24 +6,18 @@
 
 import argparse
 import statistics
-import time
 
 import torch
 
+from espnet_wsm.benchmark.running_sums import time_call
 from espnet_wsm.mixing import windowed_mean
 from espnet_wsm.tables import render_table
 
 
-def time_call(x: torch.Tensor, window: int, repeats: int) -> float:
-    """Median milliseconds of one call."""
-    times = []
-    for _ in range(repeats + 1):  # the first one warms up
-        start = time.perf_counter()
-        windowed_mean(x, window)
-        if x.is_cuda:
-            torch.cuda.synchronize()
-        times.append(1000 * (time.perf_counter() - start))
-    return statistics.median(times[1:])
+def time_calls(x: torch.Tensor, window: int, repeats: int) -> float:
+    """Median milliseconds of a call; the first one warms up."""
+    times = [time_call(windowed_mean, x, window) for _ in range(repeats + 1)]
+    return 1000 * statistics.median(times[1:])
 
 
 def main() -> None:
@@ -44,7 +38,7 @@ def main() -> None:
     rows = []
     for length in args.lengths:
         x = torch.randn(1, length, args.dim, device=args.device)
-        times = (time_call(x, window, args.repeats) for window in args.windows)
+        times = (time_calls(x, window, args.repeats) for window in args.windows)
         rows.append([str(length), *(f"{taken:.2f}" for taken in times)])
     print(render_table(["frames", *(f"window {window}" for window in args.windows)], rows, num_left=0))
 

@@ -32,15 +32,16 @@ def compare_windowed_means(device: str) -> dict[str, float]:
         times: dict[Callable, list[float]] = {windowed_mean: [], mean_by_running_sums: []}
         for _ in range(REPEATS + 1):  # the first one warms up
             for mean, taken in times.items():
-                taken.append(_time(mean, x))
+                taken.append(time_call(mean, x, WINDOW))
         ours, usual = (statistics.median(taken[1:]) for taken in times.values())
         ratios[str(length)] = ours / usual
     return ratios
 
 
-def _time(mean: Callable[[Tensor, int], Tensor], x: Tensor) -> float:
+def time_call(mean: Callable[[Tensor, int], Tensor], x: Tensor, window: int) -> float:
+    """Seconds of one call."""
     start = time.perf_counter()
-    mean(x, WINDOW)
+    mean(x, window)
     if x.is_cuda:
         torch.cuda.synchronize()
     return time.perf_counter() - start
