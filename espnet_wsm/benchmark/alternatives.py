@@ -11,7 +11,6 @@ from espnet_wsm.frames import SAMPLE_RATE, count_encoder_frames
 
 RANK = 8  # of LoRA; with alpha 16, PEFT's and this project's defaults
 TARGETS = ["q_proj", "v_proj"]
-WHISPER_SECONDS = 30  # transformers' encoder of Whisper takes no less
 
 
 class Wav2Vec2Body(nn.Module):
@@ -65,14 +64,13 @@ def build_alternative(arm: Arm, upstream: str, num_replaced: int) -> tuple[nn.Mo
     whisper = model.config.model_type == "whisper"
     model = model.encoder if whisper else model
     layers = model.layers if whisper else model.encoder.layers
-    front = [model.conv1, model.conv2] if whisper else [model.feature_extractor]
     dim = model.config.d_model if whisper else model.config.hidden_size
     model.requires_grad_(arm.trainable in ("all", "transformer"))
-    if arm.trainable == "transformer":
-        for module in front:
-            module.requires_grad_(False)
-        if not whisper:
-            model.freeze_feature_encoder()
+    if arm.trainable == "transformer" and whisper:
+        model.conv1.requires_grad_(False)
+        model.conv2.requires_grad_(False)
+    elif arm.trainable == "transformer":
+        model.freeze_feature_encoder()
     elif arm.trainable == "layer":
         layers[-num_replaced:].requires_grad_(True)
     if arm.recompute == "layer":
