@@ -23,7 +23,7 @@ class SavedBytes:
 
     class _Kept:
         def __init__(self, tensor: "Tensor"):
-            self.tensor = tensor
+            self.tensor = tensor.detach()  # an operation's own result would keep the operation alive, and it this
 
     def __init__(self, model: "nn.Module"):
         self._own = {

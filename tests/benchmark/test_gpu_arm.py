@@ -131,6 +131,18 @@ def test_a_counting_card_counts_as_the_first_step_does(make_builder):
     assert 2.5 * card.read_peak() < three < 3.1 * card.read_peak()
 
 
+def test_a_counting_card_counts_what_is_kept_at_a_time():
+    card = CountingCard(10**6)
+    with card.limit(torch.nn.Linear(1, 1)):
+        for _ in range(5):  # the memory of the one before is free again, and is given to the next
+            kept = [torch.ones(1000, requires_grad=True).exp() for _ in range(3)]
+            kept.append(kept[0].view(10, 100).tanh())
+            del kept
+    assert card.read_peak() == 4 * 4000
+    with pytest.raises(torch.OutOfMemoryError), CountingCard(15_999).limit(torch.nn.Linear(1, 1)):
+        kept = [torch.ones(1000, requires_grad=True).exp() for _ in range(4)]
+
+
 def test_the_layers_of_the_upstreams_are_theirs():
     assert [count_layers(name) for name in ("tiny", "wav2vec2_base", "xls_r_300m")] == [4, 12, 24]
 

@@ -1,6 +1,8 @@
 """A card of a given size: on a larger GPU by torch's own limit, on a CPU by counting what autograd keeps."""
 
+import collections
 import contextlib
+import weakref
 from collections.abc import Iterator
 
 import torch
@@ -40,26 +42,42 @@ class CudaCard:
 
 
 class _CountedBytes(SavedBytes):
-    """Raises as soon as autograd keeps more than so many bytes."""
+    """What autograd keeps at a time, counted while it comes and goes; raises where that is more than so much.
+
+    A backward pass keeps tensors too, where it computes values again, and may get them at the addresses of
+    those that it has released, so that a storage counts only as long as something keeps it.
+    """
 
     def __init__(self, model: nn.Module, limit: int):
         super().__init__(model)
-        self.limit, self.total = limit, 0
-        self._storages: set[int] = set()
+        self.limit, self.now, self.peak = limit, 0, 0
+        self._uses: collections.Counter[int] = collections.Counter()
 
     def hooks(self) -> contextlib.AbstractContextManager:
-        """Context for the forward pass."""
+        """Context for forward and backward pass."""
 
-        def pack(tensor: Tensor) -> Tensor:
+        def pack(tensor: Tensor) -> SavedBytes._Kept:
+            kept = self._Kept(tensor)
             storage = tensor.untyped_storage()
-            if storage.data_ptr() not in self._own | self._storages:
-                self._storages.add(storage.data_ptr())
-                self.total += storage.nbytes()
-            if self.total > self.limit:
+            if storage.data_ptr() not in self._own:
+                self._hold(storage.data_ptr(), storage.nbytes())
+                weakref.finalize(kept, self._release, storage.data_ptr(), storage.nbytes())
+            if self.peak > self.limit:
                 raise torch.OutOfMemoryError(f"out of memory: more than {self.limit} bytes are kept")
-            return tensor
+            return kept
 
-        return torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
+        return torch.autograd.graph.saved_tensors_hooks(pack, lambda kept: kept.tensor)
+
+    def _hold(self, address: int, size: int) -> None:
+        self._uses[address] += 1
+        if self._uses[address] == 1:
+            self.now += size
+            self.peak = max(self.peak, self.now)
+
+    def _release(self, address: int, size: int) -> None:
+        self._uses[address] -= 1
+        if self._uses[address] == 0:
+            self.now -= size
 
 
 class CountingCard:
@@ -79,10 +97,10 @@ class CountingCard:
         counted = _CountedBytes(model, self.usable)
         with counted.hooks():
             yield None
-        self._kept = counted.total
+        self._kept = counted.peak
 
     def read_peak(self) -> int:
-        """Bytes that autograd kept in the last :meth:`limit`."""
+        """Bytes that autograd kept at most in the last :meth:`limit`."""
         return self._kept
 
 
