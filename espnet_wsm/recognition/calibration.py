@@ -1,19 +1,26 @@
 """From a confidence to the probability of being right, as it was on the validation set."""
 
 import json
-import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import write_text
 
+CALIBRATION = "confidence.json"  # in a folder of stage 4
 BINS = 10
 FEWEST_WORDS = 50
+
+
+class Rated(NamedTuple):
+    """Words of a set that was not trained on: how sure the model was of each, and whether it was right."""
+
+    confidences: tuple[float, ...]
+    right: tuple[bool, ...]
 
 
 @dataclass(frozen=True)
@@ -30,7 +37,8 @@ class Calibration:
 
     def __post_init__(self) -> None:
         for values in (self.confidences, self.shares):
-            if not values or list(values) != sorted(values) or not 0 <= values[0] <= values[-1] <= 1:
+            rises = all(low <= high for low, high in pairwise((0.0, *values, 1.0)))  # NaN does not
+            if not values or not rises:
                 raise UserError("a calibration is two lists of as many numbers, from 0 to 1, that never fall")
         if len(self.confidences) != len(self.shares):
             raise UserError("a calibration has as many shares as confidences")
@@ -40,25 +48,25 @@ class Calibration:
         return float(np.interp(confidence, self.confidences, self.shares))
 
 
-def fit_calibration(confidences: Sequence[float], right: Sequence[bool]) -> Calibration:
+def fit_calibration(words: Rated) -> Calibration:
     """Isotonic regression (Zadrozny and Elkan 2002) by scikit-learn.
 
-    Args:
-        confidences: of the words of a set that was not trained on.
-        right: which of them are right.
+    No n words make a word certain: the shares stay between 1 / (n + 2) and its complement.
 
     Raises:
         UserError: there are fewer than ``FEWEST_WORDS`` words, or all of them are right, or all wrong.
     """
-    if len(confidences) < FEWEST_WORDS or len(set(map(bool, right))) < 2:
+    number, right = len(words.right), sum(words.right)
+    if number < FEWEST_WORDS or right in (0, number):
         raise UserError(
-            f"{len(confidences)} words, {sum(map(bool, right))} of them right, do not tell what a confidence "
-            f"is worth: that takes {FEWEST_WORDS} and more, right ones and wrong ones"
+            f"{number} words, {right} of them right, do not tell what a confidence is worth: that takes "
+            f"{FEWEST_WORDS} and more, right ones and wrong ones"
         )
     from sklearn.isotonic import IsotonicRegression  # takes a second
 
-    model = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip")
-    model.fit(np.asarray(confidences, dtype=float), np.asarray(right, dtype=float))
+    least = 1 / (number + 2)
+    model = IsotonicRegression(y_min=least, y_max=1 - least)
+    model.fit(np.asarray(words.confidences), np.asarray(words.right, dtype=float))
     points = (tuple(map(float, values)) for values in (model.X_thresholds_, model.y_thresholds_))
     return Calibration(*points)
 
@@ -82,16 +90,14 @@ class Reliability:
     ece_calibrated: float | None = None
 
 
-def measure_reliability(
-    confidences: Sequence[float], right: Sequence[bool], calibration: Calibration | None = None
-) -> Reliability:
+def measure_reliability(words: Rated, calibration: Calibration | None = None) -> Reliability:
     """See :class:`Reliability`; there has to be a word."""
-    raw, truth = np.asarray(confidences, dtype=float), np.asarray(right, dtype=bool)
+    raw, right = np.asarray(words.confidences), np.asarray(words.right, dtype=bool)
     calibrated = None
     if calibration is not None:
-        calibrated = find_calibration_error(np.array([calibration(value) for value in raw]), truth)
+        calibrated = find_calibration_error(np.array([calibration(value) for value in raw]), right)
     return Reliability(
-        len(raw), int(truth.sum()), find_auc(raw, truth), find_calibration_error(raw, truth), calibrated
+        len(raw), int(right.sum()), find_auc(raw, right), find_calibration_error(raw, right), calibrated
     )
 
 
@@ -137,12 +143,8 @@ def read_calibration(file: Path) -> tuple[Calibration | None, dict[str, Any]]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         points = content.pop("calibration")
-        if points is None:
-            return None, content
-        lists = (tuple(map(float, points[name])) for name in ("confidences", "shares"))
-        calibration = Calibration(*lists)
-        if any(map(math.isnan, (*calibration.confidences, *calibration.shares))):
-            raise ValueError("not a number")
+        if points is not None:
+            points = Calibration(*(tuple(map(float, points[name])) for name in ("confidences", "shares")))
     except (OSError, ValueError, TypeError, KeyError, AttributeError, UserError) as error:
         raise UserError(f"{file} is damaged ({error}): run stage 5 again") from None
-    return calibration, content
+    return points, content
