@@ -84,9 +84,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         [name, str(each.words), str(each.right), _show(each.auc), _show(each.ece), _show(each.ece_calibrated)]
         for name, each in found.items()
     ]
-    print(render_table(header, rows))
+    print(render_table(header, rows, num_left=1), end="\n\n")
     if why is not None:
-        print(f"confidences stay as they are, with {args.valid} as the validation set: {why}")
+        print(f"confidences stay as they are, with {args.valid} as the validation set: {why}", end="\n\n")
 
 
 def _show(value: float | None) -> str:
