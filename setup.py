@@ -54,6 +54,9 @@ REQUIREMENTS = [
     "regex>=2026.11",
     # Progress bars.
     "tqdm>=4.70",
+    # Fills the pages of espnet_wsm.report and escapes every text that goes into them; torch brings it too.
+    # The cap is against another way of escaping.
+    "jinja2>=3.1.6,<4",
 ]
 
 DEV_REQUIREMENTS = [
@@ -69,6 +72,8 @@ DEV_REQUIREMENTS = [
     # caps are against other names of what the tests call.
     "pympi-ling>=1.71,<2",
     "praatio>=6.2,<7",
+    # Drives Debian's chromium, in which the tests open the reports; without a browser they are skipped.
+    "playwright>=1.50,<2",
     # Formatting differs between minor releases; goes up together with a reformatted tree.
     "ruff==0.17.*",
     # ShellCheck as a wheel, so that no system package is needed; new minor releases find new things.
@@ -96,6 +101,7 @@ setup(
     package_data={
         "espnet_wsm.cli": ["completion.sh"],
         "espnet_wsm.pretraining": ["card.md", "licences.yaml"],
+        "espnet_wsm.report": ["templates/*"],
         "espnet_wsm.upstream.fetching": ["sources.yaml"],
     },
     entry_points={"console_scripts": ["espnet-wsm=espnet_wsm.__main__:main"]},

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from browser import chromium, open_page  # noqa: F401 (fixtures)
 from checkpoints import CHECKPOINTS, POST_NORM, PRE_NORM
 from processes import wait_for
 
@@ -31,11 +32,13 @@ def pytest_configure(config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs Slurm, and put files with slow tests in front."""
+    """Mark what needs Slurm or a browser, and put files with slow tests in front."""
     for item in items:
         launcher = item.callspec.params.get("launcher") if hasattr(item, "callspec") else None
         if "slurm" in (*item.fixturenames, launcher):
             item.add_marker("slurm")
+        if "chromium" in item.fixturenames:
+            item.add_marker("browser")
     ranks: dict[Path, int] = {}  # by file, that of its slowest kind of test
     for item in items:
         kinds = [number for number, name in enumerate(SLOW_MARKS) if item.get_closest_marker(name)]

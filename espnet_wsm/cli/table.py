@@ -18,7 +18,7 @@ GROUPS = {
         "asr_inference_greedy",
         "asr_inference_lm",
     ),
-    "Scoring and experiments": ("score", "compare_systems", "run_experiments", "make_report"),
+    "Scoring and experiments": ("score", "report", "compare_systems", "run_experiments", "make_report"),
     "Use": ("transcribe", "align", "convert_annotations"),
 }
 

@@ -137,7 +137,7 @@ def render_results(title: str, note: str | None, experiments: Sequence[Experimen
         parts.append(
             f"{BY_PYTHON} counted by the Python scorer (jiwer), not by sclite: {'; '.join(reasons)}."
         )
-    if any(RANDOM_UPSTREAM in _describe_upstream(e) for e in experiments):
+    if any(RANDOM_UPSTREAM in describe_upstream(e.parameters) for e in experiments):
         parts.append(
             f"Error rates on a {RANDOM_UPSTREAM}, which was never trained, show that the recipe runs and "
             "nothing about the method."
@@ -236,7 +236,7 @@ def _render_runs(experiments: Sequence[Experiment]) -> str:
         rows.append(
             (
                 _format_cell(experiment.name),
-                _format_cell(_describe_upstream(experiment)),
+                _format_cell(describe_upstream(parameters)),
                 f"{parameters['trainable']:,} / {parameters['total']:,}",
                 _format_cell(run["git"]),
                 _format_cell(run["date"]),
@@ -246,9 +246,12 @@ def _render_runs(experiments: Sequence[Experiment]) -> str:
     return render_table(header, rows, num_left=len(header))
 
 
-def _describe_upstream(experiment: Experiment) -> str:
-    """Name, file and description. An absolute path is cut to its last component, which is valid elsewhere."""
-    upstream = experiment.parameters["upstream"] or {}
+def describe_upstream(parameters: dict[str, Any]) -> str:
+    """Name, file and description, from parameters.json.
+
+    An absolute path is cut to its last component, which is valid elsewhere.
+    """
+    upstream = parameters["upstream"] or {}
     text = upstream.get("name") or NONE
     if path := upstream.get("path"):
         text += f" ({Path(path).name if Path(path).is_absolute() else path})"
