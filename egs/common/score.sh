@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Stage 5: WER and CER of the decoded test sets by sclite and in Python, what confidences are worth, and the recipe's RESULTS.md.
+# Stage 5: WER and CER of the decoded test sets by sclite and in Python, what confidences are worth, a page to look at and
+# listen to, and the recipe's RESULTS.md.
 # Run from a recipe's folder.
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # where sh is another shell
 set -euo pipefail
@@ -15,7 +16,8 @@ settle decoding
 require_finished "${out}" 4
 require_made_from "${out}" "$(folder_digest "${dump_dir}")" "${dump_dir}" 4
 
-log "Stage 5: score: ${out} -> ${out}/*/score_{wer,cer}, RESULTS.md"
+[[ ${report} == true || ${report} == false ]] || die "--report has to be true or false, got ${report}"
+log "Stage 5: score: ${out} -> ${out}/*/score_{wer,cer}, ${exp}/report.html, RESULTS.md"
 # One job per set, whose arguments are in a file.
 symbols=()
 [[ ! -e ${dump_dir}/token_list/${token_type}/nlsyms.txt ]] ||
@@ -43,6 +45,11 @@ if [[ ${calibrate} == true && ${valid_set} != "${train_set}" && -f ${out}/${vali
     done
     python -m espnet_wsm.stages.calibrate --decoded "${out}" --model_file "${exp}/${inference_model}" \
         --valid "${valid_set}" "${references[@]}"
+fi
+if [[ ${report} == true ]]; then
+    read -ra sets <<<"${test_sets}"
+    python -m espnet_wsm.bin.report "${out}" --sets "${sets[@]}" --dump_dir "${dump_dir}" --audio link \
+        --out "${exp}/report.html" --overwrite
 fi
 
 # All experiments of the recipe that have been scored, in any language.

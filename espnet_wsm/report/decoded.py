@@ -101,11 +101,12 @@ def read_decoded(of: DecodedSet, symbols: Sequence[str], calibration: Calibratio
     pairs = pair_texts(
         of.dump / "text", of.folder / "text", speakers if speakers.is_file() else None, symbols
     )
-    by_words = find_reason_against_words(pairs) is None
+    unspaced = find_reason_against_words(pairs)
+    by_words = unspaced is None
     tokens = [pair if by_words else TOKENIZERS["gcer"](pair) for pair in pairs]
     characters = count_errors([TOKENIZERS["cer"](pair) for pair in pairs])
     steps = align(tokens)
-    scores = _read_scores(of, pairs, characters)
+    scores = _read_scores(of, pairs, characters, unspaced)
     times, notes = _read_times(of, pairs, symbols, by_words, calibration)
     problems: list[str] = []
     samples = {}
@@ -147,7 +148,9 @@ def count_errors(pairs: Sequence[TextPair]) -> list[Counts]:
     return [Counts.of_utterance(*(letters.count(letter) for letter in "CSDI")) for letters in align(pairs)]
 
 
-def _read_scores(of: DecodedSet, pairs: list[TextPair], characters: list[Counts]) -> Scores:
+def _read_scores(
+    of: DecodedSet, pairs: list[TextPair], characters: list[Counts], unspaced: str | None
+) -> Scores:
     """Those of stage 5; counted here by the Python scorer alone where it has not run.
 
     Raises:
@@ -162,7 +165,7 @@ def _read_scores(of: DecodedSet, pairs: list[TextPair], characters: list[Counts]
     missing = ScorerResult(None, None, NOT_SCORED)
     scores = {}
     for metric in RATE_METRICS:
-        reason = find_reason_against_words(pairs) if metric == "wer" else None
+        reason = unspaced if metric == "wer" else None
         python = ScorerResult(None, None, reason)
         if reason is None:
             python = score_with_jiwer([TOKENIZERS[metric](pair) for pair in pairs], with_interval=True)

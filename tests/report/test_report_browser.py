@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from made_experiments import SPOKEN, take, write_ctm, write_dump, write_experiment
+from processes import wait_for
 
 from espnet_wsm.bin.report import main
 
@@ -53,15 +54,17 @@ def find_sorted(page) -> dict[str, str]:
     )
 
 
-def wait_until_plays(page, after: float) -> None:
-    page.wait_for_function(f"!audio.paused && audio.currentTime >= {after}")
+def wait_until_plays(page, after: float, before: float = 60) -> None:
+    """Until a second between these is heard. The page's policy forbids playwright's own way of waiting."""
+    playing = f"!audio.paused && audio.currentTime >= {after} && audio.currentTime < {before}"
+    wait_for(lambda: page.evaluate(playing))
 
 
 def test_rows_are_sorted_by_each_column(open_page, one):
     page = open_page(one)
     assert list_ids(page) == ["anna-2", "boris-1", "boris-2", "anna-1"]
     assert find_sorted(page) == {"errors0": "descending"}
-    page.get_by_role("button", name="Utterance").click()
+    page.get_by_role("button", name="Utterance", exact=True).click()
     assert list_ids(page) == sorted(SPOKEN) and find_sorted(page) == {"id": "ascending"}
     page.get_by_role("button", name="Seconds").click()
     assert list_ids(page) == sorted(SPOKEN) and find_sorted(page) == {"seconds": "descending"}
@@ -77,14 +80,14 @@ def test_rows_are_sorted_by_each_column(open_page, one):
 
 def test_rows_are_filtered(open_page, one):
     page = open_page(one)
-    page.get_by_label("Find").fill("STATION")
+    page.get_by_label("Find", exact=True).fill("STATION")
     assert list_ids(page) == ["boris-1"] and page.locator("#count").inner_text() == "1 of 4 utterances"
-    page.get_by_label("Find").fill("no such text")
+    page.get_by_label("Find", exact=True).fill("no such text")
     assert list_ids(page) == [] and page.locator("#place").inner_text() == "0 to 0"
-    page.get_by_label("Find").fill("")
+    page.get_by_label("Find", exact=True).fill("")
     page.get_by_label("Speaker", exact=True).select_option("anna")
     assert sorted(list_ids(page)) == ["anna-1", "anna-2"]
-    page.get_by_label("Show").select_option("with errors")
+    page.get_by_label("Show", exact=True).select_option("with errors")
     assert list_ids(page) == ["anna-2"]
 
 
@@ -116,12 +119,10 @@ def test_a_word_plays_from_where_it_begins(open_page, one):
     page = open_page(one)
     assert page.locator("#player").is_hidden()
     find_row(page, "anna-1").locator(".word", has_text="mat").click()
-    wait_until_plays(page, after=1.1)
-    assert page.evaluate("audio.currentTime") < 1.1 + 1
+    wait_until_plays(page, after=1.1, before=2.1)
     assert page.locator("#playing").inner_text() == "anna-1"
     find_row(page, "anna-1").locator(".word", has_text="cat").click()
-    page.wait_for_function("audio.currentTime < 1.0 && !audio.paused")
-    assert page.evaluate("audio.currentTime") >= 0.3
+    wait_until_plays(page, after=0.3, before=1.1)
 
 
 def test_the_word_that_is_heard_is_marked(open_page, one):
@@ -154,7 +155,7 @@ def test_everything_can_be_done_by_keyboard(open_page, one):
     page = open_page(one)
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")  # to the utterances
-    page.get_by_label("Find").focus()
+    page.get_by_label("Find", exact=True).focus()
     page.keyboard.type("anna")
     assert sorted(list_ids(page)) == ["anna-1", "anna-2"]
     seen = []
@@ -187,9 +188,9 @@ def test_two_systems_are_sorted_by_their_difference(open_page, two):
     assert find_sorted(page) == {"difference": "descending"}
     numbers = find_row(page, "boris-2").locator("td.number").all_inner_texts()
     assert numbers == ["100.0", "0.0", "+100.0", "1.5"]
-    assert find_row(page, "anna-1").locator(".column.changed").all_inner_texts() == ["the\nthe\n· (deleted)"]
-    page.get_by_label("Find").fill("boris")
-    page.get_by_label("Show").select_option("where A and B differ")
+    assert find_row(page, "anna-1").locator(".column.changed").all_inner_texts() == ["the\nthe\n·\n(deleted)"]
+    page.get_by_label("Find", exact=True).fill("boris")
+    page.get_by_label("Show", exact=True).select_option("where A and B differ")
     assert list_ids(page) == ["boris-2", "boris-1"]
     find_row(page, "boris-1").locator(".column", has_text="where").locator(".word").last.click()
     wait_until_plays(page, after=0.1)
@@ -221,7 +222,8 @@ CONTRAST = """() => {
   for (const element of document.querySelectorAll("body *")) {
     const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
     if (!own || !element.checkVisibility() || element.disabled || element.closest("svg, .hidden")) continue;
-    const [one, other] = [light(getComputedStyle(element).color), light(behind(element))].sort((a, b) => b - a);
+    const [one, other] = [light(getComputedStyle(element).color), light(behind(element))]
+      .sort((a, b) => b - a);
     found[`${element.tagName} ${element.className}`] = (one + 0.05) / (other + 0.05);
   }
   return found;
@@ -292,8 +294,8 @@ def test_thousands_of_utterances_are_shown_a_page_at_a_time(open_page, tmp_path)
     assert page.locator("#count").inner_text() == "3,000 utterances" and len(list_ids(page)) == 50
     page.get_by_role("button", name="Next").click()
     assert page.locator("#place").inner_text() == "51 to 100"
-    page.get_by_label("Find").fill("s69-2869")
+    page.get_by_label("Find", exact=True).fill("s69-2869")
     assert list_ids(page) == ["s69-2869"]
     assert page.get_by_label("Speaker", exact=True).is_hidden()  # too many to choose from
     page.locator("button.find[data-speaker='s1']").click()
-    assert page.get_by_label("Find").input_value() == "s1"
+    assert page.get_by_label("Find", exact=True).input_value() == "s1"

@@ -56,6 +56,25 @@ def test_the_recipe_runs_from_the_corpus_to_the_score(finished, recipe):
     assert about["calibration"] is None and " words, " in about["why_not"], "two utterances are too few"
     assert "confidences stay as they are, with dev as the validation set: " in finished.stdout
     assert (decoded.parent / "dev/ctm").is_file() and not (decoded.parent / "dev/score.json").exists()
+    report = recipe / "exp/asr_first/report.html"
+    addresses = re.findall(r'"audio":"([^"]+)"', report.read_text())
+    assert len(addresses) == 2 and all((report.parent / address).is_file() for address in addresses)
+
+
+@pytest.mark.recipe
+def test_a_report_is_written_where_it_is_wanted(finished, recipe, shell):
+    report = recipe / "exp/asr_first/report.html"
+    before = report.read_bytes()
+    report.unlink()
+    words = ["./run.sh", "--tag", "first", "--stage", "5"]
+    assert shell([*words, "--report", "false"], recipe).returncode == 0 and not report.exists()
+    refused = shell([*words, "--report", "never"], recipe)
+    assert refused.returncode == 1 and "--report has to be true or false, got never" in refused.stderr
+    (stored := recipe / "exp/asr_first/config.yaml").rename(recipe / "config.kept")
+    failed = shell(words, recipe)
+    (recipe / "config.kept").rename(stored)
+    assert failed.returncode == 1 and "is not an experiment, it has no config.yaml" in failed.stderr
+    assert shell(words, recipe).returncode == 0 and report.read_bytes() == before
 
 
 @pytest.mark.recipe

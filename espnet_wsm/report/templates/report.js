@@ -334,10 +334,10 @@
   offer("only", [["", "all"], ["errors", "with errors"], ...(two ? [["changed", "where A and B differ"]] : [])]);
   offer("sort", columns.map((column) => [column.key, column.title]));
   offer("set", [["", "all"], ...data.sets.map((name) => [name, name])]);
-  at("set-label").hidden = data.sets.length < 2;
+  at("set-field").hidden = data.sets.length < 2;
   const choose = data.speakers.length > 1 && data.speakers.length <= MOST_SPEAKERS && data.speakers.length < rows.length;
   offer("speaker", [["", "all"], ...(choose ? data.speakers.map((name, number) => [number, name]) : [])]);
-  at("speaker-label").hidden = !choose;
+  at("speaker-field").hidden = !choose;
 
   at("tools").addEventListener("submit", (event) => event.preventDefault());
   for (const id of ["text", "set", "speaker", "only"]) at(id).addEventListener("input", refresh);
