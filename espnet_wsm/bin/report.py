@@ -1,4 +1,4 @@
-"""Write a page of one experiment, or of two: scores, curves, errors, what was heard.
+"""Write a page of one experiment or two: scores, curves, errors, every utterance.
 
 The page is one HTML file, which opens in any browser without a network: error rates with their intervals,
 learning curves, errors by duration, speaking rate and speaker, the words and characters that are most often

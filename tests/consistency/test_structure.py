@@ -143,6 +143,23 @@ def test_stage_scripts_and_recipes_stay_short():
         assert len((ROOT / "egs/common" / f"{name}.sh").read_text().splitlines()) < 100, name
 
 
+def test_files_beside_the_code_are_in_the_wheel():
+    tree = ast.parse((ROOT / "setup.py").read_text(encoding="utf-8"))
+    named = next(
+        ast.literal_eval(node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.keyword) and node.arg == "package_data"
+    )
+    packed = {
+        file
+        for package, patterns in named.items()
+        for pattern in patterns
+        for file in (ROOT / package.replace(".", "/")).glob(pattern)
+    }
+    beside = {file for file in tracked_files() if file.is_relative_to(PACKAGE) and file.suffix != ".py"}
+    assert len(beside) > 5 and beside - packed == set()
+
+
 def test_modules_mirror_the_tests():
     parts = "mixing upstream pretraining plugin recognition recipe data annotations scoring experiments"
     parts += " benchmark cli report"

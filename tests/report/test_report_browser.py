@@ -288,7 +288,6 @@ def test_thousands_of_utterances_are_shown_a_page_at_a_time(open_page, tmp_path)
                   enumerate(references.items())}  # fmt: skip
     write_dump(recipe, references, seconds=lambda number: 2 + number % 7, audio=False)
     exp = write_experiment(recipe, "x", hypotheses)
-    write_ctm(exp, hypotheses)
     main([str(exp), "--out", str(tmp_path / "page.html"), "--audio", "none"])
     page = open_page(tmp_path / "page.html")
     assert page.locator("#count").inner_text() == "3,000 utterances" and len(list_ids(page)) == 50
