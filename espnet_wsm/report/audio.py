@@ -12,13 +12,13 @@ from espnet_wsm.data.kaldi.lists import count, name_some, replace_directory
 from espnet_wsm.errors import UserError
 
 PLACES = {
-    "auto": "embed up to 5 minutes, beside for more",
+    "auto": "embed up to 6 MB, about 5 minutes, beside for more",
     "embed": "in the page itself, which grows by about 1.6 MB a minute",
     "beside": "copied into a folder beside the page, NAME_audio",
     "link": "as relative links to the files of the dump, which have to stay where they are",
     "none": "no audio",
 }
-MOST_EMBEDDED = 300  # seconds, about 8 MB as flac
+MOST_EMBEDDED = 6_000_000  # bytes of audio, which are a third more in the page
 # What browsers play, with the types that data URIs need. Stage 2 writes flac.
 TYPES = {".flac": "audio/flac", ".wav": "audio/wav", ".ogg": "audio/ogg", ".opus": "audio/ogg"}
 TYPES |= {".oga": "audio/ogg", ".mp3": "audio/mpeg", ".m4a": "audio/mp4"}
@@ -39,12 +39,12 @@ def audio_folder(page: Path) -> Path:
 
 
 def place_audio(
-    entries: list[tuple[str, str, float, Path]], place: str, page: Path, overwrite: bool = False
+    entries: list[tuple[str, str, Path]], place: str, page: Path, overwrite: bool = False
 ) -> Sounds:
     """Give each utterance an address of its audio, and put the audio there.
 
     Args:
-        entries: of each utterance its id, what wav.scp says, its length in seconds and the dump's folder.
+        entries: of each utterance its id, what wav.scp says and the dump's folder.
         place: key of ``PLACES``.
         page: the HTML file.
         overwrite: whether a folder of an earlier page may be replaced.
@@ -55,7 +55,7 @@ def place_audio(
     if place == "none":
         return Sounds([None] * len(entries), ("The page was made without audio.",))
     files, faults = [], {}
-    for id, named, _, dump in entries:
+    for id, named, dump in entries:
         try:
             files.append(_find_file(named, dump))
         except UserError as error:
@@ -66,7 +66,7 @@ def place_audio(
         for why, ids in faults.items()
     )
     if place == "auto":
-        total = sum(seconds for _, _, seconds, _ in entries)
+        total = sum(file.stat().st_size for file in files if file)
         place = "embed" if total <= MOST_EMBEDDED else "beside"
     if place == "beside":
         return Sounds(_copy(files, page, overwrite), notes)

@@ -28,10 +28,6 @@ from espnet_wsm.scoring.python_scorer import Counts, ScorerResult
 from espnet_wsm.scoring.results import NONE
 from espnet_wsm.scoring.trn import TextPair
 
-ONE_RUN = (
-    "These are one training of each: they hold for these two models, and another seed may turn them. "
-    "<code>espnet-wsm compare_systems</code> has more tests."
-)
 SHOWN_SPACE = "␣"
 RATES = {"wer": "WER", "cer": "CER", "gcer": "GCER, by graphemes"}
 
@@ -75,7 +71,7 @@ def write_report(
         if len(sets) > 1:
             check_same_texts(*sets)
     entries = [
-        (u.pair.id, one.audio.get(u.pair.id, ""), one.seconds.get(u.pair.id, 0.0), one.of.dump)
+        (u.pair.id, one.audio.get(u.pair.id, ""), one.of.dump)
         for one in systems[0].sets
         for u in one.utterances
     ]
@@ -141,7 +137,7 @@ def render(systems: Sequence[System], addresses: list[str | None], notes: Sequen
             if len(sets) > 1
             for sentence in compare_sets(*sets)
         ],
-        one_run=Markup(ONE_RUN),
+        one_training=len({system.experiment.folder for system in systems}) == 1,
         charts=_draw(systems),
         curves_note=_tell_missing_epochs(systems),
         speakers=(speakers := _list_speakers(systems)),

@@ -159,7 +159,7 @@ def test_two_systems_stand_side_by_side_with_a_verdict(recipe, render):
         r"\+\d+\.\d\d points, 95 % interval .* \(paired bootstrap over 4 utterances; only 4 were resampled",
         page.text,
     )
-    assert "Mixer wsm attention" in page.text
+    assert "Mixer wsm attention" in page.text and "These are one training of each" in page.text
 
 
 def test_two_decodings_of_one_experiment_are_compared(recipe, render):
@@ -167,6 +167,7 @@ def test_two_decodings_of_one_experiment_are_compared(recipe, render):
     write_lines(exp / "decode_lm_x" / "test" / "text", take(SPOKEN, 2))
     page = render(exp, "--versus", exp / "decode_lm_x")
     assert [one["steps"] for one in find_utterance(page, "boris-2")["systems"]] == ["DD", "CC"]
+    assert "These are two decodings of one training" in page.text
     assert "There are other decodings, name one to see it: decode_lm_x." in render(exp).text
 
 
