@@ -1,68 +1,69 @@
-"""A headless chromium for tests of pages: one for all tests, a window of its own for each page."""
+"""A Chromium in which pages are opened; what it reports of them fails the test."""
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import Any
 
 import pytest
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-ALLOWED = ("file", "data", "blob")  # besides http to this machine
+# A microphone that beeps, and may be used without a question.
+MICROPHONE = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+OURS = re.compile(r"(file|data|blob|about):|https?://(127\.0\.0\.1|localhost)(:\d+)?(/|$)")
 
 
 @pytest.fixture(scope="session")
-def chromium() -> Iterator:
-    """The browser, driven by playwright; the test is skipped where one of the two is missing."""
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="playwright is not installed: pip install playwright"
-    )
-    if CHROMIUM is None:
-        pytest.skip("there is no chromium (Debian: apt-get install chromium)")
-    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []  # chromium's sandbox refuses root
-    arguments.append("--autoplay-policy=no-user-gesture-required")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield browser
-        browser.close()
+def browser() -> Iterator[Any]:
+    """Debian's Chromium without a window, one for all tests."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    program = shutil.which("chromium")
+    if program is None:
+        pytest.skip("chromium is not installed (Debian: apt-get install chromium)")
+    arguments = [*MICROPHONE, "--autoplay-policy=no-user-gesture-required"]
+    arguments += ["--no-sandbox"] if os.geteuid() == 0 else []
+    with sync_api.sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=program, args=arguments)
+        yield launched
+        launched.close()
 
 
 @pytest.fixture
-def open_page(chromium) -> Iterator[Callable]:
-    """``open_page(path or address, **options of the window)`` gives a page of playwright.
+def open_page(browser) -> Iterator[Callable[..., Any]]:
+    """``open_page(address_or_file, **options of the context)`` gives a page of playwright's.
 
-    Nothing but files and this machine can be reached. What the pages said on the console as an error, what
-    they threw and what they could not load is collected; the test fails at its end if there is any, but for
-    what it took out of ``page.faults``.
+    It reaches files and this machine alone. When the test ends, there must be no error of any page: neither
+    in the console nor thrown, no request that failed or was refused. ``page.expected`` takes patterns of
+    messages that the test itself causes.
     """
-    windows, pages = [], []
+    contexts, pages, faults = [], [], []
 
-    def open_one(target: Path | str, **options):
-        window = chromium.new_context(**options)
-        windows.append(window)
-        page = window.new_page()
-        page.set_default_timeout(20_000)
-        page.faults = []
-        page.on("console", lambda said: said.type == "error" and page.faults.append(said.text))
-        page.on("pageerror", lambda error: page.faults.append(str(error)))
-        page.on("requestfailed", lambda request: page.faults.append(f"{request.url}: {request.failure}"))
-        page.route("**/*", lambda route: _let_through(route, page.faults))
+    def open_one(address: str | Path, **options: Any) -> Any:
+        context = browser.new_context(**options)
+        contexts.append(context)
+
+        def refuse(route: Any) -> None:
+            faults.append(f"request to elsewhere: {route.request.url}")
+            route.abort()
+
+        def note_failure(request: Any) -> None:
+            if request.failure != "net::ERR_ABORTED":  # by the page itself, or because it is closed
+                faults.append(f"{request.url}: {request.failure}")
+
+        context.route(lambda url: not OURS.match(url), refuse)
+        page = context.new_page()
+        page.expected = []
         pages.append(page)
-        page.goto(target.absolute().as_uri() if isinstance(target, Path) else target)
+        page.on("console", lambda said: said.type in ("error", "warning") and faults.append(said.text))
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("requestfailed", note_failure)
+        page.goto(address.absolute().as_uri() if isinstance(address, Path) else address)
         return page
 
     yield open_one
-    faults = [fault for page in pages for fault in page.faults]
-    for window in windows:
-        window.close()
-    assert faults == []
-
-
-def _let_through(route, faults: list[str]) -> None:
-    address = urlsplit(route.request.url)
-    if address.scheme in ALLOWED or address.hostname in ("127.0.0.1", "localhost"):
-        route.continue_()
-    else:
-        faults.append(f"{route.request.url} is on the network")
-        route.abort()
+    expected = [pattern for page in pages for pattern in page.expected]
+    for context in contexts:
+        context.close()
+    unexpected = [fault for fault in faults if not any(re.search(pattern, fault) for pattern in expected)]
+    assert not unexpected, unexpected

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from browser import chromium, open_page  # noqa: F401 (fixtures)
+from browser import browser, open_page  # noqa: F401
 from checkpoints import CHECKPOINTS, POST_NORM, PRE_NORM
 from processes import wait_for
 
@@ -37,7 +37,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         launcher = item.callspec.params.get("launcher") if hasattr(item, "callspec") else None
         if "slurm" in (*item.fixturenames, launcher):
             item.add_marker("slurm")
-        if "chromium" in item.fixturenames:
+        if "browser" in item.fixturenames:
             item.add_marker("browser")
     ranks: dict[Path, int] = {}  # by file, that of its slowest kind of test
     for item in items:

@@ -184,7 +184,7 @@ def _read_times(
     file: Path = of.folder / "ctm"
     if not file.is_file():
         return {}, [
-            f"{of.name} has no times and confidences of words: decode it again with --search greedy "
+            f"{of.name} has no times and confidences of words: decode it again with --search greedy or lm "
             "(stages 4 and 5), which writes them."
         ]
     found = {one.audio: one for one in read_all(file)} if file.stat().st_size else {}

@@ -17,6 +17,7 @@ from espnet_wsm.files import read_written_yaml
 from espnet_wsm.report.audio import list_bases
 from espnet_wsm.scoring.collected import describe_upstream, name_experiment
 from espnet_wsm.scoring.results import NONE, read_made
+from espnet_wsm.scoring.trn import read_kaldi_text
 
 TRAIN = "3 (train)"
 USUAL = "decode_greedy"
@@ -165,9 +166,16 @@ def _find_dumps(config: dict[str, Any], folder: Path, dump_dir: Path | None) -> 
 
 
 def _find_set(decoded: Path, dumps: list[Path]) -> Path:
-    for dump in dumps:
-        if (dump / decoded.name / "text").is_file():
-            return dump / decoded.name
+    """The dump's folder with the utterances that were decoded.
+
+    A validation set is in two: as it came, and, as decoded for calibration, without what is too long.
+    """
+    found = [dump / decoded.name for dump in dumps if (dump / decoded.name / "text").is_file()]
+    if len(set(found)) > 1:
+        ids = read_kaldi_text(decoded / "text").keys()
+        found.sort(key=lambda one: read_kaldi_text(one / "text").keys() != ids)
+    if found:
+        return found[0]
     raise UserError(
         f"{decoded}: the set {decoded.name} is in no dump that the experiment names: give its folder with "
         "--dump_dir, e.g. dump/it"

@@ -16,7 +16,7 @@ from espnet_wsm.data.kaldi.lists import count
 from espnet_wsm.data.text.tokens import SPACE
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import write_text
-from espnet_wsm.recognition.calibration import read_calibration
+from espnet_wsm.recognition.calibration import CALIBRATION, read_calibration
 from espnet_wsm.report.audio import audio_folder, check_folder, place_audio
 from espnet_wsm.report.charts import draw_bins, draw_curves, make_chart
 from espnet_wsm.report.comparison import check_same_texts, compare_sets, share_sets
@@ -83,9 +83,10 @@ def write_report(
 
 def _read_system(badge: str, experiment: Experiment, names: list[str] | None) -> System:
     calibration = None
-    if (file := experiment.folder / "confidence.json").is_file():
+    decoding = experiment.folder / experiment.decoding
+    if (file := decoding / CALIBRATION).is_file():
         calibration, _ = read_calibration(file)
-    picture = experiment.folder / "confidence.png"
+    picture = decoding / "confidence.png"
     return System(
         badge=badge,
         experiment=experiment,

@@ -98,7 +98,7 @@ def test_a_damaged_file_of_a_set_is_named(recipe, fault_of, file):
 
 
 def test_a_damaged_calibration_is_named(recipe, fault_of):
-    file = recipe / "exp/asr_first/confidence.json"
+    file = recipe / "exp/asr_first/decode_greedy/confidence.json"
     file.write_text(json.dumps({"calibration": {"confidences": [1, 0], "shares": [0, 1]}}))
     assert fault_of(recipe / "exp/asr_first").startswith(f"{file} is damaged")
 

@@ -108,14 +108,16 @@ def test_times_and_confidences_come_from_ctm(recipe, render):
 def test_confidences_are_calibrated_where_that_is_known(recipe, render):
     exp = recipe / "exp/asr_first"
     write_ctm(exp, take(SPOKEN, 1))
-    write_calibration(exp / "confidence.json", Calibration((0.0, 1.0), (0.0, 0.5)), {})
+    write_calibration(exp / "decode_greedy/confidence.json", Calibration((0.0, 1.0), (0.0, 0.5)), {})
     (system,) = find_utterance(render(exp), "anna-2")["systems"]
     assert system["confidence"] == 0.4
 
 
 def test_without_ctm_the_page_says_how_to_get_times(recipe, render):
     page = render(recipe / "exp/asr_first")
-    assert "test has no times and confidences of words: decode it again with --search greedy" in page.text
+    assert (
+        "test has no times and confidences of words: decode it again with --search greedy or lm" in page.text
+    )
     assert "starts" not in find_utterance(page, "anna-1")["systems"][0]
 
 
@@ -128,7 +130,7 @@ def test_a_ctm_of_other_words_is_told(recipe, render):
 
 
 def test_a_reliability_plot_is_embedded(recipe, render):
-    (recipe / "exp/asr_first/confidence.png").write_bytes(b"\x89PNG")
+    (recipe / "exp/asr_first/decode_greedy/confidence.png").write_bytes(b"\x89PNG")
     page = render(recipe / "exp/asr_first")
     assert page.find("img")[0]["src"] == "data:image/png;base64," + base64.b64encode(b"\x89PNG").decode()
 
@@ -147,6 +149,15 @@ def test_speakers_have_the_most_errors_first(recipe, render):
     text = render(recipe / "exp/asr_first").text
     assert "CER % boris 2 0.0 48.3" in text and "anna 2 0.0 " in text
     assert text.index("boris 2") < text.index("anna 2")
+
+
+def test_a_validation_set_is_taken_as_it_was_decoded(recipe, render):
+    write_dump(recipe, take(SPOKEN, 0), name="org/dev", audio=False)
+    shorter = {id: text for id, text in take(SPOKEN, 0).items() if id != "anna-1"}
+    write_dump(recipe, shorter, name="dev", audio=False)
+    exp = write_experiment(recipe, "dev", shorter, sets=("dev",))
+    page = render(exp, "--audio", "none")
+    assert [one["id"] for one in page.data["utterances"]] == sorted(shorter)
 
 
 def test_two_systems_stand_side_by_side_with_a_verdict(recipe, render):
