@@ -103,10 +103,19 @@ class Transcriber:
         for _, (ids, scores) in self._decode(recordings, progress, self.decoder.best_frames):
             yield self.decoder.hypothesis(ids, scores).text
 
-    def detail_all(self, recordings: Iterable[np.ndarray], progress: bool = False) -> Iterator[Transcript]:
-        """As ``transcribe_all``, with words and their times."""
+    def detail_all(
+        self,
+        recordings: Iterable[np.ndarray],
+        progress: bool = False,
+        watch: Callable[[float], None] | None = None,
+    ) -> Iterator[Transcript]:
+        """As ``transcribe_all``, with words and their times.
+
+        ``watch`` is called after each batch with the share of the recordings read so far that is done, above
+        0 to 1; what it raises ends the work.
+        """
         model, token_type = self.decoder.model, self.decoder.train_args.token_type
-        for samples, found in self._decode(recordings, progress, self.decoder.rated_frames):
+        for samples, found in self._decode(recordings, progress, self.decoder.rated_frames, watch):
             ids, scores, confidences = found
             pieces = collapse_path(ids.tolist(), model.token_list, model.blank_id)
             words = group_words(pieces, token_type, len(ids), confidences.tolist())
@@ -128,6 +137,7 @@ class Transcriber:
         recordings: Iterable[np.ndarray],
         progress: bool,
         read: Callable[[Tensor, Tensor], tuple[Tensor, ...]],
+        watch: Callable[[float], None] | None = None,
     ) -> Iterator[tuple[np.ndarray, list[Tensor]]]:
         """Each recording, and what ``read`` finds in it: tensors of its frames, (T, ...).
 
@@ -135,7 +145,7 @@ class Transcriber:
         frames (B,).
         """
         for group in self._read_ahead(recordings):
-            yield from zip(group, self._decode_group(group, progress, read), strict=True)
+            yield from zip(group, self._decode_group(group, progress, read, watch), strict=True)
 
     def _read_ahead(self, recordings: Iterable[np.ndarray]) -> Iterator[list[np.ndarray]]:
         group: list[np.ndarray] = []
@@ -150,7 +160,11 @@ class Transcriber:
             yield group
 
     def _decode_group(
-        self, group: list[np.ndarray], progress: bool, read: Callable[[Tensor, Tensor], tuple[Tensor, ...]]
+        self,
+        group: list[np.ndarray],
+        progress: bool,
+        read: Callable[[Tensor, Tensor], tuple[Tensor, ...]],
+        watch: Callable[[float], None] | None,
     ) -> Iterator[list[Tensor]]:
         plans = [self._plan(samples) for samples in group]
         chunks = [
@@ -164,6 +178,7 @@ class Transcriber:
             total=len(chunks), desc="chunks", unit="chunk", leave=False,
             disable=not progress or len(batches) == 1,
         ) as bar:  # fmt: skip
+            done = 0
             for batch in batches:
                 lengths = torch.tensor([len(chunk.samples) for chunk in batch])
                 padded = pad_sequence([chunk.samples for chunk in batch], batch_first=True)
@@ -171,6 +186,9 @@ class Transcriber:
                 for chunk, *row, count in zip(batch, *found, frames.tolist(), strict=True):
                     read_of[chunk.recording].append(tuple(values[:count] for values in row))
                 bar.update(len(batch))
+                done += len(batch)
+                if watch is not None:
+                    watch(done / len(chunks))
         for (frames, pieces), of_chunks in zip(plans, read_of, strict=True):
             columns = zip(*of_chunks, strict=True)
             if len(of_chunks) == 1:

@@ -1,0 +1,75 @@
+"""From an uploaded file to annotations: what ``espnet-wsm transcribe`` does, with a limit and progress."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from espnet_wsm.annotations import Recording, Tier, Word
+from espnet_wsm.data.audio.recordings import read_converted, read_header
+from espnet_wsm.errors import UserError
+from espnet_wsm.recognition.transcript import PAUSE, TIER, make_segment, split_at_pauses
+
+if TYPE_CHECKING:
+    from espnet_wsm.recognition.transcriber import Transcriber
+
+LONGEST = 15.0  # seconds of an utterance: more is hard to correct, and takes memory to train on
+
+
+@dataclass(frozen=True)
+class Recogniser:
+    """Recognises files with a model.
+
+    Args:
+        transcriber: of ``espnet_wsm.load``.
+        max_minutes: longer recordings are refused.
+        pause: seconds without a word at which an utterance ends.
+    """
+
+    transcriber: "Transcriber"
+    max_minutes: float
+    pause: float = PAUSE
+
+    def __call__(self, audio: Path, watch: Callable[[float], None]) -> Recording:
+        """What is said in a file; ``watch`` is called with shares from 0 to 1.
+
+        Raises:
+            UserError: it is no audio, or too long.
+        """
+        check_minutes(audio, self.max_minutes)
+        samples = read_converted(audio)
+        watch(0.0)
+        (transcript,) = self.transcriber.detail_all([samples], watch=watch)
+        utterances = (
+            part for words in split_at_pauses(transcript.words, self.pause) for part in divide(words, LONGEST)
+        )
+        return Recording(None, (Tier(TIER, tuple(map(make_segment, utterances))),), transcript.duration)
+
+
+def divide(words: Sequence[Word], longest: float) -> Iterator[Sequence[Word]]:
+    """Parts of an utterance, none longer than ``longest`` seconds unless it is a single word.
+
+    The longest pause between two words parts them; of equal ones, that nearest to the middle.
+    """
+    if len(words) == 1 or words[-1].end - words[0].start <= longest:
+        yield words
+        return
+    middle = (words[0].start + words[-1].end) / 2
+
+    def rate(place: int) -> tuple[float, float]:
+        before, behind = words[place - 1].end, words[place].start
+        return round(behind - before, 3), -abs((before + behind) / 2 - middle)
+
+    place = max(range(1, len(words)), key=rate)
+    yield from divide(words[:place], longest)
+    yield from divide(words[place:], longest)
+
+
+def check_minutes(audio: Path, most: float) -> None:
+    """Raise UserError if audio is longer than so many minutes, or cannot be read."""
+    minutes = read_header(audio).seconds / 60
+    if minutes > most:
+        raise UserError(
+            f"{audio} lasts {minutes:.1f} minutes, and {most:g} are taken here: cut it, or start the server "
+            "with a larger --max_minutes"
+        )
