@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from browser import browser, open_page  # noqa: F401
 from checkpoints import CHECKPOINTS, POST_NORM, PRE_NORM
 from processes import wait_for
 

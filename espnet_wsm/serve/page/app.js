@@ -7,7 +7,7 @@ import { format_time } from "./transcript.js";
 
 const find = (id) => document.getElementById(id);
 const cards = [];
-let settings = null;
+const asked = read_settings();
 let recorder = null;
 
 function notify(sentence) {
@@ -15,16 +15,18 @@ function notify(sentence) {
   find("notice").hidden = !sentence;
 }
 
-function add(files) {
+async function add(files) {
   notify("");
-  for (const file of files) {
+  const chosen = [...files]; // the list is emptied meanwhile
+  const settings = await asked;
+  for (const file of chosen) {
     const card = new Card(file, settings);
     cards.push(card);
     find("cards").prepend(card.element);
   }
 }
 
-function show_settings() {
+function show_settings(settings) {
   const host = location.hostname;
   const local = ["localhost", "127.0.0.1", "[::1]"].includes(host);
   find("model").textContent = settings.model;
@@ -104,11 +106,6 @@ addEventListener("beforeunload", (event) => {
 });
 addEventListener("pagehide", () => cards.forEach((card) => card.give_up()));
 
-try {
-  settings = await read_settings();
-  show_settings();
-  watch_files();
-  watch_microphone();
-} catch (error) {
-  notify(error.message);
-}
+watch_files();
+watch_microphone();
+asked.then(show_settings, (error) => notify(error.message));
