@@ -18,6 +18,7 @@ ARRIVING, WAITING, WORKING, DONE, FAILED, STOPPED = (
     "arriving", "waiting", "working", "done", "failed", "stopped",
 )  # fmt: skip
 ENDED = (DONE, FAILED, STOPPED)
+_STOPPED = "the server has been stopped"
 PURGE_SECONDS = 30  # between two looks for results whose time is over
 
 # Reads a file, calls the function with shares from 0 to 1, and gives what it holds.
@@ -114,7 +115,7 @@ class Jobs:
         with self._changed:
             job.name, job.audio = name, audio
             if self._closing:
-                self._end(job, STOPPED, "the server has been stopped")
+                self._end(job, STOPPED, _STOPPED)
                 return
             job.state = WAITING
             self._waiting.append(job)
@@ -126,12 +127,14 @@ class Jobs:
             self._purge()
             if (job := self._jobs.get(id)) is None:
                 return None
-            before = 0
-            if job.state == WAITING:
+            before, state, message = 0, job.state, job.message
+            if self._closing and state not in ENDED:  # told at once, though a batch may still be computed
+                state, message = STOPPED, _STOPPED
+            if state == WAITING:
                 before = self._waiting.index(job) + any(one.state == WORKING for one in self._jobs.values())
             return {
-                "id": job.id, "name": job.name, "state": job.state, "before": before,
-                "progress": round(job.progress, 3), "message": job.message, "result": job.result,
+                "id": job.id, "name": job.name, "state": state, "before": before,
+                "progress": round(job.progress, 3), "message": message, "result": job.result,
             }  # fmt: skip
 
     def forget(self, id: str) -> bool:
@@ -163,7 +166,7 @@ class Jobs:
         with self._changed:
             self._closing = True
             while self._waiting:
-                self._end(self._waiting.popleft(), STOPPED, "the server has been stopped")
+                self._end(self._waiting.popleft(), STOPPED, _STOPPED)
             self._changed.notify_all()
 
     def close(self, seconds: float) -> bool:
@@ -194,7 +197,7 @@ class Jobs:
                     self.recognise(job.audio, lambda share, job=job: self._watch(job, share)),
                 )
             except _GivenUp:
-                state, message = STOPPED, "the server has been stopped"
+                state, message = STOPPED, _STOPPED
             except UserError as error:
                 message = str(error).replace(str(job.audio), job.name)
             except Exception as error:  # whatever one recording does to the model, the next one is served

@@ -20,13 +20,13 @@ def listen(host: str, port: int) -> socket.socket:
     Raises:
         UserError: the port is taken or not allowed, or the host is not this computer's.
     """
+    if not 0 <= port < 2**16:
+        raise UserError(f"--port {port}: give a number from 1 to 65535, or 0 for any that is free")
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         return socket.create_server(address[:2], family=family)
     except socket.gaierror as error:
         raise UserError(f"--host {host}: {error.strerror}: name an address of this computer") from None
-    except OverflowError:
-        raise UserError(f"--port {port}: give a number from 1 to 65535") from None
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise UserError(
@@ -35,7 +35,8 @@ def listen(host: str, port: int) -> socket.socket:
             ) from None
         if error.errno == errno.EACCES:
             raise UserError(f"--port {port} is not allowed to you: name one from 1024 on") from None
-        raise UserError(f"--host {host}: {error.strerror}: name an address of this computer") from None
+        what = os.strerror(error.errno or 0)
+        raise UserError(f"--host {host}: {what}: name an address of this computer") from None
 
 
 def format_address(listening: socket.socket) -> str:

@@ -2,7 +2,7 @@
 
 import { Card } from "./card.js";
 import { Recorder } from "./recorder.js";
-import { read_settings } from "./server.js";
+import { is_local, read_settings } from "./server.js";
 import { format_time } from "./transcript.js";
 
 const find = (id) => document.getElementById(id);
@@ -27,12 +27,10 @@ async function add(files) {
 }
 
 function show_settings(settings) {
-  const host = location.hostname;
-  const local = ["localhost", "127.0.0.1", "[::1]"].includes(host);
   find("model").textContent = settings.model;
   find("model").title = `Model ${settings.model}`;
   find("limits").textContent = `wav, flac, mp3, ogg and more; up to ${settings.max_minutes} minutes and ${settings.max_megabytes} MB`;
-  const where = local ? "Recordings do not leave this computer." : `Recordings are sent to ${host} and nowhere else.`;
+  const where = is_local() ? "Recordings do not leave this computer." : `Recordings are sent to ${location.hostname} and nowhere else.`;
   const kept = settings.corpus
     ? `They are removed once they are transcribed; only what you add to the corpus is stored, in ${settings.corpus}.`
     : "They are removed once they are transcribed; nothing is stored. Corrections are in this page alone until you download them.";

@@ -9,6 +9,7 @@ export class Card {
     this.element = document.getElementById("card").content.cloneNode(true).firstElementChild;
     this.find = (selector) => this.element.querySelector(selector);
     this.find("h2").textContent = file.name;
+    this.element.setAttribute("aria-label", file.name);
     this.find(".remove").setAttribute("aria-label", `Remove ${file.name}`);
     this.find(".remove").addEventListener("click", () => this.remove());
     this.run();
@@ -142,7 +143,7 @@ export class Card {
   offer_corpus() {
     const form = this.find(".corpus");
     form.hidden = false;
-    this.find(".where").textContent = `Stores the recording and its text on the server, in ${this.settings.corpus}.`;
+    this.find(".where").textContent = `Stores the recording and its text in ${this.settings.corpus}${server.is_local() ? "" : ` of ${location.hostname}`}.`;
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.attempt(form.querySelector("[type=submit]"), () => this.add());

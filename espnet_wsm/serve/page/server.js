@@ -8,6 +8,8 @@ export class Refusal extends Error {
   }
 }
 
+export const is_local = () => ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
+
 const pause = (seconds) => new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
 
 function read_sentence(body, status) {
