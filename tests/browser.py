@@ -65,4 +65,5 @@ def open_page(browser) -> Iterator[Callable[..., Any]]:
     expected = [pattern for page in pages for pattern in page.expected]
     for context in contexts:
         context.close()
-    assert [fault for fault in faults if not any(re.search(pattern, fault) for pattern in expected)] == []
+    unexpected = [fault for fault in faults if not any(re.search(pattern, fault) for pattern in expected)]
+    assert not unexpected, unexpected

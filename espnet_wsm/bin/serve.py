@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from espnet_wsm.data.audio.channels import add_channel_argument
 from espnet_wsm.errors import UserError, report_user_errors
 from espnet_wsm.recognition.options import add_model_arguments, load_model
 
@@ -44,6 +45,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--queue", type=int, default=20, metavar="N", help="recordings that may wait (default: 20)"
     )
+    add_channel_argument(parser)
     return parser
 
 
@@ -68,7 +70,10 @@ def main(argv: list[str] | None = None) -> None:
                 "warning: there is no password: whoever reaches this computer may use the page",
                 file=sys.stderr,
             )
-        ended = _serve(args, corpus, listening, format_address(listening))
+        try:
+            ended = _serve(args, corpus, listening, format_address(listening))
+        except KeyboardInterrupt:  # while the model is loaded
+            sys.exit(130)
     print("ended", file=sys.stderr)
     if not ended:
         leave_at_once()
@@ -85,9 +90,10 @@ def _serve(
 
     transcriber = load_model(args)
     with TemporaryDirectory(prefix="espnet_wsm_serve_", ignore_cleanup_errors=True) as folder:
-        jobs = Jobs(Recogniser(transcriber, args.max_minutes), Path(folder), args.queue)
+        recogniser = Recogniser(transcriber, args.max_minutes, args.channel)
+        jobs = Jobs(recogniser, Path(folder), args.queue)
         settings = Settings(Path(args.model).name, args.host, args.max_megabytes, args.max_minutes)
-        app = make_app(settings, jobs, corpus)
+        app = make_app(settings, recogniser, jobs, corpus)
         print(f"open {address} (Ctrl-C ends the server)", file=sys.stderr)
         if args.open:
             import webbrowser

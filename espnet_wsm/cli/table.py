@@ -39,7 +39,7 @@ OPTIONS_DECLARED_IN = {
     "asr_inference_greedy": (_CONFIG,),
     "asr_inference_lm": (_GREEDY, _CONFIG),
     "transcribe": (_CHANNEL, _MODEL, _OUTPUTS),
-    "serve": (_MODEL,),
+    "serve": (_CHANNEL, _MODEL),
     "align": (_CHANNEL, _MODEL, _OUTPUTS),
     "layers": (_CHANNEL,),
 }

@@ -24,14 +24,13 @@ from starlette.types import ASGIApp
 
 from espnet_wsm.annotations import FORMATS, Recording, Segment, read_annotations, write_annotations
 from espnet_wsm.annotations.json_format import format_json
-from espnet_wsm.data.audio.recordings import read_converted
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import digest_text
 from espnet_wsm.serve.corpus import Corpus
 from espnet_wsm.serve.guard import MEGABYTE, Guard
 from espnet_wsm.serve.jobs import Jobs, QueueFull
 from espnet_wsm.serve.names import clean_name, clean_suffix
-from espnet_wsm.serve.recogniser import check_minutes
+from espnet_wsm.serve.recogniser import Recogniser
 
 DOWNLOADS = ("srt", "vtt", "eaf", "textgrid", "txt", "json")
 PAGE = {
@@ -60,7 +59,7 @@ class Settings:
         model: name of the model.
         host: address or name that it listens at.
         max_megabytes: of an upload.
-        max_minutes: of a recording.
+        max_minutes: of a recording, as ``Recogniser`` has it.
         threshold: confidence below which a word is marked.
     """
 
@@ -71,9 +70,9 @@ class Settings:
     threshold: float = THRESHOLD
 
 
-def make_app(settings: Settings, jobs: Jobs, corpus: Corpus | None = None) -> ASGIApp:
+def make_app(settings: Settings, recogniser: Recogniser, jobs: Jobs, corpus: Corpus | None = None) -> ASGIApp:
     """The application; ``jobs`` stays the caller's to close."""
-    server = _Server(settings, jobs, corpus)
+    server = _Server(settings, recogniser, jobs, corpus)
     routes = [
         *(Route(path, partial(_answer_page, *page)) for path, page in _read_page().items()),
         Route("/health", server.report_health),
@@ -134,8 +133,8 @@ async def _tell_failure(request: Request, error: Exception) -> Response:
 class _Server:
     """The answers. Whoever knows the id of a job may ask for it; ids cannot be guessed."""
 
-    def __init__(self, settings: Settings, jobs: Jobs, corpus: Corpus | None):
-        self.settings, self.jobs, self.corpus = settings, jobs, corpus
+    def __init__(self, settings: Settings, recogniser: Recogniser, jobs: Jobs, corpus: Corpus | None):
+        self.settings, self.recogniser, self.jobs, self.corpus = settings, recogniser, jobs, corpus
         self._adding = asyncio.Semaphore(1)
 
     async def report_health(self, request: Request) -> Response:
@@ -225,8 +224,7 @@ class _Server:
         utterances: list[Segment] = [each for tier in recording.tiers for each in tier.segments]
         utterances.sort(key=lambda each: each.start)
         try:
-            check_minutes(audio, self.settings.max_minutes)
-            samples = read_converted(audio)
+            samples = self.recogniser.read(audio)
         except UserError as error:
             raise UserError(str(error).replace(str(audio), name)) from None
         added = corpus.add(samples, name, utterances, fields.get("speaker", "")[:100])

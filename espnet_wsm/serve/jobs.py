@@ -33,7 +33,7 @@ class _GivenUp(Exception):
     """Nobody wants the recording any more, or the server ends."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Job:
     """A recording on its way.
 

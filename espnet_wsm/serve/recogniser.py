@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from espnet_wsm.annotations import Recording, Tier, Word
 from espnet_wsm.data.audio.recordings import read_converted, read_header
 from espnet_wsm.errors import UserError
@@ -23,12 +25,12 @@ class Recogniser:
     Args:
         transcriber: of ``espnet_wsm.load``.
         max_minutes: longer recordings are refused.
-        pause: seconds without a word at which an utterance ends.
+        channel: the one that is taken, from 1; None = the mean of all.
     """
 
     transcriber: "Transcriber"
     max_minutes: float
-    pause: float = PAUSE
+    channel: int | None = None
 
     def __call__(self, audio: Path, watch: Callable[[float], None]) -> Recording:
         """What is said in a file; ``watch`` is called with shares from 0 to 1.
@@ -36,14 +38,23 @@ class Recogniser:
         Raises:
             UserError: it is no audio, or too long.
         """
-        check_minutes(audio, self.max_minutes)
-        samples = read_converted(audio)
+        samples = self.read(audio)
         watch(0.0)
         (transcript,) = self.transcriber.detail_all([samples], watch=watch)
         utterances = (
-            part for words in split_at_pauses(transcript.words, self.pause) for part in divide(words, LONGEST)
+            part for words in split_at_pauses(transcript.words, PAUSE) for part in divide(words, LONGEST)
         )
         return Recording(None, (Tier(TIER, tuple(map(make_segment, utterances))),), transcript.duration)
+
+    def read(self, audio: Path) -> np.ndarray:
+        """(N,) float32 samples at 16 kHz of a file, with the errors of calling it."""
+        minutes = read_header(audio).seconds / 60
+        if minutes > self.max_minutes:
+            raise UserError(
+                f"{audio} lasts {minutes:.1f} minutes, and {self.max_minutes:g} are taken here: cut it, or "
+                "start the server with a larger --max_minutes"
+            )
+        return read_converted(audio, channel=self.channel)
 
 
 def divide(words: Sequence[Word], longest: float) -> Iterator[Sequence[Word]]:
@@ -63,13 +74,3 @@ def divide(words: Sequence[Word], longest: float) -> Iterator[Sequence[Word]]:
     place = max(range(1, len(words)), key=rate)
     yield from divide(words[:place], longest)
     yield from divide(words[place:], longest)
-
-
-def check_minutes(audio: Path, most: float) -> None:
-    """Raise UserError if audio is longer than so many minutes, or cannot be read."""
-    minutes = read_header(audio).seconds / 60
-    if minutes > most:
-        raise UserError(
-            f"{audio} lasts {minutes:.1f} minutes, and {most:g} are taken here: cut it, or start the server "
-            "with a larger --max_minutes"
-        )

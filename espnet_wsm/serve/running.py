@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import socket
 import sys
 
@@ -64,10 +65,14 @@ def run(app: ASGIApp, listening: socket.socket, jobs: Jobs) -> bool:
         app, log_level="warning", access_log=False, server_header=False, lifespan="off",
         timeout_graceful_shutdown=PATIENCE, timeout_keep_alive=10, limit_concurrency=500,
     )  # fmt: skip
+    # uvicorn sends itself the signal again when all is closed: then SIGTERM, too, is to be an exception.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         _Server(config, jobs).run(sockets=[listening])
-    except KeyboardInterrupt:  # uvicorn raises the signal again when all is closed
-        pass
+    except KeyboardInterrupt:
+        print("stopping", file=sys.stderr)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return jobs.close(PATIENCE)
 
 

@@ -93,6 +93,23 @@ def test_a_call_gives_the_text_of_greedy_decoding(recipe, corpus):
     assert espnet_wsm.load("exp/en/asr_x")(samples) == expected_text(recipe, samples)
 
 
+def test_who_watches_is_told_of_each_batch_and_may_end_the_work(recipe):
+    transcriber = espnet_wsm.load("exp/en/asr_x", chunk_seconds=8, batch_size=1)
+    samples, shares = noise(20), []
+    (found,) = transcriber.detail_all([samples], watch=shares.append)
+    assert len(shares) > 2 and shares == sorted(set(shares)) and shares[-1] == 1
+    assert found == transcriber.detailed(samples)
+
+    def end(share: float) -> None:
+        shares.append(share)
+        raise KeyError("enough")
+
+    shares.clear()
+    with pytest.raises(KeyError, match="enough"):
+        next(transcriber.detail_all([samples], watch=end))
+    assert len(shares) == 1
+
+
 def test_details_are_the_words_of_the_text_with_times_and_confidences(recipe):
     """Also across chunks, whose frames are numbered on."""
     transcriber = espnet_wsm.load("exp/en/asr_x", chunk_seconds=8)

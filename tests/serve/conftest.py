@@ -34,10 +34,11 @@ def make_server(model, tmp_path) -> Iterator[Callable]:
     ):
         uploads = tmp_path / f"uploads{len(made)}"
         uploads.mkdir()
-        jobs = Jobs(Recogniser(model, max_minutes=0.5), uploads, queue, **options)
+        recogniser = Recogniser(model, max_minutes=0.5)
+        jobs = Jobs(recogniser, uploads, queue, **options)
         made.append(jobs)
         settings = Settings("counter", HOST, megabytes, max_minutes=0.5, threshold=0.5)
-        app = make_app(settings, jobs, None if corpus is None else Corpus(corpus))
+        app = make_app(settings, recogniser, jobs, None if corpus is None else Corpus(corpus))
         app.jobs, app.uploads = jobs, uploads
         return app
 

@@ -1,16 +1,18 @@
 """What espnet-wsm serve refuses before it loads a model."""
 
-import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import httpx2
 import pytest
-from servers import HOST, make_wav, send
+from servers import make_wav, send
 
 from espnet_wsm.bin import serve
-from espnet_wsm.serve.running import format_address, listen, run
+from espnet_wsm.serve.running import format_address, listen
 
 
 def fault_of(capsys, *words: str) -> str:
@@ -68,27 +70,21 @@ def test_the_address_can_be_typed_into_a_browser(host, shown):
         assert format_address(listening) == f"http://{shown}:{listening.getsockname()[1]}"
 
 
-def test_ctrl_c_ends_the_server_and_tells_those_who_wait(make_server, model):
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_the_end_of_the_server_is_clean_and_those_who_wait_are_told(tmp_path, sent):
     """One recording is under way, another waits, and both are asked for."""
-    app = make_server()
-    model.gate.clear()
-    told = []
-    with listen(HOST, 0) as listening:
-
-        def use() -> None:
-            with httpx2.Client(base_url=format_address(listening), timeout=60) as browser:
-                ids = ",".join(send(browser, make_wav(4000)).json()["id"] for _ in range(2))
-                news = browser.get(f"/api/jobs?ids={ids}").json()
-                while [job["state"] for job in news["jobs"]] != ["working", "waiting"]:
-                    news = browser.get(f"/api/jobs?ids={ids}&seen={news['tag']}").json()
-                threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
-                told.extend(browser.get(f"/api/jobs?ids={ids}&seen={news['tag']}").json()["jobs"])
-
-        person = threading.Thread(target=use)
-        person.start()
-        assert run(app, listening, app.jobs)
-        person.join()
-    assert [(job["state"], job["message"]) for job in told] == 2 * [
-        ("stopped", "the server has been stopped")
-    ]
-    assert list(app.uploads.iterdir()) == []
+    command = [sys.executable, Path(__file__).with_name("waiting_server.py"), tmp_path]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
+        with httpx2.Client(base_url=server.stdout.readline().strip(), timeout=60) as browser:
+            ids = ",".join(send(browser, make_wav(4000)).json()["id"] for _ in range(2))
+            news = browser.get(f"/api/jobs?ids={ids}").json()
+            while [job["state"] for job in news["jobs"]] != ["working", "waiting"]:
+                news = browser.get(f"/api/jobs?ids={ids}&seen={news['tag']}").json()
+            assert len(list(tmp_path.iterdir())) == 2
+            threading.Timer(0.5, server.send_signal, [sent]).start()
+            told = browser.get(f"/api/jobs?ids={ids}&seen={news['tag']}").json()["jobs"]
+        said, complaints = server.communicate(timeout=30)
+    assert [job["state"] for job in told] == ["stopped", "stopped"]
+    assert {job["message"] for job in told} == {"the server has been stopped"}
+    assert (said, complaints, server.returncode) == ("True\n", "stopping\n", 0)
+    assert list(tmp_path.iterdir()) == []

@@ -24,15 +24,18 @@ pytestmark = pytest.mark.browser
 @pytest.fixture
 def page_of(make_server, open_page):
     """``page_of(corpus=..., viewport=...)`` opens the page of a server of the counting model."""
-    stack = []
+    servers, pages = [], []
 
     def get(corpus: Path | None = None, queue: int = 20, **options):
         context = serving(make_server(corpus=corpus, queue=queue))
-        stack.append(context)
-        return open_page(context.__enter__(), **options)
+        servers.append(context)
+        pages.append(open_page(context.__enter__(), **options))
+        return pages[-1]
 
     yield get
-    for context in stack:
+    for page in pages:  # first, as a page complains of a server that has gone
+        page.context.close()
+    for context in servers:
         context.__exit__(None, None, None)
 
 

@@ -1,5 +1,6 @@
 """Utterances of a recording: at pauses, and not too long."""
 
+import numpy as np
 import soundfile
 
 from espnet_wsm.annotations import Word
@@ -43,3 +44,10 @@ def test_a_file_becomes_utterances_that_can_be_corrected(tmp_path):
     assert found.duration == 2.0 and shares == [0.0]
     assert [(one.start, one.end) for one in tier.segments] == [(0, 1), (2, 3), (4, 14), (14, 24)]
     assert tuple(word for one in tier.segments for word in one.words) == words
+
+
+def test_one_channel_can_be_taken(tmp_path):
+    left = np.full(800, 0.5, np.float32)
+    soundfile.write(tmp_path / "a.wav", np.stack([left, -left / 2], axis=1), 16000, subtype="FLOAT")
+    assert np.array_equal(Recogniser(None, 1, channel=1).read(tmp_path / "a.wav"), left)
+    assert np.array_equal(Recogniser(None, 1).read(tmp_path / "a.wav"), left / 4)
