@@ -59,7 +59,23 @@ REQUIREMENTS = [
     "jinja2>=3.1.6,<4",
 ]
 
+# What `espnet-wsm serve` needs.
+SERVE_REQUIREMENTS = [
+    # Addresses, forms and answers of the page. The cap is against a changed interface in 2.
+    "starlette>=1.10,<2",
+    # Serves it, without the optional event loop and parser. Below 1.0 a minor release may change
+    # Server.shutdown, which serve/running.py extends; the cap goes up when tests/serve pass.
+    "uvicorn>=0.54,<0.55",
+    # Takes forms with files apart as they arrive, for Starlette.
+    "python-multipart>=0.0.34",
+]
+
 DEV_REQUIREMENTS = [
+    *SERVE_REQUIREMENTS,
+    # The client of Starlette's tests.
+    "httpx2>=2.16,<3",
+    # Drives the Chromium that is installed (Debian: chromium) in tests of pages; skipped without one.
+    "playwright>=1.65,<2",
     # Caps against new warnings and removed options in a major release; they go up when the suite passes.
     "pytest>=9,<10",
     "pytest-cov>=7,<8",
@@ -72,8 +88,6 @@ DEV_REQUIREMENTS = [
     # caps are against other names of what the tests call.
     "pympi-ling>=1.71,<2",
     "praatio>=6.2,<7",
-    # Drives Debian's chromium, in which the tests open the reports; without a browser they are skipped.
-    "playwright>=1.50,<2",
     # Formatting differs between minor releases; goes up together with a reformatted tree.
     "ruff==0.17.*",
     # ShellCheck as a wheel, so that no system package is needed; new minor releases find new things.
@@ -102,11 +116,12 @@ setup(
         "espnet_wsm.cli": ["completion.sh"],
         "espnet_wsm.pretraining": ["card.md", "licences.yaml"],
         "espnet_wsm.report": ["templates/*"],
+        "espnet_wsm.serve": ["page/*"],
         "espnet_wsm.upstream.fetching": ["sources.yaml"],
     },
     entry_points={"console_scripts": ["espnet-wsm=espnet_wsm.__main__:main"]},
     # ESPnet 202611 needs 3.12 and does not support 3.14.
     python_requires=">=3.12,<3.14",
     install_requires=REQUIREMENTS,
-    extras_require={"dev": DEV_REQUIREMENTS, "docs": DOCS_REQUIREMENTS},
+    extras_require={"dev": DEV_REQUIREMENTS, "docs": DOCS_REQUIREMENTS, "serve": SERVE_REQUIREMENTS},
 )

@@ -8,7 +8,35 @@ import soundfile
 import yaml
 
 TOKENS = ["<blank>", "<unk>", "<space>", "A", "B", "C", "<sos/eos>"]
+AVERAGE = "valid.loss.ave.pth"
 TEXTS = {"u1": "AB", "u2": "A C", "u3": "CAB"}
+
+
+def noise(seconds: float, rate: int = 16000) -> np.ndarray:
+    """Noise whose loudness changes, so that frames differ."""
+    samples = np.random.default_rng(5).standard_normal(int(seconds * rate))
+    loudness = 0.5 + 0.45 * np.sin(np.arange(len(samples)) / rate * 9)
+    return (0.1 * loudness * samples).astype(np.float32)
+
+
+def encoder_conf(path: str) -> dict:
+    return {"upstream": path, "window": 3, "width": 16}
+
+
+def make_lively(exp: Path) -> None:
+    """After two epochs a model says the same in every frame; give it a CTC head that tells frames apart."""
+    import torch
+
+    from espnet_wsm.recognition.greedy import GreedyCtcDecoder
+
+    decoder = GreedyCtcDecoder(exp / "config.yaml", exp / AVERAGE)
+    with torch.no_grad():
+        encoded, _ = decoder.model.encode(torch.from_numpy(noise(1))[None], torch.tensor([16000]))
+    state = torch.load(exp / AVERAGE)
+    weight, bias = state["ctc.ctc_lo.weight"], state["ctc.ctc_lo.bias"]
+    weight.copy_(100 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(2)))
+    bias.copy_(-weight @ encoded[0].mean(dim=0))
+    torch.save(state, exp / AVERAGE)
 
 
 @pytest.fixture

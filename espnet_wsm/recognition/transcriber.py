@@ -102,14 +102,21 @@ class Transcriber:
         for _, (ids, scores) in self._decode(recordings, progress, self.decoder.best_frames):
             yield self.decoder.hypothesis(ids, scores).text
 
-    def detail_all(self, recordings: Iterable[np.ndarray], progress: bool = False) -> Iterator[Transcript]:
+    def detail_all(
+        self,
+        recordings: Iterable[np.ndarray],
+        progress: bool = False,
+        watch: Callable[[float], None] | None = None,
+    ) -> Iterator[Transcript]:
         """As ``transcribe_all``, with words, their times and their confidences.
 
         These are calibrated, the probability that a word is right, where stage 5 has learnt to do that for
-        this checkpoint. Those of its characters are as ``measure_confidence`` has them.
+        this checkpoint. Those of its characters are as ``measure_confidence`` has them. ``watch`` is called
+        after each batch with the share of the recordings read so far that is done, above 0 to 1; what it
+        raises ends the work.
         """
         for samples, (ids, scores, confidences) in self._decode(
-            recordings, progress, self.decoder.rated_frames
+            recordings, progress, self.decoder.rated_frames, watch
         ):
             words = self.decoder.find_words(ids, confidences)
             text = self.decoder.hypothesis(ids, scores).text
@@ -132,6 +139,7 @@ class Transcriber:
         recordings: Iterable[np.ndarray],
         progress: bool,
         read: Callable[[Tensor, Tensor], tuple[Tensor, ...]],
+        watch: Callable[[float], None] | None = None,
     ) -> Iterator[tuple[np.ndarray, list[Tensor]]]:
         """Each recording, and what ``read`` finds in it: tensors of its frames, (T, ...).
 
@@ -139,7 +147,7 @@ class Transcriber:
         frames (B,).
         """
         for group in self._read_ahead(recordings):
-            yield from zip(group, self._decode_group(group, progress, read), strict=True)
+            yield from zip(group, self._decode_group(group, progress, read, watch), strict=True)
 
     def _read_ahead(self, recordings: Iterable[np.ndarray]) -> Iterator[list[np.ndarray]]:
         group: list[np.ndarray] = []
@@ -154,7 +162,11 @@ class Transcriber:
             yield group
 
     def _decode_group(
-        self, group: list[np.ndarray], progress: bool, read: Callable[[Tensor, Tensor], tuple[Tensor, ...]]
+        self,
+        group: list[np.ndarray],
+        progress: bool,
+        read: Callable[[Tensor, Tensor], tuple[Tensor, ...]],
+        watch: Callable[[float], None] | None,
     ) -> Iterator[list[Tensor]]:
         plans = [self._plan(samples) for samples in group]
         chunks = [
@@ -168,6 +180,7 @@ class Transcriber:
             total=len(chunks), desc="chunks", unit="chunk", leave=False,
             disable=not progress or len(batches) == 1,
         ) as bar:  # fmt: skip
+            done = 0
             for batch in batches:
                 lengths = torch.tensor([len(chunk.samples) for chunk in batch])
                 padded = pad_sequence([chunk.samples for chunk in batch], batch_first=True)
@@ -175,6 +188,9 @@ class Transcriber:
                 for chunk, *row, count in zip(batch, *found, frames.tolist(), strict=True):
                     read_of[chunk.recording].append(tuple(values[:count] for values in row))
                 bar.update(len(batch))
+                done += len(batch)
+                if watch is not None:
+                    watch(done / len(chunks))
         for (frames, pieces), of_chunks in zip(plans, read_of, strict=True):
             columns = zip(*of_chunks, strict=True)
             if len(of_chunks) == 1:

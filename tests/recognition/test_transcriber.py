@@ -20,6 +20,7 @@ import torch
 import yaml
 from checkpoints import CHECKPOINTS
 from espnet2.bin import pack
+from tiny_training import AVERAGE, encoder_conf, make_lively, noise
 
 import espnet_wsm
 from espnet_wsm.annotations import read_annotations
@@ -30,31 +31,6 @@ from espnet_wsm.files import digest_file
 from espnet_wsm.recognition import acoustic_model
 from espnet_wsm.recognition.calibration import Calibration, write_calibration
 from espnet_wsm.recognition.greedy import GreedyCtcDecoder
-
-AVERAGE = "valid.loss.ave.pth"
-
-
-def noise(seconds: float, rate: int = 16000) -> np.ndarray:
-    """Noise whose loudness changes, so that frames differ."""
-    samples = np.random.default_rng(5).standard_normal(int(seconds * rate))
-    loudness = 0.5 + 0.45 * np.sin(np.arange(len(samples)) / rate * 9)
-    return (0.1 * loudness * samples).astype(np.float32)
-
-
-def encoder_conf(path: str) -> dict:
-    return {"upstream": path, "window": 3, "width": 16}
-
-
-def make_lively(exp: Path) -> None:
-    """After two epochs a model says the same in every frame; give it a CTC head that tells frames apart."""
-    decoder = GreedyCtcDecoder(exp / "config.yaml", exp / AVERAGE)
-    with torch.no_grad():
-        encoded, _ = decoder.model.encode(torch.from_numpy(noise(1))[None], torch.tensor([16000]))
-    state = torch.load(exp / AVERAGE)
-    weight, bias = state["ctc.ctc_lo.weight"], state["ctc.ctc_lo.bias"]
-    weight.copy_(100 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(2)))
-    bias.copy_(-weight @ encoded[0].mean(dim=0))
-    torch.save(state, exp / AVERAGE)
 
 
 @pytest.fixture(autouse=True)
@@ -142,6 +118,23 @@ def test_confidences_are_calibrated_if_that_was_learnt_with_this_checkpoint(reci
 def test_a_call_gives_the_text_of_greedy_decoding(recipe, corpus):
     samples = read_recording(corpus / "u3.flac").samples[:, 0]
     assert espnet_wsm.load("exp/en/asr_x")(samples) == expected_text(recipe, samples)
+
+
+def test_who_watches_is_told_of_each_batch_and_may_end_the_work(recipe):
+    transcriber = espnet_wsm.load("exp/en/asr_x", chunk_seconds=8, batch_size=1)
+    samples, shares = noise(20), []
+    (found,) = transcriber.detail_all([samples], watch=shares.append)
+    assert len(shares) > 2 and shares == sorted(set(shares)) and shares[-1] == 1
+    assert found == transcriber.detailed(samples)
+
+    def end(share: float) -> None:
+        shares.append(share)
+        raise KeyError("enough")
+
+    shares.clear()
+    with pytest.raises(KeyError, match="enough"):
+        next(transcriber.detail_all([samples], watch=end))
+    assert len(shares) == 1
 
 
 def test_details_are_the_words_of_the_text_with_times_and_confidences(recipe):

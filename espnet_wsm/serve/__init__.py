@@ -1,0 +1,1 @@
+"""A page on which people transcribe, correct and keep recordings, and the server behind it."""

@@ -1,0 +1,53 @@
+"""Utterances of a recording: at pauses, and not too long."""
+
+import numpy as np
+import soundfile
+
+from espnet_wsm.annotations import Word
+from espnet_wsm.recognition.transcript import Transcript
+from espnet_wsm.serve.recogniser import Recogniser, divide
+
+
+def make_words(*spans: tuple[float, float]) -> tuple[Word, ...]:
+    return tuple(Word(start, end, f"w{number}", 0.5) for number, (start, end) in enumerate(spans))
+
+
+def texts(parts) -> list[str]:
+    return [" ".join(word.text for word in part) for part in parts]
+
+
+def test_long_utterances_are_parted_at_their_longest_pauses():
+    words = make_words((0, 2), (2, 4), (4.3, 6), (6.1, 8), (8, 12))
+    assert texts(divide(words, 20)) == ["w0 w1 w2 w3 w4"]
+    assert texts(divide(words, 10)) == ["w0 w1", "w2 w3 w4"]
+    assert texts(divide(words, 5)) == ["w0 w1", "w2", "w3", "w4"]
+
+
+def test_without_pauses_they_are_parted_in_the_middle():
+    words = make_words(*((second, second + 1) for second in range(8)))
+    assert texts(divide(words, 5)) == ["w0 w1 w2 w3", "w4 w5 w6 w7"]
+    assert texts(divide(make_words((0, 30)), 5)) == ["w0"]
+
+
+def test_a_file_becomes_utterances_that_can_be_corrected(tmp_path):
+    words = make_words((0, 1), (2, 3), *((4 + second, 5 + second) for second in range(20)))
+
+    class Model:
+        def detail_all(self, recordings, watch):
+            (samples,) = recordings
+            yield Transcript("", words, len(samples) / 16000)
+
+    soundfile.write(tmp_path / "a.wav", [0.1, -0.1] * 8000, 8000)
+    shares = []
+    found = Recogniser(Model(), 1)(tmp_path / "a.wav", shares.append)
+    (tier,) = found.tiers
+    assert found.duration == 2.0 and shares == [0.0]
+    assert [(one.start, one.end) for one in tier.segments] == [(0, 1), (2, 3), (4, 14), (14, 24)]
+    assert tuple(word for one in tier.segments for word in one.words) == words
+
+
+def test_one_channel_can_be_taken(tmp_path):
+    left = np.full(800, 0.5, np.float32)
+    soundfile.write(tmp_path / "a.wav", np.stack([left, -left / 2], axis=1), 16000, subtype="FLOAT")
+    assert np.array_equal(Recogniser(None, 1, channel=1).read(tmp_path / "a.wav"), left)
+    assert np.array_equal(Recogniser(None, 1).read(tmp_path / "a.wav"), left / 4)
