@@ -19,6 +19,7 @@ MEDIA_SUFFIXES = frozenset(
     ".mts .m2ts .vob .ogv".split()
 )
 CUT_SHORT = re.compile("ended prematurely|partial file|truncat", re.I)  # with which ffmpeg may end well
+PREFIX = re.compile(r"^\[[^]]* @ 0x[0-9a-f]+\] ")  # of a part of ffmpeg
 AU_HEADER = struct.Struct(">4s5I")  # magic, where samples begin, their bytes, encoding, rate, channels
 
 
@@ -109,7 +110,8 @@ class MediaFile:
             return
         if any("matches no streams" in line for line in lines):
             raise UserError(f"{self.path} has no sound in it: name the recording that belongs to it")
-        complaint = f"ffmpeg: {lines[-1].replace(f'file:{self.path}: ', '') or f'exit status {status}'}"
+        said = PREFIX.sub("", lines[-1]).removeprefix(f"file:{self.path}: ") or f"exit status {status}"
+        complaint = f"ffmpeg: {said}"
         raise (truncated if self.done else undecodable)(self.path, complaint)
 
     def close(self) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import soundfile
 
 from espnet_wsm.data.audio.extents import MOST_MISSING, CorrectedFile, Extent, find_extent
-from espnet_wsm.data.audio.faults import truncated, undecodable
+from espnet_wsm.data.audio.faults import check_audio_exists, truncated, undecodable
 from espnet_wsm.data.audio.media import MediaFile, find_ffmpeg, is_media
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import refuse_stand_in
@@ -129,3 +129,16 @@ def open_file(path: Path) -> tuple[soundfile.SoundFile | MediaFile, FileHeader]:
         file.close()
         file = _open(path, extent, ForwardFile)
     return file, header
+
+
+def find_seconds(path: Path | str) -> float | None:
+    """How long a file is by its header; None where that does not say it, or the file is at fault."""
+    if is_media(path):
+        return None
+    try:
+        check_audio_exists(path)  # a pipe would wait for its writer
+        file, header = open_file(Path(path))
+    except (UserError, OSError, ValueError):
+        return None
+    with file:
+        return None if header.frames is None else header.frames / header.rate

@@ -304,12 +304,15 @@ def _convert_blocks(
     audio: Path | str, blocks: Iterator[np.ndarray], mixer: Mixer, rate: int, fs: int
 ) -> Iterator[np.ndarray]:
     resampler = soxr.ResampleStream(rate, fs, 1, dtype="float32", quality="HQ")
-    for block in blocks:
-        _check_samples(audio, block)
-        mono = mixer.mix(block)
-        yield mono if rate == fs else resampler.resample_chunk(mono)
-    if rate != fs:
-        yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+    try:
+        for block in blocks:
+            _check_samples(audio, block)
+            mono = mixer.mix(block)
+            yield mono if rate == fs else resampler.resample_chunk(mono)
+        if rate != fs:
+            yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+    finally:
+        del resampler  # nanobind complains of what a traceback still holds at the end of the program
 
 
 def check_rate(fs: int) -> None:

@@ -1,5 +1,6 @@
 """Reading audio: real formats come back as they were, cut and broken files are refused by name."""
 
+import os
 import struct
 from pathlib import Path
 
@@ -239,6 +240,16 @@ def test_whatever_a_decoder_raises_names_the_file(tmp_path, monkeypatch, error, 
     if method == "read":
         with pytest.raises(UserError, match=rf"^{path} .*Seek attempted on unseekable file type"):
             list(stream_converted(path))
+
+
+@pytest.mark.parametrize("name", ["pcm16.wav", "a.flac"])
+def test_a_file_that_is_cut_while_it_is_read_is_named(tmp_path, name):
+    path = write(tmp_path / name, noise(20))
+    blocks = stream_converted(path, block_seconds=1)
+    assert len(next(blocks)) == 16000
+    os.truncate(path, path.stat().st_size // 2)
+    with pytest.raises(UserError, match=rf"^{path} is truncated or damaged \("):
+        list(blocks)
 
 
 def test_zero_samples(tmp_path):
