@@ -98,6 +98,8 @@ def _transcribe(args: argparse.Namespace, files: list[str], outputs: Outputs | N
     transcription = Transcription(args.channel, outputs, args.tier, args.pause)
     jobs = min(args.jobs, len(files))
     transcriber = load_model(args) if jobs == 1 else None
+    if transcriber is not None and (warning := transcription.find_warning(transcriber)):
+        print(warning, file=sys.stderr)
     faults: list[UserError] = []
     lines: list[str] = []
     with show_progress("transcribe", [find_seconds(file) for file in files]) as bar:

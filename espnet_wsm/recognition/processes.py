@@ -2,6 +2,7 @@
 
 import multiprocessing
 import signal
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -44,6 +45,7 @@ class Processes:
         self.number, self.load, self.transcription = number, load, transcription
         self._workers: dict[Connection, _Worker] = {}
         self._ended: list[SpawnProcess] = []
+        self._warned: set[str | None] = {None}
 
     def run(self, files: Sequence[str], advance: "Advance") -> Iterator[tuple[str, str | UserError]]:
         """As ``Transcription.run``, in the order of the files too.
@@ -71,6 +73,9 @@ class Processes:
                         advance(value)
                     elif kind == READY:
                         worker.ready = True
+                        if value not in self._warned:
+                            print(value, file=sys.stderr)
+                            self._warned.add(value)
                     elif kind == FAILED:
                         raise value
                     else:
@@ -126,7 +131,7 @@ def _work(connection: Connection, load: Callable[[], "Transcriber"], transcripti
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the first process too, which ends this one
     try:
         transcriber = load()
-        connection.send((READY, None))
+        connection.send((READY, transcription.find_warning(transcriber)))
         while True:
             file = connection.recv()
             for _, found in transcription.run(

@@ -3,6 +3,7 @@
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ from espnet_wsm.frames import HOP, SAMPLE_RATE
 from espnet_wsm.recognition.chunks import Chunk, ChunkedRecording
 from espnet_wsm.recognition.trained_model import load_decoder
 from espnet_wsm.recognition.transcript import Transcript
-from espnet_wsm.recognition.words import collapse_path, group_words
 from espnet_wsm.upstream.pieces import CONTEXT
 
 READ_AHEAD = 4  # full batches
@@ -108,17 +108,21 @@ class Transcriber:
             yield self.decoder.hypothesis(*found).text if found else ""
 
     def detail_all(self, recordings: Iterable[Audio], advance: Advance | None = None) -> Iterator[Transcript]:
-        """As ``transcribe_all``, with words and their times."""
-        model, token_type = self.decoder.model, self.decoder.train_args.token_type
+        """As ``transcribe_all``, with words, their times and their confidences.
+
+        These are calibrated, the probability that a word is right, where stage 5 has learnt to do that for
+        this checkpoint. Those of its characters are as ``measure_confidence`` has them.
+        """
         for samples, found in self._decode(recordings, advance, self.decoder.rated_frames):
             if not found:
                 yield Transcript("", (), 0.0)
                 continue
             ids, scores, confidences = found
-            pieces = collapse_path(ids.tolist(), model.token_list, model.blank_id)
-            words = group_words(pieces, token_type, len(ids), confidences.tolist())
+            words = self.decoder.find_words(ids, confidences)
             text = self.decoder.hypothesis(ids, scores).text
-            yield Transcript(text, tuple(words), samples / SAMPLE_RATE)
+            if calibration := self.decoder.calibration:
+                words = tuple(replace(word, confidence=calibration(word.confidence)) for word in words)
+            yield Transcript(text, words, samples / SAMPLE_RATE)
 
     def log_probs(self, audio: Audio, advance: Advance | None = None) -> tuple[Tensor, float]:
         """(T, V) log probabilities of the tokens, on the CPU, and the duration in seconds.

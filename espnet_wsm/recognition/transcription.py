@@ -32,6 +32,12 @@ class Transcription:
     tier: str
     pause: float
 
+    def find_warning(self, transcriber: "Transcriber") -> str | None:
+        """What is to be said once, before anything is written."""
+        if self.outputs is None or transcriber.decoder.calibration is not None:
+            return None
+        return "confidences are as measured, not probabilities: stages 4 and 5 of the recipe calibrate them"
+
     def run(
         self, transcriber: "Transcriber", files: Iterable[str], advance: "Advance | None" = None
     ) -> Iterator[tuple[str, str | UserError]]:

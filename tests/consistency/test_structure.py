@@ -42,7 +42,7 @@ MAY_IMPORT = {
     "benchmark": {*LIBRARY - {"transfer", "pretraining", "data", "scoring"}, "rules", *PRESENTATION},
     "__main__": {"cli", "errors"},
     "cli": {"bin", "stages", "scoring"},
-    "stages": {*LIBRARY, "recipe", "bin"},
+    "stages": {*LIBRARY, "figures", "recipe", "bin"},
     "bin": {*LIBRARY, "experiments"},
 }
 

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -31,6 +32,8 @@ TEXTS = Transcription(None, None, "ASR", 0.6)
 
 class StubTranscriber:
     """Hears how many samples there are. What is 100 samples long makes it do ``on_100``."""
+
+    decoder = SimpleNamespace(calibration=None)
 
     def __init__(self, on_100: Callable[[], None] | None = None):
         self.on_100 = on_100
@@ -173,12 +176,13 @@ def test_processes_end_with_the_first_one(tmp_path, number, to_all):
     wait_for(lambda: not any(map(is_alive, others)))
 
 
-def test_a_killed_run_leaves_whole_files_and_the_next_one_does_the_rest(tmp_path):
+def test_a_killed_run_leaves_whole_files_and_the_next_one_does_the_rest(tmp_path, capsys):
     files = write(tmp_path, a=300, b=100, c=200)
     outputs = Outputs(["json", "srt"], tmp_path / "out", keep=True)
     run = Transcription(None, outputs, "ASR", 0.6)
     found = list(Processes(1, partial(load, die_before_renaming), run).run(files, lambda _: None))
     assert [isinstance(text, UserError) for _, text in found] == [False, True, False]
+    assert capsys.readouterr().err.count("confidences are as measured") == 1  # of two processes
     written = sorted(path.name for path in (tmp_path / "out").iterdir() if path.suffix != ".tmp")
     assert written == ["a.json", "a.srt", "c.json", "c.srt"]
     left = [file for file in files if not outputs.are_there(file)]

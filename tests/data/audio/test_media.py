@@ -157,12 +157,13 @@ def test_ffmpeg_ends_with_its_reader(folder):
     assert header.frames is None and file.read(10).shape == (10, 2)
     file.close()
     assert process.returncode is not None
+    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
+    before = children.read_text().split()
     blocks = stream_converted(folder / "c.mp4", block_seconds=0.1)
     next(blocks)
-    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
-    assert children.read_text().split()
+    assert len(children.read_text().split()) == len(before) + 1
     blocks.close()
-    assert not children.read_text().split()
+    assert children.read_text().split() == before
 
 
 def test_without_ffmpeg_it_is_said_what_it_would_do(tmp_path, monkeypatch):
