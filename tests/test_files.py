@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from espnet_wsm.data.audio.faults import open_file
+from espnet_wsm.data.audio.opening import open_file
 from espnet_wsm.data.corpora.tables import read_table
 from espnet_wsm.data.kaldi.lists import read_list
 from espnet_wsm.data.text.language_model import is_model, load_model

@@ -2,16 +2,21 @@
 """How far the times of words are from where they are known: at the joints of joined utterances.
 
 .venv/bin/python tools/check_times.py --model egs/asterisk/asr1/exp/it/asr_X \\
-    --data egs/asterisk/asr1/dump/it/raw/test
+    --data egs/asterisk/asr1/dump/it/raw/{train,dev,test} --hours 1
 
 Silence at both ends of each utterance is cut off (35 dB below its loudest 10 ms), so that the first word of
-each begins where the one before it ends. All of them are joined to one recording, whose text is aligned.
-Prints the errors of these starts, and of the ends before them; positive is late.
+each begins where the one before it ends. All of them are joined to one recording, in random order, and once
+more in another order until it is long enough. Its text is aligned. Prints the errors of these starts, and of
+the ends before them (positive is late), how long that took, and the largest size of the process.
 """
 
 import argparse
+import random
+import resource
 import statistics
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +25,7 @@ import soundfile
 from espnet_wsm.errors import report_user_errors
 from espnet_wsm.frames import SAMPLE_RATE
 from espnet_wsm.recognition.options import add_model_arguments, load_model
+from espnet_wsm.recognition.progress import show_progress
 
 STEP = SAMPLE_RATE // 100
 QUIET_DB = -35.0
@@ -44,6 +50,42 @@ def describe(name: str, errors: list[float]) -> str:
     )
 
 
+@dataclass(frozen=True)
+class Clip:
+    """An utterance: its file, its text, and its samples without silence at the ends."""
+
+    file: Path
+    text: str
+    samples: int
+
+    def read(self) -> np.ndarray:
+        """(N,) samples."""
+        return cut_silence(soundfile.read(self.file, dtype="float32")[0])
+
+
+def list_clips(data: Path) -> list[Clip]:
+    """The utterances of a dumped set; paths in it are relative to its recipe."""
+    files, texts = (
+        dict(line.split(maxsplit=1) for line in (data / name).read_text(encoding="utf-8").splitlines())
+        for name in ("wav.scp", "text")
+    )
+    recipe = next(folder for folder in data.resolve().parents if (folder / "run.sh").exists())
+    clips = [Clip(recipe / files[key], texts[key], 0) for key in sorted(texts.keys() & files.keys())]
+    return [Clip(clip.file, clip.text, len(clip.read())) for clip in clips]
+
+
+def choose_clips(clips: list[Clip], seconds: float) -> list[Clip]:
+    """All of them in one random order after the other, until they are long enough."""
+    chosen: list[Clip] = []
+    left = round(seconds * SAMPLE_RATE)
+    for seed in range(1 + left // sum(clip.samples for clip in clips)):
+        for clip in random.Random(seed).sample(clips, len(clips)):
+            if left > 0:
+                chosen.append(clip)
+                left -= clip.samples
+    return chosen
+
+
 @report_user_errors
 def main(argv: list[str] | None = None) -> None:
     """Entry point."""
@@ -51,33 +93,28 @@ def main(argv: list[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--data", type=Path, required=True, help="dumped set, with wav.scp of 16 kHz and text"
+        "--data", type=Path, nargs="+", required=True, help="dumped sets, with wav.scp of 16 kHz and text"
     )
-    parser.add_argument("--minutes", type=float, default=60, help="of joined audio, at most (default: 60)")
+    parser.add_argument("--hours", type=float, default=1, help="of joined audio (default: 1)")
     add_model_arguments(parser)
     args = parser.parse_args(argv)
 
     from espnet_wsm.recognition.known_text import align_text
 
-    files, texts = (
-        dict(line.split(maxsplit=1) for line in (args.data / name).read_text(encoding="utf-8").splitlines())
-        for name in ("wav.scp", "text")
-    )
-    recipe = next(folder for folder in args.data.resolve().parents if (folder / "run.sh").exists())
-    parts, lines = [], []
-    for key in sorted(texts.keys() & files.keys()):
-        samples, _ = soundfile.read(recipe / files[key], dtype="float32")
-        parts.append(cut_silence(samples))
-        lines.append(texts[key])
-        if sum(map(len, parts)) > 60 * args.minutes * SAMPLE_RATE:
-            break
-    joints = np.cumsum([0, *map(len, parts)]) / SAMPLE_RATE
+    clips = choose_clips([clip for data in args.data for clip in list_clips(data)], 3600 * args.hours)
+    joints = np.cumsum([0, *(clip.samples for clip in clips)]) / SAMPLE_RATE
     transcriber = load_model(args)
     begin = time.monotonic()
-    aligned = align_text(transcriber, np.concatenate(parts), lines, progress=True)
+    blocks: Iterator[np.ndarray] = (clip.read() for clip in clips)
+    with show_progress("align", [joints[-1]]) as bar:
+        aligned = align_text(transcriber, blocks, [clip.text for clip in clips], bar.advance)
     seconds = time.monotonic() - begin
     pairs = list(zip(aligned.segments, joints[:-1], joints[1:], strict=True))
-    print(f"{joints[-1] / 60:.1f} minutes of {len(lines)} utterances aligned in {seconds:.0f} s")
+    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(
+        f"{joints[-1] / 60:.1f} minutes of {len(clips)} utterances ({len(set(clips))} different) aligned "
+        f"in {seconds:.0f} s, of the processor {time.process_time():.0f} s; the process took {size:.2f} GiB"
+    )
     print(describe("starts", [segment.start - start for segment, start, _ in pairs[1:]]))
     print(describe("ends", [segment.end - end for segment, _, end in pairs[:-1]]))
 

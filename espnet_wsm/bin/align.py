@@ -10,16 +10,19 @@ Examples:
 
 import argparse
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from espnet_wsm.annotations import Recording, Tier
 from espnet_wsm.data.audio.channels import add_channel_argument
-from espnet_wsm.data.audio.recordings import read_converted
+from espnet_wsm.data.audio.opening import find_seconds
+from espnet_wsm.data.audio.recordings import stream_converted
 from espnet_wsm.data.corpora.trees import read_utf8
 from espnet_wsm.errors import UserError, report_user_errors
 from espnet_wsm.recognition.options import add_model_arguments, load_model
 from espnet_wsm.recognition.outputs import Outputs, add_output_arguments
+from espnet_wsm.recognition.progress import show_progress
 
 if TYPE_CHECKING:
     from espnet_wsm.recognition.known_text import Aligned
@@ -32,7 +35,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("audio", metavar="AUDIO", help="wav, flac, mp3, ogg, sph, ..., of any length")
+    parser.add_argument("audio", metavar="AUDIO", help="wav, flac, mp3, mp4, m4a, ..., of any length")
     parser.add_argument(
         "--text", type=Path, required=True, help="what is said in it, a line an utterance, UTF-8"
     )
@@ -54,13 +57,15 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError(f"--text {args.text} holds no text: there is nothing to align")
     outputs = Outputs(args.format or [], args.out_dir, args.overwrite)
     outputs.check([args.audio])
-    samples = read_converted(args.audio, channel=args.channel)
+    blocks = stream_converted(args.audio, channel=args.channel)
+    first = next(blocks)  # what cannot be read is told before the model is loaded
     transcriber = load_model(args)
 
     from espnet_wsm.recognition.known_text import align_text
 
     try:
-        aligned = align_text(transcriber, samples, lines, progress=True)
+        with show_progress("align", [find_seconds(args.audio)]) as bar:
+            aligned = align_text(transcriber, chain([first], blocks), lines, bar.advance)
     except UserError as error:
         raise UserError(f"{args.audio}, --text {args.text}: {error}") from None
     _say_missing(aligned)

@@ -1,8 +1,9 @@
 """Transcribe audio of any format: prints texts, or writes files with times.
 
-Prints `FILE<TAB>text` for each. Any sampling rate and number of channels will do. A folder stands for the
-audio in and below it, `-` for the names on the lines of standard input. Files that cannot be read are
-skipped and named at the end; the exit status is then 1.
+Prints `FILE<TAB>text` for each. Any length, sampling rate and number of channels will do. A folder stands for
+the audio in and below it, `-` for the names on the lines of standard input. If ffmpeg is installed, it reads
+the sound of videos, and what else libsndfile does not (m4a, wma, ...). Files that cannot be read are skipped
+and named at the end; the exit status is then 1.
 
 Examples:
   espnet-wsm transcribe --model exp/asr_train_ctc_char talk.mp3 interviews/*.wav > texts.tsv
@@ -10,25 +11,24 @@ Examples:
 """
 
 import argparse
+import os
 import sys
-from collections import deque
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
 
-import numpy as np
 import soundfile
 
 from espnet_wsm.data.audio.channels import add_channel_argument
-from espnet_wsm.data.audio.recordings import read_converted
+from espnet_wsm.data.audio.media import is_media
+from espnet_wsm.data.audio.opening import find_seconds
 from espnet_wsm.errors import UserError, report_user_errors
+from espnet_wsm.files import write_text
 from espnet_wsm.recognition.options import add_model_arguments, load_model
 from espnet_wsm.recognition.outputs import Outputs, add_output_arguments, list_recordings
+from espnet_wsm.recognition.processes import Processes
+from espnet_wsm.recognition.progress import show_progress
 from espnet_wsm.recognition.transcript import PAUSE, TIER
-
-if TYPE_CHECKING:
-    from espnet_wsm.recognition.transcriber import Transcriber
+from espnet_wsm.recognition.transcription import Transcription
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -36,10 +36,16 @@ def make_parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "files", metavar="FILE", nargs="+", help="wav, flac, mp3, ogg, sph, ..., folders, - (see above)"
+        "files", metavar="FILE", nargs="+", help="wav, flac, mp3, mp4, m4a, ..., folders, - (see above)"
     )
     add_model_arguments(parser)
-    parser.add_argument("--out", type=Path, help="file to write (default: standard output)")
+    parser.add_argument(
+        "--jobs", type=int, default=1, metavar="N",
+        help="processes with a model each, which share out the files and the cores (default: 1)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--out", type=Path, help="file to write when all is done (default: standard output, a line at a time)"
+    )
     writing = parser.add_argument_group("files with times and confidences, one for each recording")
     add_output_arguments(writing, TIER)
     writing.add_argument(
@@ -57,9 +63,10 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     """Entry point."""
     args = make_parser().parse_args(argv)
-    if args.out is not None and _is_audio(args.out):
-        raise UserError(f"--out {args.out} is audio and would be overwritten: name another file")
-
+    if args.jobs < 1:
+        raise UserError(f"--jobs {args.jobs}: give 1 or more processes")
+    if args.out is not None:
+        _check_out(args.out)
     files = list_recordings(args.files)
     outputs = _find_outputs(args)
     if outputs is not None:
@@ -68,13 +75,7 @@ def main(argv: list[str] | None = None) -> None:
     if not files:
         print("the files of all recordings are there", file=sys.stderr)
         return
-    transcriber = load_model(args)
-    if outputs is not None and transcriber.decoder.calibration is None:
-        print(
-            "confidences are as measured, not probabilities: stages 4 and 5 of the recipe calibrate them",
-            file=sys.stderr,
-        )
-    _transcribe(args, transcriber, files, outputs)
+    _transcribe(args, files, outputs)
 
 
 def _find_outputs(args: argparse.Namespace) -> Outputs | None:
@@ -91,45 +92,46 @@ def _find_outputs(args: argparse.Namespace) -> Outputs | None:
     return Outputs(args.format, args.out_dir, args.overwrite, keep=args.skip_existing)
 
 
-def _transcribe(
-    args: argparse.Namespace, transcriber: "Transcriber", files: list[str], outputs: Outputs | None
-) -> None:
+def _transcribe(args: argparse.Namespace, files: list[str], outputs: Outputs | None) -> None:
     from tqdm import tqdm
 
+    transcription = Transcription(args.channel, outputs, args.tier, args.pause)
+    jobs = min(args.jobs, len(files))
+    transcriber = load_model(args) if jobs == 1 else None
+    if transcriber is not None and (warning := transcription.find_warning(transcriber)):
+        print(warning, file=sys.stderr)
     faults: list[UserError] = []
-    names: deque[str] = deque()
-
-    def read() -> Iterator[np.ndarray]:
-        for file in files:
-            try:
-                samples = _read(file, args.channel)
-            except UserError as error:
-                faults.append(error)
-                bar.update()
-            else:
-                names.append(file)
-                yield samples
-
-    with (
-        _open_output(args.out) as out,
-        tqdm(total=len(files), desc="transcribe", unit="file", disable=len(files) == 1) as bar,
-    ):
-        if outputs is None:
-            for text in transcriber.transcribe_all(read(), progress=True):
-                tqdm.write(f"{names.popleft()}\t{text}", file=out)
-                out.flush()
-                bar.update()
+    lines: list[str] = []
+    with show_progress("transcribe", [find_seconds(file) for file in files]) as bar:
+        if transcriber is not None:
+            found = transcription.run(transcriber, files, bar.advance)
         else:
-            for transcript in transcriber.detail_all(read(), progress=True):
-                file = names.popleft()
-                try:
-                    outputs.write(file, transcript.to_recording(Path(file).name, args.tier, args.pause))
-                except UserError as error:
-                    faults.append(error)
-                bar.update()
+            found = Processes(jobs, partial(load_model, args, jobs), transcription).run(files, bar.advance)
+        for file, text in found:
+            bar.end_file()
+            if isinstance(text, UserError):
+                faults.append(text)
+            elif args.out is not None:
+                lines.append(f"{file}\t{text}")
+            elif outputs is None:
+                tqdm.write(f"{file}\t{text}", file=sys.stdout)
+                sys.stdout.flush()
+    if args.out is not None:
+        write_text(args.out, lines)
     for fault in faults:
         print(f"error: {fault}", file=sys.stderr)
     sys.exit(1 if faults else 0)
+
+
+def _check_out(file: Path) -> None:
+    """Raise UserError for what must not be written over, before hours of work."""
+    folder = file.absolute().parent
+    if file.exists() and not file.is_file():
+        raise UserError(f"--out {file} is not a file: name one, or leave --out out for standard output")
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise UserError(f"--out {file} cannot be written: name a file in a folder that can")
+    if file.exists() and (is_media(file) or _is_audio(file)):
+        raise UserError(f"--out {file} is audio and would be overwritten: name another file")
 
 
 def _is_audio(file: Path) -> bool:
@@ -138,21 +140,6 @@ def _is_audio(file: Path) -> bool:
     except (soundfile.LibsndfileError, TypeError):  # TypeError: a .raw file
         return False
     return True
-
-
-def _open_output(file: Path | None) -> AbstractContextManager[TextIO]:
-    if file is None:
-        return nullcontext(sys.stdout)
-    try:
-        return file.open("w", encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"--out {file} cannot be written: {error.strerror}") from None
-
-
-def _read(file: str, channel: int | None) -> np.ndarray:
-    if not file.isprintable():
-        raise UserError(f"{file!a} is not a name that can be printed as text: rename the file")
-    return read_converted(file, channel=channel)
 
 
 if __name__ == "__main__":

@@ -6,17 +6,14 @@ from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from espnet_wsm.annotations import Segment, Word
 from espnet_wsm.errors import UserError
-from espnet_wsm.frames import SAMPLE_RATE
 from espnet_wsm.recognition.alignment import align_tokens
 from espnet_wsm.recognition.transcript import make_segment
 from espnet_wsm.recognition.words import META, SPACE, Piece, collapse_path, place_words
 
 if TYPE_CHECKING:
-    from espnet_wsm.recognition.transcriber import Transcriber
+    from espnet_wsm.recognition.transcriber import Advance, Audio, Transcriber
 
 SHORTEST = 0.02  # seconds
 CASES: tuple[Callable[[str], str], ...] = (lambda text: text, str.lower, str.upper)
@@ -39,7 +36,7 @@ class Aligned:
 
 
 def align_text(
-    transcriber: "Transcriber", samples: np.ndarray, lines: Sequence[str], progress: bool = False
+    transcriber: "Transcriber", audio: "Audio", lines: Sequence[str], advance: "Advance | None" = None
 ) -> Aligned:
     """Times for the words of a text.
 
@@ -47,9 +44,9 @@ def align_text(
 
     Args:
         transcriber: the model.
-        samples: (N,) float32 at 16 kHz.
+        audio: (N,) float32 samples at 16 kHz, or an iterable of blocks of these.
         lines: of the text; each becomes a segment.
-        progress: whether to show a progress bar for long audio.
+        advance: called with seconds of audio when these have gone through the model.
 
     Raises:
         UserError: there is nothing in the text that the model knows, or it is not the text of the audio.
@@ -69,7 +66,7 @@ def align_text(
     for tokens in filter(None, spelled):
         sequence += [spell.space] if sequence and spell.space is not None else []
         sequence += tokens
-    log_probs = transcriber.log_probs(samples, progress)
+    log_probs, duration = transcriber.log_probs(audio, advance)
     path, probabilities = align_tokens(log_probs, sequence, decoder.model.blank_id)
     pieces = collapse_path(path, decoder.model.token_list, decoder.model.blank_id)
     assert len(pieces) == len(sequence)
@@ -82,7 +79,7 @@ def align_text(
     timed = _fill_in([replace(next(placed), text=w) if s else w for w, s in zip(words, spelled, strict=True)])
     left_words = iter(timed)
     segments = tuple(make_segment([next(left_words) for _ in line]) for line in split)
-    return Aligned(segments, dict(spell.missing.most_common()), len(samples) / SAMPLE_RATE)
+    return Aligned(segments, dict(spell.missing.most_common()), duration)
 
 
 class _Speller:

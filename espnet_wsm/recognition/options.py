@@ -41,8 +41,8 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def load_model(args: argparse.Namespace) -> "Transcriber":
-    """The model that the options of :func:`add_model_arguments` name.
+def load_model(args: argparse.Namespace, processes: int = 1) -> "Transcriber":
+    """The model that the options of :func:`add_model_arguments` name; so many processes share the cores.
 
     Raises:
         UserError: as ``espnet_wsm.load``.
@@ -52,7 +52,7 @@ def load_model(args: argparse.Namespace) -> "Transcriber":
     if args.ngpu == 0:
         keep_memory()
     with uncollected():
-        return espnet_wsm.load(
+        model = espnet_wsm.load(
             args.model,
             args.upstream,
             "cuda" if args.ngpu > 0 else "cpu",
@@ -62,3 +62,8 @@ def load_model(args: argparse.Namespace) -> "Transcriber":
             trust=args.trust,
             dtype=args.dtype,
         )
+    if processes > 1:
+        import torch
+
+        torch.set_num_threads(max(1, torch.get_num_threads() // processes))
+    return model

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from espnet_wsm.annotations import FORMATS, Recording, write_annotations
+from espnet_wsm.data.audio.media import MEDIA_SUFFIXES, find_ffmpeg, is_media
 from espnet_wsm.data.corpora.trees import is_of_mac
 from espnet_wsm.errors import UserError
 
 # What is taken from a folder; by its name, any file is.
-SUFFIXES = frozenset(".wav .flac .mp3 .ogg .oga .opus .sph .aiff .aif .aifc .au .w64 .rf64 .caf .m4a".split())
+SUFFIXES = frozenset(".wav .flac .mp3 .ogg .oga .opus .sph .aiff .aif .aifc .au .w64 .rf64 .caf".split())
 # Other formats may not write over each other's files: this one is .txt like plain text.
 ENDINGS = {name: one.suffix for name, one in FORMATS.items() if one.write} | {"audacity": ".audacity.txt"}
 
@@ -44,12 +45,22 @@ def list_recordings(names: Iterable[str]) -> list[str]:
 
 
 def _list_folder(folder: Path) -> list[str]:
+    """The audio in a folder and below it, and media files without audio of the same name beside them."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not is_of_mac(path)]
-    audio = [str(path) for path in files if path.suffix.lower() in SUFFIXES]
-    if not audio:
-        known = ", ".join(sorted(SUFFIXES))
+    audio = [path for path in files if path.suffix.lower() in SUFFIXES]
+    stems = {path.with_suffix("") for path in audio}
+    media = [path for path in files if is_media(path) and path.with_suffix("") not in stems]
+    if media and find_ffmpeg() is None:
+        named = f"{len(media)} media {'file' if len(media) == 1 else 'files'} (mp4, m4a, ...)"
+        remedy = "install ffmpeg (Debian: apt-get install ffmpeg)"
+        if not audio:
+            raise UserError(f"{folder} holds no audio that libsndfile reads, but {named}: {remedy}")
+        print(f"warning: {named} in {folder} left out: {remedy}", file=sys.stderr)
+        media = []
+    if not audio and not media:
+        known = ", ".join(sorted(SUFFIXES | MEDIA_SUFFIXES))
         raise UserError(f"{folder} holds no audio ({known}): name files with other suffixes one by one")
-    return audio
+    return [str(path) for path in sorted([*audio, *media])]
 
 
 def add_output_arguments(parser: argparse._ActionsContainer, tier: str) -> None:

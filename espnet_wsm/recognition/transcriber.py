@@ -1,8 +1,9 @@
 """Speech to text in one call, for audio of any length: long audio in overlapping chunks."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +11,21 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from tqdm import tqdm
 
 from espnet_wsm.data.audio.channels import mix_down
 from espnet_wsm.data.audio.recordings import LARGEST_PEAK, convert
 from espnet_wsm.errors import UserError
 from espnet_wsm.frames import HOP, SAMPLE_RATE
+from espnet_wsm.recognition.chunks import Chunk, ChunkedRecording
 from espnet_wsm.recognition.trained_model import load_decoder
 from espnet_wsm.recognition.transcript import Transcript
-from espnet_wsm.upstream.pieces import CONTEXT, Pieces
+from espnet_wsm.upstream.pieces import CONTEXT
 
 READ_AHEAD = 4  # full batches
 MOST_AHEAD = 128  # recordings
 MOST_PADDING = 0.15  # of a batch: more takes longer to compute than another batch does
+Audio = np.ndarray | Iterable[np.ndarray]
+Advance = Callable[[float], None]
 
 
 class Transcriber:
@@ -84,131 +87,109 @@ class Transcriber:
         (transcript,) = self.detail_all([_convert_waveform(waveform, sample_rate)])
         return transcript
 
-    def transcribe(self, samples: np.ndarray, progress: bool = False) -> str:
-        """The text of (N,) float32 samples at 16 kHz; ``progress`` shows a progress bar for long audio."""
-        (text,) = self.transcribe_all([samples], progress)
+    def transcribe(self, samples: Audio) -> str:
+        """The text of (N,) float32 samples at 16 kHz."""
+        (text,) = self.transcribe_all([samples])
         return text
 
-    def transcribe_all(self, recordings: Iterable[np.ndarray], progress: bool = False) -> Iterator[str]:
+    def transcribe_all(self, recordings: Iterable[Audio], advance: Advance | None = None) -> Iterator[str]:
         """The texts of many recordings, in their order.
 
         Some are read ahead, and what is of similar length shares a batch, of short ones many. A batch takes
-        no more room than ``batch_size`` chunks.
+        no more room than ``batch_size`` chunks; no more than four batches of audio are held at a time,
+        however long a recording is that comes in blocks.
 
         Args:
-            recordings: each (N,) float32 samples at 16 kHz; read when they are needed.
-            progress: whether to show a progress bar where there are several batches.
+            recordings: each (N,) float32 samples at 16 kHz, or an iterable of blocks of these; read when
+                they are needed. The text of no samples is empty.
+            advance: called with seconds of audio when these are done.
         """
-        for _, (ids, scores) in self._decode(recordings, progress, self.decoder.best_frames):
-            yield self.decoder.hypothesis(ids, scores).text
+        for _, found in self._decode(recordings, advance, self.decoder.best_frames):
+            yield self.decoder.hypothesis(*found).text if found else ""
 
-    def detail_all(
-        self,
-        recordings: Iterable[np.ndarray],
-        progress: bool = False,
-        watch: Callable[[float], None] | None = None,
-    ) -> Iterator[Transcript]:
+    def detail_all(self, recordings: Iterable[Audio], advance: Advance | None = None) -> Iterator[Transcript]:
         """As ``transcribe_all``, with words, their times and their confidences.
 
         These are calibrated, the probability that a word is right, where stage 5 has learnt to do that for
-        this checkpoint. Those of its characters are as ``measure_confidence`` has them. ``watch`` is called
-        after each batch with the share of the recordings read so far that is done, above 0 to 1; what it
-        raises ends the work.
+        this checkpoint. Those of its characters are as ``measure_confidence`` has them.
         """
-        for samples, (ids, scores, confidences) in self._decode(
-            recordings, progress, self.decoder.rated_frames, watch
-        ):
+        for samples, found in self._decode(recordings, advance, self.decoder.rated_frames):
+            if not found:
+                yield Transcript("", (), 0.0)
+                continue
+            ids, scores, confidences = found
             words = self.decoder.find_words(ids, confidences)
             text = self.decoder.hypothesis(ids, scores).text
             if calibration := self.decoder.calibration:
                 words = tuple(replace(word, confidence=calibration(word.confidence)) for word in words)
-            yield Transcript(text, words, len(samples) / SAMPLE_RATE)
+            yield Transcript(text, words, samples / SAMPLE_RATE)
 
-    def log_probs(self, samples: np.ndarray, progress: bool = False) -> Tensor:
-        """(T, V) log probabilities of the tokens in (N,) float32 samples at 16 kHz, on the CPU."""
+    def log_probs(self, audio: Audio, advance: Advance | None = None) -> tuple[Tensor, float]:
+        """(T, V) log probabilities of the tokens, on the CPU, and the duration in seconds.
+
+        Args are one recording, and ``advance``, as in ``transcribe_all``.
+        """
 
         def read(speech: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
             found, frames = self.decoder.log_probs(speech, lengths)
             return found.cpu(), frames.cpu()
 
-        ((_, (found,)),) = self._decode([samples], progress, read)
-        return found
+        ((samples, (found,)),) = self._decode([audio], advance, read)
+        return found, samples / SAMPLE_RATE
 
     def _decode(
         self,
-        recordings: Iterable[np.ndarray],
-        progress: bool,
+        recordings: Iterable[Audio],
+        advance: Advance | None,
         read: Callable[[Tensor, Tensor], tuple[Tensor, ...]],
-        watch: Callable[[float], None] | None = None,
-    ) -> Iterator[tuple[np.ndarray, list[Tensor]]]:
-        """Each recording, and what ``read`` finds in it: tensors of its frames, (T, ...).
+    ) -> Iterator[tuple[int, list[Tensor]]]:
+        """Samples of each recording, and what ``read`` finds in it: tensors of its frames, (T, ...).
 
         ``read`` takes (B, N) samples and their numbers (B,); it gives tensors (B, T, ...), and the numbers of
         frames (B,).
         """
-        for group in self._read_ahead(recordings):
-            yield from zip(group, self._decode_group(group, progress, read, watch), strict=True)
-
-    def _read_ahead(self, recordings: Iterable[np.ndarray]) -> Iterator[list[np.ndarray]]:
-        group: list[np.ndarray] = []
-        samples = 0
-        for recording in recordings:
-            group.append(recording)
-            samples += len(recording)
-            if samples >= READ_AHEAD * self.batch_samples or len(group) == MOST_AHEAD:
-                yield group
-                group, samples = [], 0
-        if group:
-            yield group
-
-    def _decode_group(
-        self,
-        group: list[np.ndarray],
-        progress: bool,
-        read: Callable[[Tensor, Tensor], tuple[Tensor, ...]],
-        watch: Callable[[float], None] | None,
-    ) -> Iterator[list[Tensor]]:
-        plans = [self._plan(samples) for samples in group]
-        chunks = [
-            _Chunk(place, chunk)
-            for place, (samples, (_, pieces)) in enumerate(zip(group, plans, strict=True))
-            for chunk in pieces.cut([torch.from_numpy(np.require(samples, requirements="CW"))])
-        ]
-        read_of: list[list[tuple[Tensor, ...]]] = [[] for _ in group]  # of each chunk
-        batches = list(self._make_batches(chunks))
-        with tqdm(
-            total=len(chunks), desc="chunks", unit="chunk", leave=False,
-            disable=not progress or len(batches) == 1,
-        ) as bar:  # fmt: skip
-            done = 0
-            for batch in batches:
-                lengths = torch.tensor([len(chunk.samples) for chunk in batch])
+        waiting: deque[ChunkedRecording] = deque()
+        for chunks in self._read_ahead(recordings, waiting):
+            for batch in self._make_batches(chunks):
+                lengths = torch.tensor([len(chunk) for chunk in batch])
                 padded = pad_sequence([chunk.samples for chunk in batch], batch_first=True)
                 *found, frames = read(padded, lengths)
                 for chunk, *row, count in zip(batch, *found, frames.tolist(), strict=True):
-                    read_of[chunk.recording].append(tuple(values[:count] for values in row))
-                bar.update(len(batch))
-                done += len(batch)
-                if watch is not None:
-                    watch(done / len(chunks))
-        for (frames, pieces), of_chunks in zip(plans, read_of, strict=True):
-            columns = zip(*of_chunks, strict=True)
-            if len(of_chunks) == 1:
-                yield [column[0] for column in columns]
-            else:
-                yield [_join(pieces, column, frames) for column in columns]
+                    chunk.recording.put(chunk.start, [values[:count] for values in row])
+                if advance is not None:
+                    advance(sum(chunk.new for chunk in batch) / SAMPLE_RATE)
+            while waiting and waiting[0].is_whole:
+                recording = waiting.popleft()
+                yield recording.samples, recording.take()
 
-    def _plan(self, samples: np.ndarray) -> tuple[int, Pieces]:
-        frames = max(1, (len(samples) - self.receptive_field) // HOP + 1)
-        return frames, Pieces.plan([frames], self.chunk_frames, self.receptive_field)
+    def _read_ahead(
+        self, recordings: Iterable[Audio], waiting: deque[ChunkedRecording]
+    ) -> Iterator[list[Chunk]]:
+        """Chunks that are decoded together; the recordings are put into ``waiting`` when they begin."""
+        chunks: list[Chunk] = []
+        samples = begun = 0
+        for audio in recordings:
+            recording = ChunkedRecording(self.chunk_frames, self.receptive_field)
+            waiting.append(recording)
+            begun += 1
+            for chunk in recording.cut([audio] if isinstance(audio, np.ndarray) else audio):
+                chunks.append(chunk)
+                samples += len(chunk)
+                if samples >= READ_AHEAD * self.batch_samples:
+                    yield chunks
+                    chunks, samples, begun = [], 0, 0
+            if begun >= MOST_AHEAD:
+                yield chunks
+                chunks, samples, begun = [], 0, 0
+        yield chunks
 
-    def _make_batches(self, chunks: list["_Chunk"]) -> Iterator[list["_Chunk"]]:
+    def _make_batches(self, chunks: list[Chunk]) -> Iterator[list[Chunk]]:
         """Chunks of a recording keep their order, as they are all of one length."""
         # A model without exact padding would encode a chunk otherwise beside a longer one.
         most = MOST_PADDING if self.decoder.model.encoder.config.exact_padding else 0.0
-        batch: list[_Chunk] = []
+        batch: list[Chunk] = []
         own = 0  # samples in it
-        for chunk in sorted(chunks, key=_Chunk.__len__):
+        for chunk in sorted(chunks, key=Chunk.__len__):
             room = len(chunk) * (len(batch) + 1)
             if batch and (room > self.batch_samples or room - own - len(chunk) > most * room):
                 yield batch
@@ -217,23 +198,6 @@ class Transcriber:
             own += len(chunk)
         if batch:
             yield batch
-
-
-def _join(pieces: Pieces, chunks: Sequence[Tensor], frames: int) -> Tensor:
-    """(T, ...) of a recording from those of its chunks."""
-    (joined,) = pieces.join([chunk.reshape(len(chunk), -1) for chunk in chunks], [frames])
-    return joined.reshape(frames, *chunks[0].shape[1:])
-
-
-@dataclass(frozen=True)
-class _Chunk:
-    """(N,) samples of a recording, by its number in the group."""
-
-    recording: int
-    samples: Tensor
-
-    def __len__(self) -> int:
-        return len(self.samples)
 
 
 def _convert_waveform(waveform: np.ndarray | Tensor, sample_rate: int) -> np.ndarray:

@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from espnet_wsm.annotations import Recording, Tier, Word
-from espnet_wsm.data.audio.recordings import read_converted, read_header
+from espnet_wsm.data.audio.recordings import read_header, stream_converted
 from espnet_wsm.errors import UserError
 from espnet_wsm.recognition.transcript import PAUSE, TIER, make_segment, split_at_pauses
 
@@ -33,28 +31,35 @@ class Recogniser:
     channel: int | None = None
 
     def __call__(self, audio: Path, watch: Callable[[float], None]) -> Recording:
-        """What is said in a file; ``watch`` is called with shares from 0 to 1.
+        """What is said in a file; ``watch`` is called with shares from 0 to 1, and may end the work.
 
         Raises:
             UserError: it is no audio, or too long.
         """
-        samples = self.read(audio)
+        seconds, done = self.measure(audio), 0.0
+
+        def advance(more: float) -> None:
+            nonlocal done
+            done += more
+            watch(min(1.0, done / seconds))
+
         watch(0.0)
-        (transcript,) = self.transcriber.detail_all([samples], watch=watch)
+        blocks = stream_converted(audio, channel=self.channel)
+        (transcript,) = self.transcriber.detail_all([blocks], advance)
         utterances = (
             part for words in split_at_pauses(transcript.words, PAUSE) for part in divide(words, LONGEST)
         )
         return Recording(None, (Tier(TIER, tuple(map(make_segment, utterances))),), transcript.duration)
 
-    def read(self, audio: Path) -> np.ndarray:
-        """(N,) float32 samples at 16 kHz of a file, with the errors of calling it."""
-        minutes = read_header(audio).seconds / 60
-        if minutes > self.max_minutes:
+    def measure(self, audio: Path) -> float:
+        """Seconds of a file, with the errors of calling it."""
+        seconds = read_header(audio).seconds
+        if seconds > 60 * self.max_minutes:
             raise UserError(
-                f"{audio} lasts {minutes:.1f} minutes, and {self.max_minutes:g} are taken here: cut it, or "
+                f"{audio} lasts {seconds / 60:.1f} minutes, and {self.max_minutes:g} are taken here: cut it, or "
                 "start the server with a larger --max_minutes"
             )
-        return read_converted(audio, channel=self.channel)
+        return seconds
 
 
 def divide(words: Sequence[Word], longest: float) -> Iterator[Sequence[Word]]:

@@ -28,10 +28,10 @@ class StubTranscriber:
         self.train_args = type("", (), {"token_type": token_type})
         self.tokenizer = type("", (), {"text2tokens": staticmethod(split)})
 
-    def log_probs(self, samples, progress) -> torch.Tensor:
+    def log_probs(self, audio, advance) -> tuple[torch.Tensor, float]:
         probs = torch.full((len(self.path), self.size), 0.1 / (self.size - 1))
         probs[range(len(self.path)), self.path] = 0.9
-        return probs.log()
+        return probs.log(), len(audio) / 16000
 
 
 PATH = "----------aa--b------_-----b---------D----------"

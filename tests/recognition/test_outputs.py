@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from espnet_wsm.annotations import FORMATS
+from espnet_wsm.data.audio import media
 from espnet_wsm.errors import UserError
 from espnet_wsm.recognition.outputs import ENDINGS, Outputs, list_recordings
 
@@ -26,6 +27,23 @@ def test_folders_patterns_and_standard_input_stand_for_files(folder, monkeypatch
         "a/b.WAV", "a/c/d.flac", "x.wav", " y.wav", "e [1].mp3",
     ]  # fmt: skip
     assert list_recordings(["a/**/*.flac", "missing.wav"]) == ["a/c/d.flac", "missing.wav"]
+
+
+def test_media_files_are_taken_from_folders_where_ffmpeg_is(folder, monkeypatch, capsys):
+    for name in ("a/film.MP4", "a/c/d.mkv", "films/x.webm"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).touch()
+    monkeypatch.setattr(media.shutil, "which", lambda program: f"/usr/bin/{program}")
+    # d.mkv is what d.flac was taken from
+    assert list_recordings(["a", "films"]) == ["a/b.WAV", "a/c/d.flac", "a/film.MP4", "films/x.webm"]
+    monkeypatch.setattr(media.shutil, "which", lambda program: None)
+    assert list_recordings(["a"]) == ["a/b.WAV", "a/c/d.flac"]
+    said = (
+        "warning: 1 media file (mp4, m4a, ...) in a left out: install ffmpeg (Debian: apt-get install ffmpeg)"
+    )
+    assert capsys.readouterr().err == f"{said}\n"
+    with pytest.raises(UserError, match="films holds no audio that libsndfile reads, but 1 media file "):
+        list_recordings(["films"])
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import argparse
 import gc
 import itertools
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -25,7 +26,7 @@ from tiny_training import AVERAGE, encoder_conf, make_lively, noise
 import espnet_wsm
 from espnet_wsm.annotations import read_annotations
 from espnet_wsm.bin import align, asr_train, transcribe
-from espnet_wsm.data.audio.recordings import convert, read_recording
+from espnet_wsm.data.audio.recordings import convert, read_recording, stream_converted
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import digest_file
 from espnet_wsm.recognition import acoustic_model
@@ -118,23 +119,6 @@ def test_confidences_are_calibrated_if_that_was_learnt_with_this_checkpoint(reci
 def test_a_call_gives_the_text_of_greedy_decoding(recipe, corpus):
     samples = read_recording(corpus / "u3.flac").samples[:, 0]
     assert espnet_wsm.load("exp/en/asr_x")(samples) == expected_text(recipe, samples)
-
-
-def test_who_watches_is_told_of_each_batch_and_may_end_the_work(recipe):
-    transcriber = espnet_wsm.load("exp/en/asr_x", chunk_seconds=8, batch_size=1)
-    samples, shares = noise(20), []
-    (found,) = transcriber.detail_all([samples], watch=shares.append)
-    assert len(shares) > 2 and shares == sorted(set(shares)) and shares[-1] == 1
-    assert found == transcriber.detailed(samples)
-
-    def end(share: float) -> None:
-        shares.append(share)
-        raise KeyError("enough")
-
-    shares.clear()
-    with pytest.raises(KeyError, match="enough"):
-        next(transcriber.detail_all([samples], watch=end))
-    assert len(shares) == 1
 
 
 def test_details_are_the_words_of_the_text_with_times_and_confidences(recipe):
@@ -454,6 +438,39 @@ def test_recordings_are_read_when_they_are_needed(recipe, monkeypatch):
     assert len(read) == 3
 
 
+@pytest.mark.parametrize("rate", [8000, 44100, 96000])
+def test_a_file_that_is_streamed_gives_the_words_and_times_of_one_read_whole(recipe, tmp_path, rate):
+    transcriber = espnet_wsm.load("exp/en/asr_x", chunk_seconds=8, batch_size=2)
+    soundfile.write(tmp_path / "a.wav", np.stack([noise(27.3, rate), 0.1 * noise(27.3, rate)], 1), rate)
+    whole = read_recording(tmp_path / "a.wav").samples
+    expected = transcriber.detailed(whole, rate)
+    assert expected.duration == 27.3 and expected.words[-1].end > 26
+    streams = [stream_converted(tmp_path / "a.wav", block_seconds=seconds) for seconds in (0.37, 10)]
+    assert list(transcriber.detail_all(streams)) == [expected, expected]
+    found, seconds = transcriber.log_probs(stream_converted(tmp_path / "a.wav"))
+    assert torch.equal(found, transcriber.log_probs(convert(whole.mean(axis=1), rate))[0]) and seconds == 27.3
+
+
+@pytest.mark.parametrize("lengths", [[240], [1] * 240, [100, 0, 3, 137]])
+def test_what_is_read_ahead_is_bounded_by_seconds(recipe, lengths):
+    """Of one long recording as of many short ones: four batches of one chunk, and what a chunk needs."""
+    transcriber = espnet_wsm.load("exp/en/asr_x", chunk_seconds=8, batch_size=1)
+    read, done, ahead = [0], [0.0], [0.0]
+
+    def blocks(seconds: int) -> Iterator[np.ndarray]:
+        for _ in range(seconds):
+            read[0] += 1
+            ahead.append(read[0] - done[0])
+            yield noise(1)
+
+    def advance(seconds: float) -> None:
+        done[0] += seconds
+
+    texts = list(transcriber.transcribe_all(map(blocks, lengths), advance))
+    assert [not text for text in texts] == [not seconds for seconds in lengths]
+    assert done[0] == pytest.approx(240) and 16 <= max(ahead) <= 4 * 8 + 8 + 1
+
+
 def test_a_model_that_sees_padding_gets_none(training_arguments, recipe, monkeypatch):
     conf = encoder_conf("dump/upstream") | {"exact_padding": False}
     asr_train.main(training_arguments(recipe / "exp/en/padded", encoder_conf=conf))
@@ -485,7 +502,7 @@ def test_the_command_reads_any_format_rate_and_channel_count(recipe, transcriber
     capsys.readouterr()
     assert run_command("--model", "exp/en/asr_x", *files) == 0
     captured = capsys.readouterr()
-    assert captured.out == lines and "4/4" in captured.err
+    assert captured.out == lines and "0.1/0.1 min of audio" in captured.err and "4/4 files" in captured.err
     assert run_command("--model", "exp/en/asr_x", "--out", "texts.tsv", *files) == 0
     assert Path("texts.tsv").read_text() == lines and not capsys.readouterr().out
     sides = np.stack([-noise(1), noise(1)], axis=1)
@@ -494,6 +511,37 @@ def test_the_command_reads_any_format_rate_and_channel_count(recipe, transcriber
     assert "error: the 2 channels of " in capsys.readouterr().err
     assert run_command("--model", "exp/en/asr_x", "--channel", "2", files[1]) == 0
     assert capsys.readouterr().out == f"{files[1]}\t{transcriber(soundfile.read(files[1])[0][:, 1])}\n"
+
+
+def test_several_processes_print_what_one_does(recipe, corpus, tmp_path, capsys):
+    files = [corpus / "u3.flac", tmp_path / "no.wav", corpus / "u1.flac", corpus / "u2.flac"]
+    command = ["--model", "exp/en/asr_x", "--dtype", "float32", *files]
+    assert run_command(*command) == 1
+    one = capsys.readouterr()
+    assert run_command(*command, "--jobs", "2") == 1
+    several = capsys.readouterr()
+    assert several.out == one.out and one.out.count("\n") == 3
+    messages = [[line for line in said.splitlines() if "error: " in line] for said in (one.err, several.err)]
+    assert messages[0] == messages[1] and "no.wav does not exist" in messages[0][0]
+
+
+def test_very_little_and_nothing_at_all(recipe, tmp_path, capsys):
+    files = [tmp_path / name for name in ("one.wav", "silence.flac", "none.wav", "nan.wav", "fast.wav")]
+    soundfile.write(files[0], np.zeros(1), 16000)
+    soundfile.write(files[1], np.zeros(16000), 16000)
+    soundfile.write(files[2], np.zeros(0), 16000)
+    soundfile.write(files[3], np.array([0, np.nan]), 16000, subtype="FLOAT")
+    soundfile.write(files[4], np.zeros(1), 96000)
+    os.mkfifo(tmp_path / "fifo")
+    assert run_command("--model", "exp/en/asr_x", *files, tmp_path / "fifo") == 1
+    printed, said = capsys.readouterr()
+    assert [line.split("\t")[0] for line in printed.splitlines()] == [str(files[0]), str(files[1])]
+    errors = [line.partition("error: ")[2] for line in said.splitlines() if "error: " in line]
+    for error, (file, message) in zip(errors, (
+        (files[2], "has zero samples"), (files[3], "has 1 samples that are not finite"),
+        (files[4], "has zero samples"), (tmp_path / "fifo", "is not a file: name the audio file itself"),
+    ), strict=True):  # fmt: skip
+        assert error.startswith(f"{file} {message}")
 
 
 def test_the_command_writes_files_with_times(recipe, corpus, tmp_path, capsys):
@@ -599,7 +647,7 @@ def test_the_command_passes_its_options_on(recipe, corpus, tmp_path, capsys):
     assert run_command(*arguments) == 0
     captured = capsys.readouterr()
     assert captured.out.startswith(f"{corpus / 'long.wav'}\t")
-    assert "chunks" in captured.err and "file" not in captured.err  # one bar, for the one long file
+    assert "min of audio" not in captured.err  # no bar for one short file
 
 
 def test_the_command_does_not_write_over_audio(recipe, corpus, capsys):

@@ -30,15 +30,16 @@ class Counter:
         self.gate.set()
 
     def detail_all(
-        self, recordings: Iterable[np.ndarray], progress: bool = False, watch: Callable = lambda share: None
+        self, recordings: Iterable[Iterable[np.ndarray]], advance: Callable[[float], None]
     ) -> Iterator[Transcript]:
-        for samples in recordings:
+        for blocks in recordings:
+            samples = np.concatenate(list(blocks))
             self.heard.append(len(samples))
-            watch(0.1)
-            while not self.gate.wait(0.01):
-                watch(0.1)
-            watch(1.0)
             seconds = len(samples) / SAMPLE_RATE
+            advance(0.1 * seconds)
+            while not self.gate.wait(0.01):
+                advance(0.0)
+            advance(0.9 * seconds)
             words = (
                 Word(0.1 * seconds, 0.3 * seconds, "hears", 0.25),
                 Word(0.4 * seconds, 0.7 * seconds, str(len(samples)), 0.9),

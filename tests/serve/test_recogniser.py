@@ -33,15 +33,18 @@ def test_a_file_becomes_utterances_that_can_be_corrected(tmp_path):
     words = make_words((0, 1), (2, 3), *((4 + second, 5 + second) for second in range(20)))
 
     class Model:
-        def detail_all(self, recordings, watch):
-            (samples,) = recordings
+        def detail_all(self, recordings, advance):
+            (blocks,) = recordings
+            samples = np.concatenate(list(blocks))
+            advance(0.5)
+            advance(1.5)
             yield Transcript("", words, len(samples) / 16000)
 
     soundfile.write(tmp_path / "a.wav", [0.1, -0.1] * 8000, 8000)
     shares = []
     found = Recogniser(Model(), 1)(tmp_path / "a.wav", shares.append)
     (tier,) = found.tiers
-    assert found.duration == 2.0 and shares == [0.0]
+    assert found.duration == 2.0 and shares == [0.0, 0.25, 1.0]
     assert [(one.start, one.end) for one in tier.segments] == [(0, 1), (2, 3), (4, 14), (14, 24)]
     assert tuple(word for one in tier.segments for word in one.words) == words
 
@@ -49,5 +52,14 @@ def test_a_file_becomes_utterances_that_can_be_corrected(tmp_path):
 def test_one_channel_can_be_taken(tmp_path):
     left = np.full(800, 0.5, np.float32)
     soundfile.write(tmp_path / "a.wav", np.stack([left, -left / 2], axis=1), 16000, subtype="FLOAT")
-    assert np.array_equal(Recogniser(None, 1, channel=1).read(tmp_path / "a.wav"), left)
-    assert np.array_equal(Recogniser(None, 1).read(tmp_path / "a.wav"), left / 4)
+    heard = []
+
+    class Model:
+        def detail_all(self, recordings, advance):
+            (blocks,) = recordings
+            heard.append(np.concatenate(list(blocks)))
+            yield Transcript("", (), 0.05)
+
+    for channel in (1, None):
+        Recogniser(Model(), 1, channel)(tmp_path / "a.wav", lambda share: None)
+    assert np.array_equal(heard[0], left) and np.array_equal(heard[1], left / 4)

@@ -20,11 +20,13 @@ from espnet_wsm.data.audio.faults import (
     check_audio_exists,
     find_archive_entry,
     is_pipe,
-    open_file,
+    no_samples,
     refuse_pipe,
     truncated,
     undecodable,
 )
+from espnet_wsm.data.audio.media import MediaFile
+from espnet_wsm.data.audio.opening import open_file
 from espnet_wsm.errors import UserError
 from espnet_wsm.frames import SAMPLE_RATE
 
@@ -61,7 +63,7 @@ class Header:
 
 
 def _read_blocks(
-    path: Path, file: soundfile.SoundFile, size: int, frames: int | None
+    path: Path, file: soundfile.SoundFile | MediaFile, size: int, frames: int | None
 ) -> Iterator[np.ndarray]:
     """(size, channels) float32 blocks of the next ``frames`` of an open file (None = all), the last one
     shorter."""
@@ -91,10 +93,6 @@ def _naming_unreadable(audio: Path | str) -> Iterator[None]:
         raise UserError(f"{audio} cannot be read: {error.strerror or error}") from None
     except (RuntimeError, ValueError, TypeError, EOFError) as error:
         raise undecodable(audio, error) from None
-
-
-def _no_samples(audio: Path | str) -> UserError:
-    return UserError(f"{audio} has zero samples: leave the utterance out")
 
 
 def find_part(
@@ -224,7 +222,7 @@ def read_recording(
         else:
             recording = _read_file(Path(audio), start, end)
     if not len(recording.samples):
-        raise _no_samples(audio)
+        raise no_samples(audio)
     _check_samples(audio, recording.samples)
     return recording
 
@@ -260,7 +258,7 @@ def read_header(audio: Path | str) -> Header:
             elif frames is None:
                 frames = sum(map(len, _read_blocks(Path(audio), file, BLOCK, None)))
     if not frames:
-        raise _no_samples(audio)
+        raise no_samples(audio)
     return Header(frames, header.rate, header.channels, header.miscount)
 
 
@@ -273,36 +271,48 @@ def _check_samples(audio: Path | str, samples: np.ndarray) -> None:
         raise UserError(f"{audio} has float samples up to {peak:.6g} where full scale is 1: rescale the file")
 
 
-def read_converted(
-    audio: Path | str, fs: int = SAMPLE_RATE, block_seconds: float = 60, channel: int | None = None
-) -> np.ndarray:
-    """(M,) float32 at ``fs``: ``read_recording``, ``mix_down``, ``convert``, bit for bit, with their errors.
+def stream_converted(
+    audio: Path | str, fs: int = SAMPLE_RATE, channel: int | None = None, block_seconds: float = 10
+) -> Iterator[np.ndarray]:
+    """(M,) float32 at ``fs`` in blocks, decoded when they are asked for: together ``read_recording``,
+    ``mix_down``, ``convert``, bit for bit, with their errors.
 
-    ``channel`` None is the mean of all.
-
-    (mp3 differs by the decoder's rounding, 1e-7, which depends on the size of blocks.) A file is decoded and
-    resampled in blocks: an hour of 44.1 kHz stereo takes at most 0.5 GB instead of 2.4.
+    ``channel`` None is the mean of all. (mp3 differs by the decoder's rounding, 1e-7, which depends on the
+    size of blocks.) Errors come with the block that has them; that channels cancel out, at the end. An entry
+    of an archive is one block.
     """
-    check_audio_exists(audio)
-    if find_archive_entry(audio):
-        recording = read_recording(audio)
-        return convert(mix_down(audio, recording.samples, channel), recording.rate, fs)
-    parts, mixer = [], Mixer(audio, channel)
     with _naming_unreadable(audio):
+        check_audio_exists(audio)
+        if find_archive_entry(audio):
+            recording = read_recording(audio)
+            yield convert(mix_down(audio, recording.samples, channel), recording.rate, fs)
+            return
+        mixer, count = Mixer(audio, channel), 0
         file, header = open_file(Path(audio))
-    with _naming_unreadable(audio), file:
-        resampler = soxr.ResampleStream(header.rate, fs, 1, dtype="float32", quality="HQ")
-        size = max(1, round(block_seconds * header.rate))
-        for block in _read_blocks(Path(audio), file, size, header.frames):
+        with file:
+            size = max(1, round(block_seconds * header.rate))
+            blocks = _read_blocks(Path(audio), file, size, header.frames)
+            for block in _convert_blocks(audio, blocks, mixer, header.rate, fs):
+                count += len(block)
+                yield block
+        if not count:
+            raise no_samples(audio)
+        mixer.check()
+
+
+def _convert_blocks(
+    audio: Path | str, blocks: Iterator[np.ndarray], mixer: Mixer, rate: int, fs: int
+) -> Iterator[np.ndarray]:
+    resampler = soxr.ResampleStream(rate, fs, 1, dtype="float32", quality="HQ")
+    try:
+        for block in blocks:
             _check_samples(audio, block)
             mono = mixer.mix(block)
-            parts.append(mono if header.rate == fs else resampler.resample_chunk(mono))
-        if header.rate != fs:
-            parts.append(resampler.resample_chunk(np.zeros(0, np.float32), last=True))
-    if not sum(map(len, parts)):
-        raise _no_samples(audio)
-    mixer.check()
-    return np.concatenate(parts)
+            yield mono if rate == fs else resampler.resample_chunk(mono)
+        if rate != fs:
+            yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+    finally:
+        del resampler  # nanobind complains of what a traceback still holds at the end of the program
 
 
 def check_rate(fs: int) -> None:

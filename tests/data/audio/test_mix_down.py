@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from espnet_wsm.data.audio.channels import mix_down, parse_channel
-from espnet_wsm.data.audio.recordings import quantise, read_converted
+from espnet_wsm.data.audio.recordings import quantise, stream_converted
 from espnet_wsm.errors import UserError
 
 
@@ -59,11 +59,13 @@ def test_channels_that_cancel_out_are_refused(tmp_path, case):
     path = tmp_path / "a.wav"
     soundfile.write(path, samples, 16000, subtype="FLOAT")
     if case in HARMLESS:
-        np.testing.assert_array_equal(read_converted(path, block_seconds=0.3), mix_down("x", samples))
+        np.testing.assert_array_equal(
+            np.concatenate([*stream_converted(path, block_seconds=0.3)]), mix_down("x", samples)
+        )
         return
     with pytest.raises(UserError, match=rf"the {samples.shape[1]} channels of .* cancel out, .* --channel 1"):
-        read_converted(path, block_seconds=0.3)
-    np.testing.assert_array_equal(read_converted(path, channel=2), samples[:, 1])
+        list(stream_converted(path, block_seconds=0.3))
+    np.testing.assert_array_equal(np.concatenate([*stream_converted(path, channel=2)]), samples[:, 1])
 
 
 def test_the_silent_channel_of_several_is_refused(tmp_path):
@@ -76,4 +78,6 @@ def test_channels_of_archives(tmp_path):
     samples = quantise(noise(2))[0]
     kaldiio.save_ark(str(tmp_path / "a.ark"), {"a": (16000, samples)}, scp=str(tmp_path / "scp"))
     entry = (tmp_path / "scp").read_text().split()[1]
-    np.testing.assert_array_equal(read_converted(entry, channel=2) * 2**15, samples[:, 1])
+    np.testing.assert_array_equal(
+        np.concatenate([*stream_converted(entry, channel=2)]) * 2**15, samples[:, 1]
+    )

@@ -1,5 +1,6 @@
 """Reading audio: real formats come back as they were, cut and broken files are refused by name."""
 
+import os
 import struct
 from pathlib import Path
 
@@ -14,9 +15,9 @@ from espnet_wsm.data.audio.channels import mix_down
 from espnet_wsm.data.audio.recordings import (
     convert,
     quantise,
-    read_converted,
     read_header,
     read_recording,
+    stream_converted,
     write_flac,
 )
 from espnet_wsm.errors import UserError
@@ -160,7 +161,7 @@ def test_what_is_written_to_a_pipe_is_whole_whatever_its_header_says(tmp_path, n
     path.write_bytes(data[:at] + size + data[at + len(size) :])
     np.testing.assert_array_equal(read_recording(path).samples, expected)
     np.testing.assert_array_equal(read_recording(path, False, 0.25, 0.5).samples, expected[4000:8000])
-    np.testing.assert_array_equal(read_converted(path), expected[:, 0])
+    np.testing.assert_array_equal(np.concatenate([*stream_converted(path)]), expected[:, 0])
     header = read_header(path)
     assert (header.num_samples, header.miscount) == (16000, "the header does not say how long it is")
 
@@ -185,7 +186,7 @@ def test_parts_are_those_of_the_whole_in_formats_that_cannot_seek(tmp_path, cont
         expected = whole[round(start * 8000) : end and round(end * 8000)]
         assert len(part) == len(expected)
         np.testing.assert_allclose(part[skip:], expected[skip:], atol=1e-6)
-    np.testing.assert_allclose(read_converted(path, 8000), whole[:, 0], atol=1e-6)
+    np.testing.assert_allclose(np.concatenate([*stream_converted(path, 8000)]), whole[:, 0], atol=1e-6)
 
 
 def test_chunks_behind_no_samples_are_no_samples(tmp_path):
@@ -238,7 +239,17 @@ def test_whatever_a_decoder_raises_names_the_file(tmp_path, monkeypatch, error, 
         read_recording(path, False, 0.5)
     if method == "read":
         with pytest.raises(UserError, match=rf"^{path} .*Seek attempted on unseekable file type"):
-            read_converted(path)
+            list(stream_converted(path))
+
+
+@pytest.mark.parametrize("name", ["pcm16.wav", "a.flac"])
+def test_a_file_that_is_cut_while_it_is_read_is_named(tmp_path, name):
+    path = write(tmp_path / name, noise(20))
+    blocks = stream_converted(path, block_seconds=1)
+    assert len(next(blocks)) == 16000
+    os.truncate(path, path.stat().st_size // 2)
+    with pytest.raises(UserError, match=rf"^{path} is truncated or damaged \("):
+        list(blocks)
 
 
 def test_zero_samples(tmp_path):
@@ -352,7 +363,9 @@ def test_reading_by_blocks_gives_the_same_bits(tmp_path, name, rate):
     recording = read_recording(path)
     whole = convert(mix_down(path, recording.samples), recording.rate)
     tolerance = 1e-6 if name == "a.mp3" else 0
-    np.testing.assert_allclose(read_converted(path, block_seconds=0.7), whole, rtol=0, atol=tolerance)
+    np.testing.assert_allclose(
+        np.concatenate([*stream_converted(path, block_seconds=0.7)]), whole, rtol=0, atol=tolerance
+    )
 
 
 def test_a_name_that_is_not_utf8_is_read(tmp_path):
