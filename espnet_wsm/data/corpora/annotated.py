@@ -142,6 +142,8 @@ def _list_recording(
             seconds = read_header(audio).seconds
         except UserError:  # validation says what is wrong with it
             facts["unreadable"] += 1
+    if source.studio and audio is not None:  # an upload is stored under another name
+        source = replace(source, recording=replace(source.recording, audio=audio.name))
     if source.studio and seconds is not None:
         tiers = fill_wholes(replace(source.recording, tiers=tuple(tiers)), seconds).tiers
     pieces: list[Piece] = []

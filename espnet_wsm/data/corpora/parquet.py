@@ -72,13 +72,6 @@ def list_parquet(
         _read_all(used, chosen, None, reading, top)
     else:
         replace_directory(store, lambda new: _read_all(used, chosen, new, reading, top))
-    total = sum(map(len, reading.records.values()))
-    if len(reading.undecodable) > LARGEST_SHARE_UNDECODABLE * total:
-        raise UserError(
-            f"{reading.undecodable[0]}: the audio cannot be decoded, and {len(reading.undecodable)} of "
-            f"{count(total, 'row')} are like this: {AGAIN}, or name the column of the audio with "
-            f"--columns path=NAME"
-        )
     listing.dropped = reading.dropped
     left = {place for place, _ in reading.dropped}
     for file, records in reading.records.items():
@@ -200,6 +193,14 @@ def _read_all(
                 records.append(
                     (row, _take_audio(_place(file, row), row, values, chosen[file], folder, reading))
                 )
+
+    total = sum(map(len, reading.records.values()))
+    if len(reading.undecodable) > LARGEST_SHARE_UNDECODABLE * total:
+        raise UserError(
+            f"{reading.undecodable[0]}: the audio cannot be decoded, and {len(reading.undecodable)} of "
+            f"{count(total, 'row')} are like this: {AGAIN}, or name the column of the audio with "
+            f"--columns path=NAME"
+        )
 
 
 def _iterate(file: Path, opened: Any, chosen: Mapping[str, str]) -> Iterator[dict[str, Any]]:

@@ -225,7 +225,8 @@ def _divide(utterances: list[tuple[Utterance, str]], dropped: list[tuple[str, st
     if lacking := [name for name in SPLITS if not splits[name]]:
         raise UserError(
             f"{count(len(utterances), 'utterance')} with {count(len(speakers), 'speaker')} are too few to "
-            f"make {' and '.join(lacking)} of: name the splits in a column 'split'"
+            f"make {' and '.join(lacking)} of: name the splits in a column 'split', or put annotations into "
+            "folders train, dev and test"
         )
     return Prepared(splits, dropped, how)
 

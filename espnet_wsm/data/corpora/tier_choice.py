@@ -1,10 +1,11 @@
 """Which tiers of a recording hold what is said, where nobody names them.
 
 Field recordings have the same speech many times over: reference numbers, text, words, glosses, translations.
-Without names, the tiers of one linguistic type are taken: of those that depend on no other tier the type with
-the most letters, of dependent ones where the others hold numbers and labels alone (``ref`` above ``tx``).
-Then a tier is left out if it is the same in finer pieces, or the same again (a translation): all of its
-annotations lie within those of another tier of that speaker, which are as many or fewer.
+Without names, the tiers of one linguistic type are taken, of the outermost level that holds more than numbers
+and labels (``tx`` below ``ref``): a type that others depend on before one without (text before translation),
+then the outermost with the most letters, or below labels the first in the file. Then a tier is left out if it
+is the same in finer pieces, or the same again: all of its annotations lie within those of another tier of
+that speaker, which are as many or fewer.
 """
 
 import fnmatch
@@ -69,9 +70,14 @@ def choose_tiers(
     spoken = {key: tiers for key, tiers in groups.items() if not all(map(_holds_labels, tiers))} or groups
     if not spoken:
         return []
-    # Of the outermost level; max takes the first of equals.
     level = min(depth for depth, _ in spoken)
-    tiers = max((tiers for (depth, _), tiers in spoken.items() if depth == level), key=_count_letters)
+    parents = {outline.parent for outline in outlines}
+
+    def rank(tiers: Sequence[Tier]) -> tuple[bool, int]:
+        return any(tier.name in parents for tier in tiers), 0 if level else _count_letters(tiers)
+
+    # max takes the first of equals.
+    tiers = max((tiers for (depth, _), tiers in spoken.items() if depth == level), key=rank)
     return [tier for tier in tiers if not any(_repeats(tier, other, tiers) for other in tiers)]
 
 
