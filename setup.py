@@ -56,7 +56,13 @@ REQUIREMENTS = [
     "tqdm>=4.70",
 ]
 
+PARQUET_REQUIREMENTS = [
+    # Reads parquet a few rows at a time. datasets, the usual way to such files, wants torchcodec and ffmpeg.
+    "pyarrow>=26",
+]
+
 DEV_REQUIREMENTS = [
+    *PARQUET_REQUIREMENTS,
     # Caps against new warnings and removed options in a major release; they go up when the suite passes.
     "pytest>=9,<10",
     "pytest-cov>=7,<8",
@@ -102,5 +108,9 @@ setup(
     # ESPnet 202611 needs 3.12 and does not support 3.14.
     python_requires=">=3.12,<3.14",
     install_requires=REQUIREMENTS,
-    extras_require={"dev": DEV_REQUIREMENTS, "docs": DOCS_REQUIREMENTS},
+    extras_require={
+        "dev": DEV_REQUIREMENTS,
+        "docs": DOCS_REQUIREMENTS,
+        "parquet": PARQUET_REQUIREMENTS,
+    },
 )

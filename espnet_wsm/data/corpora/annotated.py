@@ -157,7 +157,7 @@ def _list_recording(
     folder = audio.parent if audio else source.file.parent
     seen: set[tuple[str, float, float]] = set()
     for piece, overlap in zip(padded, shared, strict=True):
-        key = piece.speaker, round(piece.start, 2), piece.end
+        key = piece.speaker, piece.start, piece.end
         if overlap > OVERLAP and rules.pieces.overlaps == "leave_out":
             listing.dropped.append((piece.place, "overlaps with another"))
         elif key in seen:

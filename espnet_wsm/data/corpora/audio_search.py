@@ -1,5 +1,6 @@
 """The audio of annotations on this machine, whatever path they name: most were made on another one."""
 
+import glob
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
@@ -28,13 +29,16 @@ class AudioSearch:
     """Looks for audio by name, in folders that are listed once.
 
     Args:
-        folder: where to look first, with the folders in it; None: only beside the annotations.
+        folder: where to look first, with the folders in it; may have ``?`` for blanks, which --data_args
+            of run.sh cannot hold. None: only beside the annotations.
 
     Raises:
         UserError: ``folder`` is none.
     """
 
     def __init__(self, folder: Path | None = None):
+        if folder is not None and not folder.is_dir() and len(matching := glob.glob(str(folder))) == 1:
+            folder = Path(matching[0])
         if folder is not None and not folder.is_dir():
             raise UserError(f"--audio {folder} is not a folder: name the one that holds the recordings")
         self.folder = folder

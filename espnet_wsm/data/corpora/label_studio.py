@@ -8,8 +8,8 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from espnet_wsm.annotations import Recording, Segment, Tier
+from espnet_wsm.data.corpora.trees import read_utf8
 from espnet_wsm.errors import UserError
-from espnet_wsm.files import refuse_stand_in
 
 UNNAMED = "transcription"  # the tier of regions without a label
 ADVICE = "export it again as JSON (not JSON-MIN)"
@@ -30,9 +30,10 @@ def read_json(path: Path) -> Any:
     Raises:
         UserError: it cannot be read.
     """
-    refuse_stand_in(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        return json.loads(read_utf8(path))
+    except UserError:
+        raise
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError:

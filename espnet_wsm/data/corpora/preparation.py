@@ -4,13 +4,14 @@ import itertools
 import sys
 import unicodedata
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from espnet_wsm.data.audio.faults import find_archive_entry, is_pipe
 from espnet_wsm.data.corpora.annotation_rules import AnnotationRules
 from espnet_wsm.data.corpora.durations import apply_durations
+from espnet_wsm.data.corpora.grouping import choose_groups
 from espnet_wsm.data.corpora.listing import Listing
 from espnet_wsm.data.corpora.sources import find_folders, list_source
 from espnet_wsm.data.corpora.splits import DROPPED, SPLITS, split_by_digest, write_sets
@@ -18,6 +19,7 @@ from espnet_wsm.data.corpora.tables import Row, name_split
 from espnet_wsm.data.corpora.trees import is_of_mac
 from espnet_wsm.data.kaldi.directory import Utterance, find_early_segments, read_data_dir
 from espnet_wsm.data.kaldi.lists import count, make_ids, name_some
+from espnet_wsm.data.kaldi.validation import overlap
 from espnet_wsm.errors import UserError
 
 SUFFIXES = ("", ".wav", ".flac", ".mp3", ".ogg", ".opus")  # some tables omit them
@@ -211,17 +213,20 @@ def _divide(utterances: list[tuple[Utterance, str]], dropped: list[tuple[str, st
         return Prepared(splits, dropped, "as the corpus says")
     speakers = {each.speaker for each in rest}
     by_speaker = len(speakers) >= FEWEST_SPEAKERS and len(speakers) < len(rest)
-    key = (lambda each: each.speaker) if by_speaker else (lambda each: _fold(each.text))
-    home = split_by_digest(key(each) for each in rest)
+    by_text = ("text", lambda each: _fold(each.text))
+    keys = [("speaker", lambda each: each.speaker), by_text] if by_speaker else [by_text]
+    groups, how = choose_groups(rest, keys)
+    home = split_by_digest(groups)
     for name in wanted:  # a tenth of a few keys may be none
         free = [each for each, split in home.items() if split not in wanted]
         if name not in home.values() and len(free) > 1:
             home[free[0]] = name
     splits["train"] = []
-    for each in rest:
-        name = home[key(each)]
+    for each, group in zip(rest, groups, strict=True):
+        name = home[group]
         splits[name if name in wanted else "train"].append(each)
-    how = f"{' and '.join(wanted)} taken from the rest by {'speaker' if by_speaker else 'text'}"
+    dropped = [*dropped, *_leave_out_overlaps(splits, wanted)]
+    how = f"{' and '.join(wanted)} taken from the rest by {how}"
     if lacking := [name for name in SPLITS if not splits[name]]:
         raise UserError(
             f"{count(len(utterances), 'utterance')} with {count(len(speakers), 'speaker')} are too few to "
@@ -229,6 +234,23 @@ def _divide(utterances: list[tuple[Utterance, str]], dropped: list[tuple[str, st
             "folders train, dev and test"
         )
     return Prepared(splits, dropped, how)
+
+
+def _leave_out_overlaps(
+    splits: Mapping[str, list[Utterance]], taken: Sequence[str]
+) -> Iterable[tuple[str, str]]:
+    """Take out of training what is partly in an utterance of a set that was ``taken`` from the rest."""
+    held: dict[str, list[Utterance]] = defaultdict(list)
+    for name in taken:
+        for each in splits[name]:
+            held[str(each.audio)].append(each)
+    shared = {
+        each.id
+        for each in splits["train"]
+        if each.is_part and any(overlap(each, other) for other in held[str(each.audio)])
+    }
+    splits["train"][:] = [each for each in splits["train"] if each.id not in shared]
+    return [(id, f"of train, and overlaps with {' or '.join(taken)}") for id in sorted(shared)]
 
 
 def _fold(text: str) -> str:

@@ -122,15 +122,15 @@ def test_the_recordings_of_one_stm_are_found_by_their_names(field, prepare):
 
 
 @pytest.mark.parametrize(
-    "place", ["field/Talk.WAV", "field/wav/talk.flac", "audio/talk.wav", "elsewhere/a/talk.mp3"]
+    "place", ["field/Talk.WAV", "field/wav/talk.flac", "audio/talk.wav", "else where/a/talk.mp3"]
 )
-def test_audio_of_another_machine_is_found_by_its_name(field, prepare, place):
+def test_audio_of_another_machine_is_found_by_its_name(field, place):
     """The .eaf names a video and ``C:/Users/Mine Own/talk.wav``, and ``audio/talk.wav``."""
     (field / "talk.eaf").write_text(FIELD)
     write_noise(Path(place), 5)
-    words = ("--audio", "elsewhere") if place.startswith("elsewhere") else ()
-    used, _ = prepare(*words)
-    assert {Path(str(each.audio)).resolve() for each in used} == {Path(place).resolve()}
+    rules = AnnotationRules(audio=Path("else?where") if place.startswith("else") else None)
+    rows = list_source(field, rules=rules).rows
+    assert {(row.folder / row.path).resolve() for row in rows} == {Path(place).resolve()}
 
 
 def test_missing_audio_is_an_error_with_the_remedy(field, fault):
@@ -148,16 +148,16 @@ def test_audio_of_one_name_in_two_folders_is_not_guessed(field, fault):
     assert "recordings/a/talk.wav and recordings/b/talk.wav have one name" in fault("--audio", "recordings")
 
 
-def test_of_two_audio_files_in_an_eaf_the_first_is_taken_and_said(field, prepare):
+def test_of_two_audio_files_in_an_eaf_the_first_is_taken_and_said(field):
     text = FIELD.replace("file:///D:/field/talk.mpg", "file:///D:/lapel.wav").replace(
         "video/mpeg", "audio/x-wav"
     )
     (field / "talk.eaf").write_text(text)
     for name in ("talk.wav", "lapel.wav"):
         write_noise(field / name, 5)
-    used, said = prepare()
-    assert "names lapel.wav, which is taken, and talk.wav" in said
-    assert {Path(str(each.audio)).name for each in used} == {"lapel.wav"}
+    listing = list_source(field)
+    assert "names lapel.wav, which is taken, and talk.wav" in listing.said[-1]
+    assert {row.path for row in listing.rows} == {"lapel.wav"}
 
 
 def test_tiers_that_do_not_exist_name_those_that_do(field, fault):
@@ -320,11 +320,11 @@ def test_faulty_text_files_are_named_with_line_and_remedy(field, fault, name, co
     assert re.search(message, fault())
 
 
-def test_what_lies_behind_the_end_of_the_audio_is_left_out(field, prepare):
+def test_what_lies_behind_the_end_of_the_audio_is_left_out(field):
     write_recording(field / "talk.eaf", [ANNA, BORIS], seconds=5.0)
-    used, _ = prepare()
-    assert show(used) == SAID[:3]
-    assert "A at 5.25 s behind the end of the audio" in Path("data/dropped.txt").read_text()
+    listing = list_source(field)
+    assert [(row.speaker, row.start, row.end, row.text) for row in listing.rows] == SAID[:3]
+    assert ("field/talk.eaf: A at 5.25 s", "behind the end of the audio") in listing.dropped
 
 
 @pytest.mark.parametrize(
@@ -366,8 +366,59 @@ def test_what_was_exported_is_imported(name, tmp_path):
         rules = AnnotationRules(format=name, wish=TierWish(names=("*",)))
         rows = list_source(path, rules=rules).rows
         expected = [(s.start, s.end, s.text) for tier in find_spoken_tiers(recording) for s in tier.segments]
-        assert sorted((row.start, row.end, row.text) for row in rows) == sorted(
+        # One speaker does not say two things at the same time: of such, one is kept.
+        assert {(row.start, row.end, row.text) for row in rows} == {
             (round(start, 3), round(end, 3), text) for start, end, text in expected
-        )
+        }
 
     check()
+
+
+def overlap_sets() -> list[tuple[Utterance, Utterance]]:
+    """Utterances of training, and of dev or test, that overlap."""
+    sets = {name: read_data_dir(Path("data") / name) for name in SPLITS}
+    return [
+        (each, other)
+        for each in sets["train"]
+        for other in (*sets["dev"], *sets["test"])
+        if each.audio == other.audio and each.start < other.end and other.start < each.end
+    ]
+
+
+def talk_over_each_other(path: Path, first: int = 0, last: int = 20, pause: float = 0.0) -> None:
+    """Two who speak in turns, each beginning before the other ends; after every fourth turn is a pause."""
+    said = {"anna": [], "boris": []}
+    begin = 0.0
+    for turn in range(first, last):
+        said[("anna", "boris")[turn % 2]].append((begin, begin + 1.25, f"turn {path.stem} {turn}"))
+        begin += 1 + (0.5 + pause if turn % 4 == 3 and pause else 0)
+    tiers = [make_tier(name, *spans, speaker=name) for name, spans in said.items()]
+    write_recording(path, tiers, seconds=begin + 1)
+
+
+@pytest.mark.parametrize(
+    ("recordings", "pause", "lost"),
+    [(3, 0.0, False), (1, 0.5, False), (1, 0.0, True)],  # the last is one stretch from beginning to end
+)
+def test_what_overlaps_is_not_in_training_and_in_test(field, prepare, recordings, pause, lost):
+    for number in range(recordings):
+        talk_over_each_other(field / f"talk{number}.eaf", pause=pause)
+    used, said = prepare()
+    assert not overlap_sets()
+    assert "taken from the rest by text" in said
+    dropped = Path("data/dropped.txt").read_text().splitlines()
+    assert len(used) + len(dropped) == 20 * recordings
+    assert bool(dropped) == lost
+    assert all("of train, and overlaps with test or dev" in line for line in dropped)
+
+
+def test_stretches_are_kept_together_where_texts_are_the_same_everywhere(field, prepare):
+    for number in range(4):
+        talk_over_each_other(field / f"talk{number}.eaf", pause=0.5)
+    for file in field.glob("*.eaf"):
+        file.write_text(
+            re.sub(r"turn talk\d (\d+)", lambda found: f"turn {int(found[1]) % 2}", file.read_text())
+        )
+    _, said = prepare()
+    assert not overlap_sets() and "by stretches in which utterances overlap" in said
+    assert not Path("data/dropped.txt").read_text()

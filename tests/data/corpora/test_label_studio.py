@@ -98,7 +98,7 @@ def test_skipped_tasks_are_counted_and_the_ground_truth_is_taken(export):
 @pytest.mark.parametrize(
     ("tasks", "message"),
     [
-        ([{"id": 1, "audio": "talk1.wav", "transcription": "mhoro"}], "task 1 has no annotations: export it again"),
+        ([{"id": 1, "audio": "a.wav", "transcription": "mhoro"}], "task 1 has no annotations: export"),
         ([make_task(3, [{"id": "a"}])], "task 3 is not as Label Studio writes it"),
         ([make_task(3, region("a", 2, 1, "x"))], "task 3: 1 s, where it ends, is before 2 s"),
         ([{**make_task(3), "data": {"text": "x"}}], "task 3: there is no audio among its data"),
