@@ -70,8 +70,14 @@ SERVE_REQUIREMENTS = [
     "python-multipart>=0.0.34",
 ]
 
+PARQUET_REQUIREMENTS = [
+    # Reads parquet a few rows at a time. datasets, the usual way to such files, wants torchcodec and ffmpeg.
+    "pyarrow>=26",
+]
+
 DEV_REQUIREMENTS = [
     *SERVE_REQUIREMENTS,
+    *PARQUET_REQUIREMENTS,
     # The client of Starlette's tests.
     "httpx2>=2.16,<3",
     # Drives the Chromium that is installed (Debian: chromium) in tests of pages; skipped without one.
@@ -123,5 +129,10 @@ setup(
     # ESPnet 202611 needs 3.12 and does not support 3.14.
     python_requires=">=3.12,<3.14",
     install_requires=REQUIREMENTS,
-    extras_require={"dev": DEV_REQUIREMENTS, "docs": DOCS_REQUIREMENTS, "serve": SERVE_REQUIREMENTS},
+    extras_require={
+        "dev": DEV_REQUIREMENTS,
+        "docs": DOCS_REQUIREMENTS,
+        "parquet": PARQUET_REQUIREMENTS,
+        "serve": SERVE_REQUIREMENTS,
+    },
 )

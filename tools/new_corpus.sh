@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Make the recipe of a new corpus, egs/NAME/asr1, from egs/TEMPLATE/asr1.
 #   tools/new_corpus.sh NAME --lang CODE                  on three built-in utterances, to begin with
-#   tools/new_corpus.sh NAME --lang CODE --manifest FILE  on a table or folder, see egs/manifest/asr1/README.md
+#   tools/new_corpus.sh NAME --lang CODE --manifest FILE  on a file or folder, see egs/manifest/asr1/README.md
+#     --data_args "--tier tx@* --padding 0.1"             options of espnet-wsm prepare_corpus for it
 # NAME: letters, digits and _, e.g. shona_radio. CODE: of the language, e.g. sn.
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # where sh is another shell
 set -euo pipefail
@@ -12,14 +13,14 @@ die() {
     exit 1
 }
 
-name='' lang='' manifest=''
+name='' lang='' manifest='' data_args=''
 while (($# > 0)); do
     case $1 in
     --help | -h)
-        sed -n '2,5s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+        sed -n '2,6s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
         exit 0
         ;;
-    --lang | --manifest)
+    --lang | --manifest | --data_args)
         (($# > 1)) || die "option $1 needs a value"
         printf -v "${1#--}" '%s' "$2"
         shift 2
@@ -50,7 +51,9 @@ if [[ -n ${manifest} ]]; then
     sed -i '/^sample\/ holds/,$d' "${partial}/asr1/README.md"
 fi
 sed -i -e "s/CORPUS/${name}/" -e "s/LANGUAGE/${lang}/" "${partial}"/asr1/{README.md,conf/text.yaml}
-DOWNLOADS=${downloads} awk 'sub(/^downloads=sample */, "") { $0 = "downloads=" ENVIRON["DOWNLOADS"] " " $0 } 1' \
+[[ -z ${data_args} ]] || data_args=$(printf '%q' "${data_args}")
+DOWNLOADS=${downloads} DATA_ARGS=${data_args} awk 'sub(/^downloads=sample */, "") { $0 = "downloads=" ENVIRON["DOWNLOADS"] " " $0 }
+    sub(/^data_args= */, "") { $0 = "data_args=" ENVIRON["DATA_ARGS"] " " $0 } 1' \
     "${root}/egs/TEMPLATE/asr1/run.sh" |
     sed "s/CORPUS: a corpus of my own/${name}: speech in ${lang}/" >"${partial}/asr1/run.sh"
 mv "${partial}" "${root}/egs/${name}"

@@ -1,7 +1,7 @@
 """The modules of ``espnet_wsm/bin``, which are for people, grouped as ``--help`` shows them."""
 
 GROUPS = {
-    "Data": ("prepare_corpus", "validate_data_dir", "fix_data_dir", "report_data_dir"),
+    "Data": ("preview", "prepare_corpus", "validate_data_dir", "fix_data_dir", "report_data_dir"),
     "Upstreams": (
         "list_upstreams",
         "fetch_upstream",
@@ -25,11 +25,14 @@ GROUPS = {
 # Where options of a command are declared, besides its own module; completion reads these files too.
 _TEXT = "espnet_wsm.data.text.rules"
 _CHANNEL = "espnet_wsm.data.audio.channels"
+_SOURCE = "espnet_wsm.data.corpora.sources"
 _MODEL = "espnet_wsm.recognition.options"
 _OUTPUTS = "espnet_wsm.recognition.outputs"
 _GREEDY = "espnet_wsm.bin.asr_inference_greedy"
 _CONFIG = "espnet2.utils.config_argparse"
 OPTIONS_DECLARED_IN = {
+    "preview": (_SOURCE, _TEXT),
+    "prepare_corpus": (_SOURCE,),
     "validate_data_dir": (_TEXT, _CHANNEL),
     "fix_data_dir": (_TEXT,),
     "report_data_dir": (_TEXT,),

@@ -200,7 +200,10 @@ def _check_tool(words: tuple[str, ...], inline: bool) -> str | None:
     if inline and len(words) == 1:
         return None
     if script.name == "new_corpus.sh":
-        return _parse_in_shell(script, "[[ ${lang} =~", words[1:])
+        given = dict(itertools.pairwise(words)).get("--data_args", "").split()
+        return _find_unknown_option(given, list_options("prepare_corpus")) or _parse_in_shell(
+            script, "[[ ${lang} =~", words[1:]
+        )
     if script.name == "gpu_check.sh":  # hands everything on
         return _check_script(("python", "tools/gpu_check.py", *words[1:]), ROOT, inline)
     # Those that take words and no options but one or two.

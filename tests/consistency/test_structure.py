@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "recipe": {"files", "errors"},
     "plugin": {"mixing", "upstream", "data", "recipe", "rules", "allocator", "files", "frames", "errors"},
     "recognition": {"plugin", "upstream", "data", "annotations", "allocator", "files", "frames", "errors"},
-    "data": {"files", "frames", "errors", "tables"},
+    "data": {"annotations", "files", "frames", "errors", "tables"},
     "annotations": {"files", "errors"},
     "scoring": {"data", "arms", "files", "frames", "errors", "tables"},
     "report": {"recognition", "scoring", "data", "annotations", "arms", "files", "frames", "errors"},

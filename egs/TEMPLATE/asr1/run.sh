@@ -8,7 +8,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 . ../../common/lib.sh
 
 # shellcheck disable=SC2034  # used by the stages
-downloads=sample              # table, folder with metadata.csv or .jsonl, or folder with Kaldi directories
+downloads=sample              # table, annotations, parquet, or a folder of these, of Hugging Face's or of Kaldi directories
+# shellcheck disable=SC2034  # used by the stages
+data_args=                    # more arguments for local/data.py: columns, tiers, ...
 # shellcheck disable=SC2034  # handed on by run_stages
 train_config=../../../conf/train_ctc.yaml # ESPnet training configuration
 

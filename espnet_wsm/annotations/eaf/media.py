@@ -64,13 +64,23 @@ def list_media(root: Element) -> list[Medium]:
 
 
 def find_audio(path: Path) -> Path | None:
-    """The first medium of an .eaf that is on this machine, audio before video; None if none is.
+    """The first of :func:`find_media`, None if there is none.
+
+    Raises:
+        UserError: the .eaf cannot be read.
+    """
+    return next(iter(find_media(path)), None)
+
+
+def find_media(path: Path) -> list[Path]:
+    """The media of an .eaf that are on this machine, audio before video, each once.
 
     Each is looked for by its relative path, by its path, and by its name beside the .eaf.
 
     Raises:
         UserError: the .eaf cannot be read.
     """
+    found = []
     for medium in list_media(read_document(path).root):
         name = PurePosixPath(medium.path).name
         for candidate in (
@@ -79,5 +89,6 @@ def find_audio(path: Path) -> Path | None:
             path.parent / name,
         ):
             if candidate.is_file():
-                return candidate
-    return None
+                found.append(candidate)
+                break
+    return list(dict.fromkeys(found))

@@ -102,6 +102,27 @@ def read(path: Path) -> Recording:
         ) from None
 
 
+@dataclass(frozen=True)
+class TierOutline:
+    """What ELAN knows of a tier besides its annotations: linguistic type, and the tier that it depends on."""
+
+    name: str
+    type: str
+    parent: str | None
+
+
+def outline_tiers(path: Path) -> list[TierOutline]:
+    """The tiers in the order of the file, those too that :func:`read` takes into others.
+
+    Raises:
+        UserError: as :func:`open_eaf`.
+    """
+    return [
+        TierOutline(get("TIER_ID", ""), get("LINGUISTIC_TYPE_REF", ""), get("PARENT_REF"))
+        for get in (tier.attributes.get for tier in open_eaf(path).root.find_all("TIER"))
+    ]
+
+
 def _read_tiers(root: Element) -> list[_RawTier]:
     constraints = {
         kind.attributes.get("LINGUISTIC_TYPE_ID"): kind.attributes.get("CONSTRAINTS")

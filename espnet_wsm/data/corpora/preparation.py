@@ -9,15 +9,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from espnet_wsm.data.audio.faults import find_archive_entry, is_pipe
+from espnet_wsm.data.corpora.annotation_rules import AnnotationRules
 from espnet_wsm.data.corpora.durations import apply_durations
+from espnet_wsm.data.corpora.grouping import choose_groups
+from espnet_wsm.data.corpora.listing import Listing
+from espnet_wsm.data.corpora.sources import find_folders, list_source
 from espnet_wsm.data.corpora.splits import DROPPED, SPLITS, split_by_digest, write_sets
-from espnet_wsm.data.corpora.tables import Row, name_split, read_table
+from espnet_wsm.data.corpora.tables import Row, name_split
 from espnet_wsm.data.corpora.trees import is_of_mac
 from espnet_wsm.data.kaldi.directory import Utterance, find_early_segments, read_data_dir
 from espnet_wsm.data.kaldi.lists import count, make_ids, name_some
+from espnet_wsm.data.kaldi.validation import overlap
 from espnet_wsm.errors import UserError
 
-METADATA = ("metadata.csv", "metadata.tsv", "metadata.jsonl")
 SUFFIXES = ("", ".wav", ".flac", ".mp3", ".ogg", ".opus")  # some tables omit them
 FOLDERS = ("", "wavs", "wav", "clips", "audio")  # beside the table; some (LJSpeech) omit them too
 FEWEST_SPEAKERS = 5  # to split by speaker
@@ -33,10 +37,16 @@ class Prepared:
     splits: dict[str, list[Utterance]]
     dropped: list[tuple[str, str]]
     how: str
+    said: Sequence[str] = ()
 
 
-def read_corpus(source: Path, columns: Mapping[str, str] | None = None) -> Prepared:
-    """Read a table, a folder with tables (Hugging Face's audiofolder), or Kaldi directories.
+def read_corpus(
+    source: Path,
+    columns: Mapping[str, str] | None = None,
+    rules: AnnotationRules | None = None,
+    store: Path | None = None,
+) -> Prepared:
+    """Read a corpus in any form: `sources.list_source` has all but Kaldi directories.
 
     If the corpus names no splits, test and dev get a tenth each: by speaker if there are five or more, else
     by text, so that no text is in two splits.
@@ -44,6 +54,8 @@ def read_corpus(source: Path, columns: Mapping[str, str] | None = None) -> Prepa
     Args:
         source: file or folder.
         columns: names or numbers of columns, see :func:`read_table`.
+        rules: how annotations are read.
+        store: folder for audio that is embedded in the source; needed for parquet.
 
     Raises:
         UserError: something cannot be read or understood; gives file, line and remedy.
@@ -51,25 +63,15 @@ def read_corpus(source: Path, columns: Mapping[str, str] | None = None) -> Prepa
     source = Path(source)
     if not source.exists():
         raise UserError(f"{source} does not exist: name a table, or a folder with one or with wav.scp")
-    if source.is_file():
-        return _prepare_rows(read_table(source, columns))
-    kaldi = {folder: name_split(folder.name) for folder in _find_folders(source, ("wav.scp",))}
-    if kaldi:
-        return _prepare_kaldi(kaldi)
-    rows = []
-    for folder in _find_folders(source, METADATA):
-        table = next(folder / name for name in METADATA if (folder / name).is_file())
-        rows += read_table(table, columns, name_split(folder.name) or "")
-    if not rows:
-        raise UserError(f"{source} holds neither {', '.join(METADATA)} nor wav.scp, nor do its folders")
-    return _prepare_rows(rows)
+    kaldi = find_kaldi_folders(source)
+    return _prepare_kaldi(kaldi) if kaldi else prepare_listing(list_source(source, columns, rules, store))
 
 
-def _find_folders(source: Path, names: Iterable[str]) -> list[Path]:
-    """``source``, or those folders in it, that hold a file with one of the names."""
-    folders = [source, *sorted(path for path in source.iterdir() if path.is_dir())]
-    found = [folder for folder in folders if any((folder / name).is_file() for name in names)]
-    return found[:1] if found[:1] == [source] else found
+def find_kaldi_folders(source: Path) -> dict[Path, str | None]:
+    """The Kaldi directories of a source with their splits, None where the name says nothing."""
+    if not source.is_dir():
+        return {}
+    return {folder: name_split(folder.name) for folder in find_folders(source, ("wav.scp",))}
 
 
 def _find_audio(row: Row) -> Path | None:
@@ -84,10 +86,18 @@ def _find_audio(row: Row) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
-def _prepare_rows(rows: list[Row]) -> Prepared:
-    kept, dropped = _find_usable(rows, "paths count from the folder of the table")
+def prepare_listing(listing: Listing) -> Prepared:
+    """The sets of a listing.
+
+    Raises:
+        UserError: too many audio files are missing, or too little is left to be split.
+    """
+    kept, dropped = find_usable(listing.rows, listing.remedy, listing.dropped)
     utterances = _make_utterances(kept)
-    return _divide([(each, row.split) for each, (row, _) in zip(utterances, kept, strict=True)], dropped)
+    pairs = [(each, row.split) for each, (row, _) in zip(utterances, kept, strict=True)]
+    prepared = _divide(pairs, [*listing.dropped, *dropped])
+    prepared.said = listing.said
+    return prepared
 
 
 def prepare_sets(sets: Mapping[str, Sequence[Row]], remedy: str) -> Prepared:
@@ -102,15 +112,22 @@ def prepare_sets(sets: Mapping[str, Sequence[Row]], remedy: str) -> Prepared:
     """
     if empty := [name for name, rows in sets.items() if not rows]:
         raise UserError(f"nothing is left of {empty[0]}: {remedy}")
-    found = {name: _find_usable(rows, remedy) for name, rows in sets.items()}
+    found = {name: find_usable(rows, remedy) for name, rows in sets.items()}
     utterances = iter(_make_utterances([each for kept, _ in found.values() for each in kept]))
     splits = {name: list(itertools.islice(utterances, len(kept))) for name, (kept, _) in found.items()}
     dropped = dict.fromkeys(each for _, reasons in found.values() for each in reasons)
     return Prepared(splits, list(dropped), "as the corpus says")
 
 
-def _find_usable(rows: Sequence[Row], remedy: str) -> tuple[list[tuple[Row, Path]], list[tuple[str, str]]]:
-    """The rows that can be used, with their audio; for the others, place and reason."""
+def find_usable(
+    rows: Sequence[Row], remedy: str, before: Sequence[tuple[str, str]] = ()
+) -> tuple[list[tuple[Row, Path]], list[tuple[str, str]]]:
+    """The rows that can be used, with their audio; for the others, place and reason.
+
+    Raises:
+        UserError: there are none, or too many files are missing or too short; ``remedy`` says what to do, and
+            ``before`` is what was left out before.
+    """
     dropped, kept, missing = [], [], []
     for row in rows:
         audio = _find_audio(row) if row.path else None
@@ -146,7 +163,10 @@ def _find_usable(rows: Sequence[Row], remedy: str) -> tuple[list[tuple[Row, Path
             "it is something else"
         )
     if not kept:
-        raise UserError(f"{dropped[0][0]}: {dropped[0][1]}, and so for all rows: see which columns it has")
+        dropped = [*before, *dropped] or [("the source", "no utterance")]
+        raise UserError(
+            f"{dropped[0][0]}: {dropped[0][1]}, and so for all rows: see which columns or tiers it has"
+        )
     return kept, dropped
 
 
@@ -193,23 +213,44 @@ def _divide(utterances: list[tuple[Utterance, str]], dropped: list[tuple[str, st
         return Prepared(splits, dropped, "as the corpus says")
     speakers = {each.speaker for each in rest}
     by_speaker = len(speakers) >= FEWEST_SPEAKERS and len(speakers) < len(rest)
-    key = (lambda each: each.speaker) if by_speaker else (lambda each: _fold(each.text))
-    home = split_by_digest(key(each) for each in rest)
+    by_text = ("text", lambda each: _fold(each.text))
+    keys = [("speaker", lambda each: each.speaker), by_text] if by_speaker else [by_text]
+    groups, how = choose_groups(rest, keys)
+    home = split_by_digest(groups)
     for name in wanted:  # a tenth of a few keys may be none
         free = [each for each, split in home.items() if split not in wanted]
         if name not in home.values() and len(free) > 1:
             home[free[0]] = name
     splits["train"] = []
-    for each in rest:
-        name = home[key(each)]
+    for each, group in zip(rest, groups, strict=True):
+        name = home[group]
         splits[name if name in wanted else "train"].append(each)
-    how = f"{' and '.join(wanted)} taken from the rest by {'speaker' if by_speaker else 'text'}"
+    dropped = [*dropped, *_leave_out_overlaps(splits, wanted)]
+    how = f"{' and '.join(wanted)} taken from the rest by {how}"
     if lacking := [name for name in SPLITS if not splits[name]]:
         raise UserError(
             f"{count(len(utterances), 'utterance')} with {count(len(speakers), 'speaker')} are too few to "
-            f"make {' and '.join(lacking)} of: name the splits in a column 'split'"
+            f"make {' and '.join(lacking)} of: name the splits in a column 'split', or put annotations into "
+            "folders train, dev and test"
         )
     return Prepared(splits, dropped, how)
+
+
+def _leave_out_overlaps(
+    splits: Mapping[str, list[Utterance]], taken: Sequence[str]
+) -> Iterable[tuple[str, str]]:
+    """Take out of training what is partly in an utterance of a set that was ``taken`` from the rest."""
+    held: dict[str, list[Utterance]] = defaultdict(list)
+    for name in taken:
+        for each in splits[name]:
+            held[str(each.audio)].append(each)
+    shared = {
+        each.id
+        for each in splits["train"]
+        if each.is_part and any(overlap(each, other) for other in held[str(each.audio)])
+    }
+    splits["train"][:] = [each for each in splits["train"] if each.id not in shared]
+    return [(id, f"of train, and overlaps with {' or '.join(taken)}") for id in sorted(shared)]
 
 
 def _fold(text: str) -> str:
@@ -256,4 +297,4 @@ def write_corpus(prepared: Prepared, out: Path) -> list[str]:
     lines = [f"{name}: {count(len(utterances), 'utterance')}" for name, utterances in prepared.splits.items()]
     if summary:
         lines.append(f"left out: {summary}, see {out / DROPPED}")
-    return [*lines, f"splits: {prepared.how}"]
+    return [*prepared.said, *lines, f"splits: {prepared.how}"]

@@ -31,6 +31,7 @@ SPLIT_NAMES = {
     "train": "train", "training": "train",
     "dev": "dev", "valid": "dev", "validation": "dev", "val": "dev", "development": "dev",
     "test": "test", "testing": "test", "eval": "test", "evaluation": "test",
+    "unassigned": "",  # Common Voice's spontaneous speech
 }  # fmt: skip
 
 
@@ -66,7 +67,7 @@ class Row:
 
 
 def name_split(name: str) -> str | None:
-    """train, dev or test for one of their usual names, None for another."""
+    """train, dev or test for one of their usual names, empty for ``unassigned``, None for another name."""
     return SPLIT_NAMES.get(name.strip().lower())
 
 
@@ -98,11 +99,34 @@ def read_table(
         print(f"warning: {table}: {sentence}", file=sys.stderr)
     if "channel" in chosen and "channel" not in columns:
         _leave_other_channels(table, records, chosen)
+    return make_rows(table, records, chosen, split, folder or table.parent)
+
+
+def make_rows(
+    table: Path,
+    records: Sequence[tuple[int, Mapping[str, Any]]],
+    chosen: Mapping[str, str],
+    split: str,
+    folder: Path,
+    at: str = ":",
+) -> list[Row]:
+    """The rows of records.
+
+    Args:
+        table: where the records stand, each with its number, ``at`` between them in messages.
+        records: values by the names of columns.
+        chosen: the column of each kind.
+        split: of rows whose record names none.
+        folder: to which paths are relative.
+
+    Raises:
+        UserError: times, channels or splits that cannot be understood.
+    """
     rows, problems, early = [], [], []
     for line, record in records:
         values = {key: _read_value(record.get(name)) for key, name in chosen.items()}
         values = {key: value for key, value in values.items() if value}
-        place = f"{table}:{line}"
+        place = f"{table}{at}{line}"
         try:
             start, end, duration = _read_times(values)
         except ValueError as error:
@@ -122,7 +146,7 @@ def read_table(
         text = " ".join(values.get("text", "").split())
         rows.append(
             Row(
-                place, folder or table.parent, values.get("path", ""), text, values.get("speaker", ""),
+                place, folder, values.get("path", ""), text, values.get("speaker", ""),
                 name_split(own) or "", clip_start(start), end, values.get("id", ""), duration,
                 channel,
             )

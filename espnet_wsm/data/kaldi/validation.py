@@ -288,7 +288,7 @@ def compare_with_training(train: Survey, others: Sequence[Survey]) -> None:
         name, ids = survey.directory, [each.utterance for each in survey.measured]
         lines = read_list(survey.audio_list, []) if ids else {}
         for each in ids:
-            same = [other.id for other in audio.get(str(each.audio), ()) if _overlap(each, other)]
+            same = [other.id for other in audio.get(str(each.audio), ()) if overlap(each, other)]
             if same:
                 survey.errors.append(
                     f"{survey.audio_list}:{lines[each.id].line}: id {each.id}: {each.audio} is also the "
@@ -320,7 +320,7 @@ def compare_with_training(train: Survey, others: Sequence[Survey]) -> None:
             )
 
 
-def _overlap(one: Utterance, other: Utterance) -> bool:
+def overlap(one: Utterance, other: Utterance) -> bool:
     """Whether two segments of the same audio overlap, unless they are of different channels."""
     if one.channel and other.channel and one.channel != other.channel:
         return False

@@ -435,7 +435,7 @@ def test_what_is_no_corpus_is_named(clips, fault, name, content, message):
 
 
 def test_folders_without_a_corpus_are_named(clips, fault):
-    assert "corpus holds neither metadata.csv" in fault("--downloads", "corpus")
+    assert "corpus holds none of metadata.csv" in fault("--downloads", "corpus")
     assert "none does not exist" in fault("--downloads", "none")
     for name in ("one", "two"):
         write_data_dir(Path("odd") / name, [Utterance("u", "a.wav", "t", "s")])

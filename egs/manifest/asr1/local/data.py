@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Kaldi data directories from a table, a folder with one, or Kaldi directories."""
+"""Kaldi data directories from tables, annotated recordings, parquet or Kaldi directories."""
 
 from espnet_wsm.bin.prepare_corpus import main
 
