@@ -23,7 +23,7 @@ import soundfile
 from espnet_wsm.data.audio.channels import add_channel_argument
 from espnet_wsm.data.audio.recordings import read_converted
 from espnet_wsm.errors import UserError, report_user_errors
-from espnet_wsm.recognition.options import add_model_arguments, load_model
+from espnet_wsm.recognition.options import UNCALIBRATED, add_model_arguments, load_model
 from espnet_wsm.recognition.outputs import Outputs, add_output_arguments, list_recordings
 from espnet_wsm.recognition.transcript import PAUSE, TIER
 
@@ -70,10 +70,7 @@ def main(argv: list[str] | None = None) -> None:
         return
     transcriber = load_model(args)
     if outputs is not None and transcriber.decoder.calibration is None:
-        print(
-            "confidences are as measured, not probabilities: stages 4 and 5 of the recipe calibrate them",
-            file=sys.stderr,
-        )
+        print(UNCALIBRATED, file=sys.stderr)
     _transcribe(args, transcriber, files, outputs)
 
 

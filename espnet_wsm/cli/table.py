@@ -19,7 +19,7 @@ GROUPS = {
         "asr_inference_lm",
     ),
     "Scoring and experiments": ("score", "compare_systems", "run_experiments", "make_report"),
-    "Use": ("transcribe", "align", "convert_annotations"),
+    "Use": ("transcribe", "annotate", "align", "convert_annotations"),
 }
 
 # Where options of a command are declared, besides its own module; completion reads these files too.
@@ -39,6 +39,7 @@ OPTIONS_DECLARED_IN = {
     "asr_inference_greedy": (_CONFIG,),
     "asr_inference_lm": (_GREEDY, _CONFIG),
     "transcribe": (_CHANNEL, _MODEL, _OUTPUTS),
+    "annotate": (_CHANNEL, _MODEL),
     "align": (_CHANNEL, _MODEL, _OUTPUTS),
     "layers": (_CHANNEL,),
 }

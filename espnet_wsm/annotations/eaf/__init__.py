@@ -9,8 +9,8 @@ without a time, names no line, and renames an existing file when it writes.
 """
 
 from espnet_wsm.annotations.eaf.copying import add_tiers
-from espnet_wsm.annotations.eaf.media import find_audio
+from espnet_wsm.annotations.eaf.media import find_audio, find_origin
 from espnet_wsm.annotations.eaf.reading import read
 from espnet_wsm.annotations.eaf.writing import write
 
-__all__ = ["add_tiers", "find_audio", "read", "write"]
+__all__ = ["add_tiers", "find_audio", "find_origin", "read", "write"]
