@@ -32,7 +32,7 @@ def recognise_stretches(
         progress: as in ``Transcriber.detail_all``.
     """
     places = [tuple(time * SAMPLE_RATE // 1000 for time in stretch) for stretch in stretches]
-    heard = [place for place, (start, _) in enumerate(places) if start < len(samples)]
+    heard = [place for place, (start, end) in enumerate(places) if start < min(end, len(samples))]
     parts = (samples[slice(*places[place])] for place in heard)
     last = -1
     for place, transcript in zip(heard, transcriber.detail_all(parts, progress), strict=True):

@@ -13,7 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from praatio import textgrid as praatio
 from pympi.Elan import Eaf
+from test_transcriber import noise, recipe, trained  # noqa: F401
 
+import espnet_wsm
 from espnet_wsm.annotations import (
     Character,
     Recording,
@@ -132,7 +134,7 @@ def test_tiers_and_lengths_say_what_is_untranscribed(model, folder):
     assert [segment.text for segment in read(Path("d.eaf")).tiers[-1].segments] == ["ndi ndi ndi ndi ndi na"]
 
 
-def test_times_count_from_the_place_of_the_audio_that_the_file_begins_at(model, folder):
+def test_times_count_from_the_place_of_the_audio_that_the_file_begins_at(model, folder, capsys):
     origin = FIELD.replace('MIME_TYPE="audio/x-wav"', 'MIME_TYPE="audio/x-wav" TIME_ORIGIN="500"')
     Path("talk.eaf").write_text(origin, encoding="utf-8")
     assert run("talk.eaf", "--shortest", "0") == 0
@@ -142,6 +144,8 @@ def test_times_count_from_the_place_of_the_audio_that_the_file_begins_at(model, 
     Path("talk.wav").rename("talk.mpg")
     write_audio("other.wav", 5)
     assert run("talk.eaf", "--overwrite") == 1
+    message = "counts times from another place in talk.mpg than in audio/talk.wav, which is not here"
+    assert message in capsys.readouterr().err
     assert run("talk.eaf", "--overwrite", "--audio", "other.wav") == 0
 
 
@@ -271,3 +275,18 @@ def test_times_of_words_lie_within_their_stretch():
                 assert segment.start < segment.end
 
     check()
+
+
+def test_texts_are_those_of_the_model(recipe):  # noqa: F811
+    samples = noise(7)
+    soundfile.write("talk.wav", samples, 16000, subtype="FLOAT")
+    tiers = (Tier("anna", (Segment(2.5, 4, "mhoro"),)),)
+    write_annotations(Recording("talk.wav", tiers, 7), "talk.eaf")
+    with pytest.raises(SystemExit) as exit_:
+        annotate.main(["--model", "exp/en/asr_x", "--dtype", "float32", "talk.eaf", "--words"])
+    assert exit_.value.code == 0
+    model = espnet_wsm.load("exp/en/asr_x", dtype="float32")
+    parts = [model.detailed(samples[: 2500 * 16]), model.detailed(samples[4000 * 16 :])]
+    words = [word for segment in read(Path("talk.asr.eaf")).tiers[-1].segments for word in segment.words]
+    assert [word.text for word in words] == [word.text for part in parts for word in part.words]
+    assert len(parts[1].words) > 1 and words[-1].start == pytest.approx(4 + parts[1].words[-1].start)
