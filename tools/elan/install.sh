@@ -125,4 +125,4 @@ MINGW* | MSYS* | CYGWIN*)
 esac
 rm -rf "${target}"
 mv "${partial}" "${target}"
-echo "installed ${target}; start ELAN anew: Audio Recognizer, Recognizer: ${name}"
+echo "installed ${target}; start ELAN anew: tab Recognizers, Recognizer: ${name}"
