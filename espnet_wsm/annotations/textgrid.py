@@ -11,7 +11,7 @@ texts that look like its headers, leaves doubled quotes in the points of the lon
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -48,20 +48,22 @@ def write(
 
 def format_textgrid(recording: Recording, short: bool = False) -> str:
     """The TextGrid; times with up to six decimals, what is between segments as intervals without text."""
-    layers = list(_list_layers(recording))
-    ends = [span.end for _, spans in layers for span in spans]
+    ends = [span.end for _, spans in list_layers(recording.tiers) for span in spans]
     whole = max([recording.duration or 0.0, *ends])
-    if not layers or round(whole, 6) == 0:
+    if not recording.tiers or round(whole, 6) == 0:
         raise UserError("there is no tier, or no time for it: a TextGrid needs a tier and a duration")
-    names = [name for name, _ in layers]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise UserError(f"two tiers would be named {twice}: rename one of them")
-    tiers = [_make_grid(name, spans, whole) for name, spans in layers]
-    return (_show_short if short else _show_long)(tiers, whole)
+    grids, end = make_grids(recording.tiers, whole), _show_time(whole)
+    lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', ""]
+    if short:
+        lines += ["0", end, "<exists>", str(len(grids))]
+    else:
+        lines += ["xmin = 0 ", f"xmax = {end} ", "tiers? <exists> ", f"size = {len(grids)} ", "item []: "]
+    return "".join(f"{line}\n" for line in [*lines, *show_grids(grids, end, short)])
 
 
-def _list_layers(recording: Recording) -> Iterator[tuple[str, Sequence[Span]]]:
-    for tier in recording.tiers:
+def list_layers(tiers: Iterable[Tier]) -> Iterator[tuple[str, Sequence[Span]]]:
+    """Name and spans of each tier of the file: segments, and the words and characters in them."""
+    for tier in tiers:
         yield tier.name, tier.segments
         words = [word for segment in tier.segments for word in segment.words]
         if words:
@@ -71,7 +73,7 @@ def _list_layers(recording: Recording) -> Iterator[tuple[str, Sequence[Span]]]:
 
 
 @dataclass(frozen=True)
-class _Grid:
+class Grid:
     """A tier as it stands in the file; ``end`` is None for points."""
 
     name: str
@@ -79,17 +81,31 @@ class _Grid:
 
     @property
     def is_points(self) -> bool:
+        """Whether it is a tier of points."""
         return bool(self.entries) and self.entries[0][1] is None
+
+
+def make_grids(tiers: Iterable[Tier], whole: float, taken: Iterable[str] = ()) -> list[Grid]:
+    """The tiers of a file that ends at ``whole`` seconds, where the names ``taken`` are there already.
+
+    Raises:
+        UserError: a name is there twice; segments of a tier overlap; some have a length and others none.
+    """
+    layers = list(list_layers(tiers))
+    names = [*taken, *(name for name, _ in layers)]
+    if twice := next((name for name, _ in layers if names.count(name) > 1), None):
+        raise UserError(f"two tiers would be named {twice}: rename one of them")
+    return [_make_grid(name, spans, whole) for name, spans in layers]
 
 
 def _show_time(seconds: float) -> str:
     return f"{seconds:.6f}".rstrip("0").rstrip(".")
 
 
-def _make_grid(name: str, spans: Sequence[Span], whole: float) -> _Grid:
+def _make_grid(name: str, spans: Sequence[Span], whole: float) -> Grid:
     lengths = [_show_time(span.start) != _show_time(span.end) for span in spans]
     if spans and not any(lengths):
-        return _Grid(name, [(_show_time(span.start), None, span.text) for span in spans])
+        return Grid(name, [(_show_time(span.start), None, span.text) for span in spans])
     entries: list[tuple[str, str | None, str]] = []
     last = 0.0
     for span, has_length in zip(spans, lengths, strict=True):
@@ -110,40 +126,40 @@ def _make_grid(name: str, spans: Sequence[Span], whole: float) -> _Grid:
         last = round(span.end, 6)
     if round(whole, 6) > last:
         entries.append((_show_time(last), _show_time(whole), ""))
-    return _Grid(name, entries)
+    return Grid(name, entries)
 
 
 def _quote(text: str) -> str:
     return '"' + text.replace('"', '""') + '"'
 
 
-def _show_long(tiers: Sequence[_Grid], whole: float) -> str:
-    end_line = f"xmax = {_show_time(whole)} "
-    lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "", "xmin = 0 ", end_line]
-    lines += ["tiers? <exists> ", f"size = {len(tiers)} ", "item []: "]
-    for number, tier in enumerate(tiers, start=1):
-        kind, name = ("TextTier", "points") if tier.is_points else ("IntervalTier", "intervals")
-        head = [f'class = "{kind}" ', f"name = {_quote(tier.name)} ", "xmin = 0 ", end_line]
-        head.append(f"{name}: size = {len(tier.entries)} ")
-        lines += [f"    item [{number}]:", *(f"        {line}" for line in head)]
-        for place, (start, end, text) in enumerate(tier.entries, start=1):
-            if end is None:
-                entry = [f"number = {start} ", f"mark = {_quote(text)} "]
-            else:
-                entry = [f"xmin = {start} ", f"xmax = {end} ", f"text = {_quote(text)} "]
-            lines += [f"        {name} [{place}]:", *(f"            {line}" for line in entry)]
-    return "".join(f"{line}\n" for line in lines)
+def show_grids(grids: Sequence[Grid], end: str, short: bool = False, first: int = 1) -> list[str]:
+    """The lines of tiers of a file that ends at ``end``, numbered from ``first``."""
+    if short:
+        return [line for grid in grids for line in _show_short(grid, end)]
+    return [line for number, grid in enumerate(grids, start=first) for line in _show_long(grid, end, number)]
 
 
-def _show_short(tiers: Sequence[_Grid], whole: float) -> str:
-    lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "", "0", _show_time(whole), "<exists>"]
-    lines.append(str(len(tiers)))
-    for tier in tiers:
-        kind = "TextTier" if tier.is_points else "IntervalTier"
-        lines += [f'"{kind}"', _quote(tier.name), "0", _show_time(whole), str(len(tier.entries))]
-        for start, end, text in tier.entries:
-            lines += [start, *([] if end is None else [end]), _quote(text)]
-    return "".join(f"{line}\n" for line in lines)
+def _show_long(grid: Grid, end: str, number: int) -> list[str]:
+    kind, name = ("TextTier", "points") if grid.is_points else ("IntervalTier", "intervals")
+    head = [f'class = "{kind}" ', f"name = {_quote(grid.name)} ", "xmin = 0 ", f"xmax = {end} "]
+    head.append(f"{name}: size = {len(grid.entries)} ")
+    lines = [f"    item [{number}]:", *(f"        {line}" for line in head)]
+    for place, (start, stop, text) in enumerate(grid.entries, start=1):
+        if stop is None:
+            entry = [f"number = {start} ", f"mark = {_quote(text)} "]
+        else:
+            entry = [f"xmin = {start} ", f"xmax = {stop} ", f"text = {_quote(text)} "]
+        lines += [f"        {name} [{place}]:", *(f"            {line}" for line in entry)]
+    return lines
+
+
+def _show_short(grid: Grid, end: str) -> list[str]:
+    kind = "TextTier" if grid.is_points else "IntervalTier"
+    lines = [f'"{kind}"', _quote(grid.name), "0", end, str(len(grid.entries))]
+    for start, stop, text in grid.entries:
+        lines += [start, *([] if stop is None else [stop]), _quote(text)]
+    return lines
 
 
 def read(path: Path, *, encoding: str | None = None) -> Recording:
@@ -155,7 +171,7 @@ def read(path: Path, *, encoding: str | None = None) -> Recording:
     """
     if read_bytes(path).startswith(_BINARY):
         raise UserError(f"{path} is in Praat's binary form: open it in Praat and save it as text")
-    tokens = _Tokens(path, read_text(path, encoding))
+    tokens = Tokens(path, read_text(path, encoding))
     kinds = tokens.take_text("the kind of file"), tokens.take_text("the class of object")
     if not kinds[0].startswith("ooTextFile") or kinds[1] != "TextGrid":
         raise UserError(
@@ -172,7 +188,7 @@ def read(path: Path, *, encoding: str | None = None) -> Recording:
         return Recording(tiers=tuple(_nest(_name_uniquely(tiers))), duration=duration)
 
 
-def _read_tier(tokens: "_Tokens") -> Tier:
+def _read_tier(tokens: "Tokens") -> Tier:
     kind = tokens.take_text("the class of a tier")
     if kind not in _CLASSES:
         raise tokens.refuse(
@@ -239,7 +255,7 @@ def _nest(tiers: Sequence[Tier]) -> list[Tier]:
     ]  # fmt: skip
 
 
-class _Tokens:
+class Tokens:
     """The texts, numbers and flags of a file, one after another."""
 
     def __init__(self, path: Path, text: str):
@@ -279,6 +295,10 @@ class _Tokens:
     def take_number(self, what: str) -> float:
         """The next token, a number."""
         return float(self._take("number", what))
+
+    def take_raw_number(self, what: str) -> str:
+        """The next token, a number, as it is written."""
+        return self._take("number", what)
 
     def take_count(self, what: str) -> int:
         """The next token, a number of things."""

@@ -19,7 +19,7 @@ GROUPS = {
         "asr_inference_lm",
     ),
     "Scoring and experiments": ("score", "report", "compare_systems", "run_experiments", "make_report"),
-    "Use": ("transcribe", "serve", "align", "convert_annotations"),
+    "Use": ("transcribe", "annotate", "serve", "align", "convert_annotations"),
 }
 
 # Where options of a command are declared, besides its own module; completion reads these files too.
@@ -43,6 +43,7 @@ OPTIONS_DECLARED_IN = {
     "asr_inference_lm": (_GREEDY, _CONFIG),
     "transcribe": (_CHANNEL, _MODEL, _OUTPUTS),
     "serve": (_CHANNEL, _MODEL),
+    "annotate": (_CHANNEL, _MODEL),
     "align": (_CHANNEL, _MODEL, _OUTPUTS),
     "layers": (_CHANNEL,),
 }

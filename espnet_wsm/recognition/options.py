@@ -9,6 +9,9 @@ from espnet_wsm.recognition.dtypes import DTYPES
 if TYPE_CHECKING:
     from espnet_wsm.recognition.transcriber import Transcriber
 
+# What is said of a model without `decoder.calibration`.
+UNCALIBRATED = "confidences are as measured, not probabilities: stages 4 and 5 of the recipe calibrate them"
+
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Which model, where it runs, and how."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from espnet_wsm.data.audio.recordings import stream_converted
 from espnet_wsm.errors import UserError
+from espnet_wsm.recognition.options import UNCALIBRATED
 from espnet_wsm.recognition.outputs import Outputs
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Transcription:
         """What is to be said once, before anything is written."""
         if self.outputs is None or transcriber.decoder.calibration is not None:
             return None
-        return "confidences are as measured, not probabilities: stages 4 and 5 of the recipe calibrate them"
+        return UNCALIBRATED
 
     def run(
         self, transcriber: "Transcriber", files: Iterable[str], advance: "Advance | None" = None

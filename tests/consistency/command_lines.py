@@ -206,8 +206,9 @@ def _check_tool(words: tuple[str, ...], inline: bool) -> str | None:
         )
     if script.name == "gpu_check.sh":  # hands everything on
         return _check_script(("python", "tools/gpu_check.py", *words[1:]), ROOT, inline)
-    # Those that take words and no options but one or two.
-    return _find_unknown_option(words[1:], re.findall(r"--\w+", script.read_text(encoding="utf-8")))
+    # Those that take words and few options; what stands behind -- is for another program.
+    own = words[1 : words.index("--")] if "--" in words else words[1:]
+    return _find_unknown_option(own, re.findall(r"--\w+", script.read_text(encoding="utf-8")))
 
 
 def find_problem(command: Command, folder: Path) -> str | None:

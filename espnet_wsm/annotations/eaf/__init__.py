@@ -9,8 +9,17 @@ without a time, names no line, and renames an existing file when it writes.
 """
 
 from espnet_wsm.annotations.eaf.copying import add_tiers
-from espnet_wsm.annotations.eaf.media import find_audio, find_media
+from espnet_wsm.annotations.eaf.media import find_audio, find_media, find_origin
 from espnet_wsm.annotations.eaf.reading import TierOutline, outline_tiers, read
 from espnet_wsm.annotations.eaf.writing import write
 
-__all__ = ["TierOutline", "add_tiers", "find_audio", "find_media", "outline_tiers", "read", "write"]
+__all__ = [
+    "TierOutline",
+    "add_tiers",
+    "find_audio",
+    "find_media",
+    "find_origin",
+    "outline_tiers",
+    "read",
+    "write",
+]

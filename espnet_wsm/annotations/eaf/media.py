@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
 from espnet_wsm.annotations.xml_document import Element, read_document
+from espnet_wsm.errors import UserError
 
 _AUDIO = {".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".aif", ".aiff", ".au", ".sph"}
 
@@ -78,10 +79,12 @@ def find_media(path: Path) -> list[Path]:
     Each is looked for by its relative path, by its path, and by its name beside the .eaf.
 
     Raises:
-        UserError: the .eaf cannot be read.
+        UserError: the .eaf cannot be read; several media begin at different times (TIME_ORIGIN), and the
+            first one, from whose beginning annotations are read, is not here.
     """
+    media = list_media(read_document(path).root)
     found = []
-    for medium in list_media(read_document(path).root):
+    for medium in media:
         name = PurePosixPath(medium.path).name
         for candidate in (
             path.parent / medium.path,
@@ -89,6 +92,21 @@ def find_media(path: Path) -> list[Path]:
             path.parent / name,
         ):
             if candidate.is_file():
+                if not found and medium.origin != media[0].origin:
+                    raise UserError(
+                        f"{path} counts times from another place in {name} than in {media[0].path}, which is "
+                        "not here: put that beside it"
+                    )
                 found.append(candidate)
                 break
     return list(dict.fromkeys(found))
+
+
+def find_origin(path: Path) -> int:
+    """Milliseconds of the audio at which the times of an .eaf begin (TIME_ORIGIN).
+
+    Raises:
+        UserError: the .eaf cannot be read.
+    """
+    media = list_media(read_document(path).root)
+    return media[0].origin if media else 0
