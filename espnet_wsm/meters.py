@@ -23,7 +23,8 @@ class SavedBytes:
 
     class _Kept:
         def __init__(self, tensor: "Tensor"):
-            self.tensor = tensor.detach()  # an operation's own result would keep the operation alive, and it this
+            # As it is, an operation's own result would keep the operation alive, and that would keep this.
+            self.tensor = tensor.detach()
 
     def __init__(self, model: "nn.Module"):
         self._own = {

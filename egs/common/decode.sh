@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Stage 4: decode the test sets, in parallel jobs.
+# Stage 4: decode the test sets, in parallel jobs, and for --calibrate the validation set.
 # Run from a recipe's folder.
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # where sh is another shell
 set -euo pipefail
@@ -29,9 +29,14 @@ if [[ ${search} == lm ]]; then
     lm_file=$(python -m espnet_wsm.stages.prepare_lm "${options[@]}")
     more=(--lm_file "${lm_file}" "${more[@]}")
 fi
+sets=${test_sets}
+# Calibration takes what training validates on, without utterances that are too long.
+if [[ ${calibrate} == true && ${search} != beam && " ${train_set} ${sets} " != *" ${valid_set} "* ]]; then
+    sets+=" ${valid_set}"
+fi
 folders=() largest=1
-for set in ${test_sets}; do
-    from=$(dump_folder "${set}")
+for set in ${sets}; do
+    from=$(decoded_folder "${set}")
     [[ -f ${from}/wav.scp ]] || die "--test_sets: ${from} does not exist; run stage 2 with ${set} among the sets"
     [[ ! -e ${from}/speed_perturb ]] ||
         die "${from} was made with --speed_perturb, for training only; to decode it, run stage 2 without the option"
@@ -45,12 +50,14 @@ launch --gpu "$((ngpu > 0))" --num_threads 1 JOB=1:"${jobs}" "${out}/log/asr_inf
     python -m espnet_wsm.stages.decode_sets --search "${search}" --nj "${jobs}" --job JOB --out "${out}" "${folders[@]}" \
     -- --config "${inference_config}" --ngpu "$((ngpu > 0))" \
     --asr_train_config "${exp}/config.yaml" --asr_model_file "${model}" "${more[@]}"
-for set in ${test_sets}; do
+files="text token token_int score"
+[[ ${search} == beam ]] || files+=" ctm" # words with times and confidences, in order within an utterance
+for set in ${sets}; do
     dir=${out}/${set}
-    for file in text token token_int score; do
-        cat "${dir}"/log/output.*/1best_recog/"${file}" | sort -k1,1 >"${dir}/${file}"
+    for file in ${files}; do
+        cat "${dir}"/log/output.*/1best_recog/"${file}" | sort --stable -k1,1 >"${dir}/${file}"
     done
-    expected=$(wc -l <"$(dump_folder "${set}")/wav.scp")
+    expected=$(wc -l <"$(decoded_folder "${set}")/wav.scp")
     decoded=$(wc -l <"${dir}/text")
     ((decoded == expected)) || die "${dir}: ${decoded} of ${expected} utterances decoded; see ${out}/log"
     log "decoded ${decoded} utterances: ${dir}/text"

@@ -56,6 +56,7 @@ lm=                           # word n-gram: an ARPA or KenLM file, a text to tr
 ngram_order=3                 # order of an n-gram that is trained here with KenLM's lmplz
 inference_config=             # empty: ../../../conf/decode_SEARCH.yaml
 inference_args=               # more arguments for the decoder, e.g. "--beam_size 10"
+calibrate=true                # also decode valid_set, and learn there what confidences are worth; not with beam
 inference_model=valid.cer_ctc.ave.pth # checkpoint in the experiment's folder
 
 # What `settle` sets, besides `search`.
@@ -236,6 +237,11 @@ dump_folder() {
     local org=
     [[ " ${train_set} ${valid_set} unlabelled " != *" $1 "* ]] || org=org/
     echo "${dump_dir}/raw/${org}$1"
+}
+
+# decoded_folder SET: what stage 4 decodes: a complete test set, else what training validates on.
+decoded_folder() {
+    if [[ " ${test_sets} " == *" $1 "* ]]; then dump_folder "$1"; else echo "${dump_dir}/raw/$1"; fi
 }
 
 # folder_digest FOLDER: digest of the names and sizes of all files and the contents of the lists. Stored features are

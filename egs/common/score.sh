@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Stage 5: WER and CER of the decoded test sets by sclite and in Python, and the recipe's RESULTS.md.
+# Stage 5: WER and CER of the decoded test sets by sclite and in Python, what confidences are worth, and the recipe's RESULTS.md.
 # Run from a recipe's folder.
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # where sh is another shell
 set -euo pipefail
@@ -35,6 +35,15 @@ launch --num_threads 1 --max_jobs_run "${nj}" JOB=1:"${number}" "${out}/log/scor
 for ((job = 1; job <= number; job++)); do
     grep -v '^# ' "${out}/log/score.${job}.log"
 done
+
+if [[ ${calibrate} == true && ${valid_set} != "${train_set}" && -f ${out}/${valid_set}/ctm ]]; then
+    references=()
+    for set in $(printf '%s\n' ${test_sets} "${valid_set}" | awk '!seen[$0]++'); do
+        references+=("${set}=$(decoded_folder "${set}")/text")
+    done
+    python -m espnet_wsm.stages.calibrate --decoded "${out}" --model_file "${exp}/${inference_model}" \
+        --valid "${valid_set}" "${references[@]}"
+fi
 
 # All experiments of the recipe that have been scored, in any language.
 all=${exp_dir}

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 
 from espnet2.utils import config_argparse
 from espnet2.utils.types import str2triple_str, str_or_none
@@ -17,7 +18,7 @@ def get_parser(description: str | None = __doc__) -> argparse.ArgumentParser:
         description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument(
-        "--output_dir", required=True, help="1best_recog/{text,token,token_int,score} go here"
+        "--output_dir", required=True, help="1best_recog/{text,token,token_int,score,ctm} go here"
     )
     parser.add_argument("--ngpu", type=int, default=0, help="0 = CPU, 1 = GPU")
     parser.add_argument("--num_workers", type=int, default=0, help="data loader processes")
@@ -54,7 +55,7 @@ def main(cmd: list[str] | None = None) -> None:
 
 
 def decode(args: argparse.Namespace, make_decoder: Callable[[str], Callable]) -> None:
-    """Decode the set that the options name.
+    """Decode the set that the options name; the words with times and confidences go into a file ``ctm``.
 
     Args:
         args: the options of :func:`get_parser`.
@@ -68,6 +69,7 @@ def decode(args: argparse.Namespace, make_decoder: Callable[[str], Callable]) ->
     from tqdm import tqdm
 
     from espnet_wsm.recognition.sets import read_batches
+    from espnet_wsm.recognition.words import format_ctm_lines
 
     if args.ngpu > 0 and not torch.cuda.is_available():
         raise UserError("--ngpu 1, but PyTorch finds no CUDA device here; decode with --ngpu 0")
@@ -75,7 +77,13 @@ def decode(args: argparse.Namespace, make_decoder: Callable[[str], Callable]) ->
         keep_memory()
     decoder = make_decoder("cuda" if args.ngpu > 0 else "cpu")
     batches = read_batches(args, decoder.train_args)
-    with DatadirWriter(args.output_dir) as writer, tqdm(desc="decode", unit="utt") as progress:
+    folder = Path(args.output_dir) / "1best_recog"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (
+        DatadirWriter(args.output_dir) as writer,
+        (folder / "ctm").open("w", encoding="utf-8") as ctm,
+        tqdm(desc="decode", unit="utt") as progress,
+    ):
         best = writer["1best_recog"]
         for keys, batch in batches:
             for key, hypothesis in zip(keys, decoder(**batch), strict=True):
@@ -83,6 +91,7 @@ def decode(args: argparse.Namespace, make_decoder: Callable[[str], Callable]) ->
                 best["token"][key] = " ".join(hypothesis.tokens)
                 best["token_int"][key] = " ".join(map(str, hypothesis.token_ids))
                 best["score"][key] = str(hypothesis.score)
+                ctm.writelines(f"{line}\n" for line in format_ctm_lines(key, hypothesis.words))
             progress.update(len(keys))
 
 

@@ -69,6 +69,11 @@ def main(argv: list[str] | None = None) -> None:
         print("the files of all recordings are there", file=sys.stderr)
         return
     transcriber = load_model(args)
+    if outputs is not None and transcriber.decoder.calibration is None:
+        print(
+            "confidences are as measured, not probabilities: stages 4 and 5 of the recipe calibrate them",
+            file=sys.stderr,
+        )
     _transcribe(args, transcriber, files, outputs)
 
 

@@ -1,17 +1,20 @@
 """Batched greedy CTC decoding: the best token of every frame, with repeats and blanks removed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from espnet2.text.token_id_converter import TokenIDConverter
 from torch import Tensor
 
+from espnet_wsm.annotations import Word
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import refuse_stand_in
 from espnet_wsm.recognition.acoustic_model import build_tokenizer, load_model
+from espnet_wsm.recognition.calibration import Calibration
 from espnet_wsm.recognition.confidence import measure_confidence
 from espnet_wsm.recognition.texts import LineTokenizer
+from espnet_wsm.recognition.words import collapse_path, group_words
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,7 @@ class Hypothesis:
     tokens: list[str]
     token_ids: list[int]
     score: float
+    words: tuple[Word, ...] = ()
 
 
 class GreedyCtcDecoder:
@@ -44,16 +48,19 @@ class GreedyCtcDecoder:
             refuse_stand_in(file)
         self.model, self.train_args = load_model(train_config, model_file, device, dtype)
         self.device = device
+        self.calibration: Calibration | None = None  # of words' confidences, where that has been learnt
         self.converter = TokenIDConverter(token_list=self.model.token_list)
         self.tokenizer = LineTokenizer(build_tokenizer(self.train_args.token_type, self.train_args.bpemodel))
 
     def __call__(self, speech: Tensor, speech_lengths: Tensor) -> list[Hypothesis]:
         """Decode 16 kHz samples (B, N), of which (B,) ``speech_lengths`` are valid."""
-        ids, scores, lengths = self.best_frames(speech, speech_lengths)
-        return [
-            self.hypothesis(frame_ids[:length], frame_scores[:length])
-            for frame_ids, frame_scores, length in zip(ids, scores, lengths.tolist(), strict=True)
-        ]
+        *found, lengths = self.rated_frames(speech, speech_lengths)
+        hypotheses = []
+        for *frames, length in zip(*found, lengths.tolist(), strict=True):
+            ids, scores, confidences = (values[:length] for values in frames)
+            words = self.find_words(ids, confidences)
+            hypotheses.append(replace(self.hypothesis(ids, scores), words=words))
+        return hypotheses
 
     def best_frames(self, speech: Tensor, speech_lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The best token of every frame, blanks and repeats included.
@@ -89,7 +96,12 @@ class GreedyCtcDecoder:
         return self.model.ctc.log_softmax(encoded).float(), lengths
 
     def hypothesis(self, frame_ids: Tensor, frame_scores: Tensor) -> Hypothesis:
-        """Collapse the best path of one utterance, (T,) token ids and (T,) log probabilities."""
+        """Collapse the best path of one utterance, (T,) token ids and (T,) log probabilities; no words."""
         token_ids = [i for i in torch.unique_consecutive(frame_ids).tolist() if i != self.model.blank_id]
         tokens = self.converter.ids2tokens(token_ids)
         return Hypothesis(self.tokenizer.tokens2text(tokens), tokens, token_ids, float(frame_scores.sum()))
+
+    def find_words(self, frame_ids: Tensor, confidences: Tensor) -> tuple[Word, ...]:
+        """The words of a path, (T,) token ids and (T,) confidences of its frames, with their times."""
+        pieces = collapse_path(frame_ids.tolist(), self.model.token_list, self.model.blank_id)
+        return tuple(group_words(pieces, self.train_args.token_type, len(frame_ids), confidences.tolist()))

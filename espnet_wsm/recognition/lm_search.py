@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,10 +19,10 @@ from torch import Tensor
 from espnet_wsm.data.text.language_model import load_model
 from espnet_wsm.data.text.tokens import SPACE
 from espnet_wsm.errors import UserError
+from espnet_wsm.recognition.confidence import measure_confidence
 from espnet_wsm.recognition.greedy import GreedyCtcDecoder, Hypothesis
-
-WORD_MARK = "\u2581"
-BYTE = re.compile("<0x([0-9A-F]{2})>")
+from espnet_wsm.recognition.words import BYTE
+from espnet_wsm.recognition.words import META as WORD_MARK
 
 
 @dataclass(frozen=True)
@@ -193,4 +192,7 @@ class LmCtcDecoder(GreedyCtcDecoder):
         log_probs = log_probs.float().contiguous()
         best = self.search.decode(log_probs.data_ptr(), *log_probs.shape)[0]
         path = torch.tensor(best.tokens[1:-1])  # one of its alignments, between a start and an end
-        return dataclasses.replace(self.hypothesis(path, torch.zeros(len(path))), score=best.score)
+        words = self.find_words(path, measure_confidence(log_probs))
+        return dataclasses.replace(
+            self.hypothesis(path, torch.zeros(len(path))), score=best.score, words=words
+        )

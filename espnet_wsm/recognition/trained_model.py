@@ -13,8 +13,9 @@ import yaml
 from espnet2.main_funcs.pack_funcs import unpack
 
 from espnet_wsm.errors import UserError
-from espnet_wsm.files import read_written_yaml, refuse_stand_in
+from espnet_wsm.files import digest_file, read_written_yaml, refuse_stand_in
 from espnet_wsm.plugin.arguments import NAME
+from espnet_wsm.recognition.calibration import CALIBRATION, Calibration, read_calibration
 from espnet_wsm.recognition.greedy import GreedyCtcDecoder
 from espnet_wsm.upstream.families.registry import is_name
 
@@ -34,9 +35,22 @@ def load_decoder(
         config = folder / "located.yaml"
         config.write_text(yaml.safe_dump(_locate_paths(trained, upstream, trust)), encoding="utf-8")
         decoder = GreedyCtcDecoder(config, trained.checkpoint, _choose_device(device), dtype)
+        decoder.calibration = _find_calibration(trained)
         # ESPnet opens a sentencepiece model only when it is first used, so the files are kept until then.
         weakref.finalize(decoder, stack.pop_all().close)
     return decoder
+
+
+def _find_calibration(trained: "_TrainedModel") -> Calibration | None:
+    """What stage 5 learnt about this checkpoint's confidences; None if it has not, or about another one."""
+    if trained.unpacked is not None:
+        file = next(trained.unpacked.rglob(CALIBRATION), None)
+    else:
+        file = trained.name / "decode_greedy" / CALIBRATION
+    if file is None or not file.is_file():
+        return None
+    calibration, about = read_calibration(file)
+    return calibration if about.get("model_digest") == digest_file(trained.checkpoint) else None
 
 
 def _choose_device(device: str | None) -> str:

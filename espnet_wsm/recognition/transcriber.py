@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,6 @@ from espnet_wsm.errors import UserError
 from espnet_wsm.frames import HOP, SAMPLE_RATE
 from espnet_wsm.recognition.trained_model import load_decoder
 from espnet_wsm.recognition.transcript import Transcript
-from espnet_wsm.recognition.words import collapse_path, group_words
 from espnet_wsm.upstream.pieces import CONTEXT, Pieces
 
 READ_AHEAD = 4  # full batches
@@ -109,18 +108,22 @@ class Transcriber:
         progress: bool = False,
         watch: Callable[[float], None] | None = None,
     ) -> Iterator[Transcript]:
-        """As ``transcribe_all``, with words and their times.
+        """As ``transcribe_all``, with words, their times and their confidences.
+
+        These are calibrated, the probability that a word is right, where stage 5 has learnt to do that for
+        this checkpoint. Those of its characters are as ``measure_confidence`` has them.
 
         ``watch`` is called after each batch with the share of the recordings read so far that is done, above
         0 to 1; what it raises ends the work.
         """
-        model, token_type = self.decoder.model, self.decoder.train_args.token_type
-        for samples, found in self._decode(recordings, progress, self.decoder.rated_frames, watch):
-            ids, scores, confidences = found
-            pieces = collapse_path(ids.tolist(), model.token_list, model.blank_id)
-            words = group_words(pieces, token_type, len(ids), confidences.tolist())
+        for samples, (ids, scores, confidences) in self._decode(
+            recordings, progress, self.decoder.rated_frames, watch
+        ):
+            words = self.decoder.find_words(ids, confidences)
             text = self.decoder.hypothesis(ids, scores).text
-            yield Transcript(text, tuple(words), len(samples) / SAMPLE_RATE)
+            if calibration := self.decoder.calibration:
+                words = tuple(replace(word, confidence=calibration(word.confidence)) for word in words)
+            yield Transcript(text, words, len(samples) / SAMPLE_RATE)
 
     def log_probs(self, samples: np.ndarray, progress: bool = False) -> Tensor:
         """(T, V) log probabilities of the tokens in (N,) float32 samples at 16 kHz, on the CPU."""

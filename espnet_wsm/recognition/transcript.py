@@ -15,8 +15,8 @@ class Transcript:
 
     Args:
         text: as ``Transcriber`` itself returns it.
-        words: with ``start`` and ``end`` in seconds of the audio, ``confidence`` from 0 to 1, and their
-            ``characters``.
+        words: with ``start`` and ``end`` in seconds of the audio, ``confidence`` from 0 to 1 (the
+            probability of being right, where it is calibrated), and their ``characters``.
         duration: of the audio in seconds.
     """
 

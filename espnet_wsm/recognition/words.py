@@ -1,13 +1,18 @@
 """Words with times: which frames of a CTC path a word takes, and where it begins and ends."""
 
+import re
 from collections.abc import Sequence
 from itertools import groupby, pairwise
 from typing import NamedTuple
 
 from espnet_wsm.annotations import Character, Word
+from espnet_wsm.annotations.clock import show_seconds
+from espnet_wsm.data.text.tokens import SPACE
 from espnet_wsm.frames import HOP, SAMPLE_RATE
 
-SPACE, META = "<space>", "▁"  # of ESPnet's char tokens; of sentencepiece
+META = "▁"  # in sentencepiece's tokens
+BYTE = re.compile("<0x([0-9A-F]{2})>")
+CONTROL = re.compile("[\x00-\x1f]")
 # CTC names a character in one or two frames inside of it. Words begin about 3 frames (60 ms) before the first
 # of their characters is named, and end about 6 after the last one: the medians on joined prompts of asterisk,
 # with attention, SM and WSM on Whisper base.
@@ -27,6 +32,19 @@ def to_seconds(frame: int) -> float:
     return frame * (1000 * HOP // SAMPLE_RATE) / 1000
 
 
+def format_ctm_lines(id: str, words: Sequence[Word]) -> list[str]:
+    """The words of an utterance as lines of a CTM, with six decimals of their confidence.
+
+    ``annotations.ctm`` writes three, which are too few to be calibrated: most words are nearer to 1, and it
+    refuses words that sclite cannot read, as whole utterances of scripts without spaces are.
+    """
+    return [
+        f"{id} 1 {show_seconds(word.start)} {show_seconds(word.end - word.start)} {word.text} "
+        f"{word.confidence:.6f}"
+        for word in words
+    ]
+
+
 def collapse_path(path: Sequence[int], tokens: Sequence[str], blank: int) -> list[Piece]:
     """The tokens of a path, one for each run of frames that are not blank.
 
@@ -44,6 +62,19 @@ def collapse_path(path: Sequence[int], tokens: Sequence[str], blank: int) -> lis
     return pieces
 
 
+def join_bytes(pieces: Sequence[Piece]) -> list[Piece]:
+    """Each run of sentencepiece's byte tokens, ``<0xC3>``, as one piece of the characters that it spells."""
+    joined: list[Piece] = []
+    for is_byte, run in groupby(pieces, lambda piece: BYTE.fullmatch(piece.text) is not None):
+        members = list(run)
+        if is_byte:
+            spelled = bytes(int(BYTE.fullmatch(piece.text)[1], 16) for piece in members)
+            text = CONTROL.sub("\ufffd", spelled.decode(errors="replace"))
+            members = [Piece(text, members[0].first, members[-1].end)]
+        joined += members
+    return joined
+
+
 def group_words(
     pieces: Sequence[Piece], token_type: str, num_frames: int, confidences: Sequence[float] | None = None
 ) -> list[Word]:
@@ -57,7 +88,7 @@ def group_words(
         confidences: of its frames, as ``measure_confidence`` gives them; None = not known.
     """
     groups: list[list[Piece]] = [[]]
-    for piece in pieces:
+    for piece in pieces if token_type in ("char", "word") else join_bytes(pieces):
         if token_type == "char":
             if piece.text == SPACE:
                 groups.append([])

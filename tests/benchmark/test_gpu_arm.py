@@ -140,7 +140,7 @@ def test_a_counting_card_counts_what_is_kept_at_a_time():
             del kept
     assert card.read_peak() == 4 * 4000
     with pytest.raises(torch.OutOfMemoryError), CountingCard(15_999).limit(torch.nn.Linear(1, 1)):
-        kept = [torch.ones(1000, requires_grad=True).exp() for _ in range(4)]
+        sum(torch.ones(1000, requires_grad=True).exp() for _ in range(4))
 
 
 def test_the_layers_of_the_upstreams_are_theirs():

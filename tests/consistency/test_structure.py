@@ -43,7 +43,7 @@ MAY_IMPORT = {
     "__main__": {"cli", "errors"},
     "cli": {"bin", "stages", "scoring"},
     "serve": {"recognition", "data", "annotations", "files", "frames", "errors"},
-    "stages": {*LIBRARY, "recipe", "bin"},
+    "stages": {*LIBRARY, "figures", "recipe", "bin"},
     "bin": {*LIBRARY, "experiments", "serve"},
 }
 

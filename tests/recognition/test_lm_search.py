@@ -3,6 +3,7 @@
 import itertools
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import kenlm
 import pytest
@@ -35,6 +36,7 @@ def make_decoder(lm: Path, tokens: list[str], tokenizer=None, **changes) -> LmCt
     decoder.model = torch.nn.Module()
     decoder.model.blank_id, decoder.model.token_list = 0, tokens
     decoder.converter = TokenIDConverter(token_list=tokens)
+    decoder.train_args = SimpleNamespace(token_type="char" if tokenizer is None else "bpe")
     decoder.tokenizer = LineTokenizer(tokenizer or build_tokenizer("char"))
     decoder.prepare_search(load_model(lm), LmSearchConfig(**(PLAIN | changes)))
     return decoder

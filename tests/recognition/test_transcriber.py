@@ -27,7 +27,9 @@ from espnet_wsm.annotations import read_annotations
 from espnet_wsm.bin import align, asr_train, transcribe
 from espnet_wsm.data.audio.recordings import convert, read_recording
 from espnet_wsm.errors import UserError
+from espnet_wsm.files import digest_file
 from espnet_wsm.recognition import acoustic_model
+from espnet_wsm.recognition.calibration import Calibration, write_calibration
 from espnet_wsm.recognition.greedy import GreedyCtcDecoder
 
 
@@ -86,6 +88,31 @@ def fault_of(*args, **kwargs) -> str:
     with pytest.raises(UserError) as caught:
         espnet_wsm.load(*args, **kwargs)
     return str(caught.value)
+
+
+def write_halves(exp: Path, checkpoint: Path) -> Path:
+    """A calibration after which every word is as likely right as not."""
+    (exp / "decode_greedy").mkdir(exist_ok=True)
+    file = exp / "decode_greedy/confidence.json"
+    write_calibration(file, Calibration((0.0, 1.0), (0.5, 0.5)), {"model_digest": digest_file(checkpoint)})
+    return file
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_confidences_are_calibrated_if_that_was_learnt_with_this_checkpoint(recipe, corpus, packed):
+    samples = read_recording(corpus / "u3.flac").samples[:, 0]
+    exp = Path("exp/en/asr_x")
+    plain = espnet_wsm.load(exp).detailed(samples).words
+    file, model = write_halves(exp, exp / AVERAGE), exp
+    if packed:
+        pack_model(recipe, recipe / "model.zip", str(file))
+        model = "model.zip"
+    words = espnet_wsm.load(model).detailed(samples).words
+    assert words and {word.confidence for word in words} == {0.5} != {word.confidence for word in plain}
+    assert [word.characters for word in words] == [word.characters for word in plain]
+    if not packed:
+        write_halves(exp, exp / "config.yaml")  # as if of another training
+        assert espnet_wsm.load(exp).detailed(samples).words == plain
 
 
 def test_a_call_gives_the_text_of_greedy_decoding(recipe, corpus):

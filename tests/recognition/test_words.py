@@ -2,7 +2,13 @@
 
 import pytest
 
-from espnet_wsm.recognition.words import Piece, collapse_path, group_words, to_seconds
+from espnet_wsm.recognition.words import (
+    Piece,
+    collapse_path,
+    format_ctm_lines,
+    group_words,
+    to_seconds,
+)
 
 TOKENS = ["<blank>", "a", "b", "<space>"]
 
@@ -49,6 +55,9 @@ def test_words_near_each_other_meet_between_them():
     [
         ("bpe", ["▁he", "llo", "▁", "you", "▁"], ["hello", "you"]),
         ("bpe", ["lo", "▁a"], ["lo", "a"]),
+        ("bpe", ["▁", "<0xC3>", "<0xA9>", "t", "<0x0A>", "▁<0x41>"], ["ét\ufffd", "<0x41>"]),
+        ("unigram", ["▁", "<0xC3>", "▁a"], ["\ufffd", "a"]),
+        ("char", ["<0x41>"], ["<0x41>"]),
         ("word", ["he", "▁x"], ["he", "▁x"]),
         ("char", ["<space>", "a", "<space>", "<space>", "b", "<unk>"], ["a", "b<unk>"]),
         ("char", [], []),
@@ -64,3 +73,9 @@ def test_tokens_of_each_kind_become_words(token_type, tokens, texts):
 
 def test_a_frame_begins_after_so_many_times_20_ms():
     assert to_seconds(3) == 0.06 and to_seconds(180_001) == 3600.02
+
+
+def test_lines_of_a_ctm_keep_what_tells_confidences_apart():
+    words = group_words(chars("ab c", [10, 12, 20, 40]), "char", 43, [0.9999991] * 30 + [0.25] * 13)
+    lines = ["u1 1 0.140 0.240 ab 0.999999", "u1 1 0.740 0.120 c 0.250000"]
+    assert format_ctm_lines("u1", words) == lines and format_ctm_lines("u1", []) == []

@@ -52,6 +52,10 @@ def test_the_recipe_runs_from_the_corpus_to_the_score(finished, recipe):
     assert "egs/mini_an4/asr1/run.sh --asr_args --max_epoch\\ 2 --tag first" in results
     assert re.search(r"\d[\d,]* / \d[\d,]*", results), "trainable/total parameters"
     assert (decoded / "score_wer" / "ref.trn").read_text().count("\n") == 2
+    about = json.loads((decoded.parent / "confidence.json").read_text())
+    assert about["calibration"] is None and " words, " in about["why_not"], "two utterances are too few"
+    assert "confidences stay as they are, with dev as the validation set: " in finished.stdout
+    assert (decoded.parent / "dev/ctm").is_file() and not (decoded.parent / "dev/score.json").exists()
 
 
 @pytest.mark.recipe
