@@ -83,7 +83,7 @@ def _serve(
     args: argparse.Namespace, corpus: "Corpus | None", listening: "socket.socket", address: str
 ) -> bool:
     """Whether all threads have ended."""
-    from espnet_wsm.serve.app import Settings, make_app
+    from espnet_wsm.serve.app import THRESHOLD, THRESHOLD_UNCALIBRATED, Settings, make_app
     from espnet_wsm.serve.jobs import Jobs
     from espnet_wsm.serve.recogniser import Recogniser
     from espnet_wsm.serve.running import run
@@ -92,7 +92,8 @@ def _serve(
     with TemporaryDirectory(prefix="espnet_wsm_serve_", ignore_cleanup_errors=True) as folder:
         recogniser = Recogniser(transcriber, args.max_minutes, args.channel)
         jobs = Jobs(recogniser, Path(folder), args.queue)
-        settings = Settings(Path(args.model).name, args.host, args.max_megabytes, args.max_minutes)
+        threshold = THRESHOLD_UNCALIBRATED if transcriber.decoder.calibration is None else THRESHOLD
+        settings = Settings(Path(args.model).name, args.host, args.max_megabytes, args.max_minutes, threshold)
         app = make_app(settings, recogniser, jobs, corpus)
         print(f"open {address} (Ctrl-C ends the server)", file=sys.stderr)
         if args.open:
