@@ -1,4 +1,4 @@
-"""Make a recipe's data directories from tables, annotations, parquet or Kaldi directories.
+"""Make data directories from tables, annotations, parquet or Kaldi directories.
 
 egs/manifest/asr1/README.md says what these may look like, and how they are split.
 

@@ -1,4 +1,4 @@
-"""Say what prepare_corpus would make of files: tiers, speakers, minutes, characters.
+"""Say what a corpus would become: tiers, speakers, minutes, rare characters.
 
 Nothing is written. Several annotation files are one corpus. The last line is the command to go on with.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from field_recordings import make_tier, write_recording
 
 ROOT = Path(__file__).parents[2]
 
@@ -70,6 +71,21 @@ def test_a_table_takes_the_place_of_the_sample(checkout, shell, tmp_path):
     assert not (folder / "sample").exists() and "AN4" not in (folder / "README.md").read_text()
     assert "mine: speech in pt-BR." in (folder / "run.sh").read_text()
     assert not list((checkout / "egs").glob(".*"))
+
+
+def test_annotations_are_taken_with_their_options(checkout, shell, tmp_path):
+    field = tmp_path / "my field"
+    said = make_tier("tx@A 1", *((n, n + 0.9, f"mhoro {n}") for n in range(8)), speaker="Anna")
+    numbers = make_tier("ref@A 1", *((n, n + 0.9, f"a.{n}") for n in range(8)), speaker="Anna")
+    write_recording(field / "talk.eaf", [numbers, said])
+    words = ["tools/new_corpus.sh", "field", "--lang", "sn", "--manifest", field]
+    made = shell([*words, "--data_args", "--tier tx@A?* --padding 0.01"], checkout)
+    assert made.returncode == 0, made.stderr
+    folder = checkout / "egs/field/asr1"
+    result = shell(["./run.sh", "--stop_stage", "1"], folder)
+    assert result.returncode == 0 and "tiers taken: tx@A 1 (type utterances)" in result.stdout, result.stderr
+    help = shell(["./run.sh", "--help"], folder).stdout
+    assert "more arguments for local/data.py: columns, tiers, ... [--tier" in help
 
 
 @pytest.mark.parametrize(

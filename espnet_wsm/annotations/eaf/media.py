@@ -65,7 +65,7 @@ def list_media(root: Element) -> list[Medium]:
 
 
 def find_audio(path: Path) -> Path | None:
-    """The first of :func:`find_media`, None if there is none.
+    """The first of `find_media`, None if there is none.
 
     Raises:
         UserError: the .eaf cannot be read.

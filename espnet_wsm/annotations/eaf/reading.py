@@ -112,10 +112,10 @@ class TierOutline:
 
 
 def outline_tiers(path: Path) -> list[TierOutline]:
-    """The tiers in the order of the file, those too that :func:`read` takes into others.
+    """The tiers in the order of the file, those too that `read` takes into others.
 
     Raises:
-        UserError: as :func:`open_eaf`.
+        UserError: the file cannot be read, or is no .eaf of version 2 or 3.
     """
     return [
         TierOutline(get("TIER_ID", ""), get("LINGUISTIC_TYPE_REF", ""), get("PARENT_REF"))

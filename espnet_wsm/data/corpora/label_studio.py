@@ -32,7 +32,7 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(read_utf8(path))
-    except UserError:
+    except UserError:  # which is a ValueError
         raise
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
