@@ -24,7 +24,12 @@ IGNORED = {"log", "images", "train.log", "run.json", "utt2audio", ".lock", "chec
 IGNORED |= {"train.progress.json"}
 
 
-READERS = {".pth": torch.load, ".safetensors": safetensors.torch.load_file}
+def read_json(path: Path) -> list[bytes]:
+    """The lines, without a digest of a checkpoint, whose equal weights may be pickled otherwise."""
+    return [line for line in path.read_bytes().splitlines() if b'"model_digest"' not in line]
+
+
+READERS = {".pth": torch.load, ".safetensors": safetensors.torch.load_file, ".json": read_json}
 
 
 def words(stage: int) -> list[str]:
