@@ -21,15 +21,16 @@ from espnet_wsm.annotations.clock import show_confidence
 from espnet_wsm.annotations.eaf.drafts import CONFIDENCE
 from espnet_wsm.annotations.stretches import find_untranscribed, floor_milliseconds
 from espnet_wsm.data.audio.channels import add_channel_argument
-from espnet_wsm.data.audio.recordings import read_converted, read_header
+from espnet_wsm.data.audio.recordings import read_header
 from espnet_wsm.errors import UserError, report_user_errors
 from espnet_wsm.recognition.options import UNCALIBRATED, add_model_arguments, load_model
 from espnet_wsm.recognition.outputs import SUFFIXES
-from espnet_wsm.recognition.stretches import recognise_stretches
+from espnet_wsm.recognition.progress import show_progress
+from espnet_wsm.recognition.stretches import read_whole, recognise_stretches
 from espnet_wsm.recognition.transcript import PAUSE, TIER
 
 if TYPE_CHECKING:
-    from espnet_wsm.recognition.transcriber import Transcriber
+    from espnet_wsm.recognition.transcriber import Advance, Transcriber
 
 SHORTEST = 1.0  # seconds
 
@@ -125,6 +126,11 @@ class _Plan:
     def is_eaf(self) -> bool:
         return self.file.suffix.lower() == ".eaf"
 
+    @property
+    def seconds(self) -> float:
+        """Of all stretches."""
+        return sum(end - start for start, end in self.stretches) / 1000
+
 
 def _plan(file: Path, args: argparse.Namespace) -> _Plan:
     is_eaf = file.suffix.lower() == ".eaf"
@@ -179,20 +185,22 @@ def _annotate_all(plans: Sequence[_Plan], args: argparse.Namespace) -> list[User
     if transcriber.decoder.calibration is None:
         print(UNCALIBRATED, file=sys.stderr)
     faults = []
-    for plan in tqdm(plans, desc="annotate", unit="file", disable=len(plans) == 1):
-        try:
-            said = _annotate(plan, transcriber, args)
-        except UserError as error:
-            faults.append(error)
-        else:
-            tqdm.write(said)
+    with show_progress("annotate", [plan.seconds for plan in plans]) as bar:
+        for plan in plans:
+            try:
+                said = _annotate(plan, transcriber, args, bar.advance)
+            except UserError as error:
+                faults.append(error)
+            else:
+                tqdm.write(said)
+            bar.end_file()
     return faults
 
 
-def _annotate(plan: _Plan, transcriber: "Transcriber", args: argparse.Namespace) -> str:
+def _annotate(plan: _Plan, transcriber: "Transcriber", args: argparse.Namespace, advance: "Advance") -> str:
     """Write the copy of a file, and say what is in it."""
-    samples = read_converted(plan.audio, channel=args.channel)
-    found = recognise_stretches(transcriber, samples, plan.stretches, args.pause, progress=True)
+    samples = read_whole(plan.audio, args.channel)
+    found = recognise_stretches(transcriber, samples, plan.stretches, args.pause, advance)
     segments = [segment for stretch in found for segment in stretch]
     kept = tuple(segment if args.words else replace(segment, words=()) for segment in segments)
     tier = Tier(args.tier, kept)
@@ -203,8 +211,7 @@ def _annotate(plan: _Plan, transcriber: "Transcriber", args: argparse.Namespace)
         textgrid_copies.add_tiers(
             plan.file, plan.out, tiers, encoding=args.encoding, overwrite=args.overwrite
         )
-    seconds = sum(end - start for start, end in plan.stretches) / 1000
-    return f"{plan.out}: {len(kept)} utterances in {seconds:.1f} s of {plan.audio}"
+    return f"{plan.out}: {len(kept)} utterances in {plan.seconds:.1f} s of {plan.audio}"
 
 
 def _show_confidences(tier: Tier) -> Tier:

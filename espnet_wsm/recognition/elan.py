@@ -22,11 +22,10 @@ from espnet_wsm.annotations import Segment, from_milliseconds
 from espnet_wsm.annotations.avatech import read_parameters, read_spans, write_tier
 from espnet_wsm.annotations.clock import parse_number
 from espnet_wsm.data.audio.channels import parse_channel
-from espnet_wsm.data.audio.recordings import read_converted
 from espnet_wsm.errors import UserError, report_user_errors
 from espnet_wsm.frames import SAMPLE_RATE
 from espnet_wsm.recognition.options import UNCALIBRATED, add_model_arguments, load_model
-from espnet_wsm.recognition.stretches import recognise_stretches
+from espnet_wsm.recognition.stretches import read_whole, recognise_stretches
 from espnet_wsm.recognition.transcript import PAUSE, TIER
 
 if TYPE_CHECKING:
@@ -94,7 +93,7 @@ def _recognise(args: argparse.Namespace) -> None:
         raise UserError(f"channel: {error}") from None
     chosen = read_spans(Path(given["segments"])) if "segments" in given else None
     _say(f"PROGRESS: 0.01 reading {Path(given['source']).name}")
-    samples = read_converted(given["source"], channel=channel)
+    samples = read_whole(given["source"], channel)
     _say(f"PROGRESS: {READ} loading the model {args.model}")
     transcriber = load_model(args)
     if transcriber.decoder.calibration is None:

@@ -2,16 +2,23 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from espnet_wsm.annotations import Segment, Word, from_milliseconds, to_milliseconds
+from espnet_wsm.data.audio.recordings import stream_converted
 from espnet_wsm.frames import SAMPLE_RATE
 from espnet_wsm.recognition.transcript import PAUSE, make_segment, split_at_pauses
 
 if TYPE_CHECKING:
-    from espnet_wsm.recognition.transcriber import Transcriber
+    from espnet_wsm.recognition.transcriber import Advance, Transcriber
+
+
+def read_whole(audio: Path, channel: int | None) -> np.ndarray:
+    """(N,) float32 samples at 16 kHz of a recording, with the errors of ``stream_converted``."""
+    return np.concatenate(list(stream_converted(audio, channel=channel)))
 
 
 def recognise_stretches(
@@ -19,7 +26,7 @@ def recognise_stretches(
     samples: np.ndarray,
     stretches: Sequence[tuple[int, int]],
     pause: float = PAUSE,
-    progress: bool = False,
+    advance: "Advance | None" = None,
 ) -> Iterator[tuple[Segment, ...]]:
     """The utterances of each stretch, none where nothing is recognised.
 
@@ -29,13 +36,13 @@ def recognise_stretches(
         samples: (N,) float32 at 16 kHz, the recording.
         stretches: starts and ends in milliseconds; what lies behind the recording is silence.
         pause: seconds without a word at which an utterance ends.
-        progress: as in ``Transcriber.detail_all``.
+        advance: as in ``Transcriber.detail_all``.
     """
     places = [tuple(time * SAMPLE_RATE // 1000 for time in stretch) for stretch in stretches]
     heard = [place for place, (start, end) in enumerate(places) if start < min(end, len(samples))]
     parts = (samples[slice(*places[place])] for place in heard)
     last = -1
-    for place, transcript in zip(heard, transcriber.detail_all(parts, progress), strict=True):
+    for place, transcript in zip(heard, transcriber.detail_all(parts, advance), strict=True):
         yield from (() for _ in range(last + 1, place))
         words = [moved for word in transcript.words if (moved := _move(word, *stretches[place]))]
         yield tuple(make_segment(group) for group in split_at_pauses(words, pause))

@@ -56,8 +56,8 @@ class Recogniser:
         seconds = read_header(audio).seconds
         if seconds > 60 * self.max_minutes:
             raise UserError(
-                f"{audio} lasts {seconds / 60:.1f} minutes, and {self.max_minutes:g} are taken here: cut it, or "
-                "start the server with a larger --max_minutes"
+                f"{audio} lasts {seconds / 60:.1f} minutes, and {self.max_minutes:g} are taken here: cut "
+                "it, or start the server with a larger --max_minutes"
             )
         return seconds
 

@@ -1,7 +1,7 @@
 """espnet-wsm annotate: what it recognises where, into copies that are otherwise the files."""
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -38,7 +38,7 @@ class Scripted:
         self.decoder = SimpleNamespace(calibration=None)
         self.heard: list[int] = []
 
-    def detail_all(self, parts: Iterable[np.ndarray], progress: bool) -> Iterator[Transcript]:
+    def detail_all(self, parts: Iterable[np.ndarray], advance: Callable | None) -> Iterator[Transcript]:
         for samples in parts:
             self.heard.append(len(samples))
             length = len(samples) / 16000
@@ -249,7 +249,7 @@ def test_what_cannot_be_done_is_said_before_a_model_is_loaded(folder, capsys, wo
 
 def test_times_of_words_lie_within_their_stretch():
     class Drawn(Scripted):
-        def detail_all(self, parts, progress):
+        def detail_all(self, parts, advance):
             for part, words in zip(parts, self.words, strict=True):
                 yield Transcript("", tuple(words), len(part) / 16000)
 

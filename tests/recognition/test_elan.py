@@ -148,8 +148,8 @@ class Scripted:
         self.decoder = SimpleNamespace(calibration=None, model=SimpleNamespace(encoder=encoder))
         self.calls = 0
 
-    def detail_all(self, parts, progress):
-        assert not progress  # a bar would stand among the lines that ELAN reads
+    def detail_all(self, parts, advance):
+        assert advance is None  # a bar would stand among the lines that ELAN reads
         for part in parts:
             self.calls += 1
             self.decoder.model.encoder(torch.from_numpy(part)[None], torch.tensor([len(part)]))
@@ -239,8 +239,8 @@ def test_a_run_ends_when_elan_reads_no_more(model, talk, tmp_path, monkeypatch, 
     monkeypatch.setattr(sys, "stdout", os.fdopen(writing, "w"))
     hear = model.detail_all
 
-    def hear_and_close(parts, progress):
-        for transcript in hear(parts, progress):
+    def hear_and_close(parts, advance):
+        for transcript in hear(parts, advance):
             if model.calls == 3:
                 os.close(reading)
             yield transcript
