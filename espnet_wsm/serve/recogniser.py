@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from espnet_wsm.annotations import Recording, Tier, Word
 from espnet_wsm.data.audio.recordings import read_header, stream_converted
 from espnet_wsm.errors import UserError
+from espnet_wsm.recognition.stretches import read_whole
 from espnet_wsm.recognition.transcript import PAUSE, TIER, make_segment, split_at_pauses
 
 if TYPE_CHECKING:
@@ -50,6 +53,11 @@ class Recogniser:
             part for words in split_at_pauses(transcript.words, PAUSE) for part in divide(words, LONGEST)
         )
         return Recording(None, (Tier(TIER, tuple(map(make_segment, utterances))),), transcript.duration)
+
+    def read(self, audio: Path) -> np.ndarray:
+        """(N,) float32 samples at 16 kHz of a file, with the errors of calling it."""
+        self.measure(audio)
+        return read_whole(audio, self.channel)
 
     def measure(self, audio: Path) -> float:
         """Seconds of a file, with the errors of calling it."""
