@@ -117,7 +117,7 @@ def test_times_that_are_none_are_not_written(noise, times):
 
 def test_segments_a_little_outside_their_recording_are_clipped_and_counted(noise, capsys):
     write_data_dir(Path("data"), UTTERANCES)
-    lists = {"u1": "a_b -0.02 2.25", "u2": "a_b -0.5 10.2", "u3": "one 7.5 10.3", "u4": "one 0 10"}
+    lists = {"u1": "a_b -0.02 2.25", "u2": "a_b -0.5 10.2", "u3": "one 7.5 10.3", "u4": "one 0 7"}
     Path("data/segments").write_text("".join(f"{id} {value}\n" for id, value in lists.items()))
     assert [each.start for each in read_data_dir(Path("data"))] == [0, 0, 7.5, 0]
     validate_data_dir.main(["data"])
