@@ -21,7 +21,7 @@ KILLS = int(os.environ.get("KILLS", "8"))
 SEED = int(os.environ.get("KILLS_SEED", "0"))
 # Logs, records and curves hold times, also those of the audio that features belong to; .lock tells who wrote.
 IGNORED = {"log", "images", "train.log", "run.json", "utt2audio", ".lock", "checkpoint.pth", "config.yaml"}
-IGNORED |= {"train.progress.json"}
+IGNORED |= {"train.progress.json", "report.html"}
 
 
 def read_json(path: Path) -> list[bytes]:
