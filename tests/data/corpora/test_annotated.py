@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from drawn_annotations import draw_tiers
+from drawn_annotations import draw_tiers, name_tiers_by_speakers
 from field_eaf import FIELD
 from field_recordings import make_tier, write_noise, write_recording
 from hypothesis import HealthCheck, given, settings
@@ -357,19 +357,20 @@ def test_what_was_exported_is_imported(name, tmp_path):
         name, st.sampled_from(("anna", "boris"))
     )
 
-    @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
     @given(draw_tiers(SPELT, names=kept))
     def check(tiers):
+        if name == "vtt":  # which knows speakers and no tiers: without them these would be one
+            tiers = name_tiers_by_speakers(tiers)
         recording = Recording("talk.wav", tiers, duration=21)
         options = {"rules": None} if name in ("srt", "vtt") else {}
         write_annotations(recording, path, name, overwrite=True, **options)
         rules = AnnotationRules(format=name, wish=TierWish(names=("*",)))
         rows = list_source(path, rules=rules).rows
         expected = [(s.start, s.end, s.text) for tier in find_spoken_tiers(recording) for s in tier.segments]
-        # One speaker does not say two things at the same time: of such, one is kept.
-        assert {(row.start, row.end, row.text) for row in rows} == {
+        assert sorted((row.start, row.end, row.text) for row in rows) == sorted(
             (round(start, 3), round(end, 3), text) for start, end, text in expected
-        }
+        )
 
     check()
 
