@@ -199,7 +199,7 @@ def test_another_cut_needs_features_of_its_own_which_stage_2_adds(finished, reci
     result = shell(["./run.sh", "--stage", "2", *words], recipe)
     assert result.returncode == 0, result.stderr
     assert audio and audio == {file: file.stat().st_mtime_ns for file in audio}, "the audio is made once"
-    row = next(line for line in result.stdout.splitlines() if "asr_train_asr_char_sm_k1" in line)
+    row = next(line for line in result.stdout.splitlines() if "asr_train_asr_char_sm_k1 |" in line)
     assert "| 1 " in row and "| sm " in row
 
 
