@@ -1,7 +1,8 @@
 """What a model has recognised in a recording: text, words with times, and the file of it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from espnet_wsm.annotations import Recording, Segment, Tier, Word
 
@@ -27,9 +28,7 @@ class Transcript:
     @property
     def confidence(self) -> float | None:
         """The mean over the words; None without any."""
-        if not self.words:
-            return None
-        return sum(word.confidence for word in self.words) / len(self.words)
+        return mean_confidence(self.words)
 
     def to_recording(self, audio: str | None = None, tier: str = TIER, pause: float = PAUSE) -> Recording:
         """Annotations of one tier, whose segments end where nothing is said for ``pause`` seconds.
@@ -38,6 +37,19 @@ class Transcript:
         """
         segments = tuple(map(make_segment, split_at_pauses(self.words, pause)))
         return Recording(audio, (Tier(tier, segments),), self.duration)
+
+
+class HasConfidence(Protocol):
+    """Anything with a confidence, which may not be known."""
+
+    @property
+    def confidence(self) -> float | None: ...
+
+
+def mean_confidence(words: Iterable[HasConfidence]) -> float | None:
+    """The mean over the words whose confidence is known; None without any."""
+    known = [word.confidence for word in words if word.confidence is not None]
+    return sum(known) / len(known) if known else None
 
 
 def split_at_pauses(words: Sequence[Word], pause: float) -> Iterator[Sequence[Word]]:
@@ -51,7 +63,5 @@ def split_at_pauses(words: Sequence[Word], pause: float) -> Iterator[Sequence[Wo
 
 def make_segment(words: Sequence[Word]) -> Segment:
     """An utterance of one or more words, as sure as those are in the mean whose confidence is known."""
-    sure = [word.confidence for word in words if word.confidence is not None]
-    mean = sum(sure) / len(sure) if sure else None
     text = " ".join(word.text for word in words)
-    return Segment(words[0].start, words[-1].end, text, mean, words=tuple(words))
+    return Segment(words[0].start, words[-1].end, text, mean_confidence(words), words=tuple(words))

@@ -11,12 +11,18 @@ from espnet_wsm.data.text.rules import split_graphemes
 from espnet_wsm.errors import UserError
 from espnet_wsm.frames import SAMPLE_RATE
 from espnet_wsm.recognition.calibration import Calibration
+from espnet_wsm.recognition.transcript import mean_confidence
 from espnet_wsm.report.experiment import DecodedSet
-from espnet_wsm.scoring.python_scorer import Counts, ScorerResult, align_tokens, score_with_jiwer
+from espnet_wsm.scoring.python_scorer import (
+    Counts,
+    ScorerResult,
+    list_steps,
+    score_utterances,
+    score_with_jiwer,
+)
 from espnet_wsm.scoring.results import RATE_METRICS, SCORE, Scores, read_score
 from espnet_wsm.scoring.trn import TOKENIZERS, TextPair, find_reason_against_words, pair_texts
 
-LETTERS = {"equal": "C", "substitute": "S", "delete": "D", "insert": "I"}
 NOT_SCORED = "stage 5 has not scored this set"
 
 
@@ -34,7 +40,7 @@ class Utterance:
 
     Args:
         pair: id, speaker, and the tokens that are shown: words; graphemes in scripts without spaces.
-        steps: the alignment, a letter each: C right, S substitution, D deletion, I insertion.
+        steps: of the alignment, see `python_scorer.list_steps`.
         characters: counts of the CER.
         words: one a token of the hypothesis; empty if there are no times.
     """
@@ -52,8 +58,7 @@ class Utterance:
     @property
     def confidence(self) -> float | None:
         """Mean over the words; None without any."""
-        known = [word.confidence for word in self.words if word.confidence is not None]
-        return sum(known) / len(known) if known else None
+        return mean_confidence(self.words)
 
 
 @dataclass(frozen=True)
@@ -104,8 +109,8 @@ def read_decoded(of: DecodedSet, symbols: Sequence[str], calibration: Calibratio
     unspaced = find_reason_against_words(pairs)
     by_words = unspaced is None
     tokens = [pair if by_words else TOKENIZERS["gcer"](pair) for pair in pairs]
-    characters = count_errors([TOKENIZERS["cer"](pair) for pair in pairs])
-    steps = align(tokens)
+    characters = score_utterances([TOKENIZERS["cer"](pair) for pair in pairs])
+    steps = list_steps(tokens)
     scores = _read_scores(of, pairs, characters, unspaced)
     times, notes = _read_times(of, pairs, symbols, by_words, calibration)
     problems: list[str] = []
@@ -129,23 +134,6 @@ def read_decoded(of: DecodedSet, symbols: Sequence[str], calibration: Calibratio
         audio=audio,
         notes=tuple(notes),
     )
-
-
-def align(pairs: Sequence[TextPair]) -> list[str]:
-    """The steps of each alignment, in letters."""
-    return [
-        "".join(
-            LETTERS[chunk.type]
-            * max(chunk.ref_end_idx - chunk.ref_start_idx, chunk.hyp_end_idx - chunk.hyp_start_idx)
-            for chunk in alignment
-        )
-        for alignment in align_tokens(pairs)
-    ]
-
-
-def count_errors(pairs: Sequence[TextPair]) -> list[Counts]:
-    """Counts of each pair, as the Python scorer has them."""
-    return [Counts.of_utterance(*(letters.count(letter) for letter in "CSDI")) for letters in align(pairs)]
 
 
 def _read_scores(
@@ -187,7 +175,7 @@ def _read_times(
             f"{of.name} has no times and confidences of words: decode it again with --search greedy or lm "
             "(stages 4 and 5), which writes them."
         ]
-    found = {one.audio: one for one in read_all(file)} if file.stat().st_size else {}
+    found = {one.audio: one for one in read_all(file)}
     times, other = {}, []
     for pair in pairs:
         recording = found.get(pair.id)
@@ -209,7 +197,6 @@ def _read_times(
     if other:
         notes.append(
             f"{file} has other words than {of.folder / 'text'} for {count(len(other), 'utterance')}, e.g. "
-            f"{other[0]}, "
-            "which have no times here: run stages 4 and 5 again."
+            f"{other[0]}, which have no times here: run stages 4 and 5 again."
         )
     return times, notes

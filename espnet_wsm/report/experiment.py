@@ -15,11 +15,10 @@ from espnet_wsm.data.text.tokens import read_symbols
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import read_written_yaml
 from espnet_wsm.report.audio import list_bases
-from espnet_wsm.scoring.collected import describe_upstream, name_experiment
+from espnet_wsm.scoring.collected import TRAIN, describe_upstream, name_experiment
 from espnet_wsm.scoring.results import NONE, read_made
 from espnet_wsm.scoring.trn import read_kaldi_text
 
-TRAIN = "3 (train)"
 USUAL = "decode_greedy"
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
-from espnet_wsm.report.decoded import align
+from espnet_wsm.scoring.python_scorer import list_steps
 from espnet_wsm.scoring.trn import TextPair
 
 SHOWN = 12  # of each kind
@@ -37,7 +37,7 @@ def _list_most(counter: Counter) -> list[tuple]:
 def find_frequent_errors(pairs: Sequence[TextPair], steps: Iterable[str] | None = None) -> FrequentErrors:
     """Count the errors of aligned pairs; without ``steps`` they are aligned here."""
     errors = FrequentErrors()
-    for pair, letters in zip(pairs, align(pairs) if steps is None else steps, strict=True):
+    for pair, letters in zip(pairs, list_steps(pairs) if steps is None else steps, strict=True):
         reference, hypothesis = iter(pair.reference), iter(pair.hypothesis)
         for letter in letters:
             right = next(reference) if letter != "I" else ""

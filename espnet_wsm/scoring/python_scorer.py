@@ -9,6 +9,9 @@ import jiwer
 from espnet_wsm.scoring.significance import bootstrap_error_rate
 from espnet_wsm.scoring.trn import TextPair
 
+# jiwer's kinds of steps with sclite's letters, in the order of sclite's counts.
+STEPS = {"equal": "C", "substitute": "S", "delete": "D", "insert": "I"}
+
 
 @dataclass(frozen=True)
 class Counts:
@@ -105,16 +108,21 @@ def align_tokens(pairs: Sequence[TextPair]) -> list[list[jiwer.AlignmentChunk]]:
     ).alignments
 
 
+def list_steps(pairs: Sequence[TextPair]) -> list[str]:
+    """The steps of each alignment, a letter each: C right, S substitution, D deletion, I insertion."""
+    return [
+        "".join(
+            STEPS[chunk.type]
+            * max(chunk.ref_end_idx - chunk.ref_start_idx, chunk.hyp_end_idx - chunk.hyp_start_idx)
+            for chunk in alignment
+        )
+        for alignment in align_tokens(pairs)
+    ]
+
+
 def score_utterances(pairs: Sequence[TextPair]) -> list[Counts]:
     """Counts of each pair, in the given order; an empty hypothesis is all deletions."""
-    scores = []
-    for alignment in align_tokens(pairs):
-        size = {"equal": 0, "substitute": 0, "delete": 0, "insert": 0}
-        for chunk in alignment:
-            length = max(chunk.ref_end_idx - chunk.ref_start_idx, chunk.hyp_end_idx - chunk.hyp_start_idx)
-            size[chunk.type] += length
-        scores.append(Counts.of_utterance(*size.values()))
-    return scores
+    return [Counts.of_utterance(*map(steps.count, STEPS.values())) for steps in list_steps(pairs)]
 
 
 def score_with_jiwer(pairs: Sequence[TextPair], with_interval: bool = False) -> ScorerResult:

@@ -29,7 +29,7 @@ from espnet_wsm.recognition.calibration import (
     split_into_bins,
     write_calibration,
 )
-from espnet_wsm.scoring.python_scorer import align_tokens
+from espnet_wsm.scoring.python_scorer import list_steps
 from espnet_wsm.scoring.trn import TextPair, read_kaldi_text
 from espnet_wsm.tables import render_table
 
@@ -116,14 +116,8 @@ def rate_words(reference: Path, hypothesis: Path) -> Rated:
         confidences += [word.confidence for word in words]
         texts = tuple(word.text for word in words)
         pairs.append(TextPair(recording.audio, "", references[recording.audio], texts))
-    for pair, chunks in zip(pairs, align_tokens(pairs), strict=True):
-        found = [False] * len(pair.hypothesis)
-        for chunk in chunks:
-            if chunk.type == "equal":
-                found[chunk.hyp_start_idx : chunk.hyp_end_idx] = [True] * (
-                    chunk.hyp_end_idx - chunk.hyp_start_idx
-                )
-        right += found
+    for steps in list_steps(pairs):
+        right += [step == "C" for step in steps if step != "D"]
     return Rated(tuple(confidences), tuple(right))
 
 
