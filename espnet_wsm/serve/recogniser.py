@@ -9,6 +9,7 @@ import numpy as np
 
 from espnet_wsm.annotations import Recording, Tier, Word
 from espnet_wsm.data.audio.recordings import read_header, stream_converted
+from espnet_wsm.data.corpora.pieces import find_longest_pause
 from espnet_wsm.errors import UserError
 from espnet_wsm.recognition.stretches import read_whole
 from espnet_wsm.recognition.transcript import PAUSE, TIER, make_segment, split_at_pauses
@@ -78,12 +79,6 @@ def divide(words: Sequence[Word], longest: float) -> Iterator[Sequence[Word]]:
     if len(words) == 1 or words[-1].end - words[0].start <= longest:
         yield words
         return
-    middle = (words[0].start + words[-1].end) / 2
-
-    def rate(place: int) -> tuple[float, float]:
-        before, behind = words[place - 1].end, words[place].start
-        return round(behind - before, 3), -abs((before + behind) / 2 - middle)
-
-    place = max(range(1, len(words)), key=rate)
+    _, place = find_longest_pause(words, words[0].start, words[-1].end)
     yield from divide(words[:place], longest)
     yield from divide(words[place:], longest)

@@ -42,9 +42,8 @@ class PieceRules:
                 raise UserError(f"--{name} {value:g}: give seconds, 0 or more")
         if self.split_above and self.merge_below > self.split_above:
             raise UserError(
-                f"--merge_below {self.merge_below:g} and --split_above {self.split_above:g}: the "
-                f"first has to be "
-                "smaller"
+                f"--merge_below {self.merge_below:g} and --split_above {self.split_above:g}: the first has "
+                "to be smaller"
             )
         if self.overlaps not in OVERLAPS:
             raise UserError(f"--overlaps {self.overlaps}: there are {', '.join(OVERLAPS)}")
@@ -124,17 +123,27 @@ def split_long(piece: Piece, rules: PieceRules) -> list[Piece]:
     tokens = piece.text.split()
     if not rules.split_above or piece.seconds <= rules.split_above or len(piece.words) != len(tokens):
         return [piece]
-    pauses = [
-        (after.start - before.end, -abs(piece.start + piece.end - before.end - after.start), place)
-        for place, (before, after) in enumerate(zip(piece.words, piece.words[1:], strict=False), start=1)
-    ]
-    longest, _, place = max(pauses, default=(0.0, 0.0, 0))
+    longest, place = find_longest_pause(piece.words, piece.start, piece.end)
     if longest < SHORTEST_PAUSE:
         return [piece]
     middle = round((piece.words[place - 1].end + piece.words[place].start) / 2, 3)
     first = replace(piece, end=middle, text=" ".join(tokens[:place]), words=piece.words[:place])
     second = replace(piece, start=middle, text=" ".join(tokens[place:]), words=piece.words[place:])
     return [*split_long(first, rules), *split_long(second, rules)]
+
+
+def find_longest_pause(words: Sequence[Word], start: float, end: float) -> tuple[float, int]:
+    """Seconds of the longest pause between two words, and the index of the word behind it; 0, 0 without one.
+
+    Of equal ones, to the millisecond, that nearest to the middle of ``start`` and ``end``; then the first.
+    """
+
+    def rate(place: int) -> tuple[float, float]:
+        before, behind = words[place - 1].end, words[place].start
+        return round(behind - before, 3), -abs(start + end - before - behind)
+
+    place = max(range(1, len(words)), key=rate, default=0)
+    return (rate(place)[0], place) if place else (0.0, 0)
 
 
 def measure_overlaps(pieces: Sequence[Piece]) -> list[float]:
