@@ -11,12 +11,9 @@ import os
 import sys
 import traceback
 from argparse import ArgumentTypeError
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from espnet_wsm.annotations import Segment, from_milliseconds
 from espnet_wsm.annotations.avatech import read_parameters, read_spans, write_tier
@@ -29,7 +26,7 @@ from espnet_wsm.recognition.stretches import read_whole, recognise_stretches
 from espnet_wsm.recognition.transcript import PAUSE, TIER
 
 if TYPE_CHECKING:
-    from espnet_wsm.recognition.transcriber import Transcriber
+    from espnet_wsm.recognition.transcriber import Advance
 
 # Of the whole, when the audio has been read and when the model is there. ELAN takes 1 for the end.
 READ, LOADED, RECOGNISED = 0.05, 0.15, 0.98
@@ -98,12 +95,16 @@ def _recognise(args: argparse.Namespace) -> None:
     transcriber = load_model(args)
     if transcriber.decoder.calibration is None:
         _say(f"INFO: {UNCALIBRATED}")
-    stretches = chosen or [(0, len(samples) * 1000 // SAMPLE_RATE)]
-    with _reporting(transcriber, samples, stretches):
-        found = recognise_stretches(transcriber, samples, stretches, math.inf if chosen else pause)
-        segments = [segment for one, stretch in zip(found, stretches, strict=True) for segment in (
-            [_fill(one, stretch)] if chosen else one
-        )]  # fmt: skip
+    whole = len(samples) * 1000 // SAMPLE_RATE
+    stretches = chosen or [(0, whole)]
+    report = _make_report(sum(max(0, min(end, whole) - start) for start, end in stretches) / 1000)
+    _say(f"PROGRESS: {LOADED} recognising")
+    found = recognise_stretches(transcriber, samples, stretches, math.inf if chosen else pause, report)
+    segments = [
+        segment
+        for one, stretch in zip(found, stretches, strict=True)
+        for segment in ([_fill(one, stretch)] if chosen else one)
+    ]
     write_tier(Path(given["output_tier"]), args.tier, segments)
     _say(f"INFO: {len(segments)} annotations")
 
@@ -119,28 +120,17 @@ def _fill(found: Sequence[Segment], stretch: tuple[int, int]) -> Segment:
     return Segment(start, end, found[0].text, found[0].confidence) if found else Segment(start, end, "")
 
 
-@contextmanager
-def _reporting(
-    transcriber: "Transcriber", samples: np.ndarray, stretches: Sequence[tuple[int, int]]
-) -> Iterator[None]:
-    """Report the progress of the encoder, by the audio that has gone into it."""
-    whole = len(samples) * 1000 // SAMPLE_RATE
-    total = sum(max(0, min(end, whole) - start) for start, end in stretches) * SAMPLE_RATE // 1000
-    done = 0
+def _make_report(seconds: float) -> "Advance":
+    """A function that is told how much more of so many seconds of audio is recognised, and reports it."""
+    done = 0.0
 
-    def report(_, inputs, __) -> None:
+    def report(more: float) -> None:
         nonlocal done
-        done += int(inputs[1].sum())
-        # Chunks of long audio overlap, so that more goes in than there is.
-        share = LOADED + (RECOGNISED - LOADED) * min(1.0, done / max(total, 1))
-        _say(f"PROGRESS: {share:.3f} {min(done, total) / SAMPLE_RATE:.0f} of {total / SAMPLE_RATE:.0f} s")
+        done = min(seconds, done + more)
+        share = LOADED + (RECOGNISED - LOADED) * done / max(seconds, SHORTEST_PAUSE)
+        _say(f"PROGRESS: {share:.3f} {done:.0f} of {seconds:.0f} s")
 
-    _say(f"PROGRESS: {LOADED} recognising")
-    hook = transcriber.decoder.model.encoder.register_forward_hook(report)
-    try:
-        yield
-    finally:
-        hook.remove()
+    return report
 
 
 if __name__ == "__main__":
