@@ -24,7 +24,7 @@ from espnet_wsm.data.audio.channels import add_channel_argument
 from espnet_wsm.data.audio.recordings import read_header
 from espnet_wsm.errors import UserError, report_user_errors
 from espnet_wsm.recognition.options import UNCALIBRATED, add_model_arguments, load_model
-from espnet_wsm.recognition.outputs import SUFFIXES
+from espnet_wsm.recognition.outputs import SUFFIXES, check_out_dir
 from espnet_wsm.recognition.progress import show_progress
 from espnet_wsm.recognition.stretches import read_whole, recognise_stretches
 from espnet_wsm.recognition.transcript import PAUSE, TIER
@@ -104,8 +104,7 @@ def _check(args: argparse.Namespace) -> None:
         if getattr(args, name) is not None and len(args.files) > 1:
             raise UserError(f"--{name} is for one FILE, and there are {len(args.files)}: leave it out")
     Tier(args.tier)  # checks the name
-    if args.out_dir is not None and args.out_dir.exists() and not args.out_dir.is_dir():
-        raise UserError(f"--out_dir {args.out_dir} is a file: name a folder")
+    check_out_dir(args.out_dir)
     if args.out is not None and args.out_dir is not None:
         raise UserError("--out and --out_dir both say where the copy goes: leave one out")
     for name in ("shortest", "pause"):
@@ -123,17 +122,17 @@ class _Plan:
     stretches: Sequence[tuple[int, int]]
 
     @property
-    def is_eaf(self) -> bool:
-        return self.file.suffix.lower() == ".eaf"
-
-    @property
     def seconds(self) -> float:
         """Of all stretches."""
         return sum(end - start for start, end in self.stretches) / 1000
 
 
+def _is_eaf(file: Path) -> bool:
+    return file.suffix.lower() == ".eaf"
+
+
 def _plan(file: Path, args: argparse.Namespace) -> _Plan:
-    is_eaf = file.suffix.lower() == ".eaf"
+    is_eaf = _is_eaf(file)
     if not is_eaf and file.suffix.lower() != ".textgrid":
         raise UserError(f"{file} is neither an .eaf nor a .TextGrid: convert_annotations makes one of others")
     out = args.out or (args.out_dir or file.parent) / f"{file.stem}.asr{file.suffix}"
@@ -204,7 +203,7 @@ def _annotate(plan: _Plan, transcriber: "Transcriber", args: argparse.Namespace,
     segments = [segment for stretch in found for segment in stretch]
     kept = tuple(segment if args.words else replace(segment, words=()) for segment in segments)
     tier = Tier(args.tier, kept)
-    if plan.is_eaf:
+    if _is_eaf(plan.file):
         eaf.add_tiers(plan.file, plan.out, [tier], overwrite=args.overwrite)
     else:
         tiers = [tier, _show_confidences(tier)]

@@ -73,6 +73,12 @@ def add_output_arguments(parser: argparse._ActionsContainer, tier: str) -> None:
     parser.add_argument("--tier", default=tier, help=f"name of the tier (default: {tier})")
 
 
+def check_out_dir(folder: Path | None) -> None:
+    """Raise UserError if ``--out_dir`` is a file."""
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise UserError(f"--out_dir {folder} is a file: name a folder")
+
+
 class Outputs:
     """The files that are written for each recording.
 
@@ -101,8 +107,7 @@ class Outputs:
 
     def check(self, recordings: Sequence[str]) -> None:
         """Raise UserError where two recordings would write one file, or one would write over another file."""
-        if self.folder is not None and self.folder.exists() and not self.folder.is_dir():
-            raise UserError(f"--out_dir {self.folder} is a file: name a folder")
+        check_out_dir(self.folder)
         taken: dict[Path, str] = {}
         for recording in recordings:
             for path in self.of(recording).values():

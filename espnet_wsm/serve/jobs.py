@@ -192,10 +192,8 @@ class Jobs:
         while (job := self._take()) is not None:
             state, message, result = FAILED, "", None
             try:
-                state, result = (
-                    DONE,
-                    self.recognise(job.audio, lambda share, job=job: self._watch(job, share)),
-                )
+                result = self.recognise(job.audio, lambda share, job=job: self._watch(job, share))
+                state = DONE
             except _GivenUp:
                 state, message = STOPPED, _STOPPED
             except UserError as error:

@@ -13,9 +13,8 @@ from espnet_wsm.errors import UserError
 from espnet_wsm.files import refuse_stand_in
 
 LONGEST_OGG_PAGE = 27 + 255 + 255 * 255  # bytes: header, sizes of the segments, segments
-OGG_END = (
-    4  # flag of the last page. Who records a stream leaves whole pages without it, a broken copy half a page.
-)
+# Flag of the last page. Who records a stream leaves whole pages without it, a broken copy half a page.
+OGG_END = 4
 UNKNOWN_LENGTH = 2**62  # libsndfile says 2**63 - 1 frames for a flac without a length
 NOT_RECOGNISED, NOT_SUPPORTED = 1, 4  # libsndfile's codes of errors
 

@@ -35,22 +35,14 @@ from espnet_wsm.data.corpora.pieces import (
     split_long,
 )
 from espnet_wsm.data.corpora.tables import Row, name_split
-from espnet_wsm.data.corpora.tier_choice import (
-    choose_tiers,
-)
+from espnet_wsm.data.corpora.tier_choice import choose_tiers
 from espnet_wsm.data.corpora.trees import is_of_mac
 from espnet_wsm.data.text.notes import has_notes, remove_notes
 from espnet_wsm.data.text.rules import TextRules
 from espnet_wsm.errors import UserError
 
-SUFFIXES = (
-    ".eaf",
-    ".textgrid",
-    ".srt",
-    ".vtt",
-    ".ctm",
-    ".stm",
-)  # of files that are annotations and nothing else
+# Of files that are annotations and nothing else.
+SUFFIXES = (".eaf", ".textgrid", ".srt", ".vtt", ".ctm", ".stm")
 REMEDY = (
     "put the recordings beside the annotations under the same names, or name their folder, e.g. --audio "
     "recordings (a video needs its sound as a file: ffmpeg -i talk.mp4 talk.wav)"

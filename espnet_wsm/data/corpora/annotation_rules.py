@@ -98,9 +98,8 @@ def tell_tiers(
     listing.said.append(f"tiers taken: {_name_counts(chosen, len(sources))}")
     if others:
         listing.said.append(
-            f"tiers not taken: {_name_counts(others, len(sources))}; choose others with --tier, "
-            f"--tier_type or "
-            "--tier_number"
+            f"tiers not taken: {_name_counts(others, len(sources))}; choose others with --tier, --tier_type "
+            "or --tier_number"
         )
 
 
@@ -121,15 +120,13 @@ def tell_facts(facts: Counter[str], rules: AnnotationRules, listing: Listing) ->
         )
     if facts["notes"] and rules.notes == "remove":
         said.append(
-            f"notes in brackets are removed from {count(facts['notes'], 'utterance')}; --notes keep, "
-            f"or --notes "
-            "leave_out for the utterances"
+            f"notes in brackets are removed from {count(facts['notes'], 'utterance')}; --notes keep, or "
+            "--notes leave_out for the utterances"
         )
     if facts["overlapping"] and pieces.overlaps == "keep":
         said.append(
             f"{count(facts['overlapping'], 'utterance')} overlapping with another for more than "
-            f"{OVERLAP:g} s; "
-            "--overlaps leave_out leaves them out"
+            f"{OVERLAP:g} s; --overlaps leave_out leaves them out"
         )
     if facts["words"]:
         said.append(
@@ -142,7 +139,6 @@ def tell_facts(facts: Counter[str], rules: AnnotationRules, listing: Listing) ->
         said.append(f"{count(facts['split'], 'utterance')} split at pauses between words (--split_above)")
     if facts["long"]:
         said.append(
-            f"{count(facts['long'], 'utterance')} longer than {pieces.split_above:g} s and without "
-            f"times of words, "
-            "or without a pause, not split"
+            f"{count(facts['long'], 'utterance')} longer than {pieces.split_above:g} s and without times of "
+            "words, or without a pause, not split"
         )

@@ -11,18 +11,8 @@ from espnet_wsm.errors import UserError
 
 # What libsndfile reads; of two files of one name the first of these, as it lost nothing.
 SUFFIXES = (".wav", ".flac", ".aif", ".aiff", ".au", ".sph", ".w64", ".opus", ".ogg", ".oga", ".mp3")
-FOLDERS = (
-    "",
-    "audio",
-    "wav",
-    "wavs",
-    "clips",
-    "media",
-    "../audio",
-    "../wav",
-    "../wavs",
-    "../media",
-)  # from its own
+# From the folder of the annotations.
+FOLDERS = ("", "audio", "wav", "wavs", "clips", "media", "../audio", "../wav", "../wavs", "../media")
 
 
 class AudioSearch:
@@ -82,9 +72,8 @@ class AudioSearch:
         found = self.listings[folder, deep].get(name, [])
         if len(found) > 1:
             raise UserError(
-                f"{found[0]} and {found[1]} have one name, and annotations name no folder: name the "
-                f"one of the "
-                "two that is meant by --audio, or rename one"
+                f"{found[0]} and {found[1]} have one name, and annotations name no folder: name the one of "
+                "the two that is meant by --audio, or rename one"
             )
         return found[0] if found else None
 

@@ -17,8 +17,7 @@ class Listing:
         said: lines for the user: what was chosen for him, and what he may want otherwise.
         remedy: what to do if audio files are missing.
         seconds: durations of rows whose audio is no file yet (embedded in the source), by place; such rows
-        are
-            only looked at.
+            are only looked at.
     """
 
     rows: list[Row] = field(default_factory=list)

@@ -53,8 +53,7 @@ def list_parquet(
 
     Raises:
         UserError: a file is no parquet or damaged, has no column of text or audio, or much of the audio
-        cannot
-            be decoded; names file, row and remedy.
+            cannot be decoded; names file, row and remedy.
     """
     splits = _find_splits(files, top)
     named = [file for file in files if splits[file]]
@@ -133,15 +132,13 @@ def _choose(file: Path, given: Mapping[str, str]) -> dict[str, str]:
     for kind, name in chosen.items():
         if kind != "path" and (types.is_nested(kinds[name]) or types.is_binary(kinds[name])):
             raise UserError(
-                f"{file}: the column {name!r} for {kind} holds {kinds[name]}, and text is needed: "
-                f"name another, "
-                f"e.g. --columns {kind}=NAME; it has {', '.join(kinds)}"
+                f"{file}: the column {name!r} for {kind} holds {kinds[name]}, and text is needed: name "
+                f"another, e.g. --columns {kind}=NAME; it has {', '.join(kinds)}"
             )
     if types.is_nested(kinds[chosen["path"]]) and chosen["path"] not in nested:
         raise UserError(
-            f"{file}: the column {chosen['path']!r} holds {kinds[chosen['path']]}, and bytes or a "
-            f"path are needed: "
-            "write the audio as files"
+            f"{file}: the column {chosen['path']!r} holds {kinds[chosen['path']]}, and bytes or a path are "
+            "needed: write the audio as files"
         )
     return chosen
 
@@ -199,7 +196,7 @@ def _read_all(
         raise UserError(
             f"{reading.undecodable[0]}: the audio cannot be decoded, and {len(reading.undecodable)} of "
             f"{count(total, 'row')} are like this: {AGAIN}, or name the column of the audio with "
-            f"--columns path=NAME"
+            "--columns path=NAME"
         )
 
 
@@ -217,9 +214,8 @@ def _iterate(file: Path, opened: Any, chosen: Mapping[str, str]) -> Iterator[dic
                     yield {name: _dig(record, name, there) for name in chosen.values()}
         except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
             raise UserError(
-                f"{file}: rows {first} to {last} (row group {group + 1} of {opened.num_row_groups}) "
-                f"cannot be read "
-                f"({_shorten(error)}): {AGAIN}"
+                f"{file}: rows {first} to {last} (row group {group + 1} of {opened.num_row_groups}) cannot "
+                f"be read ({_shorten(error)}): {AGAIN}"
             ) from None
         first = last + 1
 

@@ -100,9 +100,8 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--audio", type=Path, metavar="DIR", help="folder of the recordings (default: beside)")
     group.add_argument(
         "--tier", nargs="+", default=[], metavar="NAME",
-        help="tiers to take; * stands for anything, ? for a character, e.g. 'tx@*' (default: the "
-        "outermost with "
-        "text, which are named)",
+        help="tiers to take; * stands for anything, ? for a character, e.g. 'tx@*' (default: the outermost "
+        "with text, which are named)",
     )  # fmt: skip
     group.add_argument("--tier_type", default="", metavar="TYPE", help="take tiers of this linguistic type")
     group.add_argument("--tier_number", type=int, metavar="N", help="take the Nth tier of each file")
