@@ -70,6 +70,16 @@ SERVE_REQUIREMENTS = [
     "python-multipart>=0.0.34",
 ]
 
+# What `espnet-wsm export_onnx` needs.
+ONNX_REQUIREMENTS = [
+    # PyTorch's exporter writes with these two. They name what it calls, which changes with every minor
+    # release of onnxscript; the cap goes up when tests/deploy pass.
+    "onnx>=1.23,<2",
+    "onnxscript>=0.7,<0.8",
+    # Compares the result with PyTorch, and makes the weights 8 bits wide.
+    "onnxruntime>=1.32",
+]
+
 PARQUET_REQUIREMENTS = [
     # Reads parquet a few rows at a time. datasets, the usual way to such files, wants torchcodec and ffmpeg.
     "pyarrow>=26",
@@ -78,6 +88,9 @@ PARQUET_REQUIREMENTS = [
 DEV_REQUIREMENTS = [
     *SERVE_REQUIREMENTS,
     *PARQUET_REQUIREMENTS,
+    *ONNX_REQUIREMENTS,
+    # Runs exported models in the tests. The pin is against another way of normalising, or another slot.
+    "sherpa-onnx==2.0.1",
     # The client of Starlette's tests.
     "httpx2>=2.16,<3",
     # Drives the Chromium that is installed (Debian: chromium) in tests of pages; skipped without one.
@@ -132,6 +145,7 @@ setup(
     extras_require={
         "dev": DEV_REQUIREMENTS,
         "docs": DOCS_REQUIREMENTS,
+        "onnx": ONNX_REQUIREMENTS,
         "parquet": PARQUET_REQUIREMENTS,
         "serve": SERVE_REQUIREMENTS,
     },

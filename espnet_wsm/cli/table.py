@@ -19,7 +19,7 @@ GROUPS = {
         "asr_inference_lm",
     ),
     "Scoring and experiments": ("score", "report", "compare_systems", "run_experiments", "make_report"),
-    "Use": ("transcribe", "annotate", "serve", "align", "convert_annotations"),
+    "Use": ("transcribe", "annotate", "serve", "align", "export_onnx", "convert_annotations"),
 }
 
 # Where options of a command are declared, besides its own module; completion reads these files too.

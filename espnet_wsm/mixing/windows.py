@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.compiler import is_exporting
 
 from espnet_wsm.mixing.means import masked_mean, zero_padding
 from espnet_wsm.mixing.transforms import is_transformed
@@ -36,7 +37,7 @@ def windowed_mean(x: Tensor, window: int | tuple[int, int], padding_mask: Tensor
     """
     first, last = _read_window(window)
     length = x.size(1)
-    if min(-first, last) >= length - 1:  # every window holds the whole utterance
+    if not is_exporting() and min(-first, last) >= length - 1:  # every window holds the whole utterance
         return zero_padding(masked_mean(x, padding_mask).unsqueeze(1).expand_as(x), padding_mask)
     wide = zero_padding(x.to(torch.promote_types(x.dtype, torch.float32)), padding_mask)
     if padding_mask is None:
@@ -97,9 +98,13 @@ def _frames_of(x: Tensor, first: int, last: int, value: float = 0.0) -> tuple[Te
     """Frames that lie in windows, (B, T + width - 1, D), and the width; beyond the utterance is ``value``.
 
     A window is clipped to what can lie in the utterance, so that the cost of wider ones does not grow. One
-    that lies wholly beyond has the width 1 and holds ``value``.
+    that lies wholly beyond has the width 1 and holds ``value``. In a graph that is traced for utterances of
+    any length it is not clipped.
     """
     length = x.size(1)
+    if is_exporting():
+        padded = F.pad(x, (0, 0, max(-first, 0), max(last, 0)), value=value)
+        return padded[:, max(first, 0) : padded.size(1) + min(last, 0)], last - first + 1
     first, last = max(first, -length), min(last, length)
     if first > last:  # beyond either end: T + 1 and more frames away
         first = last = length

@@ -47,7 +47,7 @@ class GreedyCtcDecoder:
                 raise UserError(f"{file} does not exist; train the model first (stage 3)")
             refuse_stand_in(file)
         self.model, self.train_args = load_model(train_config, model_file, device, dtype)
-        self.device = device
+        self.device, self.model_file = device, Path(model_file)
         self.calibration: Calibration | None = None  # of words' confidences, where that has been learnt
         self.converter = TokenIDConverter(token_list=self.model.token_list)
         self.tokenizer = LineTokenizer(build_tokenizer(self.train_args.token_type, self.train_args.bpemodel))

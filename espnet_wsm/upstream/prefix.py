@@ -200,7 +200,7 @@ class FrozenPrefix(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """As :meth:`forward`, of utterances that the upstream takes."""
         dtype, device = wavs[0].dtype, wavs[0].device
-        lengths = tuple(len(wav) for wav in wavs)
+        lengths = tuple(wav.size(0) for wav in wavs)
 
         def visit(_module: nn.Module, args: tuple[Any, ...]) -> None:
             on_state(self.family.read_layer_input(args).to(dtype))
@@ -219,7 +219,7 @@ class FrozenPrefix(nn.Module):
 
     def _plan_pieces(self, wavs: list[Tensor]) -> tuple[tuple[int, ...], Pieces | None]:
         """Frames of each utterance, and the pieces if one is longer than the upstream takes."""
-        frames = self.family.count_frames(self.expert, tuple(len(wav) for wav in wavs))
+        frames = self.family.count_frames(self.expert, tuple(wav.size(0) for wav in wavs))
         most = self.family.limit_frames(self.expert)
         if most is None or max(frames) <= most:
             return frames, None

@@ -14,7 +14,7 @@ PACKAGE = ROOT / "espnet_wsm"
 SHIPPED_WEIGHTS = ROOT / "egs/debian_multi/ssl1/hubert_debian_multi/model.safetensors"
 # What commands may import.
 LIBRARY = {"mixing", "upstream", "transfer", "pretraining", "plugin", "recognition", "data", "scoring"}
-LIBRARY |= {"report", "allocator", "annotations", "files", "frames", "errors", "tables"}
+LIBRARY |= {"deploy", "report", "allocator", "annotations", "files", "frames", "errors", "tables"}
 # What describes, measures and shows the arms of benchmarks and experiments.
 PRESENTATION = {"arms", "figures", "meters", "tables"}
 # What each part may import of the package.
@@ -35,6 +35,7 @@ MAY_IMPORT = {
     "recipe": {"files", "errors"},
     "plugin": {"mixing", "upstream", "data", "recipe", "rules", "allocator", "files", "frames", "errors"},
     "recognition": {"plugin", "upstream", "data", "annotations", "allocator", "files", "frames", "errors"},
+    "deploy": {"recognition", "upstream", "data", "files", "frames", "errors"},
     "data": {"annotations", "files", "frames", "errors", "tables"},
     "annotations": {"files", "errors"},
     "scoring": {"data", "arms", "files", "frames", "errors", "tables"},

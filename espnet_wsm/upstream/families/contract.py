@@ -36,13 +36,23 @@ class Waveforms:
     @classmethod
     def pad(cls, wavs: list[Tensor]) -> "Waveforms":
         """From waveforms (N,). S3PRL's experts query the device for each length here; this does not."""
-        return cls(pad_sequence(wavs, batch_first=True), tuple(len(wav) for wav in wavs))
+        # wav.size(0), not len(wav): where a model is traced for export it has to stay a variable.
+        lengths = tuple(wav.size(0) for wav in wavs)
+        return cls(pad_together(wavs), lengths)
+
+
+def pad_together(sequences: list[Tensor]) -> Tensor:
+    """(B, N, ...) from B tensors (N, ...), zeros after the end of each."""
+    # Of one, pad_sequence would give the same, but no exporter can trace it.
+    return sequences[0][None] if len(sequences) == 1 else pad_sequence(sequences, batch_first=True)
 
 
 def mark_valid(lengths: Iterable[int], total: int, device: torch.device) -> Tensor:
     """(B, total), True at the first ``lengths`` positions of each row."""
-    ends = torch.tensor(list(lengths), device=device)
-    return torch.arange(total, device=device) < ends.unsqueeze(1)
+    frames, ends = torch.arange(total, device=device), list(lengths)
+    if len(ends) == 1:  # nothing to make a tensor of: so a traced length stays a variable
+        return (frames < ends[0])[None]
+    return frames < torch.tensor(ends, device=device).unsqueeze(1)
 
 
 def mark_padding(frames: tuple[int, ...], hidden: Tensor) -> Tensor | None:
@@ -105,6 +115,8 @@ class FamilyContract(ABC):
     projections: ClassVar[tuple[str, ...]] = ("q_proj", "k_proj", "v_proj", "out_proj")
     calls_projections: ClassVar[bool] = True
     ones: ClassVar[tuple[str, ...]] = ()
+    # Whether all from the waveform on is computed in PyTorch, so that it can be traced for other runtimes.
+    in_torch: ClassVar[bool] = True
 
     @abstractmethod
     def load(self, files: tuple[Path, ...]) -> nn.Module:
@@ -161,6 +173,10 @@ class FamilyContract(ABC):
     @abstractmethod
     def dim(self, expert: nn.Module) -> int:
         """Channels D of the transformer."""
+
+    def normalises(self, expert: nn.Module) -> bool:
+        """Whether each waveform is first normalised to zero mean and unit variance."""
+        return False
 
     @abstractmethod
     def has_final_norm(self, expert: nn.Module) -> bool:

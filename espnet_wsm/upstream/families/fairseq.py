@@ -91,7 +91,6 @@ class FairseqFamily(FileFamily):
         return self.encoder(expert).layer_norm_first
 
     def normalises(self, expert: nn.Module) -> bool:
-        """Whether each waveform is first normalised to zero mean and unit variance."""
         return expert.wav_normalize if hasattr(expert, "wav_normalize") else expert.task_cfg.normalize
 
     def embed(self, model: nn.Module, padded: Tensor) -> Tensor:

@@ -131,6 +131,9 @@ class HfFamily(FamilyContract):
     def dim(self, expert: nn.Module) -> int:
         return expert.model.config.hidden_size
 
+    def normalises(self, expert: nn.Module) -> bool:
+        return expert.extracter.do_normalize
+
     def has_final_norm(self, expert: nn.Module) -> bool:
         return getattr(expert.model.config, "do_stable_layer_norm", False)
 
@@ -139,7 +142,7 @@ class HfFamily(FamilyContract):
         # and that their feature extractor works in numpy, so every utterance goes to the CPU and back.
         batch = Waveforms.pad(wavs)
         valid = mark_valid(batch.lengths, batch.padded.size(1), batch.padded.device)
-        padded = _normalise(batch.padded, valid) if expert.extracter.do_normalize else batch.padded
+        padded = _normalise(batch.padded, valid) if self.normalises(expert) else batch.padded
         dtype = next(expert.model.parameters()).dtype
         hidden = expert.model(padded.to(dtype), attention_mask=valid.to(torch.int32)).last_hidden_state
         frames = self.count_frames(expert, batch.lengths)

@@ -18,6 +18,7 @@ class HfBertFamily(HfFamily):
     receptive_field = 560  # two windows
     feed_forward = ("ffn1", "ffn2")
     attention = "self_attn"
+    in_torch = False  # transformers makes its log-mel frames in numpy
     projections = ("linear_q", "linear_k", "linear_v", "linear_out")
 
     def check_expert(self, expert: nn.Module) -> None:
@@ -63,6 +64,9 @@ class HfBertFamily(HfFamily):
         valid = inputs["attention_mask"][:, : max(frames)].to(weight.device)
         hidden = expert.model(features, attention_mask=valid).last_hidden_state
         return hidden, None if min(frames) == max(frames) else ~valid.bool()
+
+    def normalises(self, expert: nn.Module) -> bool:
+        return False  # of samples; it normalises its frames
 
     def describe_norms(self, expert: nn.Module) -> str:
         return "conformer layers with a norm before each part and behind them, on log-mel frames"

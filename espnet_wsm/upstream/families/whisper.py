@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu
-from torch.nn.utils.rnn import pad_sequence
 
 from espnet_wsm.errors import UserError
 from espnet_wsm.frames import HOP, SAMPLE_RATE
@@ -19,6 +18,7 @@ from espnet_wsm.upstream.families.contract import (
     FileFamily,
     mark_padding,
     mark_valid,
+    pad_together,
     refuse_missing,
 )
 from espnet_wsm.upstream.families.hf import HfMixer
@@ -140,12 +140,12 @@ class WhisperFamily(FileFamily):
         return f"pre-norm layers, on {expert.sizes.num_mel_bins} log-mel channels"
 
     def encode(self, expert: nn.Module, wavs: list[Tensor]) -> tuple[Tensor, Tensor | None]:
-        frames = self.count_frames(expert, tuple(len(wav) for wav in wavs))
+        frames = self.count_frames(expert, tuple(wav.size(0) for wav in wavs))
         assert max(frames) <= self.limit_frames(expert), frames
         features = [compute_log_mel(wav, expert.sizes.num_mel_bins) for wav in wavs]
-        x = pad_sequence(features, batch_first=True).mT.to(expert.conv1.weight.dtype)  # (B, mels, M)
+        x = pad_together(features).mT.to(expert.conv1.weight.dtype)  # (B, mels, M)
         x = gelu(expert.conv1(x))
-        counts = [len(each) for each in features]
+        counts = [each.size(0) for each in features]
         if min(counts) < max(counts):
             x = x.masked_fill(~mark_valid(counts, x.size(2), x.device)[:, None], 0.0)
         x = gelu(expert.conv2(x)).mT  # (B, T, D)
