@@ -62,7 +62,7 @@ def test_onnxruntime_computes_what_pytorch_computes(key, conf, tmp_path):
         ]
     graph = OneRecording(model)
     write_graph(graph, tmp_path / "model.onnx")
-    session = open_session(tmp_path / "model.onnx", 1)
+    session = open_session(tmp_path / "model.onnx")
     (given,), (made,) = session.get_inputs(), session.get_outputs()
     assert (given.name, given.shape) == ("samples", [1, "num_samples"])
     assert (made.name, made.shape) == ("log_probs", [1, "num_frames", len(TOKENS)])

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.compiler import is_exporting
 from torch.nn.functional import gelu
 
 from espnet_wsm.errors import UserError
@@ -70,11 +71,29 @@ def compute_log_mel(wav: Tensor, num_mels: int) -> Tensor:
     it ends, and is reflected there.
     """
     wav = wav.to(torch.promote_types(wav.dtype, torch.float32))
-    window = torch.hann_window(WINDOW, dtype=wav.dtype, device=wav.device)
-    spectrum = torch.stft(wav, WINDOW, MEL_HOP, window=window, return_complex=True)[:, :-1]
     filters = torch.as_tensor(mel_filters(num_mels), dtype=wav.dtype, device=wav.device)
-    log_mel = (filters @ spectrum.abs().square()).clamp(min=1e-10).log10()
+    if is_exporting():
+        power = _compute_power_by_products(wav)
+    else:
+        window = torch.hann_window(WINDOW, dtype=wav.dtype, device=wav.device)
+        power = torch.stft(wav, WINDOW, MEL_HOP, window=window, return_complex=True).abs().square()
+    log_mel = (filters @ power[:, :-1]).clamp(min=1e-10).log10()
     return ((log_mel.maximum(log_mel.max() - 8.0) + 4.0) / 4.0).T
+
+
+def _compute_power_by_products(wav: Tensor) -> Tensor:
+    """(201, M + 1) power spectrum of a waveform (N,), as by ``torch.stft``, in float64 inside.
+
+    In onnxruntime 1.32, STFT in float32 is a hundred times less exact than PyTorch's, and the logarithm of
+    weak channels shows that.
+    """
+    padded = nn.functional.pad(wav[None], (WINDOW // 2, WINDOW // 2), mode="reflect")[0]
+    frames = padded.unfold(0, WINDOW, MEL_HOP).double()  # (M + 1, 400)
+    phase = torch.arange(WINDOW, dtype=torch.float64)[:, None] * torch.arange(WINDOW // 2 + 1)
+    phase = phase.remainder(WINDOW) * (2 * torch.pi / WINDOW)
+    waves = torch.hann_window(WINDOW, dtype=torch.float64)[:, None] * torch.cat([phase.cos(), phase.sin()], 1)
+    real, imaginary = (frames @ waves).chunk(2, dim=1)
+    return (real.square() + imaginary.square()).T.to(wav.dtype)
 
 
 @dataclass(frozen=True)
