@@ -17,6 +17,9 @@ require_finished "${out}" 4
 require_made_from "${out}" "$(folder_digest "${dump_dir}")" "${dump_dir}" 4
 
 [[ ${report} == true || ${report} == false ]] || die "--report has to be true or false, got ${report}"
+hold "${exp}" wait # its report is of all that was decoded
+hold "${out}" wait
+find "${exp}" -name '.*.tmp' -type f -delete # what a run that was killed had begun to write
 log "Stage 5: score: ${out} -> ${out}/*/score_{wer,cer}, ${exp}/report.html, RESULTS.md"
 # One job per set, whose arguments are in a file.
 symbols=()
