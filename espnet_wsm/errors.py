@@ -5,7 +5,7 @@ import functools
 import importlib.util
 import io
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import metadata
 from pathlib import Path
 
@@ -47,6 +47,12 @@ def find_foreign_package() -> str | None:
                 "of PYTHONPATH, or work in another one"
             )
     return None
+
+
+def require_packages(command: str, packages: Iterable[str], extra: str) -> None:
+    """Raise UserError if a package is missing that an extra of the distribution brings."""
+    if any(importlib.util.find_spec(package) is None for package in packages):
+        raise UserError(f'{command} needs more packages: pip install "espnet_wsm[{extra}]"')
 
 
 def write_utf8() -> None:

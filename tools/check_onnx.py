@@ -23,6 +23,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from espnet_wsm.data.dump.lists import find_recordings
+from espnet_wsm.deploy.names import INT8, MODEL, TOKENS
 from espnet_wsm.errors import UserError, report_user_errors
 from espnet_wsm.frames import SAMPLE_RATE
 
@@ -30,13 +32,11 @@ Recognise = Callable[[np.ndarray], str]
 
 
 def read_set(data: Path) -> dict[str, tuple[np.ndarray, str]]:
-    """Samples (N,) and text of each utterance of a dumped set; paths in it are relative to its recipe."""
-    files, texts = (
-        dict(line.split(maxsplit=1) for line in (data / name).read_text(encoding="utf-8").splitlines())
-        for name in ("wav.scp", "text")
-    )
-    recipe = next(folder for folder in data.resolve().parents if (folder / "run.sh").exists())
-    return {key: (soundfile.read(recipe / files[key], dtype="float32")[0], texts[key]) for key in texts}
+    """Samples (N,) and text of each utterance of a dumped set."""
+    return {
+        id: (soundfile.read(file, dtype="float32")[0], text)
+        for id, (file, text) in find_recordings(data).items()
+    }
 
 
 def open_pytorch(args: argparse.Namespace, dtype: str) -> Recognise:
@@ -62,7 +62,7 @@ def open_onnxruntime(args: argparse.Namespace, name: str) -> Recognise:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = args.threads
     session = onnxruntime.InferenceSession(args.onnx / name, options)
-    lines = (args.onnx / "tokens.txt").read_text(encoding="utf-8").split("\n")[:-1]
+    lines = (args.onnx / TOKENS).read_text(encoding="utf-8").split("\n")[:-1]
     tokens = [line.rsplit(" ", 1)[0].replace("<space>", " ").replace("\u2581", " ") for line in lines]
 
     def recognise(samples: np.ndarray) -> str:
@@ -78,7 +78,7 @@ def open_sherpa(args: argparse.Namespace, name: str) -> Recognise:
     import sherpa_onnx
 
     recogniser = sherpa_onnx.OfflineRecognizer.from_omnilingual_asr_ctc(
-        str(args.onnx / name), str(args.onnx / "tokens.txt"), num_threads=args.threads
+        str(args.onnx / name), str(args.onnx / TOKENS), num_threads=args.threads
     )
 
     def recognise(samples: np.ndarray) -> str:
@@ -93,10 +93,10 @@ def open_sherpa(args: argparse.Namespace, name: str) -> Recognise:
 def list_ways(onnx: Path) -> dict[str, tuple[Callable, str]]:
     """The ways to run a model, with what opens it."""
     ways = {"PyTorch float32": (open_pytorch, "float32"), "PyTorch bfloat16": (open_pytorch, "bfloat16")}
-    names = {"float32": "model.onnx", "int8": "model.int8.onnx"}
+    names = {"float32": MODEL, "int8": INT8}
     there = {kind: name for kind, name in names.items() if (onnx / name).exists()}
     ways |= {f"onnxruntime {kind}": (open_onnxruntime, name) for kind, name in there.items()}
-    if (onnx / "tokens.txt").read_text(encoding="utf-8").startswith("<blk> "):
+    if (onnx / TOKENS).read_text(encoding="utf-8").startswith("<blk> "):
         ways |= {f"sherpa-onnx {kind}": (open_sherpa, name) for kind, name in there.items()}
     return ways
 

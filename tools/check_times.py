@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from espnet_wsm.data.dump.lists import find_recordings
 from espnet_wsm.errors import report_user_errors
 from espnet_wsm.frames import SAMPLE_RATE
 from espnet_wsm.recognition.options import add_model_arguments, load_model
@@ -64,13 +65,8 @@ class Clip:
 
 
 def list_clips(data: Path) -> list[Clip]:
-    """The utterances of a dumped set; paths in it are relative to its recipe."""
-    files, texts = (
-        dict(line.split(maxsplit=1) for line in (data / name).read_text(encoding="utf-8").splitlines())
-        for name in ("wav.scp", "text")
-    )
-    recipe = next(folder for folder in data.resolve().parents if (folder / "run.sh").exists())
-    clips = [Clip(recipe / files[key], texts[key], 0) for key in sorted(texts.keys() & files.keys())]
+    """The utterances of a dumped set."""
+    clips = [Clip(file, text, 0) for file, text in find_recordings(data).values()]
     return [Clip(clip.file, clip.text, len(clip.read())) for clip in clips]
 
 

@@ -19,7 +19,9 @@ require_made_from "${out}" "$(folder_digest "${dump_dir}")" "${dump_dir}" 4
 [[ ${report} == true || ${report} == false ]] || die "--report has to be true or false, got ${report}"
 hold "${exp}" wait # its report is of all that was decoded
 hold "${out}" wait
-find "${exp}" -name '.*.tmp' -type f -delete # what a run that was killed had begun to write
+# What a run that was killed had begun to write; another decoding of the model may be under way beside this one.
+find "${out}" -name '.*.tmp' -type f -delete
+find "${exp}" -maxdepth 1 -name '.*.tmp' -type f -delete
 log "Stage 5: score: ${out} -> ${out}/*/score_{wer,cer}, ${exp}/report.html, RESULTS.md"
 # One job per set, whose arguments are in a file.
 symbols=()

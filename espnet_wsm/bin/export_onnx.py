@@ -9,10 +9,11 @@ Example:
 """
 
 import argparse
-from importlib.util import find_spec
 from pathlib import Path
 
-from espnet_wsm.errors import UserError, report_user_errors
+from espnet_wsm.deploy.names import PLAIN, TARGETS
+from espnet_wsm.errors import report_user_errors, require_packages
+from espnet_wsm.recognition.model_options import add_trained_model_arguments
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")  # of the extra
 
@@ -21,24 +22,15 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--model", required=True, help="experiment folder, e.g. exp/asr_X, or archive of espnet2.bin.pack asr"
-    )
+    add_trained_model_arguments(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to make")
     parser.add_argument(
-        "--target", choices=("sherpa-onnx", "plain"), default="plain",
+        "--target", choices=TARGETS, default=PLAIN,
         help="sherpa-onnx: for its slot for waveforms, whose normalisation the upstream must bear; "
         "plain: for onnxruntime and your own code (default: plain)",
     )  # fmt: skip
     parser.add_argument(
         "--int8", action="store_true", help="write model.int8.onnx too, with weights in 8 bits"
-    )
-    parser.add_argument(
-        "--model_file", help="checkpoint (default: the average of the best epochs, or the one in the archive)"
-    )
-    parser.add_argument("--upstream", help="the upstream's checkpoint, if it is not where training read it")
-    parser.add_argument(
-        "--trust", action="store_true", help="open an upstream's file even if that runs code from it"
     )
     return parser
 
@@ -47,8 +39,7 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     """Entry point."""
     args = make_parser().parse_args(argv)
-    if any(find_spec(package) is None for package in PACKAGES):
-        raise UserError('export_onnx needs more packages: pip install "espnet_wsm[onnx]"')
+    require_packages("export_onnx", PACKAGES, "onnx")
 
     from espnet_wsm.deploy.export import export_onnx
 

@@ -9,13 +9,12 @@ Example:
 
 import argparse
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from espnet_wsm.data.audio.channels import add_channel_argument
-from espnet_wsm.errors import UserError, report_user_errors
+from espnet_wsm.errors import UserError, report_user_errors, require_packages
 from espnet_wsm.recognition.options import add_model_arguments, load_model
 
 if TYPE_CHECKING:
@@ -53,8 +52,7 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     """Entry point."""
     args = make_parser().parse_args(argv)
-    if any(find_spec(package) is None for package in PACKAGES):
-        raise UserError('serve needs more packages: pip install "espnet_wsm[serve]"')
+    require_packages("serve", PACKAGES, "serve")
     for name in ("max_megabytes", "max_minutes", "queue"):
         if not 0 < getattr(args, name) < float("inf"):
             raise UserError(f"--{name} {getattr(args, name):g}: give a number above 0")

@@ -26,7 +26,8 @@ GROUPS = {
 _TEXT = "espnet_wsm.data.text.rules"
 _CHANNEL = "espnet_wsm.data.audio.channels"
 _SOURCE = "espnet_wsm.data.corpora.sources"
-_MODEL = "espnet_wsm.recognition.options"
+_TRAINED = "espnet_wsm.recognition.model_options"
+_MODEL = ("espnet_wsm.recognition.options", _TRAINED)
 _OUTPUTS = "espnet_wsm.recognition.outputs"
 _GREEDY = "espnet_wsm.bin.asr_inference_greedy"
 _CONFIG = "espnet2.utils.config_argparse"
@@ -41,9 +42,10 @@ OPTIONS_DECLARED_IN = {
     "asr_inference": ("espnet2.bin.asr_inference", _CONFIG),
     "asr_inference_greedy": (_CONFIG,),
     "asr_inference_lm": (_GREEDY, _CONFIG),
-    "transcribe": (_CHANNEL, _MODEL, _OUTPUTS),
-    "serve": (_CHANNEL, _MODEL),
-    "annotate": (_CHANNEL, _MODEL),
-    "align": (_CHANNEL, _MODEL, _OUTPUTS),
+    "transcribe": (_CHANNEL, *_MODEL, _OUTPUTS),
+    "serve": (_CHANNEL, *_MODEL),
+    "annotate": (_CHANNEL, *_MODEL),
+    "align": (_CHANNEL, *_MODEL, _OUTPUTS),
+    "export_onnx": (_TRAINED,),
     "layers": (_CHANNEL,),
 }

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from espnet_wsm.deploy.names import INT8, LICENCE, MODEL, SHERPA
 from espnet_wsm.upstream import Checkpoint
 
 RUN_PLAIN = """\
@@ -50,7 +51,7 @@ def describe(
         name: of the model.
         upstream: that it was trained on.
         model_digest: SHA-256 of its checkpoint.
-        target: one of ``espnet_wsm.deploy.export.TARGETS``.
+        target: one of ``espnet_wsm.deploy.names.TARGETS``.
         digests: SHA-256 of each file, by name.
         most_seconds: the longest recording; None for any.
     """
@@ -63,17 +64,17 @@ def describe(
         "- Output `log_probs`: float32 (1, T, V), one frame every 20 ms; token 0 is CTC's blank.",
         "- `tokens.txt`: `SYMBOL ID` a line.",
         f"- Upstream: {upstream.name}, digest `{upstream.digest}`. Checkpoint: SHA-256 `{model_digest}`.",
-        _describe_licence("LICENSE" in digests),
+        _describe_licence(LICENCE in digests),
         "",
         "Long recordings have to be cut at pauses, by a voice activity detector for instance.",
         "",
         "## Use",
         "",
-        RUN_SHERPA if target == "sherpa-onnx" else RUN_PLAIN,
+        RUN_SHERPA if target == SHERPA else RUN_PLAIN,
         "",
     ]
-    if "model.int8.onnx" in digests:
-        lines += ["`model.int8.onnx` goes in the place of `model.onnx`: smaller, and close to it.", ""]
+    if INT8 in digests:
+        lines += [f"`{INT8}` goes in the place of `{MODEL}`: smaller, and close to it.", ""]
     lines += ["## Files", "", "| File | SHA-256 |", "| --- | --- |"]
     lines += [f"| {file} | `{digest}` |" for file, digest in digests.items()]
     return lines
@@ -87,5 +88,5 @@ def _describe_licence(known: bool) -> str:
 
 def find_licence(upstream: Checkpoint) -> Path | None:
     """The licence that lies beside an upstream's weights; None if there is none."""
-    file = upstream.files[0].parent / "LICENSE"
+    file = upstream.files[0].parent / LICENCE
     return file if file.is_file() else None

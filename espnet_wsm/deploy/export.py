@@ -5,9 +5,8 @@ import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import onnx
@@ -17,8 +16,10 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from torch import Tensor
 from torch.export import Dim
 
+from espnet_wsm.data.kaldi.lists import replace_directory
 from espnet_wsm.deploy.card import describe, find_licence
 from espnet_wsm.deploy.graph import NEVER, OneRecording, ignores_level
+from espnet_wsm.deploy.names import CARD, INT8, MODEL, PLAIN, SHERPA, TARGETS, TOKENS
 from espnet_wsm.deploy.tokens import find_silent, format_tokens, rename_tokens
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import digest_file, write_text
@@ -27,8 +28,6 @@ from espnet_wsm.recognition.acoustic_model import AcousticModel
 from espnet_wsm.recognition.trained_model import load_decoder
 
 OPSET = 18  # the lowest that PyTorch's exporter writes without converting: runtimes of 2023 read it
-TARGETS = ("sherpa-onnx", "plain")
-MODEL, INT8, TOKENS, CARD = "model.onnx", "model.int8.onnx", "tokens.txt", "README.md"
 LIMIT = 2 * 10**9  # bytes of one protobuf message: beyond it, weights go into a file beside the graph
 TOLERANCE = 1e-3  # of probabilities, between PyTorch and onnxruntime
 SECONDS = (0.5, 3.21, 7.77)  # of the recordings on which they are compared
@@ -49,13 +48,13 @@ class Exported:
     folder: Path
     difference: float
     most_seconds: float | None
-    sizes: dict[str, int] = field(default_factory=dict)
+    sizes: dict[str, int]
 
 
 def export_onnx(
     model: Path | str,
     out: Path,
-    target: str = "plain",
+    target: str = PLAIN,
     int8: bool = False,
     upstream: Path | str | None = None,
     model_file: Path | str | None = None,
@@ -85,16 +84,16 @@ def export_onnx(
     acoustic = decoder.model
     _check(acoustic, target)
     tokens, silent = list(acoustic.token_list), ()
-    if target == "sherpa-onnx":
+    if target == SHERPA:
         silent, tokens = find_silent(tokens), rename_tokens(tokens)
     graph = OneRecording(acoustic, silent)
     checkpoint = acoustic.encoder.checkpoint
     limit = checkpoint.family.limit_frames(graph.encoder.prefix.expert)
     most_seconds = None if limit is None else limit * HOP / SAMPLE_RATE
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
-        folder = Path(scratch) / out.name
-        folder.mkdir()
+    difference, sizes = 0.0, {}
+
+    def fill(folder: Path) -> None:
+        nonlocal difference
         write_graph(graph, folder / MODEL)
         difference = _compare(graph, folder / MODEL, most_seconds)
         if int8:
@@ -102,14 +101,14 @@ def export_onnx(
         write_text(folder / TOKENS, format_tokens(tokens))
         if (licence := find_licence(checkpoint)) is not None:
             shutil.copy(licence, folder)
-        sizes = {file.name: file.stat().st_size for file in sorted(folder.iterdir())}
+        sizes.update((file.name, file.stat().st_size) for file in sorted(folder.iterdir()))
         digests = {name: digest_file(folder / name) for name in sizes}
         trained = digest_file(decoder.model_file)
-        card = describe(Path(model).name, checkpoint, trained, target, digests, most_seconds)
-        write_text(folder / CARD, card)
-        if out.exists():
-            out.rmdir()
-        folder.rename(out)
+        write_text(
+            folder / CARD, describe(Path(model).name, checkpoint, trained, target, digests, most_seconds)
+        )
+
+    replace_directory(out, fill)
     return Exported(out, difference, most_seconds, sizes)
 
 
@@ -125,7 +124,7 @@ def _check(model: torch.nn.Module, target: str) -> None:
             f"{checkpoint} cannot be exported: what it makes of the waveform in front of its layers is not "
             "computed in PyTorch"
         )
-    if target == "sherpa-onnx" and not ignores_level(checkpoint.family, prefix.expert):
+    if target == SHERPA and not ignores_level(checkpoint.family, prefix.expert):
         raise UserError(
             f"{checkpoint} cannot be exported for sherpa-onnx, which brings every recording to zero mean and "
             "unit variance: this upstream was trained without, and hears a difference; use --target plain"

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from torch import Tensor, nn
 
 from espnet_wsm.recognition.acoustic_model import AcousticModel
-from espnet_wsm.upstream import load_upstream, run_suffix
+from espnet_wsm.upstream import load_upstream
 from espnet_wsm.upstream.cut import cut_of
 from espnet_wsm.upstream.families.contract import FamilyContract
 
@@ -28,6 +28,7 @@ class OneRecording(nn.Module):
     def __init__(self, model: AcousticModel, silent: Collection[int] = ()):
         super().__init__()
         self.encoder, self.head = model.encoder, model.ctc.ctc_lo
+        self.encoder.suffix_dtype = "float32"
         config, family = self.encoder.config, self.encoder.checkpoint.family
         if self.encoder.prefix.dtype is not None:
             expert, _ = load_upstream(config.upstream, config.trust)
@@ -42,15 +43,7 @@ class OneRecording(nn.Module):
 
     def forward(self, samples: Tensor) -> Tensor:
         """(1, N) samples at 16 kHz to (1, T, V) log probabilities of frames of 20 ms."""
-        encoder = self.encoder
-        total = None if encoder.layer_weights is None else encoder.layer_weights.start()
-        on_state = None if total is None else total.add
-        hidden, _ = encoder.prefix([samples[0]], on_state)
-        encoded = run_suffix(encoder.suffix, "float32", hidden, None, on_state)
-        if total is not None:
-            total.add(encoded)
-            encoded = total.total
-        return self.head(encoded).log_softmax(dim=-1)
+        return self.head(self.encoder.encode_alone(samples[0])).log_softmax(dim=-1)
 
 
 def ignores_level(family: FamilyContract, expert: nn.Module) -> bool:

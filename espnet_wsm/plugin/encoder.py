@@ -28,6 +28,7 @@ from espnet_wsm.upstream.families.contract import AdaptedMixer
 from espnet_wsm.upstream.identity import decode_identity, encode_identity
 from espnet_wsm.upstream.layer_table import LayerRow, describe_part, describe_prefix, describe_suffix
 from espnet_wsm.upstream.stored_cut import check_cut, load_suffix
+from espnet_wsm.upstream.suffix import RunningSum
 
 # The key under which torch stores the result of get_extra_state.
 IDENTITY_KEY = "_extra_state"
@@ -133,24 +134,38 @@ class WsmS3prlEncoder(AbsEncoder):
         """
         if xs_pad.dim() == 3 and xs_pad.size(-1) == 1:
             xs_pad = xs_pad.squeeze(-1)
-        total = None if self.layer_weights is None else self.layer_weights.start()
-        on_state = None if total is None else total.add
+        total = self._start_sum()
         if xs_pad.dim() == 3:
             hidden, olens = xs_pad, ilens
             frames = torch.arange(hidden.size(1), device=hidden.device)
             padding_mask = frames >= ilens.unsqueeze(1)
         else:
-            hidden, padding_mask = self.prefix(split_waveforms(xs_pad, ilens), on_state)
+            hidden, padding_mask = self.prefix(split_waveforms(xs_pad, ilens), total and total.add)
             olens = count_frames(hidden, padding_mask).to(ilens.dtype)
         if self.specaug is not None and self.training:
             hidden, _ = self.specaug(hidden, olens)
-        encoded = run_suffix(self.suffix, self.suffix_dtype, hidden, padding_mask, on_state)
-        if total is not None:
-            total.add(encoded)
-            encoded = total.total
+        encoded = self._run_above(hidden, padding_mask, total)
         if not self.training:
             encoded = _repeat_last_frame(encoded, olens)
         return encoded, olens, None
+
+    def encode_alone(self, wav: Tensor) -> Tensor:
+        """(1, T, D) frames of one waveform (N,), without what only batches and training need."""
+        total = self._start_sum()
+        hidden, _ = self.prefix([wav], total and total.add)
+        return self._run_above(hidden, None, total)
+
+    def _start_sum(self) -> RunningSum | None:
+        """The weighted sum of all layers' states, if the configuration wants it."""
+        return None if self.layer_weights is None else self.layer_weights.start()
+
+    def _run_above(self, hidden: Tensor, padding_mask: Tensor | None, total: RunningSum | None) -> Tensor:
+        """(B, T, D) from the states below the cut, the first of which ``total`` has already."""
+        encoded = run_suffix(self.suffix, self.suffix_dtype, hidden, padding_mask, total and total.add)
+        if total is None:
+            return encoded
+        total.add(encoded)
+        return total.total
 
     def get_extra_state(self) -> Tensor:
         """The upstream's identity."""

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from espnet_wsm.allocator import keep_memory, uncollected
 from espnet_wsm.recognition.dtypes import DTYPES
+from espnet_wsm.recognition.model_options import add_trained_model_arguments
 
 if TYPE_CHECKING:
     from espnet_wsm.recognition.transcriber import Transcriber
@@ -15,16 +16,7 @@ UNCALIBRATED = "confidences are as measured, not probabilities: stages 4 and 5 o
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Which model, where it runs, and how."""
-    parser.add_argument(
-        "--model", required=True, help="experiment folder, e.g. exp/asr_X, or archive of espnet2.bin.pack asr"
-    )
-    parser.add_argument(
-        "--model_file", help="checkpoint (default: the average of the best epochs, or the one in the archive)"
-    )
-    parser.add_argument("--upstream", help="the upstream's checkpoint, if it is not where training read it")
-    parser.add_argument(
-        "--trust", action="store_true", help="open an upstream's file even if that runs code from it"
-    )
+    add_trained_model_arguments(parser)
     parser.add_argument("--ngpu", type=int, default=0, help="0 = CPU, 1 = GPU (default: 0)")
     parser.add_argument(
         "--chunk_seconds", type=float, default=30, help="split longer audio into such chunks (default: 30)"

@@ -4,9 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tiny_training import corpus, encoder_conf, make_lively, noise, training_arguments  # noqa: F401
-
-SAMPLES = noise(2.3)
+from tiny_training import corpus, encoder_conf, make_lively, training_arguments  # noqa: F401
 
 
 @pytest.fixture(scope="session")

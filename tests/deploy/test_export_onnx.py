@@ -27,7 +27,7 @@ def fault_of(capsys) -> str:
 
 
 @pytest.fixture
-def recording(tmp_path, monkeypatch):
+def recording(tmp_path):
     soundfile.write(tmp_path / "recording.wav", noise(2.3), RATE, subtype="FLOAT")
     return tmp_path / "recording.wav"
 
@@ -51,7 +51,6 @@ def test_the_readmes_code_gives_the_text_of_transcribe(exp, recording, tmp_path,
     text = espnet_wsm.load(exp, dtype="trained")(noise(2.3), RATE)
     assert len(text) > 5
     assert capsys.readouterr().out.splitlines()[-1] == text.strip()
-    (tmp_path / "again").mkdir()
     with pytest.raises(SystemExit):  # what is there stays
         run("--model", exp, "--out", out)
     assert "is there already: name another folder" in fault_of(capsys)

@@ -56,6 +56,23 @@ def read_dump(directory: Path, need_text: bool = False) -> tuple[list[Utterance]
     return utterances, num_samples
 
 
+def find_recordings(directory: Path) -> dict[str, tuple[Path, str]]:
+    """Audio file and text of each utterance of a dump that has both, wherever the command was called.
+
+    Paths in a dump are relative to its recipe's folder.
+
+    Raises:
+        UserError: a list is faulty, or no folder above the dump is a recipe's.
+    """
+    problems: list[str] = []
+    files, texts = (read_list(directory / name, problems) for name in ("wav.scp", "text"))
+    raise_collected(problems, directory)
+    recipe = next((above for above in directory.resolve().parents if (above / "run.sh").exists()), None)
+    if recipe is None:
+        raise UserError(f"{directory} is in no recipe: no folder above it has a run.sh")
+    return {id: (recipe / files[id].value, texts[id].value) for id in sorted(files.keys() & texts.keys())}
+
+
 def read_dumps(directories: Iterable[Path]) -> tuple[list[Utterance], dict[str, int]]:
     """What :func:`read_dump` gives, of several folders together, whose texts need not be there.
 
