@@ -5,9 +5,14 @@ the audio in and below it, `-` for the names on the lines of standard input. If 
 the sound of videos, and what else libsndfile does not (m4a, wma, ...). Files that cannot be read are skipped
 and named at the end; the exit status is then 1.
 
+With --live, audio is transcribed while it comes. On a terminal, final text is never written over, and what
+may still change follows it faintly. Elsewhere each utterance is a line, START<TAB>END<TAB>text in seconds.
+
 Examples:
   espnet-wsm transcribe --model exp/asr_train_ctc_char talk.mp3 interviews/*.wav > texts.tsv
   espnet-wsm transcribe --model exp/asr_train_ctc_char interviews --format eaf srt --skip_existing
+  espnet-wsm transcribe --model exp/asr_train_ctc_char --live microphone --stats
+  ffmpeg -v error -i URL -ac 1 -ar 16000 -f s16le - | espnet-wsm transcribe --model exp/asr_X --live
 """
 
 import argparse
@@ -23,6 +28,7 @@ from espnet_wsm.data.audio.media import is_media
 from espnet_wsm.data.audio.opening import find_seconds
 from espnet_wsm.errors import UserError, report_user_errors
 from espnet_wsm.files import write_text
+from espnet_wsm.recognition.live_command import add_live_arguments, check_live, transcribe_live
 from espnet_wsm.recognition.options import add_model_arguments, load_model
 from espnet_wsm.recognition.outputs import Outputs, add_output_arguments, list_recordings
 from espnet_wsm.recognition.processes import Processes
@@ -36,7 +42,7 @@ def make_parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "files", metavar="FILE", nargs="+", help="wav, flac, mp3, mp4, m4a, ..., folders, - (see above)"
+        "files", metavar="FILE", nargs="*", help="wav, flac, mp3, mp4, m4a, ..., folders, - (see above)"
     )
     add_model_arguments(parser)
     parser.add_argument(
@@ -56,6 +62,7 @@ def make_parser() -> argparse.ArgumentParser:
         help=f"silence between words at which an utterance ends (default: {PAUSE})",
     )  # fmt: skip
     add_channel_argument(parser)
+    add_live_arguments(parser)
     return parser
 
 
@@ -63,6 +70,11 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     """Entry point."""
     args = make_parser().parse_args(argv)
+    check_live(args)
+    if args.live is not None:
+        _check_pause(args.pause)
+        transcribe_live(args)
+        return
     if args.jobs < 1:
         raise UserError(f"--jobs {args.jobs}: give 1 or more processes")
     if args.out is not None:
@@ -87,9 +99,13 @@ def _find_outputs(args: argparse.Namespace) -> Outputs | None:
         return None
     if args.out is not None:
         raise UserError("--out takes texts without times: leave it out, or --format")
-    if not 0 <= args.pause < float("inf"):
-        raise UserError(f"--pause {args.pause:g}: give seconds, 0 or more")
+    _check_pause(args.pause)
     return Outputs(args.format, args.out_dir, args.overwrite, keep=args.skip_existing)
+
+
+def _check_pause(seconds: float) -> None:
+    if not 0 <= seconds < float("inf"):
+        raise UserError(f"--pause {seconds:g}: give seconds, 0 or more")
 
 
 def _transcribe(args: argparse.Namespace, files: list[str], outputs: Outputs | None) -> None:

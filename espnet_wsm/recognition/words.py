@@ -80,12 +80,20 @@ def group_words(
 ) -> list[Word]:
     """Words of the tokens of an utterance, with their characters (with bpe: tokens), as :func:`place_words`.
 
-    Args:
-        pieces: its tokens in order.
-        token_type: ESPnet's: ``char`` (words are parted by ``<space>``), ``bpe`` (sentencepiece's mark begins
-            a word) or ``word``.
+    Args are those of :func:`split_words`, and:
         num_frames: of the utterance; no word ends later.
         confidences: of its frames, as ``measure_confidence`` gives them; None = not known.
+    """
+    return place_words(split_words(pieces, token_type), num_frames, confidences)
+
+
+def split_words(pieces: Sequence[Piece], token_type: str) -> list[list[Piece]]:
+    """The pieces of each word, none without.
+
+    Args:
+        pieces: tokens in order.
+        token_type: ESPnet's: ``char`` (words are parted by ``<space>``), ``bpe`` (sentencepiece's mark begins
+            a word) or ``word``.
     """
     groups: list[list[Piece]] = [[]]
     for piece in pieces if token_type in ("char", "word") else join_bytes(pieces):
@@ -101,7 +109,7 @@ def group_words(
             groups.append([])
         if text:
             groups[-1].append(piece._replace(text=text))
-    return place_words([group for group in groups if group], num_frames, confidences)
+    return [group for group in groups if group]
 
 
 def place_words(
