@@ -66,8 +66,17 @@ SERVE_REQUIREMENTS = [
     # Serves it, without the optional event loop and parser. Below 1.0 a minor release may change
     # Server.shutdown, which serve/running.py extends; the cap goes up when tests/serve pass.
     "uvicorn>=0.54,<0.55",
+    # Carries live audio and its text, for uvicorn. uvicorn asks for no version; this is the one it was tried
+    # with.
+    "websockets>=17",
     # Takes forms with files apart as they arrive, for Starlette.
     "python-multipart>=0.0.34",
+]
+
+# What `espnet-wsm transcribe --live microphone` needs.
+LIVE_REQUIREMENTS = [
+    # Reads microphones through PortAudio, which its wheels for Windows and macOS bring along.
+    "sounddevice>=0.5.5",
 ]
 
 # What `espnet-wsm export_onnx` needs.
@@ -87,6 +96,7 @@ PARQUET_REQUIREMENTS = [
 
 DEV_REQUIREMENTS = [
     *SERVE_REQUIREMENTS,
+    *LIVE_REQUIREMENTS,
     *PARQUET_REQUIREMENTS,
     *ONNX_REQUIREMENTS,
     # Runs exported models in the tests. The pin is against another way of normalising, or another slot.
@@ -145,6 +155,7 @@ setup(
     extras_require={
         "dev": DEV_REQUIREMENTS,
         "docs": DOCS_REQUIREMENTS,
+        "live": LIVE_REQUIREMENTS,
         "onnx": ONNX_REQUIREMENTS,
         "parquet": PARQUET_REQUIREMENTS,
         "serve": SERVE_REQUIREMENTS,

@@ -8,20 +8,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import soundfile
+from spelling import make_beeps
 
-# A microphone that beeps, and may be used without a question.
+# A microphone that may be used without a question, and plays a file over and over.
 MICROPHONE = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+PLAYED = "--use-file-for-fake-audio-capture="
 OURS = re.compile(r"(file|data|blob|about):|https?://(127\.0\.0\.1|localhost)(:\d+)?(/|$)")
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    """Debian's Chromium without a window, one for all tests."""
+def browser(tmp_path_factory) -> Iterator[Any]:
+    """Debian's Chromium without a window, one for all tests; its microphone beeps."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     program = shutil.which("chromium")
     if program is None:
         pytest.skip("chromium is not installed (Debian: apt-get install chromium)")
-    arguments = [*MICROPHONE, "--autoplay-policy=no-user-gesture-required"]
+    beeps = tmp_path_factory.mktemp("microphone") / "beeps.wav"
+    soundfile.write(beeps, make_beeps(4, 48000), 48000)
+    arguments = [*MICROPHONE, f"{PLAYED}{beeps}", "--autoplay-policy=no-user-gesture-required"]
     arguments += ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_api.sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=program, args=arguments)

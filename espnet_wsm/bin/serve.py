@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from espnet_wsm.data.audio.channels import add_channel_argument
 from espnet_wsm.errors import UserError, report_user_errors, require_packages
+from espnet_wsm.recognition.live_command import add_timing_arguments, read_timing
 from espnet_wsm.recognition.options import add_model_arguments, load_model
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from espnet_wsm.serve.corpus import Corpus
 
-PACKAGES = ("starlette", "uvicorn", "python_multipart")  # of the extra
+PACKAGES = ("starlette", "uvicorn", "python_multipart", "websockets")  # of the extra
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -45,6 +46,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--queue", type=int, default=20, metavar="N", help="recordings that may wait (default: 20)"
     )
     add_channel_argument(parser)
+    add_timing_arguments(parser.add_argument_group("text while somebody speaks"))
     return parser
 
 
@@ -83,16 +85,19 @@ def _serve(
     """Whether all threads have ended."""
     from espnet_wsm.serve.app import THRESHOLD, THRESHOLD_UNCALIBRATED, Settings, make_app
     from espnet_wsm.serve.jobs import Jobs
+    from espnet_wsm.serve.live import LiveRecogniser
     from espnet_wsm.serve.recogniser import Recogniser
     from espnet_wsm.serve.running import run
 
+    timing = read_timing(args)
     transcriber = load_model(args)
     with TemporaryDirectory(prefix="espnet_wsm_serve_", ignore_cleanup_errors=True) as folder:
         recogniser = Recogniser(transcriber, args.max_minutes, args.channel)
         jobs = Jobs(recogniser, Path(folder), args.queue)
         threshold = THRESHOLD_UNCALIBRATED if transcriber.decoder.calibration is None else THRESHOLD
         settings = Settings(Path(args.model).name, args.host, args.max_megabytes, args.max_minutes, threshold)
-        app = make_app(settings, recogniser, jobs, corpus)
+        live = LiveRecogniser(transcriber, timing)
+        app = make_app(settings, recogniser, jobs, live, corpus)
         print(f"open {address} (Ctrl-C ends the server)", file=sys.stderr)
         if args.open:
             import webbrowser

@@ -1,5 +1,6 @@
 """Batched greedy CTC decoding: the best token of every frame, with repeats and blanks removed."""
 
+import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -48,6 +49,7 @@ class GreedyCtcDecoder:
             refuse_stand_in(file)
         self.model, self.train_args = load_model(train_config, model_file, device, dtype)
         self.device, self.model_file = device, Path(model_file)
+        self._turn = threading.Lock()  # upstreams of S3PRL keep what their hooks find in themselves
         self.calibration: Calibration | None = None  # of words' confidences, where that has been learnt
         self.converter = TokenIDConverter(token_list=self.model.token_list)
         self.tokenizer = LineTokenizer(build_tokenizer(self.train_args.token_type, self.train_args.bpemodel))
@@ -86,11 +88,14 @@ class GreedyCtcDecoder:
     def log_probs(self, speech: Tensor, speech_lengths: Tensor) -> tuple[Tensor, Tensor]:
         """(B, T, V) float32 log probabilities of the tokens and (B,) number of valid frames, on the device.
 
+        Threads are served one after the other.
+
         Args:
             speech: (B, N) 16 kHz samples.
             speech_lengths: (B,) number of valid samples of each.
         """
-        encoded, lengths = self.model.encode(speech.to(self.device), speech_lengths.to(self.device))
+        with self._turn:
+            encoded, lengths = self.model.encode(speech.to(self.device), speech_lengths.to(self.device))
         if isinstance(encoded, tuple):  # an encoder with intermediate CTC
             encoded = encoded[0]
         return self.model.ctc.log_softmax(encoded).float(), lengths

@@ -18,6 +18,7 @@ from espnet_wsm.frames import SAMPLE_RATE
 STDIN, MICROPHONE = "-", "microphone"
 MOST_SECONDS = 30  # of audio that waits
 BLOCK_SECONDS = 0.05
+BEHIND = 3.0  # seconds of audio that wait, from where on a model is said to be behind
 WIDTH = 2  # bytes of a sample
 HEADERS = {b"RIFF": "a WAV header", b"fLaC": "a FLAC header", b"OggS": "an Ogg header", b"ID3\x03": "MP3"}
 

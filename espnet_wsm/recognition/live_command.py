@@ -5,13 +5,17 @@ import math
 import sys
 import time
 from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
 from espnet_wsm.errors import UserError
 from espnet_wsm.frames import SAMPLE_RATE
-from espnet_wsm.recognition.live_audio import MICROPHONE, STDIN, Receiver, open_microphone, open_stdin
+from espnet_wsm.recognition.live_audio import BEHIND, MICROPHONE, STDIN, Receiver, open_microphone, open_stdin
 
-BEHIND = 3.0  # seconds of audio that wait, from where on it is said
+if TYPE_CHECKING:
+    from espnet_wsm.recognition.live import LiveOptions
+
 OPTIONS = ("rate", "step", "look_ahead", "context", "events", "stats")
+TIMING = ("step", "look_ahead", "context")
 
 
 def add_live_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,16 +27,7 @@ def add_live_arguments(parser: argparse.ArgumentParser) -> None:
         "microphone:NAME",
     )  # fmt: skip
     group.add_argument("--rate", type=int, help=f"samples in a second (default: {SAMPLE_RATE})")
-    group.add_argument(
-        "--step", type=float, help="seconds of new audio after which the model runs again (default: 0.5)"
-    )
-    group.add_argument(
-        "--look_ahead", type=float,
-        help="seconds of audio that follow before text is final: less is sooner, more is better (default: 1)",
-    )  # fmt: skip
-    group.add_argument(
-        "--context", type=float, help="seconds of audio before that are heard again (default: 10)"
-    )
+    add_timing_arguments(group)
     group.add_argument(
         "--events", action="store_true", default=None, help="print each update as a line of JSON"
     )
@@ -41,15 +36,40 @@ def add_live_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_timing_arguments(parser: argparse._ActionsContainer) -> None:
+    """How soon text is final, and at what cost; None where it is not given."""
+    parser.add_argument(
+        "--step", type=float, metavar="SECONDS",
+        help="of new audio after which the model runs again (default: 0.5)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--look_ahead", type=float, metavar="SECONDS",
+        help="of audio that follow before text is final: less is sooner, more is better (default: 1)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--context", type=float, metavar="SECONDS", help="of audio before that are heard again (default: 10)"
+    )
+
+
+def read_timing(args: argparse.Namespace) -> "LiveOptions":
+    """The options of :func:`add_timing_arguments`, and ``--pause`` if there is one.
+
+    Raises:
+        UserError: they make no sense.
+    """
+    from espnet_wsm.recognition.live import LiveOptions
+
+    given = {name: getattr(args, name, None) for name in (*TIMING, "pause")}
+    return LiveOptions(**{name: value for name, value in given.items() if value is not None})
+
+
 def transcribe_live(args: argparse.Namespace) -> None:
     """Print what is said, until the audio ends or Ctrl-C."""
-    from espnet_wsm.recognition.live import LiveOptions, LiveTranscriber
+    from espnet_wsm.recognition.live import LiveTranscriber
     from espnet_wsm.recognition.live_output import Stats, choose_output
     from espnet_wsm.recognition.options import load_model
 
-    given = {name: getattr(args, name) for name in ("step", "look_ahead", "context")}
-    given = {name: value for name, value in given.items() if value is not None}
-    options = LiveOptions(**given, pause=args.pause)
+    options = read_timing(args)
     output, stats = choose_output(bool(args.events)), Stats()
     with _open(args.live, args.rate or SAMPLE_RATE) as receiver:
         live = LiveTranscriber(load_model(args), options)

@@ -19,7 +19,7 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp
 
 from espnet_wsm.annotations import FORMATS, Recording, Segment, read_annotations, write_annotations
@@ -29,6 +29,7 @@ from espnet_wsm.files import digest_text
 from espnet_wsm.serve.corpus import Corpus
 from espnet_wsm.serve.guard import MEGABYTE, Guard
 from espnet_wsm.serve.jobs import Jobs, QueueFull
+from espnet_wsm.serve.live import LiveRecogniser
 from espnet_wsm.serve.names import clean_name, clean_suffix
 from espnet_wsm.serve.recogniser import Recogniser
 
@@ -39,7 +40,7 @@ PAGE = {
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 } | {
     f"/{name}.js": (f"{name}.js", "text/javascript")
-    for name in ("app", "server", "card", "transcript", "words", "recorder", "capture")
+    for name in ("app", "server", "card", "transcript", "words", "recorder", "live", "capture")
 }  # fmt: skip
 MOST_ANNOTATIONS = 30 * MEGABYTE  # of JSON: some hours of words with their characters
 LONGEST_WAIT, LOOK_EVERY = 20.0, 0.2  # seconds that a question for news is kept open
@@ -71,7 +72,13 @@ class Settings:
     threshold: float = THRESHOLD
 
 
-def make_app(settings: Settings, recogniser: Recogniser, jobs: Jobs, corpus: Corpus | None = None) -> ASGIApp:
+def make_app(
+    settings: Settings,
+    recogniser: Recogniser,
+    jobs: Jobs,
+    live: LiveRecogniser,
+    corpus: Corpus | None = None,
+) -> ASGIApp:
     """The application; ``jobs`` stays the caller's to close."""
     server = _Server(settings, recogniser, jobs, corpus)
     routes = [
@@ -84,6 +91,7 @@ def make_app(settings: Settings, recogniser: Recogniser, jobs: Jobs, corpus: Cor
         Route("/api/jobs/{id}", server.forget, methods=["DELETE"]),
         Route("/api/files/{format}", server.write_file, methods=["POST"]),
         Route("/api/corpus", server.add_to_corpus, methods=["POST"]),
+        WebSocketRoute("/api/live", live.listen),
     ]
     app = Starlette(
         routes=routes,

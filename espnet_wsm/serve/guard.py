@@ -46,6 +46,10 @@ class Guard:
             self.names |= {host.lower(), own, f"{own}.local", socket.getfqdn().lower()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            if refusal := self._refuse(scope):
+                await send({"type": "websocket.close", "code": 1008, "reason": refusal[1]})
+                return
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -77,7 +81,7 @@ class Guard:
             return 421, "this server is not called so: open it by its address"
         if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
             return 403, "requests of other pages are refused: open the page of this server"
-        if headers.get("sec-fetch-site") in ("cross-site", "same-site") and scope["method"] != "GET":
+        if headers.get("sec-fetch-site") in ("cross-site", "same-site") and scope.get("method") != "GET":
             return 403, "requests of other pages are refused: open the page of this server"
         length = headers.get("content-length", "0")
         if length.isdecimal() and int(length) > self.most_bytes:

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 from espnet_wsm.errors import UserError
 from espnet_wsm.serve.jobs import Jobs
 
+MOST_MESSAGE = 1 << 20  # bytes of a message of live audio
 PATIENCE = 3  # seconds for answers under way, and then for the thread that recognises
 
 
@@ -64,6 +65,7 @@ def run(app: ASGIApp, listening: socket.socket, jobs: Jobs) -> bool:
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, server_header=False, lifespan="off",
         timeout_graceful_shutdown=PATIENCE, timeout_keep_alive=10, limit_concurrency=500,
+        ws_max_size=MOST_MESSAGE,
     )  # fmt: skip
     # uvicorn sends itself the signal again when all is closed: then SIGTERM, too, is to be an exception.
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)

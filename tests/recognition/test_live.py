@@ -1,45 +1,21 @@
 """Speech that is still going on: what is final stays, whatever comes and in whatever pieces."""
 
+from itertools import chain, pairwise
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from spelling import CHARACTERS, Spelling, spell_samples
 
 from espnet_wsm.errors import UserError
 from espnet_wsm.frames import HOP
 from espnet_wsm.recognition.live import LiveOptions, LiveTranscriber, Update
 from espnet_wsm.recognition.words import collapse_path, group_words
 
-CHARACTERS = ["<blank>", "a", "b", "<space>"]
 BYTES = ["<blank>", "▁a", "<0xC3>", "<0xA9>", "b"]
 QUICK = LiveOptions(step=0.1, look_ahead=0.2, context=1.0, pause=0.2)  # 5, 10, 50 and 10 frames
-
-
-class Spelling:
-    """A decoder that hears a token in each frame: the samples hold its number. Its confidence falls with it."""
-
-    calibration = None
-
-    def __init__(self, tokens: list[str], token_type: str):
-        self.model = SimpleNamespace(token_list=tokens, blank_id=0)
-        self.train_args = SimpleNamespace(token_type=token_type)
-        self.tokenizer = SimpleNamespace(tokens2text=self.spell)
-        self.longest = 0  # samples heard at once
-
-    @staticmethod
-    def spell(tokens: list[str]) -> str:
-        spelled = b""
-        for token in tokens:
-            spelled += bytes([int(token[3:5], 16)]) if token.startswith("<0x") else token.encode()
-        return spelled.decode(errors="replace").replace("<space>", " ").replace("▁", " ").strip(" ")
-
-    def rated_frames(self, speech: torch.Tensor, lengths: torch.Tensor):
-        self.longest = max(self.longest, speech.size(1))
-        ids = speech[:, : speech.size(1) // HOP * HOP : HOP].long()
-        return ids, ids.float(), 1 / (1 + ids.float()), torch.tensor([ids.size(1)])
 
 
 def make_live(tokens=CHARACTERS, token_type="char", options=QUICK, chunk_frames=100) -> LiveTranscriber:
@@ -49,7 +25,7 @@ def make_live(tokens=CHARACTERS, token_type="char", options=QUICK, chunk_frames=
 
 def run(live: LiveTranscriber, ids: list[int], sizes: list[int]) -> list[Update]:
     """The updates when the samples of these frames come in blocks of these sizes, over and over."""
-    samples = np.repeat(np.asarray(ids, np.float32), HOP)
+    samples = spell_samples(ids)
     updates, begin, number = [], 0, 0
     while begin < len(samples):
         end = begin + sizes[number % len(sizes)]
@@ -61,7 +37,7 @@ def run(live: LiveTranscriber, ids: list[int], sizes: list[int]) -> list[Update]
 paths = st.lists(
     st.tuples(st.sampled_from([0, 0, 1, 2, 3]), st.integers(1, 20)).map(lambda run: [run[0]] * run[1]),
     max_size=30,
-).map(lambda runs: sum(runs, []))
+).map(lambda runs: list(chain.from_iterable(runs)))
 
 
 @settings(max_examples=60, deadline=None)
@@ -76,7 +52,7 @@ def test_the_words_are_those_of_the_whole_but_for_long_pauses_within_them(ids, s
     if not any(len(word.text) > 1 for word in expected):
         assert [word.confidence for word in words] == pytest.approx([word.confidence for word in expected])
     assert all(word.start <= word.end for word in words)
-    assert all(one.end <= other.start for one, other in zip(words, words[1:], strict=False))
+    assert all(one.end <= other.start for one, other in pairwise(words))
     for word, whole in zip(words, expected, strict=False) if len(words) == len(expected) else ():
         assert abs(word.start - whole.start) < 0.13 and abs(word.end - whole.end) < 0.13
     assert updates[-1].begun == updates[-1].tail == "" and updates[-1].heard == pytest.approx(len(ids) * 0.02)

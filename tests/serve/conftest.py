@@ -8,9 +8,11 @@ from servers import HOST, Counter
 from starlette.testclient import TestClient
 from tiny_training import corpus, training_arguments  # noqa: F401
 
+from espnet_wsm.recognition.live import LiveOptions
 from espnet_wsm.serve.app import Settings, make_app
 from espnet_wsm.serve.corpus import Corpus
 from espnet_wsm.serve.jobs import Jobs
+from espnet_wsm.serve.live import LiveRecogniser
 from espnet_wsm.serve.recogniser import Recogniser
 
 
@@ -38,7 +40,8 @@ def make_server(model, tmp_path) -> Iterator[Callable]:
         jobs = Jobs(recogniser, uploads, queue, **options)
         made.append(jobs)
         settings = Settings("counter", HOST, megabytes, max_minutes=0.5, threshold=0.5)
-        app = make_app(settings, recogniser, jobs, None if corpus is None else Corpus(corpus))
+        live = LiveRecogniser(model, LiveOptions())
+        app = make_app(settings, recogniser, jobs, live, None if corpus is None else Corpus(corpus))
         app.jobs, app.uploads = jobs, uploads
         return app
 

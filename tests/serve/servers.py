@@ -10,6 +10,7 @@ import httpx2
 import numpy as np
 import soundfile
 import uvicorn
+from spelling import Beeps
 
 from espnet_wsm.annotations import Word
 from espnet_wsm.frames import SAMPLE_RATE
@@ -25,7 +26,10 @@ class Counter:
     ``gate`` closed, it stops after a tenth of the work.
     """
 
+    chunk_frames = 1500
+
     def __init__(self):
+        self.decoder = Beeps()
         self.gate, self.heard = threading.Event(), []
         self.gate.set()
 

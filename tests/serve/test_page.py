@@ -198,6 +198,18 @@ def test_the_microphone_becomes_a_wav_file(page_of, model, tmp_path):
     assert page.is_visible("#choose_files") and page.locator(".card").count() == 1
 
 
+def test_text_grows_while_somebody_speaks(page_of, tmp_path):
+    page = page_of(permissions=["microphone"])
+    assert not page.is_visible("#live")
+    page.click("#record")
+    wait_until(page, "document.getElementById('tail').textContent == 'a'")  # a beep that is not final
+    wait_until(page, "document.getElementById('final').textContent == 'a\\n'")
+    wait_until(page, "document.getElementById('final').textContent == 'a\\na\\n'")
+    assert page.inner_text("#late") == "" and page.is_visible("#live")
+    page.click("#discard")
+    assert not page.is_visible("#live")
+
+
 @pytest.mark.slow
 def test_from_a_recording_to_a_corpus_with_a_trained_model(
     corpus,

@@ -5,8 +5,10 @@ from pathlib import Path
 
 from servers import HOST, Counter
 
+from espnet_wsm.recognition.live import LiveOptions
 from espnet_wsm.serve.app import Settings, make_app
 from espnet_wsm.serve.jobs import Jobs
+from espnet_wsm.serve.live import LiveRecogniser
 from espnet_wsm.serve.recogniser import Recogniser
 from espnet_wsm.serve.running import format_address, listen, run
 
@@ -16,4 +18,5 @@ recogniser = Recogniser(model, max_minutes=1)
 with listen(HOST, 0) as listening:
     jobs = Jobs(recogniser, Path(sys.argv[1]), 10)
     print(format_address(listening), flush=True)
-    print(run(make_app(Settings("counter", HOST, 2, 1), recogniser, jobs), listening, jobs))
+    live = LiveRecogniser(model, LiveOptions())
+    print(run(make_app(Settings("counter", HOST, 2, 1), recogniser, jobs, live), listening, jobs))

@@ -1,6 +1,7 @@
 // The page: where recordings come from.
 
 import { Card } from "./card.js";
+import { Live } from "./live.js";
 import { Recorder } from "./recorder.js";
 import { is_local, read_settings } from "./server.js";
 import { format_time } from "./transcript.js";
@@ -9,6 +10,7 @@ const find = (id) => document.getElementById(id);
 const cards = [];
 const asked = read_settings();
 let recorder = null;
+let live = null;
 
 function notify(sentence) {
   find("notice").textContent = sentence;
@@ -58,7 +60,24 @@ function watch_files() {
   });
 }
 
+function show_live(final, tail) {
+  find("final").textContent = final;
+  find("tail").textContent = tail;
+  find("live").scrollTop = find("live").scrollHeight;
+}
+
+function hear(samples, rate) {
+  live ??= new Live(rate, show_live, (sentence) => (find("late").textContent = sentence));
+  live.send(samples);
+}
+
 function show_recording(is_on) {
+  if (!is_on) {
+    live?.close();
+    live = null;
+    show_live("", "");
+    find("late").textContent = "";
+  }
   find("recording").hidden = !is_on;
   find("choose").hidden = is_on;
   find(is_on ? "stop" : "record").focus();
@@ -77,7 +96,7 @@ function watch_microphone() {
       await starting.start((peak, seconds) => {
         find("level").value = Math.sqrt(peak);
         find("recorded").textContent = format_time(seconds);
-      });
+      }, hear);
       recorder = starting;
       show_recording(true);
     } catch (error) {

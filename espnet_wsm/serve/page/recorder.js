@@ -27,8 +27,9 @@ export function encode_wav(blocks, rate) {
 }
 
 export class Recorder {
-  // on_level is called with the peak of each block and the seconds so far.
-  async start(on_level) {
+  // on_level is called with the peak of each block and the seconds so far, on_block with its samples and
+  // their rate.
+  async start(on_level, on_block) {
     const sound = { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false };
     this.stream = await navigator.mediaDevices.getUserMedia({ audio: sound });
     try {
@@ -45,6 +46,7 @@ export class Recorder {
     this.node.port.onmessage = ({ data }) => {
       this.blocks.push(data);
       samples += data.length;
+      on_block(data, this.context.sampleRate);
       on_level(data.reduce((peak, sample) => Math.max(peak, Math.abs(sample)), 0), samples / this.context.sampleRate);
     };
     this.context.createMediaStreamSource(this.stream).connect(this.node);
