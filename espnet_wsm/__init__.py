@@ -31,7 +31,7 @@ def load(
         model_file: checkpoint, in the experiment's folder or anywhere. None: in a folder, the average of the
             best epochs by the first ``best_model_criterion`` on validation data; in an archive, the packed
             checkpoint.
-        chunk_seconds: longer audio is transcribed in overlapping chunks of this length.
+        chunk_seconds: longer audio is cut at pauses, into chunks of 5 to 10 s.
         batch_size: number of chunks in a batch, or as much audio in shorter ones.
         trust: open an upstream's file even if that runs code from it, whatever the training's setting.
         dtype: precision of the encoder: ``float32``, ``bfloat16``, ``float16``; ``auto``, bfloat16 where the

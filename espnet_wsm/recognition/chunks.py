@@ -1,4 +1,4 @@
-"""Audio in overlapping chunks, cut while it comes, and what is found in them put together again."""
+"""Audio in chunks, cut where it is quiet while it comes, and what is found in them put together again."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -7,18 +7,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from espnet_wsm.frames import HOP
-from espnet_wsm.upstream.pieces import Pieces
+from espnet_wsm.data.audio.pauses import find_quietest
+from espnet_wsm.frames import HOP, SAMPLE_RATE
+
+# Of what is too long for one pass, the chunks are as long as utterances of training sets are:
+# docs/transcription.md says what others gave.
+LONGEST = 10 * SAMPLE_RATE // HOP  # frames
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """(N,) samples of a recording from the frame ``start``, of which no earlier chunk stands for ``new``."""
+    """(N,) samples of a recording from the frame ``start``; the next chunk, if there is one, follows them."""
 
     recording: "ChunkedRecording"
     start: int
     samples: Tensor
-    new: int
+    is_last: bool
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -28,63 +32,70 @@ class Chunk:
 class ChunkedRecording:
     """A recording that is being read, and what is found in its chunks.
 
-    A chunk is cut off as soon as it is known not to be the last one; that ends where the recording does. So
-    the borders are those of ``Pieces.plan``, and no more than two chunks and a block are held.
+    It is one chunk if it is no longer than ``size`` frames. If it is longer, each chunk ends where it is
+    quietest, within half and all of ``LONGEST`` frames (or of ``size``, if that is less) from its beginning;
+    the last one may be shorter. No more than ``size`` frames, or half more than ``LONGEST``, and a block are
+    held.
 
     Args:
-        size: frames of a chunk.
+        size: frames that go through in one pass.
         receptive_field: samples that a frame sees.
         samples: that have come.
         is_whole: whether the last chunk has been cut.
+        joints: last frames of all chunks but the last.
     """
 
     size: int
     receptive_field: int
     samples: int = 0
     is_whole: bool = False
+    joints: list[int] = field(default_factory=list)
     _frames: int = 0
     _found: list[Tensor] = field(default_factory=list)
 
-    def __post_init__(self):
-        self._plan = Pieces.plan([], self.size, self.receptive_field)
-
     def cut(self, blocks: Iterable[np.ndarray]) -> Iterator[Chunk]:
         """The chunks of (N,) float32 samples in blocks, each a copy; none of no samples."""
-        step, length = self.size - 2 * self._plan.context, self._plan.samples
-        held, at = np.zeros(0, np.float32), 0  # the next chunk begins at that frame, the one before it at 0
-        start = 0  # of the next chunk
+        longest = min(LONGEST, self.size) * HOP
+        most = (self.size - 1) * HOP + self.receptive_field  # of one pass; a frame more needs HOP more
+        held, start = np.zeros(0, np.float32), 0
         for block in blocks:
             self.samples += len(block)
             held = np.concatenate([held, block]) if len(held) else block
-            while len(held) - at * HOP >= length + HOP:
-                yield self._copy(start, held[at * HOP :][:length], step * HOP)
-                held, at, start = held[at * HOP :], step, start + step
+            while self.samples >= most + HOP and len(held) >= 1.5 * longest:
+                end = find_quietest(held, longest // 2, longest)
+                yield self._copy(start, held[:end])
+                held, start = held[end:], start + end // HOP
+        while self.samples >= most + HOP and len(held) > longest:
+            # two are left, the shorter of them a quarter of the longest or more
+            end = find_quietest(held, len(held) // 2 - longest // 4, len(held) // 2 + longest // 4)
+            yield self._copy(start, held[:end])
+            held, start = held[end:], start + end // HOP
         self.is_whole = True
-        if start:
-            last = (len(held) - self.receptive_field) // HOP + 1 - self.size
-            yield self._copy(start - step + last, held[last * HOP :][:length], len(held) - at * HOP)
-        elif len(held):
-            yield self._copy(0, held, len(held))
+        if len(held):
+            yield self._copy(start, held, is_last=True)
 
-    def _copy(self, start: int, samples: np.ndarray, new: int) -> Chunk:
-        return Chunk(self, start, torch.from_numpy(samples.copy()), new)
+    def _copy(self, start: int, samples: np.ndarray, is_last: bool = False) -> Chunk:
+        if not is_last:
+            self.joints.append(start + len(samples) // HOP - 1)
+        return Chunk(self, start, torch.from_numpy(samples.copy()), is_last)
 
-    def put(self, start: int, rows: Sequence[Tensor]) -> None:
-        """Keep tensors (T, ...) of the frames of the next chunk.
+    def put(self, chunk: Chunk, rows: Sequence[Tensor]) -> None:
+        """Keep tensors (T, ...) of the frames of a chunk, whichever of them is next.
 
-        Of what it has in common with the one before, it gives all but the first frames (its context). The
-        room for that is doubled now and then: many small tensors would break up the memory that batches use.
+        Where a chunk has one frame less than lie between it and the next one, its last counts twice. The
+        room for all is doubled now and then: many small tensors would break up the memory that batches use.
         """
-        if not start:
-            self._found, self._frames = [row.clone() for row in rows], len(rows[0])
-            return
-        begin, self._frames = start + self._plan.context, start + self.size
+        end = chunk.start + (len(rows[0]) if chunk.is_last else len(chunk) // HOP)
+        self._frames = max(self._frames, end)
         for place, row in enumerate(rows):
+            if place == len(self._found):
+                self._found.append(row.new_empty(0, *row.shape[1:]))
             room = self._found[place]
-            if len(room) < self._frames:
-                self._found[place] = room.new_empty(max(self._frames, 2 * len(room)), *room.shape[1:])
+            if len(room) < end:
+                self._found[place] = room.new_empty(max(end, 2 * len(room)), *room.shape[1:])
                 self._found[place][: len(room)] = room
-            self._found[place][begin : self._frames] = row[self._plan.context : self.size]
+            self._found[place][chunk.start : end] = row[-1]
+            self._found[place][chunk.start : end][: len(row)] = row[: end - chunk.start]
 
     def take(self) -> list[Tensor]:
         """Tensors (T, ...) of all frames; none of no samples."""

@@ -145,7 +145,11 @@ def _fill_in(words: Sequence[Word | str]) -> list[Word]:
 
 
 def _shorten(word: Word, end: float) -> Word:
+    """A word that ends earlier, its characters with their share of what is left."""
+    share = (end - word.start) / word.duration if word.duration else 0.0
+    borders = [round(word.start + share * (each.start - word.start), 3) for each in word.characters] + [end]
     characters = tuple(
-        replace(each, start=min(each.start, end), end=min(each.end, end)) for each in word.characters
+        replace(each, start=start, end=behind)
+        for each, (start, behind) in zip(word.characters, pairwise(borders), strict=True)
     )
     return replace(word, end=end, characters=characters)

@@ -19,8 +19,9 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     add_trained_model_arguments(parser)
     parser.add_argument("--ngpu", type=int, default=0, help="0 = CPU, 1 = GPU (default: 0)")
     parser.add_argument(
-        "--chunk_seconds", type=float, default=30, help="split longer audio into such chunks (default: 30)"
-    )
+        "--chunk_seconds", type=float, default=30, metavar="SECONDS",
+        help="cut longer audio at pauses, into chunks of 5 to 10 s (default: 30)",
+    )  # fmt: skip
     parser.add_argument(
         "--batch_size",
         type=int,

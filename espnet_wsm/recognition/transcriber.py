@@ -1,4 +1,4 @@
-"""Speech to text in one call, for audio of any length: long audio in overlapping chunks."""
+"""Speech to text in one call, for audio of any length: long audio in chunks."""
 
 import math
 from collections import deque
@@ -14,13 +14,14 @@ from torch.nn.utils.rnn import pad_sequence
 
 from espnet_wsm.data.audio.channels import mix_down
 from espnet_wsm.data.audio.recordings import LARGEST_PEAK, convert
+from espnet_wsm.data.text.tokens import SPACE
 from espnet_wsm.errors import UserError
 from espnet_wsm.frames import HOP, SAMPLE_RATE
 from espnet_wsm.recognition.chunks import Chunk, ChunkedRecording
 from espnet_wsm.recognition.trained_model import load_decoder
 from espnet_wsm.recognition.transcript import Transcript
-from espnet_wsm.upstream.pieces import CONTEXT
 
+SHORTEST = 1.0  # seconds of --chunk_seconds
 READ_AHEAD = 4  # full batches
 MOST_AHEAD = 128  # recordings
 MOST_PADDING = 0.15  # of a batch: more takes longer to compute than another batch does
@@ -31,12 +32,11 @@ Advance = Callable[[float], None]
 class Transcriber:
     """An hour-long recording does not fit into one pass: attention below the cut is quadratic in time.
 
-    Longer audio is split into chunks of equal length that overlap by 4 s, without padding. The outer 2 s of
-    each chunk are dropped where a neighbouring chunk has the same frames further from its edge. The best
-    tokens of the remaining frames are joined and collapsed once, as if they came from a single pass, so no
-    token is doubled or lost where two chunks meet. What a model computes over the whole utterance (the global
-    summary, attention below the cut, normalisation of the waveform) is then computed over a chunk. Audio that
-    fits into one chunk takes one forward pass and gives the same text as ``asr_inference_greedy``.
+    Longer audio is cut where it is quietest, into chunks of 5 to 10 s, as long as utterances usually are in
+    training. The best tokens of their frames are joined as if they came from a single pass, with a space
+    between two chunks. What a model computes over the whole utterance (the global summary, attention below
+    the cut, normalisation of the waveform) is then computed over a chunk. Audio of up to ``chunk_seconds``
+    takes one forward pass and gives the same text as ``asr_inference_greedy``.
 
     Args:
         model: as in ``espnet_wsm.load``, whose errors are those here.
@@ -46,12 +46,8 @@ class Transcriber:
     """
 
     def __init__(self, model: Path | str, *, chunk_seconds: float = 30.0, batch_size: int = 4, **parts: Any):
-        shortest = 4 * CONTEXT * HOP / SAMPLE_RATE  # half of every chunk would be computed twice
-        if not shortest <= chunk_seconds < math.inf:
-            raise UserError(
-                f"chunk_seconds is {chunk_seconds:g}: give {shortest:g} or more, as 2 s at either end of a "
-                "chunk are context"
-            )
+        if not SHORTEST <= chunk_seconds < math.inf:
+            raise UserError(f"chunk_seconds is {chunk_seconds:g}: give {SHORTEST:g} or more")
         if batch_size < 1:
             raise UserError(f"batch_size is {batch_size}: give 1 or more")
         self.chunk_frames = round(chunk_seconds * SAMPLE_RATE / HOP)
@@ -104,7 +100,9 @@ class Transcriber:
                 they are needed. The text of no samples is empty.
             advance: called with seconds of audio when these are done.
         """
-        for _, found in self._decode(recordings, advance, self.decoder.best_frames):
+        for recording, found in self._decode(recordings, advance, self.decoder.best_frames):
+            if found:
+                self.part(found[0], recording.joints)
             yield self.decoder.hypothesis(*found).text if found else ""
 
     def detail_all(self, recordings: Iterable[Audio], advance: Advance | None = None) -> Iterator[Transcript]:
@@ -113,16 +111,34 @@ class Transcriber:
         These are calibrated, the probability that a word is right, where stage 5 has learnt to do that for
         this checkpoint. Those of its characters are as ``measure_confidence`` has them.
         """
-        for samples, found in self._decode(recordings, advance, self.decoder.rated_frames):
+        for recording, found in self._decode(recordings, advance, self.decoder.rated_frames):
             if not found:
                 yield Transcript("", (), 0.0)
                 continue
             ids, scores, confidences = found
+            self.part(ids, recording.joints)
             words = self.decoder.find_words(ids, confidences)
             text = self.decoder.hypothesis(ids, scores).text
             if calibration := self.decoder.calibration:
                 words = tuple(replace(word, confidence=calibration(word.confidence)) for word in words)
-            yield Transcript(text, words, samples / SAMPLE_RATE)
+            yield Transcript(text, words, recording.samples / SAMPLE_RATE)
+
+    def part(self, ids: Tensor, joints: list[int]) -> None:
+        """Put a space between two chunks, in the last frame of the first one, where neither has one there.
+
+        Models that are trained on utterances need not say one where those end.
+        """
+        model = self.decoder.model
+        if SPACE not in model.token_list or not joints:
+            return
+        space = model.token_list.index(SPACE)
+        said = (ids != model.blank_id).nonzero().flatten()
+        behind = torch.searchsorted(said, torch.tensor(joints)).tolist()
+        last = 0
+        for joint, place in zip(joints, behind, strict=True):
+            around = said[max(0, place - 1) : place + 1]  # the frames of the tokens before and behind it
+            if place > last and len(around) == 2 and joint not in around and not (ids[around] == space).any():
+                ids[joint], last = space, place
 
     def log_probs(self, audio: Audio, advance: Advance | None = None) -> tuple[Tensor, float]:
         """(T, V) log probabilities of the tokens, on the CPU, and the duration in seconds.
@@ -134,16 +150,16 @@ class Transcriber:
             found, frames = self.decoder.log_probs(speech, lengths)
             return found.cpu(), frames.cpu()
 
-        ((samples, (found,)),) = self._decode([audio], advance, read)
-        return found, samples / SAMPLE_RATE
+        ((recording, (found,)),) = self._decode([audio], advance, read)
+        return found, recording.samples / SAMPLE_RATE
 
     def _decode(
         self,
         recordings: Iterable[Audio],
         advance: Advance | None,
         read: Callable[[Tensor, Tensor], tuple[Tensor, ...]],
-    ) -> Iterator[tuple[int, list[Tensor]]]:
-        """Samples of each recording, and what ``read`` finds in it: tensors of its frames, (T, ...).
+    ) -> Iterator[tuple[ChunkedRecording, list[Tensor]]]:
+        """Each recording, and what ``read`` finds in it: tensors of its frames, (T, ...).
 
         ``read`` takes (B, N) samples and their numbers (B,); it gives tensors (B, T, ...), and the numbers of
         frames (B,).
@@ -155,12 +171,12 @@ class Transcriber:
                 padded = pad_sequence([chunk.samples for chunk in batch], batch_first=True)
                 *found, frames = read(padded, lengths)
                 for chunk, *row, count in zip(batch, *found, frames.tolist(), strict=True):
-                    chunk.recording.put(chunk.start, [values[:count] for values in row])
+                    chunk.recording.put(chunk, [values[:count] for values in row])
                 if advance is not None:
-                    advance(sum(chunk.new for chunk in batch) / SAMPLE_RATE)
+                    advance(sum(map(len, batch)) / SAMPLE_RATE)
             while waiting and waiting[0].is_whole:
                 recording = waiting.popleft()
-                yield recording.samples, recording.take()
+                yield recording, recording.take()
 
     def _read_ahead(
         self, recordings: Iterable[Audio], waiting: deque[ChunkedRecording]
@@ -184,7 +200,7 @@ class Transcriber:
         yield chunks
 
     def _make_batches(self, chunks: list[Chunk]) -> Iterator[list[Chunk]]:
-        """Chunks of a recording keep their order, as they are all of one length."""
+        """Chunks of similar length share a batch."""
         # A model without exact padding would encode a chunk otherwise beside a longer one.
         most = MOST_PADDING if self.decoder.model.encoder.config.exact_padding else 0.0
         batch: list[Chunk] = []

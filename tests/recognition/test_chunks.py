@@ -1,4 +1,4 @@
-"""Chunks of audio that comes in blocks: those of the whole, without holding the whole."""
+"""Chunks of audio that comes in blocks: cut where it is quiet, without holding the whole."""
 
 from collections.abc import Iterator
 
@@ -8,11 +8,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from espnet_wsm.frames import HOP
-from espnet_wsm.recognition.chunks import ChunkedRecording
-from espnet_wsm.upstream.pieces import Pieces
+from espnet_wsm.data.audio.pauses import WIDTH, find_quietest
+from espnet_wsm.frames import HOP, SAMPLE_RATE
+from espnet_wsm.recognition import chunks
+from espnet_wsm.recognition.chunks import Chunk, ChunkedRecording
 
-SIZE, FIELD = 40, 400  # frames, of which 10 on either side are context; samples
+SIZE, LONGEST, FIELD = 60, 40, 400  # frames, frames, samples
+
+
+@pytest.fixture(autouse=True, scope="module")
+def short_chunks() -> Iterator[None]:
+    before, chunks.LONGEST = chunks.LONGEST, LONGEST
+    yield
+    chunks.LONGEST = before
 
 
 def split(samples: np.ndarray, sizes: list[int]) -> Iterator[np.ndarray]:
@@ -24,47 +32,92 @@ def split(samples: np.ndarray, sizes: list[int]) -> Iterator[np.ndarray]:
         begin, number = end, number + 1
 
 
+def make_frames(chunk: Chunk) -> torch.Tensor:
+    """The numbers of a chunk's frames, as many as a model with that field has."""
+    return torch.arange(max(1, (len(chunk) - FIELD) // HOP + 1), dtype=torch.float32) + chunk.start
+
+
 @settings(max_examples=60, deadline=None)
-@given(st.integers(1, 150 * HOP), st.lists(st.integers(1, 60 * HOP), min_size=1, max_size=4))
-def test_chunks_and_what_is_joined_of_them_are_those_of_the_whole(count, sizes):
+@given(st.integers(1, 250 * HOP), st.lists(st.integers(100, 60 * HOP), min_size=1, max_size=4), st.randoms())
+def test_chunks_follow_each_other_and_their_frames_are_those_of_the_recording(count, sizes, random):
     samples = np.random.default_rng(count).standard_normal(count).astype(np.float32)
-    frames = max(1, (count - FIELD) // HOP + 1)
-    plan = Pieces.plan([frames], SIZE, FIELD)
     recording = ChunkedRecording(SIZE, FIELD)
-    done, whole = 0, []
-    for chunk, expected in zip(
-        recording.cut(split(samples, sizes)), plan.cut([torch.from_numpy(samples)]), strict=True
-    ):
-        assert torch.equal(chunk.samples, expected)
-        done += chunk.new
+    whole, parts = [], []
+    for chunk in recording.cut(split(samples, sizes)):
+        parts.append(chunk)
         whole.append(recording.is_whole)
-        numbers = torch.arange(max(1, (len(chunk) - FIELD) // HOP + 1), dtype=torch.float32)
-        first = plan.starts[0][len(whole) - 1]
-        assert chunk.start == first
-        recording.put(first, [numbers + first, (numbers + first).unsqueeze(1).repeat(1, 3)])
-    assert whole == [False] * (len(whole) - 1) + [True]
-    assert done == count == recording.samples
+    assert torch.equal(torch.cat([chunk.samples for chunk in parts]), torch.from_numpy(samples))
+    assert whole == [chunk.is_last for chunk in parts] == [False] * (len(parts) - 1) + [True]
+    lengths = [len(chunk) for chunk in parts]
+    if count < SIZE * HOP + FIELD:  # its frames are SIZE at most
+        assert lengths == [count]
+    else:
+        assert min(lengths) >= LONGEST // 4 * HOP and max(lengths) <= LONGEST * HOP
+        assert all(length % HOP == 0 for length in lengths[:-1])
+        assert [chunk.start for chunk in parts] == [0, *np.cumsum(lengths[:-1]) // HOP]
+    assert recording.joints == [chunk.start - 1 for chunk in parts[1:]] and recording.samples == count
+    random.shuffle(parts)  # batches are of chunks of similar length
+    for chunk in parts:
+        numbers = make_frames(chunk)
+        recording.put(chunk, [numbers, numbers.unsqueeze(1).repeat(1, 3)])
     row, table = recording.take()
-    assert torch.equal(row, torch.arange(frames, dtype=torch.float32))
-    assert torch.equal(table, row.unsqueeze(1).repeat(1, 3))
+    expected = torch.arange(max(1, (count - FIELD) // HOP + 1), dtype=torch.float32)
+    expected[recording.joints] -= 1  # the frame before counts twice
+    assert torch.equal(row, expected) and torch.equal(table, row.unsqueeze(1).repeat(1, 3))
 
 
-def test_a_chunk_is_cut_off_as_soon_as_another_one_is_sure_to_follow():
+def test_what_is_not_too_long_for_one_pass_is_one_chunk():
+    most = SIZE * HOP + FIELD - 1
+    assert len(list(ChunkedRecording(SIZE, FIELD).cut([np.ones(most, np.float32)]))) == 1
+    assert len(list(ChunkedRecording(SIZE, FIELD).cut([np.ones(most + 1, np.float32)]))) > 1
+
+
+def test_each_chunk_ends_in_a_pause_if_there_is_one():
+    frames = np.ones(400)
+    pauses = list(range(30, 400, 30))
+    for pause in pauses:
+        frames[pause - 5 : pause + 5] = 0.01
+    noise = np.random.default_rng(0).standard_normal(400 * HOP).astype(np.float32)
+    recording = ChunkedRecording(SIZE, FIELD)
+    assert len(list(recording.cut([noise * np.repeat(frames, HOP).astype(np.float32)]))) > 9
+    assert all(min(abs(joint + 1 - pause) for pause in pauses) <= 3 for joint in recording.joints)
+
+
+def test_no_more_is_held_than_goes_through_in_one_pass():
     asked: list[int] = []
 
     def blocks() -> Iterator[np.ndarray]:
-        for number in range(100):
+        for number in range(200):
             asked.append(number)
-            yield np.zeros(HOP, np.float32)
+            yield np.ones(HOP, np.float32)
 
-    chunks = ChunkedRecording(SIZE, FIELD).cut(blocks())
-    for number in range(3):
-        next(chunks)
-        # its 40 frames and the one that shows that it is not the last, with what they see beyond
-        assert len(asked) == 20 * number + SIZE + 1 + 1
+    cut = ChunkedRecording(SIZE, FIELD).cut(blocks())
+    next(cut)
+    assert len(asked) == SIZE + 1 + 1  # the frame that is too much, and what it sees beyond
+    held = [len(asked) - chunk.start for chunk in cut]
+    assert max(held) <= SIZE + 2
 
 
 @pytest.mark.parametrize("blocks", [[], [np.zeros(0, np.float32)]])
 def test_no_samples_are_no_chunks(blocks):
     recording = ChunkedRecording(SIZE, FIELD)
     assert list(recording.cut(blocks)) == [] == recording.take() and recording.is_whole
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(1, 3 * SAMPLE_RATE),
+    st.integers(0, SAMPLE_RATE),
+    st.integers(HOP, 2 * SAMPLE_RATE),
+    st.integers(0, 9),
+)
+def test_the_quietest_place_has_the_least_energy_around_it(count, first, span, seed):
+    samples = np.random.default_rng(seed).standard_normal(count).astype(np.float32)
+    padded = np.pad(samples.astype(np.float64), (WIDTH // 2, 4 * SAMPLE_RATE))
+    energies = {
+        place: (padded[place : place + WIDTH] ** 2).sum()
+        for place in range(-(-first // HOP) * HOP, first + span + 1, HOP)
+    }
+    assert energies[find_quietest(samples, first, first + span)] == pytest.approx(
+        min(energies.values()), abs=1e-6
+    )

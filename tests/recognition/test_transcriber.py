@@ -3,7 +3,6 @@
 import argparse
 import gc
 import itertools
-import json
 import os
 import re
 import shutil
@@ -12,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ import torch
 import yaml
 from checkpoints import CHECKPOINTS
 from espnet2.bin import pack
-from tiny_training import AVERAGE, encoder_conf, make_lively, noise
+from tiny_training import AVERAGE, TOKENS, encoder_conf, make_lively, noise
 
 import espnet_wsm
 from espnet_wsm.annotations import read_annotations
@@ -31,7 +31,9 @@ from espnet_wsm.errors import UserError
 from espnet_wsm.files import digest_file
 from espnet_wsm.recognition import acoustic_model
 from espnet_wsm.recognition.calibration import Calibration, write_calibration
+from espnet_wsm.recognition.chunks import ChunkedRecording
 from espnet_wsm.recognition.greedy import GreedyCtcDecoder
+from espnet_wsm.recognition.transcriber import Transcriber
 
 
 @pytest.fixture(autouse=True)
@@ -296,7 +298,7 @@ def test_a_model_without_ctc_is_refused(training_arguments, recipe):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"chunk_seconds": 7.9}, "chunk_seconds is 7.9: give 8 or more"),
+        ({"chunk_seconds": 0.9}, "chunk_seconds is 0.9: give 1 or more"),
         ({"chunk_seconds": float("inf")}, "chunk_seconds is inf"),
         ({"chunk_seconds": float("nan")}, "chunk_seconds is nan"),
         ({"batch_size": 0}, "batch_size is 0"),
@@ -363,35 +365,45 @@ def test_audio_that_fits_into_a_chunk_is_one_pass(recipe):
 
 
 @pytest.mark.parametrize("batch_size", [1, 3])
-def test_each_frame_comes_from_the_chunk_around_it(recipe, batch_size):
+def test_the_text_of_a_long_recording_is_that_of_its_chunks_with_a_space_between_them(recipe, batch_size):
     transcriber = espnet_wsm.load("exp/en/asr_x", chunk_seconds=8, batch_size=batch_size)
-    decoder = transcriber.decoder
-    for seconds in (8.04, 12, 20, 27.3):
-        samples = noise(seconds)
-        frames = (len(samples) - 400) // 320 + 1
-        best: list[int] = []
-        for start in [*range(0, frames - 400, 200), frames - 400]:
-            piece = torch.from_numpy(samples[start * 320 : start * 320 + 399 * 320 + 400])[None]
-            ids = decoder.best_frames(piece, torch.tensor([piece.size(1)]))[0][0].tolist()
-            assert len(ids) == 400
-            best[start + 100 if start else 0 :] = ids[100 if start else 0 :]
-        assert len(best) == frames > 400
-        expected = decoder.hypothesis(torch.tensor(best), torch.zeros(frames)).text
-        assert len(expected) > 20 and transcriber.transcribe(samples) == expected
+    decoder, samples = transcriber.decoder, noise(27.3)
+    recording = ChunkedRecording(400, 400)
+    path: list[int] = []
+    for chunk in recording.cut([samples]):
+        ids = decoder.best_frames(chunk.samples[None], torch.tensor([len(chunk)]))[0][0].tolist()
+        path += [*ids, *ids[-1:]] if not chunk.is_last else ids
+    assert len(recording.joints) > 2 and len(path) == (len(samples) - 400) // 320 + 1
+    for joint in recording.joints:
+        assert path[joint] == path[joint - 1]
+    joined = torch.tensor(path)
+    transcriber.part(joined, recording.joints)
+    expected = decoder.hypothesis(joined, torch.zeros(len(path))).text
+    assert len(expected) > 20 and transcriber.transcribe(samples) == expected
+    assert transcriber.detailed(samples).text == expected
 
 
-def test_chunks_equal_one_pass_when_no_frame_sees_further_than_the_context(training_arguments, recipe):
-    """Local mixers in every layer, nothing normalised over the waveform: the model's reach is below 2 s."""
-    extractor = Path("dump/upstream/preprocessor_config.json")
-    extractor.write_text(json.dumps(json.loads(extractor.read_text()) | {"do_normalize": False}))
-    conf = encoder_conf("dump/upstream") | {"mixer": "local", "num_replaced": 3}
-    asr_train.main(training_arguments(recipe / "exp/en/local", encoder_conf=conf))
-    make_lively(recipe / "exp/en/local")
-    samples = noise(30)
-    whole = espnet_wsm.load("exp/en/local", chunk_seconds=60)(samples)
-    assert len(whole) > 100
-    for seconds in (8, 10.5, 29):
-        assert espnet_wsm.load("exp/en/local", chunk_seconds=seconds)(samples) == whole
+@pytest.mark.parametrize(
+    ("ids", "joints", "expected"),
+    [
+        ([3, 0, 0, 4], [1], [3, 2, 0, 4]),
+        ([3, 2, 0, 4], [2], [3, 2, 0, 4]),  # there is a space before
+        ([3, 0, 0, 2, 4], [1], [3, 0, 0, 2, 4]),  # and behind
+        ([3, 3, 3, 4], [1], [3, 3, 3, 4]),  # something is said in that frame
+        ([0, 0, 0, 4], [1], [0, 0, 0, 4]),  # nothing is said before
+        ([3, 0, 0, 0], [1], [3, 0, 0, 0]),  # or behind
+        ([3, 0, 0, 4, 0, 0, 0, 3], [1, 5], [3, 2, 0, 4, 0, 2, 0, 3]),
+        ([3, 0, 0, 0, 0, 0, 0, 3], [1, 5], [3, 2, 0, 0, 0, 0, 0, 3]),  # two chunks, one of silence
+        ([3, 0, 4], [], [3, 0, 4]),
+    ],
+)
+def test_a_space_parts_two_chunks_where_there_is_none(ids, joints, expected):
+    transcriber = SimpleNamespace(
+        decoder=SimpleNamespace(model=SimpleNamespace(token_list=TOKENS, blank_id=0))
+    )
+    path = torch.tensor(ids)
+    Transcriber.part(transcriber, path, joints)
+    assert path.tolist() == expected
 
 
 def watch_batches(monkeypatch, transcriber) -> list[list[int]]:
@@ -414,7 +426,7 @@ def test_many_recordings_share_batches_and_keep_their_order_and_texts(recipe, mo
     assert list(transcriber.transcribe_all(recordings)) == expected and len(set(expected)) > 8
     assert all(max(batch) * len(batch) <= transcriber.batch_samples for batch in seen)
     assert all(max(batch) * len(batch) * 0.85 <= sum(batch) for batch in seen)
-    assert [len(batch) for batch in seen] == [1, 3, 2, 1, 1, 2, 2]  # two recordings are of two chunks
+    assert [len(batch) for batch in seen] == [1, 3, 2, 3, 2, 1]  # two recordings are of two chunks
     lengths = [length for batch in seen for length in batch]
     assert lengths == sorted(lengths)
 
@@ -445,15 +457,16 @@ def test_a_file_that_is_streamed_gives_the_words_and_times_of_one_read_whole(rec
     whole = read_recording(tmp_path / "a.wav").samples
     expected = transcriber.detailed(whole, rate)
     assert expected.duration == 27.3 and expected.words[-1].end > 26
-    streams = [stream_converted(tmp_path / "a.wav", block_seconds=seconds) for seconds in (0.37, 10)]
-    assert list(transcriber.detail_all(streams)) == [expected, expected]
+    for seconds in (0.37, 10):
+        stream = stream_converted(tmp_path / "a.wav", block_seconds=seconds)
+        assert list(transcriber.detail_all([stream])) == [expected]
     found, seconds = transcriber.log_probs(stream_converted(tmp_path / "a.wav"))
     assert torch.equal(found, transcriber.log_probs(convert(whole.mean(axis=1), rate))[0]) and seconds == 27.3
 
 
 @pytest.mark.parametrize("lengths", [[240], [1] * 240, [100, 0, 3, 137]])
 def test_what_is_read_ahead_is_bounded_by_seconds(recipe, lengths):
-    """Of one long recording as of many short ones: four batches of one chunk, and what a chunk needs."""
+    """Of one long recording as of many short ones: four batches of 8 s, and what cutting a chunk needs."""
     transcriber = espnet_wsm.load("exp/en/asr_x", chunk_seconds=8, batch_size=1)
     read, done, ahead = [0], [0.0], [0.0]
 
@@ -468,7 +481,7 @@ def test_what_is_read_ahead_is_bounded_by_seconds(recipe, lengths):
 
     texts = list(transcriber.transcribe_all(map(blocks, lengths), advance))
     assert [not text for text in texts] == [not seconds for seconds in lengths]
-    assert done[0] == pytest.approx(240) and 16 <= max(ahead) <= 4 * 8 + 8 + 1
+    assert done[0] == pytest.approx(240) and 16 <= max(ahead) <= 4 * 8 + 12 + 1
 
 
 def test_a_model_that_sees_padding_gets_none(training_arguments, recipe, monkeypatch):
