@@ -75,7 +75,7 @@ def transcribe_live(args: argparse.Namespace) -> None:
         live = LiveTranscriber(load_model(args), options)
         if not receiver.may_wait:
             print("listening (Ctrl-C ends it)", file=sys.stderr)
-        watch = _Watch(receiver)
+        watch = Watch(receiver)
         try:
             while True:
                 lag = watch.find_lag()
@@ -113,6 +113,8 @@ def check_live(args: argparse.Namespace) -> None:
     for name in ("out", "format", "channel", "out_dir", "overwrite", "skip_existing"):
         if getattr(args, name):
             raise UserError(f"--{name} is for files: leave it out, or --live (--events prints times)")
+    if args.jobs != 1:
+        raise UserError("--jobs is for files: leave it out, or --live")
 
 
 def _open(source: str, rate: int) -> AbstractContextManager[Receiver]:
@@ -124,7 +126,7 @@ def _open(source: str, rate: int) -> AbstractContextManager[Receiver]:
     return open_stdin(rate)
 
 
-class _Watch:
+class Watch:
     """Says when the model cannot keep up, once each time, and what was lost."""
 
     def __init__(self, receiver: Receiver):

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Protocol, TextIO
 
 from espnet_wsm.annotations import Word
+from espnet_wsm.data.kaldi.lists import count
 from espnet_wsm.recognition.live import Update
 
 FAINT, PLAIN, KEEP, BACK, WIPE = "\x1b[2m", "\x1b[0m", "\x1b7", "\x1b8", "\x1b[J"
@@ -165,7 +166,7 @@ class Stats:
         if self.latencies:
             late = sorted(self.latencies)
             said += (
-                f"; {len(late)} words, final {statistics.median(late):.2f} s after their end in the median, "
+                f"; {count(len(late), 'word')}, final {statistics.median(late):.2f} s after their end in the median, "
                 f"{late[int(0.9 * (len(late) - 1))]:.2f} s for nine of ten"
             )
         return said

@@ -33,6 +33,7 @@ from espnet_wsm.recognition import acoustic_model
 from espnet_wsm.recognition.calibration import Calibration, write_calibration
 from espnet_wsm.recognition.chunks import ChunkedRecording
 from espnet_wsm.recognition.greedy import GreedyCtcDecoder
+from espnet_wsm.recognition.live import LiveOptions, LiveTranscriber
 from espnet_wsm.recognition.transcriber import Transcriber
 
 
@@ -404,6 +405,18 @@ def test_a_space_parts_two_chunks_where_there_is_none(ids, joints, expected):
     path = torch.tensor(ids)
     Transcriber.part(transcriber, path, joints)
     assert path.tolist() == expected
+
+
+def test_live_words_are_those_of_the_recording_if_all_of_it_is_waited_for(recipe):
+    transcriber = espnet_wsm.load("exp/en/asr_x")
+    live = LiveTranscriber(transcriber, LiveOptions(step=0.3, look_ahead=4, context=10))
+    samples = noise(3)
+    updates = [live.push(samples[begin : begin + 1000]) for begin in range(0, len(samples), 1000)]
+    heard = [word for update in [*updates, live.finish()] if update for word in update.words]
+    expected = transcriber.detailed(samples).words
+    assert len(expected) > 2 and [word.text for word in heard] == [word.text for word in expected]
+    assert [(word.start, word.end) for word in heard] == [(word.start, word.end) for word in expected]
+    assert [word.confidence for word in heard] == pytest.approx([word.confidence for word in expected])
 
 
 def watch_batches(monkeypatch, transcriber) -> list[list[int]]:
