@@ -106,6 +106,11 @@ class LiveTranscriber:
         """Seconds of audio that have come."""
         return (self._begin * HOP + len(self._held) + self._new) / SAMPLE_RATE
 
+    @property
+    def missing(self) -> float:
+        """Seconds of audio until the model runs again."""
+        return (self.step - self._new) / SAMPLE_RATE
+
     def push(self, samples: np.ndarray) -> Update | None:
         """(N,) float32 samples at 16 kHz more; None while a step is not full.
 

@@ -79,7 +79,7 @@ def transcribe_live(args: argparse.Namespace) -> None:
         try:
             while True:
                 lag = watch.find_lag()
-                if (samples := receiver.take(math.inf if lag else options.step)) is None:
+                if (samples := receiver.take(math.inf if lag else live.missing)) is None:
                     break
                 begin = time.monotonic()
                 if update := live.push(samples):

@@ -166,7 +166,7 @@ class Stats:
         if self.latencies:
             late = sorted(self.latencies)
             said += (
-                f"; {count(len(late), 'word')}, final {statistics.median(late):.2f} s after their end in the median, "
-                f"{late[int(0.9 * (len(late) - 1))]:.2f} s for nine of ten"
+                f"; {count(len(late), 'word')}, final {statistics.median(late):.2f} s after their end in the "
+                f"median, {late[int(0.9 * (len(late) - 1))]:.2f} s for nine of ten"
             )
         return said

@@ -69,7 +69,7 @@ class LiveRecogniser:
         live = LiveTranscriber(self.transcriber, self.options)
         while True:
             lag = receiver.measure_lag()
-            most = math.inf if lag > BEHIND else self.options.step
+            most = math.inf if lag > BEHIND else live.missing
             samples = await run_in_threadpool(receiver.take, most)
             if samples is None:
                 break

@@ -15,12 +15,15 @@ from espnet_wsm.recognition import live_audio, live_command, options
 
 
 @pytest.fixture
-def hear(monkeypatch):
-    """``hear(samples, *arguments)`` runs the command on raw samples of standard input, with a model that hears
-    an a in what is loud."""
-    monkeypatch.setattr(
-        options, "load_model", lambda args: SimpleNamespace(decoder=Beeps(), chunk_frames=1500)
-    )
+def model(monkeypatch) -> None:
+    """A model that hears an a in what is loud."""
+    heard = SimpleNamespace(decoder=Beeps(), chunk_frames=1500)
+    monkeypatch.setattr(options, "load_model", lambda args: heard)
+
+
+@pytest.fixture
+def hear(model, monkeypatch):
+    """``hear(samples, *arguments)`` runs the command on raw samples of standard input."""
 
     def run(samples: np.ndarray, *arguments: str) -> None:
         reading, writing = os.pipe()
@@ -93,10 +96,7 @@ def test_what_a_microphone_lost_is_said(capsys):
         ([], "no FILE is named: name recordings, or give --live"),
     ],
 )
-def test_what_does_not_go_together_is_refused(monkeypatch, capsys, arguments, message):
-    monkeypatch.setattr(
-        options, "load_model", lambda args: SimpleNamespace(decoder=Beeps(), chunk_frames=1500)
-    )
+def test_what_does_not_go_together_is_refused(model, monkeypatch, capsys, arguments, message):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
     with pytest.raises(SystemExit) as ended:
         transcribe.main(["--model", "exp", *arguments])
