@@ -1,5 +1,6 @@
 """What the mixing blocks share: parts computed from the input, merged linearly, and a lean backward pass."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch.autograd.function import once_differentiable
 
 from espnet_wsm.mixing.dropout import LeanDropout
 from espnet_wsm.mixing.means import zero_padding
+from espnet_wsm.mixing.stream_memory import StreamMemory
 from espnet_wsm.mixing.transforms import is_transformed
 
 # Values of ``combine_activation``.
@@ -41,9 +43,18 @@ class MixingBlock(nn.Module):
                 f"combine_activation has to be one of {', '.join(ACTIVATIONS)}, got {combine_activation!r}"
             )
         self.combine_activation = combine_activation
+        # First and last frame of each window relative to its frame, and whether there is a part of the whole
+        # utterance: what a block says of itself for streams.
+        self.spans: Sequence[tuple[int, int]] = ()
+        self.sees_everything = False
 
-    def make_parts(self, x: Tensor, padding_mask: Tensor | None) -> list[Tensor]:
-        """The parts, after their dropout: (B, T, W_i), or (B, 1, W_i) for one of the whole utterance."""
+    def make_parts(
+        self, x: Tensor, padding_mask: Tensor | None, memory: StreamMemory | None = None
+    ) -> list[Tensor]:
+        """The parts, after their dropout: (B, T, W_i), or (B, 1, W_i) for one of the whole utterance.
+
+        With a ``memory``, ``x`` is a piece of a stream without padding.
+        """
         raise NotImplementedError
 
     def get_merging(self) -> tuple[Sequence[Tensor], Tensor]:
@@ -70,6 +81,38 @@ class MixingBlock(nn.Module):
         """The plain form of :meth:`forward`, same arguments and results."""
         merged = _merge(self.make_parts(x, padding_mask), *self.get_merging())
         return zero_padding(ACTIVATIONS[self.combine_activation](merged), padding_mask)
+
+    @property
+    def look_ahead(self) -> float:
+        """Frames after a frame that its output depends on; infinite for the whole utterance."""
+        return math.inf if self.sees_everything else max(0, *(last for _, last in self.spans), 0)
+
+    def start_stream(self) -> StreamMemory:
+        """The memory of a stream that begins, for :meth:`stream`.
+
+        Raises:
+            ValueError: the block needs the whole utterance.
+        """
+        if self.sees_everything:
+            raise ValueError("it averages over the whole utterance, which a stream has only at its end")
+        return StreamMemory(max(0, *(-first for first, _ in self.spans), 0))
+
+    def stream(self, x: Tensor, memory: StreamMemory) -> Tensor:
+        """Mix the next piece of a stream, whose outputs one after the other are those of the whole.
+
+        A block that looks ahead needs what comes next: put ``memory.open`` to :attr:`look_ahead` (or the
+        length of the piece, if that is less), drop so many of the outputs, and begin the next piece with
+        these frames; with the last piece put it to 0.
+
+        Args:
+            x: (B, T, dim) of any T from 1 on, without padding.
+            memory: of :meth:`start_stream`, for all pieces of a stream; it is changed.
+
+        Returns:
+            (B, T, dim).
+        """
+        merged = _merge(self.make_parts(x, None, memory), *self.get_merging())
+        return ACTIVATIONS[self.combine_activation](merged)
 
 
 def _merge(parts: Sequence[Tensor], weights: Sequence[Tensor], bias: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """Attention's values, averaged over a fixed window of each head."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -7,7 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from espnet_wsm.mixing.block import MixingBlock
-from espnet_wsm.mixing.means import masked_mean
+from espnet_wsm.mixing.means import masked_mean, running_mean
+from espnet_wsm.mixing.stream_memory import StreamMemory
 from espnet_wsm.mixing.windows import weighted_windowed_mean, windowed_mean
 
 
@@ -31,6 +33,9 @@ class HeadWindows(MixingBlock):
             has as many weights as attention.
         global_summary: False omits the mean over the utterance.
         dropout: on what W_O, G and C are applied to, 0 to 1.
+        max_look_ahead: the most frames after t that h_t may depend on: a window that goes further ends there
+            (one that lies wholly beyond is that frame), and the mean is over the frames up to t. None for no
+            such limit.
     """
 
     def __init__(
@@ -41,6 +46,7 @@ class HeadWindows(MixingBlock):
         per_frame_width: int | None = None,
         global_summary: bool = True,
         dropout: float = 0.0,
+        max_look_ahead: int | None = None,
     ):
         super().__init__(dropout)
         if not windows or dim % len(windows):
@@ -54,7 +60,11 @@ class HeadWindows(MixingBlock):
         if width < 0:
             raise ValueError(f"per_frame_width has to be 0 or more, got {width}")
         self.dim = dim
-        self.windows = tuple((first, last) for first, last in windows)
+        most = math.inf if max_look_ahead is None else max_look_ahead
+        if most < 0:
+            raise ValueError(f"max_look_ahead is a number of frames, 0 or more, got {most}")
+        self.windows = self.spans = tuple((min(first, most), min(last, most)) for first, last in windows)
+        self.sees_everything = global_summary and max_look_ahead is None
         self.value = nn.Linear(dim, dim)
         self.out = nn.Linear(dim, dim)
         self.key = nn.Linear(dim, len(windows), bias=False) if key_weights else None
@@ -65,20 +75,30 @@ class HeadWindows(MixingBlock):
             if layer is not None:
                 nn.init.zeros_(layer.weight)
 
-    def make_parts(self, x: Tensor, padding_mask: Tensor | None) -> list[Tensor]:
+    def make_parts(
+        self, x: Tensor, padding_mask: Tensor | None, memory: StreamMemory | None = None
+    ) -> list[Tensor]:
         """The heads' local means, the mean of all values, and the per-frame path."""
         value = self.value(x)
-        heads = zip(value.chunk(len(self.windows), dim=-1), self.windows, strict=True)  # (B, T, dim / H) each
+        near = (value,) if self.key is None else (value, self.key(x))
+        if memory is not None:
+            near = memory.put_before(*near)
+        before = near[0].size(1) - x.size(1)
+        heads = zip(near[0].chunk(len(self.windows), dim=-1), self.windows, strict=True)  # (B, T, dim / H) each
         if self.key is None:
             local = [windowed_mean(v, window, padding_mask) for v, window in heads]
         else:
-            weights = self.key(x).unbind(dim=-1)  # (B, T) each
+            weights = near[1].unbind(dim=-1)  # (B, T) each
             local = [
                 weighted_windowed_mean(v, weight, window, padding_mask)
                 for (v, window), weight in zip(heads, weights, strict=True)
             ]
-        parts = [torch.cat(local, dim=-1)]
-        if self.global_out is not None:
+        parts = [torch.cat(local, dim=-1)[:, before:]]
+        if self.global_out is not None and memory is not None:
+            parts.append(memory.average(value))
+        elif self.global_out is not None and not self.sees_everything:
+            parts.append(running_mean(value, padding_mask))
+        elif self.global_out is not None:
             parts.append(masked_mean(value, padding_mask).unsqueeze(1))  # (B, 1, dim)
         if self.frame is not None:
             parts.append(F.gelu(self.frame(x)))

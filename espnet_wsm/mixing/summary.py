@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from espnet_wsm.mixing.block import MixingBlock
-from espnet_wsm.mixing.means import masked_mean
+from espnet_wsm.mixing.means import masked_mean, running_mean
+from espnet_wsm.mixing.stream_memory import StreamMemory
 from espnet_wsm.mixing.windows import windowed_mean
 
 
@@ -61,6 +62,7 @@ class _SummaryBlock(MixingBlock):
         shared_projection: bool,
         hidden: Sequence[int],
         combine_activation: str,
+        causal: bool,
     ) -> None:
         super().__init__(dropout, combine_activation)
         width = dim if width is None else width
@@ -78,6 +80,9 @@ class _SummaryBlock(MixingBlock):
         self.dim, self.width, self.heads = dim, width, heads
         self.windows = tuple(windows)
         self.global_summary = global_summary
+        self.causal = causal
+        self.spans = [(-2 * window, 0) if causal else (-window, window) for window in windows]
+        self.sees_everything = global_summary and not causal
         self.frame = _project(dim, hidden, width, heads)
         self.summary = _project(dim, hidden, width, heads)
         self.local_summary = None
@@ -85,13 +90,22 @@ class _SummaryBlock(MixingBlock):
             self.local_summary = _project(dim, hidden, width, heads)
         self.combine = nn.Linear(width * (1 + len(self.windows) + global_summary), dim)
 
-    def make_parts(self, x: Tensor, padding_mask: Tensor | None) -> list[Tensor]:
+    def make_parts(
+        self, x: Tensor, padding_mask: Tensor | None, memory: StreamMemory | None = None
+    ) -> list[Tensor]:
         """f, the local summaries, and the global one."""
         summary = F.gelu(self.summary(x))  # (B, T, W)
         local = summary if self.local_summary is None else F.gelu(self.local_summary(x))
         parts = [F.gelu(self.frame(x))]
-        parts += [windowed_mean(local, window, padding_mask) for window in self.windows]
-        if self.global_summary:
+        if memory is not None and self.spans:
+            (local,) = memory.put_before(local)
+        before = local.size(1) - x.size(1)
+        parts += [windowed_mean(local, span, padding_mask)[:, before:] for span in self.spans]
+        if self.global_summary and memory is not None:
+            parts.append(memory.average(summary))
+        elif self.global_summary and self.causal:
+            parts.append(running_mean(summary, padding_mask))
+        elif self.global_summary:
             parts.append(masked_mean(summary, padding_mask).unsqueeze(1))  # (B, 1, W)
         return [self.dropout(part) for part in parts]
 
@@ -103,7 +117,7 @@ class _SummaryBlock(MixingBlock):
         """What the child modules do not show."""
         return (
             f"windows={self.windows}, global_summary={self.global_summary}, "
-            f"combine_activation={self.combine_activation}"
+            f"combine_activation={self.combine_activation}, causal={self.causal}"
         )
 
 
@@ -124,6 +138,7 @@ class SummaryMixing(_SummaryBlock):
         dropout: on the output of f and on the summaries, before c (our choice), 0 to 1.
         hidden: channels of hidden layers in f and s, each with a GELU behind it; multiples of ``heads``.
         combine_activation: what follows c, ``none`` or ``gelu``.
+        causal: as of WindowedSummaryMixing: s_bar is the mean over the frames up to t.
     """
 
     def __init__(
@@ -134,6 +149,7 @@ class SummaryMixing(_SummaryBlock):
         dropout: float = 0.0,
         hidden: Sequence[int] = (),
         combine_activation: str = "none",
+        causal: bool = False,
     ):
         super().__init__(
             dim,
@@ -145,6 +161,7 @@ class SummaryMixing(_SummaryBlock):
             shared_projection=True,
             hidden=hidden,
             combine_activation=combine_activation,
+            causal=causal,
         )
 
 
@@ -155,7 +172,12 @@ class WindowedSummaryMixing(_SummaryBlock):
         h_t = c([f(x_t); l_t; s_bar])
 
     (arXiv 2602.09043.) The sums over windows take O(T log w) time, all else
-    O(T); memory is O(T) for any w.
+    O(T); memory is O(T) for any w. A frame so needs the whole utterance. For speech that still goes on, ours:
+
+        causal:  N_t = {j : t - 2w <= j <= t, 1 <= j}        s_bar_t = (1/t) sum_{j <= t} s(x_j)
+
+    with the same 2w + 1 frames in a window, so that the mean is of as many frames and w means the same; they
+    lie behind t, w frames further back in the middle. ``stream`` then mixes pieces of any size.
 
     Args:
         dim: channels of the model.
@@ -170,6 +192,7 @@ class WindowedSummaryMixing(_SummaryBlock):
             choice; the paper does not state it).
         hidden: channels of hidden layers in f and s, as in SummaryMixing.
         combine_activation: what follows c, ``none`` or ``gelu``.
+        causal: True looks at no frame after t.
     """
 
     def __init__(
@@ -183,6 +206,7 @@ class WindowedSummaryMixing(_SummaryBlock):
         shared_projection: bool = True,
         hidden: Sequence[int] = (),
         combine_activation: str = "none",
+        causal: bool = False,
     ):
         windows = tuple(window) if isinstance(window, Sequence) else (window,)
         if not windows:
@@ -197,4 +221,5 @@ class WindowedSummaryMixing(_SummaryBlock):
             shared_projection,
             hidden,
             combine_activation,
+            causal,
         )
