@@ -84,7 +84,9 @@ class HeadWindows(MixingBlock):
         if memory is not None:
             near = memory.put_before(*near)
         before = near[0].size(1) - x.size(1)
-        heads = zip(near[0].chunk(len(self.windows), dim=-1), self.windows, strict=True)  # (B, T, dim / H) each
+        heads = zip(
+            near[0].chunk(len(self.windows), dim=-1), self.windows, strict=True
+        )  # (B, T, dim / H) each
         if self.key is None:
             local = [windowed_mean(v, window, padding_mask) for v, window in heads]
         else:

@@ -42,10 +42,7 @@ class StreamMemory:
         return values
 
     def average(self, x: Tensor) -> Tensor:
-        """Means of a piece (B, T, D) over each frame and all before it in the stream; the frames are taken in.
-
-        Call it last, once for a piece.
-        """
+        """Means of a piece (B, T, D) over each frame and all before it in the stream. It is taken in."""
         mean = running_mean(x, None, self._total, self._count)
         end = x.size(1) - self.open
         total = x[:, :end].sum(dim=1, keepdim=True, dtype=torch.float64)

@@ -16,6 +16,7 @@ from espnet_wsm.upstream import (
     Checkpoint,
     LayerTable,
     LayerWeights,
+    SuffixStream,
     WsmConfig,
     count_frames,
     find_checkpoint,
@@ -154,6 +155,23 @@ class WsmS3prlEncoder(AbsEncoder):
         total = self._start_sum()
         hidden, _ = self.prefix([wav], total and total.add)
         return self._run_above(hidden, None, total)
+
+    def open_stream(self) -> SuffixStream:
+        """The layers above the cut for one utterance after the other whose frames come in pieces.
+
+        Its ``push`` takes what ``prefix`` gives, or features, and returns what ``forward`` returns in eval
+        mode, as far as it can be known by then.
+
+        Raises:
+            UserError: a layer above the cut needs the whole utterance, or the output holds states of layers
+                below it.
+        """
+        if self.layer_weights is not None:
+            raise UserError(
+                "features: weighted_sum adds up states of the layers below the cut too, which no stream is "
+                "given: train with features: last"
+            )
+        return SuffixStream(self.suffix, self.suffix_dtype)
 
     def _start_sum(self) -> RunningSum | None:
         """The weighted sum of all layers' states, if the configuration wants it."""

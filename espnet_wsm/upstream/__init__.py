@@ -8,6 +8,7 @@ from espnet_wsm.upstream.load import load_upstream
 from espnet_wsm.upstream.mixers import MIXERS
 from espnet_wsm.upstream.precision import choose_dtype
 from espnet_wsm.upstream.prefix import FrozenPrefix, count_frames
+from espnet_wsm.upstream.stream import SuffixStream
 from espnet_wsm.upstream.suffix import LayerWeights, TrainableSuffix, run_suffix
 from espnet_wsm.upstream.surgery import prepare_suffix, replace_attention
 
@@ -17,6 +18,7 @@ __all__ = [
     "FrozenPrefix",
     "LayerTable",
     "LayerWeights",
+    "SuffixStream",
     "TrainableSuffix",
     "WsmConfig",
     "choose_dtype",

@@ -12,6 +12,8 @@ from espnet_wsm.upstream.heads_record import READ_OFF
 
 # Removes whole layers instead of replacing their attention; the cut stays where it would be otherwise.
 DROP = "drop"
+# The mixers that know `causal`.
+CAUSAL = ("wsm", "sm", "local")
 # The others are built in mixers.py.
 MIXER_NAMES = (
     "wsm", "sm", "local", "wsm_heads",
@@ -48,6 +50,9 @@ class WsmConfig:
         hidden: channels of hidden layers in f and s, before their output; None = no hidden layer. The authors
             of SummaryMixing have one of 512.
         combine_activation: what follows c, ``none`` or ``gelu`` (as in the authors' SummaryMixing).
+        causal: of the mixers wsm, sm and local: whether a frame sees none after it. The window then holds the
+            frame and the 2 ``window`` before it, as many frames as else, and the mean over the utterance is
+            that over the frames so far.
         windows: of ``mixer: wsm_heads``: ``attention``, where the heads of the attention look, which stage 2
             reads off the training data; or [first, last] frame of each head's window, relative to the frame,
             e.g. [6, 21] for one ahead; a list of them for all replaced layers, or such a list for each, from
@@ -59,6 +64,9 @@ class WsmConfig:
         per_frame_width: of ``mixer: wsm_heads``: channels of the path of the frame itself, 0 for none; None =
             half of those of the model.
         global_summary: of ``mixer: wsm_heads``: whether it has the mean over the utterance too.
+        max_look_ahead: of ``mixer: wsm_heads``: the most frames of 20 ms after a frame that it may see: no
+            window goes further, and the mean over the utterance is that over the frames so far. None for no
+            limit.
         lora_rank: rank of the matrices that ``mixer: lora`` adds to the projections of the pretrained
             attention. ``trainable: mixer`` is the usual LoRA; with ``layer``, the rest of the layer trains
             too. With ``gc_lora``, of the matrices before and after its convolution.
@@ -101,11 +109,13 @@ class WsmConfig:
     shared_projection: bool = True
     hidden: Sequence[int] | None = None
     combine_activation: str = "none"
+    causal: bool = False
     windows: Sequence | str | int | None = READ_OFF
     init: str = "attention"
     key_weights: bool = True
     per_frame_width: int | None = None
     global_summary: bool = True
+    max_look_ahead: int | None = None
     lora_rank: int = 8
     lora_alpha: float = 16.0
     lora_kernel: int = 15
@@ -148,6 +158,12 @@ class WsmConfig:
     def __post_init__(self) -> None:
         for field, rule in RULES.items():
             check(self, field, rule)
+        if self.causal and self.mixer not in CAUSAL:
+            more = ": it has max_look_ahead: 0 for that" if self.mixer == "wsm_heads" else ""
+            raise UserError(f"causal: true is for the mixers {', '.join(CAUSAL)}, not for {self.mixer}{more}")
+        if self.max_look_ahead is not None and self.mixer != "wsm_heads":
+            more = ": it has causal: true for that" if self.mixer in CAUSAL else ""
+            raise UserError(f"max_look_ahead is for the mixer wsm_heads, not for {self.mixer}{more}")
 
     @property
     def reads_heads(self) -> bool:
@@ -213,6 +229,7 @@ RULES = {
         "a list of numbers of channels, each 1 or more, or null",
     ),
     "combine_activation": one_of(tuple(ACTIVATIONS)),
+    "causal": FLAG,
     "windows": Rule(
         lambda value: (
             value is None
@@ -230,6 +247,9 @@ RULES = {
         lambda value: value is None or is_whole(value, 0), "a number of channels, 0 or more, or null"
     ),
     "global_summary": FLAG,
+    "max_look_ahead": Rule(
+        lambda value: value is None or is_whole(value, 0), "a number of frames, 0 or more, or null"
+    ),
     "lora_rank": Rule(lambda value: is_whole(value, 1), "1 or more"),
     "lora_alpha": Rule(lambda value: is_number(value) and value > 0, "above 0"),
     "lora_kernel": Rule(lambda value: is_whole(value, 1) and value % 2 == 1, "an odd number of frames"),

@@ -54,6 +54,7 @@ def _summarise(
         dropout=config.dropout,
         hidden=config.hidden or (),
         combine_activation=config.combine_activation,
+        causal=config.causal,
         **more,
     )
     return slot.family.adapt(block)
@@ -80,6 +81,7 @@ def _wsm_heads(slot: AttentionSlot, config: WsmConfig) -> nn.Module:
         per_frame_width=config.per_frame_width,
         global_summary=config.global_summary,
         dropout=config.dropout,
+        max_look_ahead=config.max_look_ahead,
     )
     if config.init == "attention":
         _, _, value, out = (getattr(attention, name) for name in slot.family.projections)

@@ -1,5 +1,7 @@
 """The layers above the cut, which train, and the weighted mean of the states below and above it."""
 
+import contextlib
+import math
 from collections.abc import Callable, Iterator
 
 import torch
@@ -48,6 +50,12 @@ class TrainableSuffix(nn.Module):
         )
         return x if self.final_norm is None else self.final_norm(x)
 
+    @property
+    def look_ahead(self) -> float:
+        """Frames after a frame that its output depends on; infinite where one needs the whole utterance."""
+        blocks = [getattr(getattr(layer, self.family.attention), "mixer", None) for layer in self.layers]
+        return sum(getattr(block, "look_ahead", math.inf) for block in blocks)
+
 
 def run_suffix(
     suffix: TrainableSuffix,
@@ -69,10 +77,16 @@ def run_suffix(
         (B, T, D) output.
     """
     dtype = choose_dtype(dtype, hidden.device)
+    with autocast_products(dtype, hidden.device):
+        encoded = suffix(hidden, padding_mask, on_state)
+    return encoded if dtype == "float32" else encoded.float()
+
+
+def autocast_products(dtype: str, device: torch.device) -> contextlib.AbstractContextManager:
+    """Matrix products in ``dtype``, of :func:`choose_dtype`; float32 leaves the precision as it is."""
     if dtype == "float32":
-        return suffix(hidden, padding_mask, on_state)
-    with torch.autocast(hidden.device.type, getattr(torch, dtype)):
-        return suffix(hidden, padding_mask, on_state).float()
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, getattr(torch, dtype))
 
 
 class LayerWeights(nn.Module):

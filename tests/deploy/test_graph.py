@@ -19,6 +19,7 @@ BESIDE = [[-3, 3], [6, 21], [-15, -4], [0, 9]]  # windows of four heads
 # Every class of layers and every mixer; each of what differs below the layers: norms, positions, log-mel.
 GRAPHS = {
     ("wav2vec2", POST_NORM): {"mixer": "wsm", "window": [2, 40], "width": 16},
+    ("hubert", POST_NORM): {"mixer": "wsm", "causal": True, "window": [2, 40], "width": 16},
     ("hubert", PRE_NORM): {"mixer": "attention", "features": "weighted_sum"},
     ("data2vec", "post-norm, layer norm"): {"mixer": "sm", "width": 16},
     ("distiller", POST_NORM): {"mixer": "drop"},

@@ -12,10 +12,12 @@ BLOCKS = {
     "sm": lambda: SummaryMixing(DIM, width=6, dropout=0.3),
     "wsm": lambda: WindowedSummaryMixing(DIM, width=6, window=[1, 4], dropout=0.3),
     "local": lambda: WindowedSummaryMixing(DIM, width=6, global_summary=False, heads=2, dropout=0.3),
+    "causal": lambda: WindowedSummaryMixing(DIM, width=6, window=[1, 4], causal=True, dropout=0.3),
     "deep": lambda: WindowedSummaryMixing(
         DIM, width=6, hidden=[10], shared_projection=False, combine_activation="gelu", dropout=0.3
     ),
     "heads": lambda: HeadWindows(DIM, HEADS, dropout=0.3),
+    "limited heads": lambda: HeadWindows(DIM, HEADS, dropout=0.3, max_look_ahead=1),
     "plain heads": lambda: HeadWindows(DIM, HEADS, key_weights=False, dropout=0.3),
 }
 

@@ -30,6 +30,7 @@ def pool_attention() -> PooledAttention:
 
 BLOCKS = {
     "wsm": lambda: WindowedSummaryMixing(DIM, width=12, window=[1, 30], dropout=0.3),
+    "causal": lambda: WindowedSummaryMixing(DIM, width=12, window=[1, 30], causal=True, dropout=0.3),
     "deep": lambda: WindowedSummaryMixing(
         DIM, width=12, hidden=[10], shared_projection=False, combine_activation="gelu", dropout=0.3
     ),

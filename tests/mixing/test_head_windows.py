@@ -25,6 +25,8 @@ KEYS = {
     "all": {},
     "plain means": {"key_weights": False},
     "without frames": {"per_frame_width": 0},
+    "limited": {"max_look_ahead": 2},
+    "of the past": {"max_look_ahead": 0, "key_weights": False},
     "without the utterance": {"global_summary": False, "per_frame_width": 3},
 }
 
@@ -41,14 +43,15 @@ def mix_by_loop(block: HeadWindows, x: torch.Tensor) -> torch.Tensor:
     out = []
     for t in range(length):
         heads = []
-        for h, (first, last) in enumerate(WINDOWS):
+        for h, (first, last) in enumerate(block.windows):
             near = [j for j in range(length) if t + first <= j <= t + last]
             weights = [1.0 if block.key is None else block.key(x[j])[h].exp() for j in near]
             summed = sum((w * values[j][h * size :][:size] for w, j in zip(weights, near, strict=True)))
             heads.append(summed / sum(weights) if near else torch.zeros(size).double())
         mixed = block.out(torch.cat(heads))
         if block.global_out is not None:
-            mixed = mixed + block.global_out(sum(values) / length)
+            seen = values if block.sees_everything else values[: t + 1]
+            mixed = mixed + block.global_out(sum(seen) / len(seen))
         if block.frame is not None:
             mixed = mixed + block.combine(gelu(block.frame(x[t])))
         out.append(mixed)
@@ -59,6 +62,19 @@ def mix_by_loop(block: HeadWindows, x: torch.Tensor) -> torch.Tensor:
 def test_the_block_equals_its_equation(block, length):
     x = torch.randn(length, DIM, dtype=torch.float64)
     torch.testing.assert_close(block(x.unsqueeze(0))[0], mix_by_loop(block, x), atol=1e-12, rtol=0)
+
+
+def test_no_window_goes_beyond_the_limit():
+    assert make_block(max_look_ahead=2).windows == ((1, 2), (-4, -2), (-1, 1), (-50, 2))
+    assert make_block(max_look_ahead=0).windows == ((0, 0), (-4, -2), (-1, 0), (-50, 0))
+    assert make_block().windows == make_block(max_look_ahead=50).windows == tuple(WINDOWS)
+    for keys, expected in (
+        ({"max_look_ahead": 2}, 2),
+        ({"max_look_ahead": 100}, 50),
+        ({"global_summary": False}, 50),
+        ({}, math.inf),
+    ):
+        assert make_block(**keys).look_ahead == expected
 
 
 def test_neighbours_and_padding_do_not_change_an_utterance(block):
@@ -156,6 +172,7 @@ def test_it_has_as_many_weights_as_attention():
         (dict(windows=[(0, 1, 2)] * 4), r"got \(0, 1, 2\)"),
         (dict(windows=[(0.5, 1)] * 4), r"got \(0.5, 1\)"),
         (dict(windows=WINDOWS, per_frame_width=-1), "0 or more, got -1"),
+        (dict(windows=WINDOWS, max_look_ahead=-1), "max_look_ahead is a number of frames, 0 or more, got -1"),
     ],
 )
 def test_sizes_that_cannot_work_are_refused_with_the_value(arguments, message):

@@ -1,5 +1,6 @@
 """The mixing blocks against their equations."""
 
+import math
 import shutil
 
 import pytest
@@ -23,6 +24,11 @@ def blocks() -> dict[str, torch.nn.Module]:
         "multi_scale": WindowedSummaryMixing(DIM, width=6, window=[1, 4]),
         "heads": WindowedSummaryMixing(DIM, width=6, window=2, heads=2),
         "two_projections": WindowedSummaryMixing(DIM, width=6, window=2, shared_projection=False),
+        "causal": WindowedSummaryMixing(DIM, width=6, window=2, causal=True),
+        "causal_local": WindowedSummaryMixing(
+            DIM, width=6, window=[0, 1, 40], global_summary=False, causal=True
+        ),
+        "causal_sm": SummaryMixing(DIM, width=6, causal=True),
         "authors": SummaryMixing(DIM, width=6, hidden=[10], combine_activation="gelu"),
         "deep": WindowedSummaryMixing(
             DIM,
@@ -32,6 +38,9 @@ def blocks() -> dict[str, torch.nn.Module]:
             hidden=[4, 10],
             shared_projection=False,
             combine_activation="gelu",
+        ),
+        "causal_deep": WindowedSummaryMixing(
+            DIM, width=6, window=1, hidden=[4], shared_projection=False, causal=True
         ),
     }
 
@@ -60,10 +69,12 @@ def mix_by_loop(block, x: torch.Tensor) -> torch.Tensor:
     for t in range(length):
         parts = [f[t]]
         for window in block.windows:
-            near = [local[j] for j in range(length) if abs(j - t) <= window]
+            begin, end = (t - 2 * window, t) if block.causal else (t - window, t + window)
+            near = [local[j] for j in range(length) if begin <= j <= end]
             parts.append(sum(near) / len(near))
         if block.global_summary:
-            parts.append(sum(s) / length)
+            seen = s[: t + 1] if block.causal else s
+            parts.append(sum(seen) / len(seen))
         combined = block.combine(torch.cat(parts))
         out.append(gelu(combined) if block.combine_activation == "gelu" else combined)
     return torch.stack(out)
@@ -72,6 +83,49 @@ def mix_by_loop(block, x: torch.Tensor) -> torch.Tensor:
 def test_every_block_equals_its_equation(block):
     x = torch.randn(9, DIM, dtype=torch.float64)
     torch.testing.assert_close(block(x.unsqueeze(0))[0], mix_by_loop(block, x), atol=1e-12, rtol=0)
+
+
+def test_one_frame_alone_is_mixed_too(block):
+    x = torch.randn(1, DIM, dtype=torch.float64)
+    torch.testing.assert_close(block(x.unsqueeze(0))[0], mix_by_loop(block, x), atol=1e-12, rtol=0)
+
+
+def test_a_causal_block_sees_no_frame_after_another(block):
+    x = torch.randn(1, 12, DIM, dtype=torch.float64)
+    changed = x.clone()
+    changed[:, 7:] = torch.randn(1, 5, DIM, dtype=torch.float64)
+    same = (block(x) == block(changed)).all(dim=-1)[0].tolist()
+    first_changed = 7 if block.causal else 0 if block.global_summary else 7 - max(block.windows)
+    assert same == [True] * first_changed + [False] * (12 - first_changed)
+    assert block.look_ahead == (0 if block.causal else math.inf if block.global_summary else 2)
+
+
+@settings(deadline=None, max_examples=40)
+@given(sizes=st.lists(st.integers(1, 12), min_size=1, max_size=6), window=st.integers(0, 15))
+def test_a_causal_block_mixes_a_stream_as_it_mixes_the_whole(sizes, window):
+    torch.manual_seed(0)
+    block = WindowedSummaryMixing(DIM, width=4, window=window, shared_projection=False, causal=True).double()
+    x = torch.randn(2, sum(sizes), DIM, dtype=torch.float64)
+    memory = block.start_stream()
+    mixed = torch.cat([block.stream(piece, memory) for piece in x.split(sizes, dim=1)], dim=1)
+    torch.testing.assert_close(mixed, block(x), atol=1e-12, rtol=0)
+
+
+def test_a_stream_of_a_block_that_needs_the_whole_utterance_does_not_begin():
+    with pytest.raises(ValueError, match="averages over the whole utterance"):
+        WindowedSummaryMixing(DIM).start_stream()
+
+
+def test_long_streams_keep_float32_accuracy():
+    """The sum of the frames before is not lost beside that of a piece."""
+    torch.manual_seed(0)
+    block = WindowedSummaryMixing(DIM, width=4, window=3, causal=True).eval()
+    x = torch.randn(1, 60_000, DIM)
+    memory = block.start_stream()
+    with torch.inference_mode():
+        mixed = torch.cat([block.stream(piece, memory) for piece in x.split(97, dim=1)], dim=1)
+        torch.testing.assert_close(mixed, block(x), atol=1e-5, rtol=0)
+        torch.testing.assert_close(mixed.double(), block.double()(x.double()), atol=1e-5, rtol=0)
 
 
 def test_without_hidden_layers_a_block_has_its_names_its_start_and_its_values():
@@ -178,9 +232,10 @@ def test_dropout_acts_in_training_only():
     assert torch.equal(block(x), block(x))
 
 
-def test_the_compiled_block_gives_the_same_values_and_gradients():
+@pytest.mark.parametrize("causal", [False, True])
+def test_the_compiled_block_gives_the_same_values_and_gradients(causal):
     """One graph for all lengths, forward and backward, without the code generator."""
-    block = WindowedSummaryMixing(DIM, width=6, window=2)
+    block = WindowedSummaryMixing(DIM, width=6, window=2, causal=causal)
     torch._dynamo.reset()
     compiled = torch.compile(block, backend="aot_eager", fullgraph=True)
     for length in (7, 11):

@@ -165,3 +165,21 @@ def test_a_hybrid_decoder_is_one_configuration_away(upstream_path, wavs, decoder
 def test_a_wrong_configuration_is_a_user_error(upstream_path):
     with pytest.raises(UserError, match="num_replaced is 9, but the upstream has only 3 layers"):
         build({"upstream": upstream_path("hf_hubert", True), "num_replaced": 9})
+
+
+def test_a_stream_of_the_encoder_gives_its_output_piece_by_piece(make_encoder, wavs):
+    encoder = make_encoder(causal=True).eval()
+    with torch.inference_mode():
+        whole, _, _ = encoder(*pad(wavs[:1]))
+        hidden, _ = encoder.prefix(wavs[:1])
+    stream = encoder.open_stream()
+    pieces = [stream.push(piece) for piece in hidden[:, :40].split(7, dim=1)]
+    pieces.append(stream.push(hidden[:, 40:], last=True))
+    torch.testing.assert_close(torch.cat(pieces, dim=1), whole, atol=1e-5, rtol=0)
+
+
+def test_an_encoder_that_cannot_stream_says_so_before_it_starts(make_encoder):
+    with pytest.raises(UserError, match="features: weighted_sum adds up states of the layers below the cut"):
+        make_encoder(causal=True, features="weighted_sum").open_stream()
+    with pytest.raises(UserError, match="averages over the whole utterance; .*causal: true"):
+        make_encoder().open_stream()

@@ -56,6 +56,8 @@ def test_an_unknown_key_lists_the_known_ones_and_an_upstream_is_needed():
             "a list of numbers of channels, each 1 or more, or",
         ),
         ("combine_activation", ("relu", "", None, ["gelu"]), "one of none, gelu"),
+        ("causal", (0, "yes", None), "true or false"),
+        ("max_look_ahead", (-1, 2.0, True, "10"), "a number of frames, 0 or more, or null"),
         (
             "windows",
             (-1, [], [[1, 0]], [[0, 1, 2]], [1, 2], [[0, True]], [[[0, 1]], [0, 1]], "heads"),
@@ -83,6 +85,27 @@ def test_a_value_that_cannot_work_is_refused_with_field_and_value(field, values,
             UserError, match=f"^{field} has to be {expected}.*, got {re.escape(repr(value))}$"
         ):
             WsmConfig.from_dict({"upstream": "x"} | {field: value})
+
+
+@pytest.mark.parametrize(
+    ("conf", "message"),
+    [
+        (
+            {"mixer": "attention", "causal": True},
+            "causal: true is for the mixers wsm, sm, local, not for att",
+        ),
+        ({"mixer": "drop", "causal": True}, "causal: true is for the mixers wsm, sm, local, not for drop"),
+        ({"mixer": "wsm_heads", "causal": True}, "not for wsm_heads: it has max_look_ahead: 0 for that"),
+        (
+            {"mixer": "wsm", "max_look_ahead": 5},
+            "max_look_ahead is for the mixer wsm_heads, not for wsm: it has c",
+        ),
+        ({"mixer": "lora", "max_look_ahead": 0}, "max_look_ahead is for the mixer wsm_heads, not for lora$"),
+    ],
+)
+def test_a_key_of_another_mixer_that_would_promise_a_stream_is_refused(conf, message):
+    with pytest.raises(UserError, match=message):
+        WsmConfig.from_dict({"upstream": "x"} | conf)
 
 
 def test_heads_that_do_not_divide_the_upstream_are_refused(upstream_path):

@@ -115,7 +115,9 @@ class FamilyContract(ABC):
     projections: ClassVar[tuple[str, ...]] = ("q_proj", "k_proj", "v_proj", "out_proj")
     calls_projections: ClassVar[bool] = True
     ones: ClassVar[tuple[str, ...]] = ()
-    # Whether all from the waveform on is computed in PyTorch, so that it can be traced for other runtimes.
+    # Whether a layer reaches over time outside of its attention, and whether all from the waveform on is
+    # computed in PyTorch, so that it can be traced for other runtimes.
+    convolves: ClassVar[bool] = False
     in_torch: ClassVar[bool] = True
 
     @abstractmethod

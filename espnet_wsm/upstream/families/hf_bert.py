@@ -18,6 +18,7 @@ class HfBertFamily(HfFamily):
     receptive_field = 560  # two windows
     feed_forward = ("ffn1", "ffn2")
     attention = "self_attn"
+    convolves = True
     in_torch = False  # transformers makes its log-mel frames in numpy
     projections = ("linear_q", "linear_k", "linear_v", "linear_out")
 
