@@ -23,7 +23,7 @@ class Arm:
     transfers: bool = False
 
 
-# Okabe and Ito's palette and five colours of Tol's, which are safe for colour-blind readers.
+# Okabe and Ito's palette and colours of Tol's, which are safe for colour-blind readers.
 ARMS = {
     "wsm": Arm({"mixer": "wsm"}, "WSM", "#D55E00", "o"),
     "sm": Arm({"mixer": "sm"}, "SM", "#009E73", "s"),
@@ -31,6 +31,8 @@ ARMS = {
         {"mixer": "sm", "hidden": [512], "combine_activation": "gelu"}, "SM as its authors", "#117733", "h"
     ),
     "local": Arm({"mixer": "local"}, "local mean only", "#CC79A7", "v"),
+    "wsm_causal": Arm({"mixer": "wsm", "causal": True}, "causal WSM", "#997700", "x"),
+    "local_causal": Arm({"mixer": "local", "causal": True}, "causal local mean only", "#6699CC", "+"),
     "wsm_heads": Arm({"mixer": "wsm_heads"}, "head windows", "#AA4499", "d"),
     "wsm_transfer": Arm({"mixer": "wsm"}, "WSM after transfer", "#A63603", "8", transfers=True),
     "sm_transfer": Arm({"mixer": "sm"}, "SM after transfer", "#44AA99", "1", transfers=True),
@@ -69,8 +71,9 @@ ARMS = {
     "frozen": Arm({"mixer": "wsm", "num_replaced": 0}, "what was pretrained, frozen", "#E69F00", "*"),
 }
 # Arms, and mixers, that read encoder_conf's window, and likewise its width.
-WITH_WINDOW = ("wsm", "local", "wsm_transfer", "local_transfer")
-WITH_WIDTH = ("wsm", "sm", "sm_authors", "local", "wsm_transfer", "sm_transfer", "local_transfer")
+WITH_WINDOW = ("wsm", "local", "wsm_causal", "local_causal", "wsm_transfer", "local_transfer")
+WITH_WIDTH = ("wsm", "sm", "sm_authors", "local", "wsm_causal", "local_causal")
+WITH_WIDTH += ("wsm_transfer", "sm_transfer", "local_transfer")
 # Half width in frames of head windows where costs are measured and there are no heads to look at: about the
 # mean of those of whisper_base.
 HALF_WIDTH = 25

@@ -181,5 +181,5 @@ def test_a_stream_of_the_encoder_gives_its_output_piece_by_piece(make_encoder, w
 def test_an_encoder_that_cannot_stream_says_so_before_it_starts(make_encoder):
     with pytest.raises(UserError, match="features: weighted_sum adds up states of the layers below the cut"):
         make_encoder(causal=True, features="weighted_sum").open_stream()
-    with pytest.raises(UserError, match="averages over the whole utterance; .*causal: true"):
+    with pytest.raises(UserError, match=r"averages over the whole utterance; .*causal: true"):
         make_encoder().open_stream()
