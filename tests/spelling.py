@@ -44,6 +44,9 @@ class Spelling:
         """(B, T) tokens of (B, T, HOP) samples."""
         return frames[..., 0].long()
 
+    def open_stream(self) -> None:
+        """There is none."""
+
 
 class Beeps(Spelling):
     """Hears an a in what is loud."""

@@ -16,6 +16,7 @@ from espnet_wsm.recognition.calibration import Calibration
 from espnet_wsm.recognition.confidence import measure_confidence
 from espnet_wsm.recognition.texts import LineTokenizer
 from espnet_wsm.recognition.words import collapse_path, group_words
+from espnet_wsm.upstream import SuffixStream
 
 
 @dataclass(frozen=True)
@@ -94,11 +95,22 @@ class GreedyCtcDecoder:
             speech: (B, N) 16 kHz samples.
             speech_lengths: (B,) number of valid samples of each.
         """
-        with self._turn:
+        with self.taking_turns():
             encoded, lengths = self.model.encode(speech.to(self.device), speech_lengths.to(self.device))
         if isinstance(encoded, tuple):  # an encoder with intermediate CTC
             encoded = encoded[0]
         return self.model.ctc.log_softmax(encoded).float(), lengths
+
+    def taking_turns(self) -> threading.Lock:
+        """To be held while the upstream runs."""
+        return self._turn
+
+    def open_stream(self) -> "FrameStream | None":
+        """For audio that goes on; None if the layers above the cut need the whole of it."""
+        try:
+            return FrameStream(self, self.model.encoder.open_stream())
+        except UserError:
+            return None
 
     def hypothesis(self, frame_ids: Tensor, frame_scores: Tensor) -> Hypothesis:
         """Collapse the best path of one utterance, (T,) token ids and (T,) log probabilities; no words."""
@@ -110,3 +122,33 @@ class GreedyCtcDecoder:
         """The words of a path, (T,) token ids and (T,) confidences of its frames, with their times."""
         pieces = collapse_path(frame_ids.tolist(), self.model.token_list, self.model.blank_id)
         return tuple(group_words(pieces, self.train_args.token_type, len(frame_ids), confidences.tolist()))
+
+
+class FrameStream:
+    """The best tokens of audio that goes on, each frame computed once above the cut.
+
+    Args:
+        decoder: of a model whose encoder has a stream.
+        suffix: that stream.
+    """
+
+    def __init__(self, decoder: GreedyCtcDecoder, suffix: SuffixStream):
+        self.decoder, self.suffix = decoder, suffix
+
+    def find_hidden(self, speech: Tensor) -> Tensor:
+        """(1, T, D) states below the cut of (1, N) samples at 16 kHz, computed anew."""
+        with self.decoder.taking_turns(), torch.inference_mode():
+            hidden, _ = self.decoder.model.encoder.prefix([speech[0].to(self.decoder.device)])
+        return hidden
+
+    def push(self, hidden: Tensor, last: bool) -> tuple[list[int], list[float]]:
+        """The tokens of the frames that are known now, and their confidences.
+
+        Args:
+            hidden: (1, T, D) states below the cut of the next frames.
+            last: whether none follow.
+        """
+        with torch.inference_mode():
+            encoded = self.suffix.push(hidden, last)
+            log_probs = self.decoder.model.ctc.log_softmax(encoded).float()
+        return log_probs[0].argmax(dim=-1).tolist(), measure_confidence(log_probs)[0].tolist()

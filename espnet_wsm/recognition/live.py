@@ -71,6 +71,9 @@ class LiveTranscriber:
     it is settled and another one, or a pause, comes after it. So no more audio is held than the model hears
     at once, and a step costs the same after hours.
 
+    If the layers above the cut look at no, or few, frames after a frame (``WsmS3prlEncoder.open_stream``),
+    they compute each frame once; then nothing is said of what may change.
+
     Args:
         transcriber: of ``espnet_wsm.load``.
         options: see there.
@@ -99,7 +102,9 @@ class LiveTranscriber:
         self._new = 0  # samples in it
         self._held = np.zeros(0, np.float32)
         self._begin = 0  # frame at which the held samples begin
+        self._known = 0  # frames that are settled, or given to the stream
         self._path = _SettledPath(self.decoder, pause)
+        self._stream = self.decoder.open_stream()
 
     @property
     def heard(self) -> float:
@@ -143,13 +148,23 @@ class LiveTranscriber:
     def _hear(self, last: bool) -> None:
         """Settle what the held samples tell, and let go those that are not needed any more."""
         speech = torch.from_numpy(self._held).unsqueeze(0)
-        ids, _, confidences, (count,) = self.decoder.rated_frames(speech, torch.tensor([len(self._held)]))
-        known = self._path.end - self._begin
-        settled = int(count) if last else max(known, int(count) - self.look_ahead)
-        self._path.settle(ids[0, known:settled].tolist(), confidences[0, known:settled].tolist())
-        self._path.guess(ids[0, settled : int(count)].tolist())
-        if (passed := self._path.end - self.context - self._begin) > 0:
+        known = self._known - self._begin
+        if self._stream is None:
+            ids, _, confidences, (count,) = self.decoder.rated_frames(speech, torch.tensor([len(self._held)]))
+            settled = self._find_settled(int(count), last)
+            self._path.settle(ids[0, known:settled].tolist(), confidences[0, known:settled].tolist())
+            self._path.guess(ids[0, settled : int(count)].tolist())
+        else:
+            below = self._stream.find_hidden(speech)
+            settled = self._find_settled(below.size(1), last)
+            self._path.settle(*self._stream.push(below[:, known:settled], last))
+        self._known = self._begin + settled
+        if (passed := self._known - self.context - self._begin) > 0:
             self._held, self._begin = self._held[passed * HOP :], self._begin + passed
+
+    def _find_settled(self, count: int, last: bool) -> int:
+        """How many of so many held frames are settled by now."""
+        return count if last else max(self._known - self._begin, count - self.look_ahead)
 
 
 class _SettledPath:

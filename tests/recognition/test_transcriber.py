@@ -419,6 +419,38 @@ def test_live_words_are_those_of_the_recording_if_all_of_it_is_waited_for(recipe
     assert [word.confidence for word in heard] == pytest.approx([word.confidence for word in expected])
 
 
+def test_a_causal_model_computes_each_frame_above_the_cut_once(training_arguments, recipe):
+    conf = encoder_conf("dump/upstream") | {"causal": True}
+    asr_train.main(training_arguments(recipe / "exp/en/causal", encoder_conf=conf))
+    make_lively(recipe / "exp/en/causal")
+    transcriber = espnet_wsm.load("exp/en/causal")
+    decoder, samples = transcriber.decoder, noise(3)
+    speech = torch.from_numpy(samples)[None]
+    ids, _, confidences, _ = decoder.rated_frames(speech, torch.tensor([len(samples)]))
+    stream, found = decoder.open_stream(), ([], [])
+    hidden = stream.find_hidden(speech)
+    for begin in range(0, hidden.size(1), 7):
+        pushed = stream.push(hidden[:, begin : begin + 7], begin + 7 >= hidden.size(1))
+        found = tuple(old + new for old, new in zip(found, pushed, strict=True))
+    assert len(set(found[0])) > 2 and found[0] == ids[0].tolist()
+    assert found[1] == pytest.approx(confidences[0].tolist(), abs=1e-3)
+    frames = []
+    live = LiveTranscriber(transcriber, LiveOptions(step=0.3, look_ahead=0.4, context=1))
+    suffix = live._stream.suffix.push
+
+    def count_frames(hidden: torch.Tensor, last: bool) -> torch.Tensor:
+        frames.append(hidden.size(1))
+        return suffix(hidden, last)
+
+    live._stream.suffix.push = count_frames
+    updates = [live.push(samples[begin : begin + 1000]) for begin in range(0, len(samples), 1000)]
+    updates.append(live.finish())
+    assert sum(frames) == len(found[0]) and len(frames) > 8
+    assert [word for update in updates if update for word in update.words]
+    assert not any(update.tail for update in updates if update)
+    assert espnet_wsm.load("exp/en/asr_x").decoder.open_stream() is None  # not causal
+
+
 def watch_batches(monkeypatch, transcriber) -> list[list[int]]:
     """The lengths of the chunks of each batch, as they come."""
     seen, best_frames = [], transcriber.decoder.best_frames
