@@ -69,4 +69,6 @@ def test_settings_of_the_configuration_are_not_changed_by_options(tmp_path):
     config.write_text(yaml.safe_dump({"encoder_conf": {"mixer": "sm"}}))
     words = ["--config", str(config)]
     assert read_arguments([*words, "--encoder_conf", "window=3"]).encoder_conf == {"mixer": "sm", "window": 3}
+    causal = read_arguments([*words, "--encoder_conf", "causal=true"])
+    assert causal.encoder_conf == {"mixer": "sm", "causal": True}
     assert read_arguments(words).encoder_conf == {"mixer": "sm"}
