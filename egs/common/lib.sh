@@ -57,6 +57,7 @@ ngram_order=3                 # order of an n-gram that is trained here with Ken
 inference_config=             # empty: ../../../conf/decode_SEARCH.yaml
 inference_args=               # more arguments for the decoder, e.g. "--beam_size 10"
 calibrate=true                # also decode valid_set, and learn there what confidences are worth; not with beam
+seconds_per_correction=       # seconds that it takes you to correct a word; stage 5 then prints minutes of correction a minute of audio
 report=true                   # stage 5 writes the experiment's report.html, a page to look at and listen to
 inference_model=valid.cer_ctc.ave.pth # checkpoint in the experiment's folder
 

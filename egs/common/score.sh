@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Stage 5: WER and CER of the decoded test sets by sclite and in Python, what confidences are worth, a page to look at and
+# Stage 5: WER and CER of the decoded test sets by sclite and in Python, words to touch, what confidences are worth, a page to look at and
 # listen to, and the recipe's RESULTS.md.
 # Run from a recipe's folder.
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # where sh is another shell
@@ -17,6 +17,8 @@ require_finished "${out}" 4
 require_made_from "${out}" "$(folder_digest "${dump_dir}")" "${dump_dir}" 4
 
 [[ ${report} == true || ${report} == false ]] || die "--report has to be true or false, got ${report}"
+[[ -z ${seconds_per_correction} || (${seconds_per_correction} =~ ^[0-9]+(\.[0-9]+)?$ && ${seconds_per_correction} =~ [1-9]) ]] ||
+    die "--seconds_per_correction has to be a number of seconds above 0, e.g. 4, got '${seconds_per_correction}'"
 hold "${exp}" wait # its report is of all that was decoded
 hold "${out}" wait
 # What a run that was killed had begun to write; another decoding of the model may be under way beside this one.
@@ -33,7 +35,8 @@ for set in ${test_sets}; do
     [[ -f ${out}/${set}/text ]] || die "--test_sets: ${out}/${set} does not exist; run stage 4 with ${set} among the sets"
     number=$((number + 1))
     printf '%s\0' --ref "${from}/text" --hyp "${out}/${set}/text" --utt2spk "${from}/utt2spk" \
-        --set_name "${set}" --out "${out}/${set}" "${symbols[@]}" >"${out}/log/score.${number}.arguments"
+        --set_name "${set}" --out "${out}/${set}" "${symbols[@]}" \
+        ${seconds_per_correction:+--seconds_per_correction "${seconds_per_correction}" --utt2num_samples "${from}/utt2num_samples"} >"${out}/log/score.${number}.arguments"
 done
 # shellcheck disable=SC2016  # expanded by the job's shell
 launch --num_threads 1 --max_jobs_run "${nj}" JOB=1:"${number}" "${out}/log/score.JOB.log" \

@@ -2,18 +2,26 @@
 
 Writes trn files, score.json and examples.md. WER is refused for scripts without spaces between words. CER is
 counted by code point (cer) and by grapheme cluster (gcer), with spaces and without (_nospace).
+
+Beside the WER stand the words to touch, which is what correcting the text takes. In each stretch of errors
+with no right word inside, the words of the reference that are wrong or missing have to be typed; a stretch of
+words that are only too many counts as one.
 """
 
 import argparse
+import math
 import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from espnet_wsm.data.dump.lists import read_num_samples
+from espnet_wsm.data.kaldi.lists import name_some, raise_collected
 from espnet_wsm.data.text.tokens import read_symbols
 from espnet_wsm.errors import UserError, report_user_errors
 from espnet_wsm.files import write_text
-from espnet_wsm.scoring.python_scorer import ScorerResult, score_with_jiwer
+from espnet_wsm.scoring.correction import Correction, describe_correction, measure_correction
+from espnet_wsm.scoring.python_scorer import ScorerResult, list_steps, score_steps
 from espnet_wsm.scoring.results import (
     RATE_METRICS,
     SCORERS,
@@ -24,7 +32,7 @@ from espnet_wsm.scoring.results import (
     write_score,
 )
 from espnet_wsm.scoring.sclite import run_sclite
-from espnet_wsm.scoring.trn import TOKENIZERS, find_reason_against_words, pair_texts, write_trns
+from espnet_wsm.scoring.trn import TOKENIZERS, TextPair, find_reason_against_words, pair_texts, write_trns
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -47,6 +55,15 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--sclite_timeout", type=float, default=600, help="time limit of sclite in seconds (default: 600)"
     )
+    parser.add_argument(
+        "--seconds_per_correction",
+        type=float,
+        metavar="S",
+        help="seconds that a touched word takes you: also minutes of correction a minute of audio",
+    )
+    parser.add_argument(
+        "--utt2num_samples", type=Path, metavar="FILE", help="lengths in samples of 16 kHz, for these minutes"
+    )
     return parser
 
 
@@ -58,14 +75,21 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError(f"--num_examples is {args.num_examples}: give 0 or more")
     if args.sclite_timeout <= 0:
         raise UserError(f"--sclite_timeout is {args.sclite_timeout:g}: give a positive number of seconds")
+    each = args.seconds_per_correction
+    if each is not None and not 0 < each < math.inf:
+        raise UserError(f"--seconds_per_correction is {each:g}: give a number of seconds above 0")
+    if each is not None and args.utt2num_samples is None:
+        raise UserError("--seconds_per_correction needs the lengths of the audio: give --utt2num_samples")
     if args.out.exists() and not args.out.is_dir():
         raise UserError(f"--out {args.out} is a file: name a directory")
     record = args.out / "score.json"
     record.unlink(missing_ok=True)  # whatever happens below, an old record must not be taken for a new one
     symbols = read_symbols(args.non_linguistic_symbols) if args.non_linguistic_symbols else ()
     pairs = pair_texts(args.ref, args.hyp, args.utt2spk, symbols)
+    samples = None if each is None else _read_lengths(args.utt2num_samples, pairs)
     set_name = args.set_name or args.out.resolve().name
     scores: Scores = {}
+    correction: Correction | None = None
     for metric, tokenize in TOKENIZERS.items():
         directory = args.out / f"score_{metric}"
         shutil.rmtree(directory, ignore_errors=True)
@@ -75,12 +99,27 @@ def main(argv: Sequence[str] | None = None) -> None:
         tokens = [tokenize(pair) for pair in pairs]
         write_trns(directory, tokens)
         sclite = run_sclite(tokens, directory / "result.txt", args.sclite_timeout)
-        scores[metric] = {"sclite": sclite, "python": score_with_jiwer(tokens, metric in RATE_METRICS)}
+        steps = list_steps(tokens)
+        scores[metric] = {"sclite": sclite, "python": score_steps(steps, metric in RATE_METRICS)}
+        if metric == "wer":
+            correction = measure_correction(steps, samples, each)
     write_text(args.out / "examples.md", render_examples(pairs, args.num_examples).split("\n"))
-    write_score(record, set_name, scores)
+    write_score(record, set_name, scores, correction)
     print(render_summary(set_name, scores))
+    if correction is not None:
+        print(f"{set_name}: {describe_correction(correction)}")
     for sentence in find_disagreements(set_name, scores):
         print(f"warning: {sentence}", file=sys.stderr)
+
+
+def _read_lengths(path: Path, pairs: Sequence[TextPair]) -> list[int]:
+    """Samples of each utterance."""
+    problems: list[str] = []
+    found = read_num_samples(path, problems)
+    if missing := [pair.id for pair in pairs if not found.get(pair.id)]:
+        problems.append(f"{path}: no length of {name_some(missing)}: run stage 2 again")
+    raise_collected(problems, path)
+    return [found[pair.id] for pair in pairs]
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from espnet_wsm.frames import SAMPLE_RATE
 from espnet_wsm.recognition.calibration import Calibration
 from espnet_wsm.recognition.transcript import mean_confidence
 from espnet_wsm.report.experiment import DecodedSet
+from espnet_wsm.scoring.correction import Correction
 from espnet_wsm.scoring.python_scorer import (
     Counts,
     ScorerResult,
@@ -20,7 +21,7 @@ from espnet_wsm.scoring.python_scorer import (
     score_utterances,
     score_with_jiwer,
 )
-from espnet_wsm.scoring.results import RATE_METRICS, SCORE, Scores, read_score
+from espnet_wsm.scoring.results import RATE_METRICS, SCORE, Scores, read_correction, read_score
 from espnet_wsm.scoring.trn import TOKENIZERS, TextPair, find_reason_against_words, pair_texts
 
 NOT_SCORED = "stage 5 has not scored this set"
@@ -70,6 +71,7 @@ class Decoded:
         utterances: sorted by id.
         graphemes: pairs of grapheme clusters, for the characters that are often mistaken.
         scores: metric -> scorer -> result.
+        correction: what stage 5 says that correcting takes; None where it has not.
         by_words: whether tokens are words.
         seconds: of each utterance that has a known length, by id.
         audio: what wav.scp says, by id.
@@ -80,6 +82,7 @@ class Decoded:
     utterances: tuple[Utterance, ...]
     graphemes: tuple[TextPair, ...]
     scores: Scores
+    correction: Correction | None
     by_words: bool
     seconds: dict[str, float]
     audio: dict[str, str]
@@ -112,6 +115,7 @@ def read_decoded(of: DecodedSet, symbols: Sequence[str], calibration: Calibratio
     characters = score_utterances([TOKENIZERS["cer"](pair) for pair in pairs])
     steps = list_steps(tokens)
     scores = _read_scores(of, pairs, characters, unspaced)
+    record = of.folder / "score.json"
     times, notes = _read_times(of, pairs, symbols, by_words, calibration)
     problems: list[str] = []
     samples = {}
@@ -129,6 +133,7 @@ def read_decoded(of: DecodedSet, symbols: Sequence[str], calibration: Calibratio
         ),
         graphemes=tuple(TOKENIZERS["gcer"](pair) for pair in pairs),
         scores=scores,
+        correction=read_correction(record) if record.is_file() else None,
         by_words=by_words,
         seconds={id: number / SAMPLE_RATE for id, number in samples.items()},
         audio=audio,

@@ -24,6 +24,7 @@ from espnet_wsm.report.curves import Curves, read_curves
 from espnet_wsm.report.decoded import Decoded, Utterance, read_decoded
 from espnet_wsm.report.experiment import Experiment
 from espnet_wsm.report.frequent_errors import find_frequent_errors
+from espnet_wsm.scoring.correction import describe_correction
 from espnet_wsm.scoring.python_scorer import Counts, ScorerResult
 from espnet_wsm.scoring.results import NONE
 from espnet_wsm.scoring.trn import TextPair
@@ -122,6 +123,7 @@ def render(systems: Sequence[System], addresses: list[str | None], notes: Sequen
     )
     # Characters as they are: a page in another script would be three times as large.
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
+    environment.filters["correction"] = describe_correction
     style, script = (
         environment.loader.get_source(environment, f"report.{kind}")[0] for kind in ("css", "js")
     )
@@ -195,6 +197,7 @@ def _list_rates(systems: Sequence[System]) -> list[dict[str, Any]]:
                 if found is None or (metric == "gcer" and _same(one.scores, "cer", "gcer")):
                     continue
                 row = {"set": one.of.name, "metric": metric, "rate": label, "badge": system.badge}
+                row["correction"] = one.correction if metric == "wer" else None
                 rows.append(row | {"sclite": found["sclite"], "python": found["python"]})
     return rows
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from espnet_wsm.arms import WITH_WINDOW
 from espnet_wsm.errors import UserError
+from espnet_wsm.scoring.correction import Correction
 from espnet_wsm.scoring.python_scorer import ScorerResult
 from espnet_wsm.scoring.results import (
     COUNT_COLUMNS,
@@ -20,6 +21,7 @@ from espnet_wsm.scoring.results import (
     Scores,
     escape_markdown,
     format_counts,
+    read_correction,
     read_made,
     read_score,
 )
@@ -44,6 +46,7 @@ class SetScore:
     label: str
     scores: Scores
     examples: str
+    correction: Correction | None = None
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,7 @@ def _read_experiment(name: str, directory: Path) -> Experiment:
         except OSError as error:
             file = record.parent / "examples.md"
             raise UserError(f"{file} cannot be read ({error.strerror}): run stage {SCORE}") from error
-        sets.append(SetScore(label, scores, examples))
+        sets.append(SetScore(label, scores, examples, read_correction(record)))
     sets.sort(key=lambda score: score.label)
     return Experiment(name, config["encoder_conf"] or {}, parameters, run, tuple(sets))
 
@@ -183,8 +186,40 @@ def render_rate_tables(experiments: Sequence[Experiment]) -> Iterator[str]:
         "The interval is that of the Python scorer's Err, by a bootstrap over utterances, as if they were "
         f"independent: with fewer than {FEW_UNITS}, or few speakers, it comes out too narrow."
     )
+    if rows := list(_list_corrections(experiments)):
+        header = ("experiment", "set", "WER", "words", "to touch", "%", "95 % interval", "places")
+        yield "## Correction"
+        yield render_table((*header, "s each", "min a min of audio", "95 % interval"), rows, 2)
+        yield (
+            "Words to touch: those of the reference that are wrong or missing, and one for each place where "
+            "words are only too many. Minutes are those of correcting alone, without listening."
+        )
     yield "## Characters counted otherwise"
     yield render_table(("experiment", "set", *CHARACTER_METRICS.values()), _list_characters(experiments), 2)
+
+
+def _list_corrections(experiments: Sequence[Experiment]) -> Iterator[tuple[str, ...]]:
+    """What correcting takes, one row per experiment and set for which it is known."""
+    for experiment in experiments:
+        for score in experiment.sets:
+            if (found := score.correction) is None:
+                continue
+            known = found.minutes is not None
+            yield (
+                _format_cell(experiment.name),
+                _format_cell(score.label),
+                f"{score.scores['wer']['python'].counts.error_rate:.1f}",
+                *(str(found.words), str(found.touched), f"{found.rate:.1f}"),
+                _format_span(found.interval),
+                str(found.places),
+                f"{found.seconds_each:g}" if known else NONE,
+                f"{found.minutes:.2f}" if known else NONE,
+                _format_span(found.minutes_interval, ".2f"),
+            )
+
+
+def _format_span(interval: tuple[float, float] | None, form: str = ".1f") -> str:
+    return NONE if interval is None else f"{interval[0]:{form}} to {interval[1]:{form}}"
 
 
 def _list_characters(experiments: Sequence[Experiment]) -> Iterator[tuple[str, ...]]:
@@ -209,8 +244,7 @@ def _format_rates(results: dict[str, ScorerResult]) -> tuple[str, ...]:
     if results["python"].counts is None:
         return (NOT_AVAILABLE,) * (len(COUNT_COLUMNS) + 2)
     python = format_counts(results["python"].counts)
-    interval = results["python"].interval
-    span = NONE if interval is None else "{:.1f} to {:.1f}".format(*interval)
+    span = _format_span(results["python"].interval)
     err = COUNT_COLUMNS.index("Err")
     if results["sclite"].counts:
         return (*format_counts(results["sclite"].counts), python[err], span)

@@ -122,12 +122,21 @@ def list_steps(pairs: Sequence[TextPair]) -> list[str]:
 
 def score_utterances(pairs: Sequence[TextPair]) -> list[Counts]:
     """Counts of each pair, in the given order; an empty hypothesis is all deletions."""
-    return [Counts.of_utterance(*map(steps.count, STEPS.values())) for steps in list_steps(pairs)]
+    return _count_steps(list_steps(pairs))
+
+
+def _count_steps(alignments: Sequence[str]) -> list[Counts]:
+    return [Counts.of_utterance(*map(steps.count, STEPS.values())) for steps in alignments]
 
 
 def score_with_jiwer(pairs: Sequence[TextPair], with_interval: bool = False) -> ScorerResult:
     """Counts over ``pairs``, jiwer's version and, on request, the interval (seconds for thousands)."""
-    scores = score_utterances(pairs)
+    return score_steps(list_steps(pairs), with_interval)
+
+
+def score_steps(alignments: Sequence[str], with_interval: bool = False) -> ScorerResult:
+    """:func:`score_with_jiwer` of what :func:`list_steps` has aligned."""
+    scores = _count_steps(alignments)
     interval = None
     if with_interval and len(scores) > 1 and all(score.words for score in scores):
         found = bootstrap_error_rate([score.errors for score in scores], [score.words for score in scores])

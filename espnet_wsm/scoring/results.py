@@ -11,6 +11,7 @@ import yaml
 
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import write_text
+from espnet_wsm.scoring.correction import Correction, read_entry
 from espnet_wsm.scoring.python_scorer import Counts, ScorerResult, align_tokens
 from espnet_wsm.scoring.trn import TOKENIZERS, TextPair
 from espnet_wsm.tables import render_table
@@ -25,10 +26,15 @@ NOT_AVAILABLE = "n/a"
 Scores = dict[str, dict[str, ScorerResult]]  # metric -> scorer -> result
 
 
-def write_score(path: Path, set_name: str, scores: Scores) -> None:
-    """Write score.json: ``{"set": ..., metric: {scorer: {"counts", "version", "reason"}}}``, atomically."""
+def write_score(path: Path, set_name: str, scores: Scores, correction: Correction | None = None) -> None:
+    """Write score.json: ``{"set": ..., metric: {scorer: {"counts", "version", "reason"}}}``, atomically.
+
+    With ``correction`` it has an entry of that name too.
+    """
     record = {"set": set_name}
     record |= {metric: {name: asdict(scores[metric][name]) for name in SCORERS} for metric in TOKENIZERS}
+    if correction is not None:
+        record["correction"] = asdict(correction)
     write_text(path, json.dumps(record, indent=2, ensure_ascii=False).split("\n"))
 
 
@@ -42,6 +48,15 @@ def read_score(path: Path) -> tuple[str, Scores]:
     except (KeyError, TypeError) as error:
         raise UserError(f"{path} is not a score record ({error}): run stage {SCORE} again") from error
     return record["set"], scores
+
+
+def read_correction(path: Path) -> Correction | None:
+    """What correcting takes, from a score.json; None if it has no such entry, as where WER is refused."""
+    entry = read_made(path, (), SCORE).get("correction")
+    try:
+        return None if entry is None else read_entry(entry)
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{path} is not a score record ({error}): run stage {SCORE} again") from error
 
 
 def _read_result(entry: dict[str, Any]) -> ScorerResult:

@@ -51,6 +51,12 @@ def test_a_page_has_one_entry_an_utterance(recipe, render):
     assert system == {"hypothesis": ["were", "is", "station"], "steps": "SCDC", "characterErrors": 5}
 
 
+def test_words_to_touch_stand_under_the_word_error_rate_of_stage_5(recipe, render):
+    assert "to touch" not in render(recipe / "exp/asr_first").text, "stage 5 has not counted them"
+    run_stage_5(recipe, recipe / "exp/asr_first")
+    assert "5 of 14 words to touch (35.7 %" in render(recipe / "exp/asr_first").text
+
+
 def test_an_empty_hypothesis_is_all_deletions(recipe, render):
     (system,) = find_utterance(render(recipe / "exp/asr_first"), "boris-2")["systems"]
     assert system == {"hypothesis": [], "steps": "DD", "characterErrors": 9}

@@ -1,11 +1,13 @@
 """`python -m espnet_wsm.stages.make_results` on experiment directories made by hand."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from espnet_wsm.scoring.collected import name_experiment
+from espnet_wsm.scoring.correction import Correction
 from espnet_wsm.scoring.python_scorer import Counts, ScorerResult
 from espnet_wsm.scoring.results import write_score
 from espnet_wsm.scoring.trn import TOKENIZERS
@@ -113,6 +115,20 @@ def test_without_sclite_the_split_is_pythons_and_marked(tmp_path):
     assert wer[5:] == "3;1000;90.1 †;5.2 †;4.7 †;1.5 †;n/a;66.7 †;11.4;9.5 to 13.0".split(";")
     assert "sclite n/a." in text
     assert "† counted by the Python scorer (jiwer), not by sclite: sclite not found." in text
+
+
+def test_what_correcting_takes_has_a_table_where_it_is_known(tmp_path, experiment):
+    assert "## Correction" not in render(tmp_path, experiment)
+    correction = Correction(400, 100, 80, (20.04, 30.0), 600.0, 4.5, (0.6, 0.9))
+    scores = {metric: {"sclite": SCLITE, "python": PYTHON} for metric in TOKENIZERS}
+    write_score(experiment / "decode/test/score.json", "test", scores, correction)
+    text = render(tmp_path, experiment)
+    row = get_cells(text.split("## Correction")[1], "mini/k2")[0]
+    assert row == "mini/k2;test;11.4;400;100;25.0;20.0 to 30.0;80;4.5;0.75;0.60 to 0.90".split(";")
+    without = replace(correction, seconds=None, seconds_each=None, minutes_interval=None)
+    write_score(experiment / "decode/test/score.json", "test", scores, without)
+    row = get_cells(render(tmp_path, experiment).split("## Correction")[1], "mini/k2")[0]
+    assert row[-3:] == ["–"] * 3
 
 
 def test_random_upstream_is_said_in_plain_words(tmp_path):

@@ -78,6 +78,25 @@ def test_a_report_is_written_where_it_is_wanted(finished, recipe, shell):
 
 
 @pytest.mark.recipe
+def test_minutes_of_correction_are_told_to_whoever_says_how_long_a_word_takes(finished, recipe, shell):
+    assert "minutes of correction" not in finished.stdout and " of 10 words to touch (" in finished.stdout
+    words = ["./run.sh", "--tag", "first", "--stage", "5", "--report", "false"]
+    result = shell([*words, "--seconds_per_correction", "2.5"], recipe)
+    assert result.returncode == 0 and "; at 2.5 s a word " in result.stdout, result.stderr
+    assert re.search(r"\| +2\.5 \|", (recipe / "RESULTS.md").read_text())
+    record = json.loads((recipe / "exp/asr_first/decode_greedy/test/score.json").read_text())["correction"]
+    lengths = (recipe / "dump/raw/test/utt2num_samples").read_text().split()[1::2]
+    assert record["seconds"] == sum(map(int, lengths)) / 16000
+    for wrong in ("0.0", "x"):
+        refused = shell([*words, "--seconds_per_correction", wrong], recipe)
+        assert (
+            refused.returncode == 1
+            and f"a number of seconds above 0, e.g. 4, got '{wrong}'" in refused.stderr
+        )
+    assert shell(words, recipe).returncode == 0 and "| 2.5 |" not in (recipe / "RESULTS.md").read_text()
+
+
+@pytest.mark.recipe
 def test_jobs_and_training_leave_how_far_they_came_beside_their_logs(finished, recipe):
     jobs = [read_progress(file) for file in recipe.glob("dump/log/cache.*.progress.json")]
     assert sum(job["done"] for job in jobs) == sum(job["total"] for job in jobs) == 5
