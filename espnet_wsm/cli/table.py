@@ -1,7 +1,7 @@
 """The modules of ``espnet_wsm/bin``, which are for people, grouped as ``--help`` shows them."""
 
 GROUPS = {
-    "Data": ("preview", "prepare_corpus", "validate_data_dir", "fix_data_dir", "report_data_dir"),
+    "Data": ("preview", "prepare_corpus", "validate_data_dir", "fix_data_dir", "report_data_dir", "suggest"),
     "Upstreams": (
         "list_upstreams",
         "fetch_upstream",
@@ -37,6 +37,7 @@ OPTIONS_DECLARED_IN = {
     "validate_data_dir": (_TEXT, _CHANNEL),
     "fix_data_dir": (_TEXT,),
     "report_data_dir": (_TEXT,),
+    "suggest": (_TEXT,),
     "hubert_train": ("espnet2.tasks.hubert", "espnet2.tasks.abs_task", _CONFIG),
     "asr_train": ("espnet2.tasks.asr", "espnet2.tasks.abs_task", _CONFIG),
     "asr_inference": ("espnet2.bin.asr_inference", _CONFIG),

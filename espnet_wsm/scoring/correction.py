@@ -18,10 +18,11 @@ class Correction:
     """What correcting a set takes.
 
     A WER says how many edits there are, not what they cost: two words too many in a row are marked and
-    deleted at once, and a word that was heard as two is typed once. So words are counted as somebody corrects
-    them, place by place. A place is a stretch of errors of the Python scorer's alignment with no right word
-    inside; there the words of the reference that are wrong or missing have to be typed, S + D, and what is too
-    many goes with them. A place where nothing has to be typed, as words are only too many, counts as one word.
+    deleted at once, and a word that was heard as two is typed once. So words are counted as somebody
+    corrects them, place by place. A place is a stretch of errors of the Python scorer's alignment with no
+    right word inside; there the words of the reference that are wrong or missing have to be typed, S + D,
+    and what is too many goes with them. A place where nothing has to be typed, as words are only too many,
+    counts as one word.
 
     Unlike the WER, this cannot be much above 100 %, which is typing everything.
 

@@ -48,9 +48,10 @@ MAY_IMPORT = {
     },
     "__main__": {"cli", "errors"},
     "cli": {"bin", "stages", "scoring"},
+    "advice": {"experiments", "data", "arms", "files", "frames", "errors"},
     "serve": {"recognition", "data", "annotations", "files", "frames", "errors"},
     "stages": {*LIBRARY, "figures", "recipe", "bin"},
-    "bin": {*LIBRARY, "experiments", "serve"},
+    "bin": {*LIBRARY, "experiments", "serve", "advice"},
 }
 
 
@@ -92,7 +93,7 @@ def test_every_part_of_the_package_has_a_rule():
     "module",
     [
         *(f"bin.{name}" for name in ("validate_data_dir", "score", "compare_systems", "convert_annotations")),
-        *("bin.report", "report.page"),
+        *("bin.report", "report.page", "bin.suggest", "advice.suggestion"),
         *(f"stages.{name}" for name in ("make_tokens", "make_results")),
         *(f"data.features.{name}" for name in ("plan", "writer", "reader")),  # to plan, close and check
     ],
@@ -164,6 +165,6 @@ def test_files_beside_the_code_are_in_the_wheel():
 
 def test_modules_mirror_the_tests():
     parts = "mixing upstream pretraining plugin recognition recipe data annotations scoring experiments"
-    parts += " benchmark cli report serve"
+    parts += " benchmark cli report serve advice"
     for part in parts.split():
         assert list((ROOT / "tests" / part).rglob("test_*.py")), part
