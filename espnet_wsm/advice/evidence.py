@@ -1,5 +1,6 @@
 """What the grids of this project have measured, read from their configurations and records."""
 
+import functools
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -114,6 +115,7 @@ class Evidence:
         return int(self.training["batch_bins"]) / SAMPLE_RATE
 
 
+@functools.cache
 def read_evidence(name: str, folder: str) -> Evidence:
     """The grid ``conf/experiments/NAME.yaml`` with its records in ``results/FOLDER``.
 
