@@ -16,7 +16,8 @@ fi
 [[ -z ${speed_perturb} || " ${valid_set} ${test_sets} " != *" ${train_set} "* ]] ||
     die "--speed_perturb is for training only, but ${train_set} is also a validation or test set: train on another set"
 check_unlabelled
-settle training
+settle rounds training
+has_directory || unlabelled= # the rest of the training set is there
 set_text_options
 # Not all upstreams take utterances of any length.
 longest=$(python -m espnet_wsm.stages.limit_duration --max_seconds "${max_wav_duration}" -- "${training[@]}")

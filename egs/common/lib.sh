@@ -23,7 +23,7 @@ tag=                          # name of the experiment; empty: made from the opt
 train_set=train               # in data_dir
 valid_set=dev                 # in data_dir
 test_sets=test                # in data_dir, separated by spaces
-unlabelled=                   # Kaldi directory of speech without text, from which blocks learn too with --transfer; empty: none
+unlabelled=                   # Kaldi directory of speech without text, for --transfer and --pseudo_rounds; or rest: what --train_minutes leaves
 allow_pipes=false             # true: run commands that wav.scp has in place of audio, 'COMMAND |'; they can do anything
 # -- stage 2
 channel=mix                   # of audio with several: 1, 2, ... or mix, their mean; reco2file_and_channel comes first
@@ -50,6 +50,9 @@ transfer_args=                # more arguments for it, e.g. "--lr 0.001 --target
 train_minutes=                # train on a fixed subset of this many minutes, e.g. 5 or 10; empty: on all
 trainable=                    # layer, mixer or suffix; empty: as in train_config
 asr_args=                     # more arguments for asr_train, e.g. "--max_epoch 20"
+pseudo_rounds=0               # rounds of self-training: the model transcribes --unlabelled, the next one learns from that first; 0: none
+pseudo_confidence=0.25        # share of the transcribed utterances that is left out, those of least confidence; 0: keep all
+pseudo_args=                  # more arguments for asr_train where it trains on such transcripts, e.g. "--max_epoch 30"
 # -- stages 4 and 5
 search=                       # greedy (batched best path of CTC), beam (ESPnet's asr_inference) or lm (CTC beam search with --lm); empty: lm with --lm, else greedy
 lm=                           # word n-gram: an ARPA or KenLM file, a text to train it on, or "text" for the training transcripts
@@ -62,7 +65,7 @@ report=true                   # stage 5 writes the experiment's report.html, a p
 inference_model=valid.cer_ctc.ave.pth # checkpoint in the experiment's folder
 
 # What `settle` sets, besides `search`.
-exp='' training=() transferring=() out='' train_text=''
+exp='' rounds=() training=() transferring=() out='' train_text=''
 
 unset CDPATH # with it, cd would print the new folder
 common=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -118,14 +121,19 @@ settle() {
 run_stages() {
     local names=(data frontend train decode score) options number
     python -c 'import espnet_wsm' || die "espnet_wsm cannot be used (see above); run ${root}/tools/setup.sh"
+    settle rounds # what cannot be is refused before anything is done
     list_options
-    [[ -z ${unlabelled} || ${transfer} != 0 ]] || log "warning: --unlabelled ${unlabelled} is only used with --transfer"
+    [[ -z ${unlabelled} || ${transfer} != 0 || ${pseudo_rounds} != 0 ]] ||
+        log "warning: --unlabelled ${unlabelled} is only used with --transfer and --pseudo_rounds"
     for number in 1 2 3 4 5; do
         ((stage <= number && number <= stop_stage)) || continue
         if ((number == 3)) && [[ ${transfer} != 0 ]]; then
             run_child "${common}/transfer.sh" "${options[@]}" || die "stage 3 (transfer) failed"
         fi
         run_child "${common}/${names[number - 1]}.sh" "${options[@]}" || die "stage ${number} (${names[number - 1]}) failed"
+        if ((number == 3 && pseudo_rounds > 0)); then
+            run_child "${common}/pseudo.sh" "${options[@]}" || die "stage 3 (self-training) failed"
+        fi
     done
 }
 
@@ -170,11 +178,14 @@ set_text_options() {
         ${nlsyms_txt:+--non_linguistic_symbols "${nlsyms_txt}"})
 }
 
+# has_directory: whether --unlabelled names speech beside the data directories, which stage 2 stores.
+has_directory() { [[ -n ${unlabelled} && ${unlabelled} != rest ]]; }
+
 # check_unlabelled: refuse what stage 2 cannot store as the set `unlabelled`, and say what it does not read.
 check_unlabelled() {
     [[ " ${train_set} ${valid_set} ${test_sets} " != *" unlabelled "* ]] ||
         die "no set can be called unlabelled: stage 2 stores the speech of --unlabelled under that name; rename the set"
-    [[ -n ${unlabelled} ]] || return 0
+    has_directory || return 0
     [[ -f ${unlabelled}/wav.scp ]] ||
         die "--unlabelled: ${unlabelled}/wav.scp does not exist; name a Kaldi data directory, which needs no text"
     [[ ! -e ${unlabelled}/text ]] || log "warning: ${unlabelled}/text is not read: of --unlabelled only the audio is used"
@@ -271,7 +282,7 @@ data_digest() {
 input_digest() {
     local digest lists audio
     digest=$(data_digest "${data_dir}") || return
-    if [[ -n ${unlabelled} && -d ${unlabelled} ]]; then
+    if has_directory && [[ -d ${unlabelled} ]]; then
         lists=$(cd "${unlabelled}" && { cat wav.scp segments reco2file_and_channel utt2spk 2>/dev/null || true; } | sha256sum)
         audio=$(python -m espnet_wsm.stages.stamp_audio "${unlabelled}") || return
         digest+=" ${lists:0:16} ${audio}"

@@ -30,8 +30,8 @@ _from_here() {
     local path=$2 more=
     [[ $1 != cmd || $2 != *' '* ]] || path=${2%% *} more=" ${2#* }"
     case $1:${path} in
-    *: | *:/* | lm:text) ;; # nothing, a full path, the training transcripts
-    upstream:*[./]* | upstream_*:* | [!u]*:*) # another upstream is a name
+    *: | *:/* | lm:text | unlabelled:rest) ;; # nothing, a full path, parts of the training set
+    upstream:*[./]* | upstream_*:* | unlabelled:* | [!u]*:*) # another upstream is a name
         if [[ ! ${stood} -ef ${PWD} && -e ${stood}/${path} ]]; then
             path=$(realpath --no-symlinks --relative-to "${PWD}" --relative-base "${root}" "${stood}/${path}")
         fi
@@ -79,3 +79,4 @@ _require_number ngpu 0 1000
 _require_number num_nodes 1 1000
 _require_number num_threads 1 1000
 _require_number ngram_order 2 6
+_require_number pseudo_rounds 0 100

@@ -20,10 +20,56 @@ from espnet_wsm.files import read_yaml
 
 UPSTREAM_IN_THE_BOX = "../../debian_multi/ssl1/hubert_debian_multi"
 SEARCHES = ("greedy", "beam", "lm")
+REST = "rest"  # value of --unlabelled: what --train_minutes leaves of the training set
+PSEUDO_CONFIDENCE = "0.25"  # as lib.sh has it; another one is part of a name
 
 
 def _base_name(path: str, suffix: str = "") -> str:
     return os.path.basename(path.rstrip("/")).removesuffix(suffix)
+
+
+def _name_directory(options: Namespace) -> str:
+    """The directory of speech without text that stage 2 stores; empty for none."""
+    return "" if options.unlabelled == REST else options.unlabelled
+
+
+def count_rounds(options: Namespace) -> int:
+    """How many models after the first one learn from what the one before has transcribed.
+
+    Raises:
+        UserError: there is nothing to transcribe, or one of the numbers cannot be.
+    """
+    if not options.pseudo_rounds.isdecimal():
+        raise UserError(f"--pseudo_rounds {options.pseudo_rounds} has to be a number of rounds, 0 for none")
+    if options.unlabelled == REST and not options.train_minutes:
+        raise UserError(
+            f"--unlabelled {REST} is what --train_minutes leaves of the training set: give that option too "
+            f"(a directory of that name is ./{REST})"
+        )
+    rounds = int(options.pseudo_rounds)
+    if rounds and not options.unlabelled:
+        raise UserError(
+            f"--pseudo_rounds {rounds} needs --unlabelled, speech to transcribe: a Kaldi data directory, or "
+            f"{REST} with --train_minutes"
+        )
+    if not re.fullmatch(r"0|0?\.[0-9]+", options.pseudo_confidence):
+        raise UserError(
+            f"--pseudo_confidence {options.pseudo_confidence} has to be a share from 0 to below 1 of the "
+            "utterances, those of least confidence, to be left out"
+        )
+    return rounds
+
+
+def list_rounds(options: Namespace) -> list[str]:
+    """The folders of the models: the one that is trained on transcripts alone, and that of each round."""
+    base, rounds = name_experiment(options), count_rounds(options)
+    more = []
+    if not options.tag:
+        more.append(_base_name(_name_directory(options)) if options.transfer == "0" else "")
+        more.append(options.unlabelled if options.unlabelled == REST else "")
+        changed = options.pseudo_confidence != PSEUDO_CONFIDENCE
+        more.append(f"without{options.pseudo_confidence}" if changed else "")
+    return [base, *("_".join(filter(None, [f"{base}_pseudo{n}", *more])) for n in range(1, rounds + 1))]
 
 
 def name_experiment(options: Namespace) -> str:
@@ -37,7 +83,7 @@ def name_experiment(options: Namespace) -> str:
         options.window and f"w{options.window}",
         options.trainable,
         options.transfer != "0" and f"transfer{options.transfer}",
-        options.transfer != "0" and _base_name(options.unlabelled),
+        options.transfer != "0" and _base_name(_name_directory(options)),
         _base_name(options.upstream_config, ".yaml"),
         _base_name(options.upstream),
         "sp" if options.speed_perturb else "",
@@ -98,7 +144,10 @@ def list_transfer_arguments(options: Namespace) -> list[str]:
     return [
         *("--dump_dir", options.dump_dir),
         *("--exp_dir", options.exp_dir),
-        *("--sets", f"{options.train_set} {options.valid_set}{' unlabelled' if options.unlabelled else ''}"),
+        *(
+            "--sets",
+            f"{options.train_set} {options.valid_set}{' unlabelled' if _name_directory(options) else ''}",
+        ),
         *("--cache_dtype", options.cache_dtype),
         *("--steps", options.transfer),
         *options.transfer_args.split(),
@@ -114,7 +163,8 @@ def describe_decoding(options: Namespace) -> dict[str, str]:
     Raises:
         UserError: ``search`` is unknown or does not go with ``lm``, or ``lm`` is not a file.
     """
-    exp, lm = name_experiment(options), options.lm
+    folders, lm = list_rounds(options), options.lm
+    exp = folders[-1]
     search = options.search or ("lm" if lm else "greedy")
     if search not in SEARCHES:
         raise UserError(f"--search has to be greedy, beam or lm, got {search}")
@@ -127,7 +177,7 @@ def describe_decoding(options: Namespace) -> dict[str, str]:
         raise UserError(f"--search lm needs --lm: {needed}")
     train_text = f"{options.dump_dir}/raw/{options.train_set}/text"
     if options.train_minutes:
-        train_text = f"{exp}/train_{options.train_minutes}min/text"
+        train_text = f"{folders[0]}/train_{options.train_minutes}min/text"
     source = train_text if lm == "text" else lm
     if not os.path.isfile(source):
         raise UserError(f"--lm {lm}: {source} is not a file; name a language model, or a text to train it on")
@@ -141,7 +191,8 @@ def describe_decoding(options: Namespace) -> dict[str, str]:
 
 # What a stage may ask for, and the variables of the shell that it sets.
 SETTINGS: dict[str, Callable[[Namespace], dict[str, Any]]] = {
-    "experiment": lambda options: {"exp": name_experiment(options)},
+    "experiment": lambda options: {"exp": list_rounds(options)[-1]},  # what is decoded
+    "rounds": lambda options: {"rounds": list_rounds(options)},
     "training": lambda options: {"training": list_training_arguments(options)},
     "transfer": lambda options: {"transferring": list_transfer_arguments(options)},
     "decoding": describe_decoding,

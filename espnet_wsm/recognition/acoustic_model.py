@@ -62,7 +62,11 @@ def fits(conf: Mapping[str, Any]) -> bool:
 
 
 def load_model(
-    train_config: Path, model_file: Path, device: str = "cpu", dtype: str = "trained"
+    train_config: Path,
+    model_file: Path,
+    device: str = "cpu",
+    dtype: str = "trained",
+    cache: Path | None = None,
 ) -> tuple[nn.Module, argparse.Namespace]:
     """A trained model in eval mode, with ``encode``, ``ctc``, ``token_list`` and ``blank_id``; its arguments.
 
@@ -72,6 +76,7 @@ def load_model(
         device: torch device.
         dtype: precision of the encoder, one of ``DTYPES``; the CTC output is float32. With ``trained`` the
             numbers are to the last bit those of training; with the others even float32 rounds otherwise.
+        cache: folder of a stored cut, whose features are then the input; the upstream is not loaded.
 
     Raises:
         UserError: the model has no CTC output; configuration, checkpoint and upstream do not fit together; or
@@ -83,6 +88,10 @@ def load_model(
     if conf["model_conf"].get("ctc_weight") == 0:
         raise UserError(f"{model_file} has ctc_weight 0: greedy CTC decoding needs a CTC output")
     state = safe_torch_load(model_file, map_location="cpu") if fits(conf) else {}
+    if HEAD not in state and cache is not None:
+        raise UserError(
+            f"{model_file} is no encoder {NAME} with CTC: such a model cannot transcribe from stored features"
+        )
     if HEAD not in state:  # another kind of model, or a checkpoint in another wrapping
         if dtype != "trained":
             raise UserError(
@@ -91,7 +100,7 @@ def load_model(
         model, args = _load_through_espnet(train_config, model_file, device)
     else:
         chosen = None if dtype == "trained" else choose_dtype(dtype, torch.device(device))
-        model, args = build_model(conf, chosen), argparse.Namespace(**conf)
+        model, args = build_model(conf, chosen, cache), argparse.Namespace(**conf)
         _load_state(model, state, model_file)
     return model.to(device).eval(), args
 
@@ -106,14 +115,18 @@ def _load_through_espnet(
     return ASRTask.build_model_from_file(train_config, model_file, device)
 
 
-def build_model(conf: Mapping[str, Any], dtype: str | None = None) -> AcousticModel:
+def build_model(
+    conf: Mapping[str, Any], dtype: str | None = None, cache: Path | None = None
+) -> AcousticModel:
     """The model of a configuration of :func:`fits`, with new weights above the cut.
 
     Args:
         conf: the content of ESPnet's ``config.yaml``.
         dtype: name of torch's; None for what the configuration says.
+        cache: as in :func:`load_model`.
     """
-    encoder_conf = conf["encoder_conf"] | ({} if dtype is None else {"prefix_dtype": dtype})
+    encoder_conf = conf["encoder_conf"] | ({} if cache is None else {"cache": str(cache)})
+    encoder_conf |= {} if dtype is None else {"prefix_dtype": dtype}
     encoder = WsmS3prlEncoder(conf["input_size"], **encoder_conf)
     if dtype is not None:
         encoder.suffix_dtype = dtype

@@ -38,17 +38,25 @@ class GreedyCtcDecoder:
         model_file: its checkpoint.
         device: torch device.
         dtype: precision of the model, one of ``espnet_wsm.recognition.dtypes.DTYPES``.
+        cache: folder of a stored cut; the decoder then takes (B, T, D) features of it in place of samples.
 
     Raises:
         UserError: a file is missing, or the model has no CTC output.
     """
 
-    def __init__(self, train_config: Path, model_file: Path, device: str = "cpu", dtype: str = "trained"):
+    def __init__(
+        self,
+        train_config: Path,
+        model_file: Path,
+        device: str = "cpu",
+        dtype: str = "trained",
+        cache: Path | None = None,
+    ):
         for file in (train_config, model_file):
             if not Path(file).is_file():
                 raise UserError(f"{file} does not exist; train the model first (stage 3)")
             refuse_stand_in(file)
-        self.model, self.train_args = load_model(train_config, model_file, device, dtype)
+        self.model, self.train_args = load_model(train_config, model_file, device, dtype, cache)
         self.device, self.model_file = device, Path(model_file)
         self._turn = threading.Lock()  # upstreams of S3PRL keep what their hooks find in themselves
         self.calibration: Calibration | None = None  # of words' confidences, where that has been learnt

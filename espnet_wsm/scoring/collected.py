@@ -25,6 +25,7 @@ from espnet_wsm.scoring.results import (
     read_made,
     read_score,
 )
+from espnet_wsm.scoring.rounds import Round, read_rounds, render_rounds
 from espnet_wsm.scoring.significance import FEW_UNITS
 from espnet_wsm.tables import render_table
 
@@ -58,6 +59,7 @@ class Experiment:
     parameters: dict[str, Any]
     run: dict[str, Any]
     sets: tuple[SetScore, ...]
+    rounds: tuple[Round, ...] = ()
 
 
 def name_experiment(directory: Path) -> str:
@@ -119,7 +121,9 @@ def _read_experiment(name: str, directory: Path) -> Experiment:
             raise UserError(f"{file} cannot be read ({error.strerror}): run stage {SCORE}") from error
         sets.append(SetScore(label, scores, examples, read_correction(record)))
     sets.sort(key=lambda score: score.label)
-    return Experiment(name, config["encoder_conf"] or {}, parameters, run, tuple(sets))
+    return Experiment(
+        name, config["encoder_conf"] or {}, parameters, run, tuple(sets), tuple(read_rounds(directory))
+    )
 
 
 def render_results(title: str, note: str | None, experiments: Sequence[Experiment]) -> str:
@@ -168,7 +172,7 @@ def _render_versions(results: Iterable[tuple[str, ScorerResult]]) -> str:
 
 
 def render_rate_tables(experiments: Sequence[Experiment]) -> Iterator[str]:
-    """Headings and tables of WER, CER and other character metrics, one row per experiment and set."""
+    """Headings and tables of WER, CER and other character metrics, one row per experiment and set; rounds."""
     header = ("experiment", "set", "k", "mixer", "window", *COUNT_COLUMNS, "Err (Python)", "95 % interval")
     for metric in RATE_METRICS:
         rows = []
@@ -196,6 +200,7 @@ def render_rate_tables(experiments: Sequence[Experiment]) -> Iterator[str]:
         )
     yield "## Characters counted otherwise"
     yield render_table(("experiment", "set", *CHARACTER_METRICS.values()), _list_characters(experiments), 2)
+    yield from render_rounds([(experiment.name, experiment.rounds) for experiment in experiments])
 
 
 def _list_corrections(experiments: Sequence[Experiment]) -> Iterator[tuple[str, ...]]:
