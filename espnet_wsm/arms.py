@@ -1,6 +1,6 @@
 """What can stand in the last layers of an upstream, with the names and looks that every report gives it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 
@@ -14,6 +14,8 @@ class Arm:
         colour: in all figures.
         marker: of matplotlib, which distinguishes arms in greyscale.
         transfers: whether its blocks first learn what the attention in their place gives.
+        pseudo_of: the arm whose model first transcribes what is not transcribed, for self-training.
+        pseudo_rounds: how often.
     """
 
     options: dict[str, Any]
@@ -21,6 +23,15 @@ class Arm:
     colour: str
     marker: str
     transfers: bool = False
+    pseudo_of: str | None = None
+    pseudo_rounds: int = 0
+
+
+def _train_itself(arm: str, of: Arm, rounds: int, colour: str, marker: str) -> dict[str, Arm]:
+    """An arm after rounds of self-training, under its name."""
+    words = f"{of.words}, {rounds} round{'' if rounds == 1 else 's'} of self-training"
+    changes = {"words": words, "colour": colour, "marker": marker, "pseudo_of": arm, "pseudo_rounds": rounds}
+    return {f"{arm}_pseudo{rounds}": replace(of, **changes)}
 
 
 # Okabe and Ito's palette and colours of Tol's, which are safe for colour-blind readers.
@@ -70,10 +81,15 @@ ARMS = {
     "kv_pool": Arm({"mixer": "kv_pool"}, "pretrained attention to pooled keys", "#882255", ">"),
     "frozen": Arm({"mixer": "wsm", "num_replaced": 0}, "what was pretrained, frozen", "#E69F00", "*"),
 }
+ARMS |= _train_itself("wsm", ARMS["wsm"], 1, "#F4A582", "+")
+ARMS |= _train_itself("wsm", ARMS["wsm"], 2, "#B2182B", "x")
+ARMS |= _train_itself("wsm_transfer", ARMS["wsm_transfer"], 1, "#92C5DE", "|")
+ARMS |= _train_itself("wsm_transfer", ARMS["wsm_transfer"], 2, "#2166AC", "_")
+_PSEUDO = tuple(name for name, arm in ARMS.items() if arm.pseudo_of)
 # Arms, and mixers, that read encoder_conf's window, and likewise its width.
-WITH_WINDOW = ("wsm", "local", "wsm_causal", "local_causal", "wsm_transfer", "local_transfer")
+WITH_WINDOW = ("wsm", "local", "wsm_causal", "local_causal", "wsm_transfer", "local_transfer", *_PSEUDO)
 WITH_WIDTH = ("wsm", "sm", "sm_authors", "local", "wsm_causal", "local_causal")
-WITH_WIDTH += ("wsm_transfer", "sm_transfer", "local_transfer")
+WITH_WIDTH += ("wsm_transfer", "sm_transfer", "local_transfer", *_PSEUDO)
 # Half width in frames of head windows where costs are measured and there are no heads to look at: about the
 # mean of those of whisper_base.
 HALF_WIDTH = 25

@@ -24,7 +24,15 @@ OF_THE_RUNNER = {
     "test_sets",
     "tag",
 }
-OF_THE_RUNNER |= {"transfer", "mixer", "num_replaced", "window", "train_minutes", "trainable"}
+OF_THE_RUNNER |= {
+    "transfer",
+    "pseudo_rounds",
+    "mixer",
+    "num_replaced",
+    "window",
+    "train_minutes",
+    "trainable",
+}
 OF_THE_RUNNER |= {"data_dir", "dump_dir", "exp_dir", "search", "lm", "inference_model"}
 # Options of the trainer that the runner sets, or reads from the training configuration.
 OF_THE_RUNNER_IN_ASR_ARGS = re.compile(
@@ -161,6 +169,12 @@ def read_grid(path: Path, arms: Sequence[str] = (), corpora: Sequence[str] = ())
         raise UserError(
             f"{path}: every run has a window or width of its own; add a block without them, which the others "
             "are compared with"
+        )
+    whole = [run for run in grid.runs if ARMS[run.arm].pseudo_of and run.minutes is None]
+    if whole and "unlabelled" not in options:
+        raise UserError(
+            f"{path}: {whole[0].title} has nothing to transcribe: give it minutes, which leave the rest of "
+            "the training set, or recipe_options unlabelled, a directory"
         )
     titles: dict[str, Run] = {}
     for run in grid.runs:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -16,8 +17,9 @@ from espnet_wsm.arms import ARMS
 from espnet_wsm.data.kaldi.lists import count
 from espnet_wsm.errors import UserError
 from espnet_wsm.experiments.corpora import Corpus, find_corpus
-from espnet_wsm.experiments.grid import IMMATERIAL, STEPS, Grid
+from espnet_wsm.experiments.grid import IMMATERIAL, Grid
 from espnet_wsm.experiments.launching import Launcher
+from espnet_wsm.experiments.options import options_of
 from espnet_wsm.experiments.records import (
     DEV,
     TEST,
@@ -34,7 +36,7 @@ from espnet_wsm.experiments.records import (
     write_record,
 )
 from espnet_wsm.experiments.runs import Run
-from espnet_wsm.experiments.sweep import choose_rates, extend_sweep, with_chosen_rates
+from espnet_wsm.experiments.sweep import choose_rates, extend_sweep, rate_arm, with_chosen_rates
 from espnet_wsm.files import digest_file, read_yaml, write_text
 
 # Options that name a file which changes the texts, and their defaults.
@@ -42,7 +44,6 @@ TEXT_FILES = {"text_config": "conf/text.yaml", "nlsyms_txt": ""}
 CHOSEN = "chosen_lr.json"
 DIGITS = 12  # of the digest of an upstream
 LINES_OF_FAILURE = 3  # lines of a launcher's output that are shown for a failed run
-OPTIONS = ("mixer", "trainable", "num_replaced")  # keys of an arm that are options of run.sh
 EXPERIMENTS = "grid"  # folder of the runs in a recipe's exp/
 
 
@@ -122,14 +123,15 @@ class Runner:
         unchosen: set[str] = set()  # arms of which a rate failed, which have none to be run with
         rates = dict(self.grid.rates)
         swept_arms = {run.arm for run in self.grid.sweep}
-        if without := {run.arm for run in self.grid.runs if run.lr is None} - swept_arms - rates.keys():
+        fitted = {rate_arm(run.arm) for run in self.grid.runs if run.lr is None}
+        if without := fitted - swept_arms - rates.keys():
             print(
                 f"no learning rate was chosen for {', '.join(sorted(without))}: that of the configuration is "
                 "taken",
                 file=sys.stderr,
             )
         for number, block in enumerate(self.grid.blocks, 1):
-            arms = {run.arm for run in block}
+            arms = {rate_arm(run.arm) for run in block}
             sweep = [run for run in self.grid.sweep if run.arm in arms and run not in {*swept, *failed}]
             self.prepare([*sweep, *block])
             self._keep_asked(swept)
@@ -141,9 +143,12 @@ class Runner:
                 self._keep_chosen(chosen)
                 self._keep_asked(swept)
                 sweep = extend_sweep(errors) if self.grid.extend_sweep else []
-            block = [run for run in block if run.arm not in unchosen]
+            block = with_chosen_rates((run for run in block if rate_arm(run.arm) not in unchosen), rates)
             title = f"block {number} of {len(self.grid.blocks)}"
-            done += self.run_all(with_chosen_rates(block, rates), title, failed).values()
+            # Self-training goes on from the run with a round less, if that is there.
+            for rounds in sorted({ARMS[run.arm].pseudo_rounds for run in block}):
+                part = [run for run in block if ARMS[run.arm].pseudo_rounds == rounds]
+                done += self.run_all(part, title, failed).values()
         if failed:
             total = len({*self.grid.sweep, *swept}) + len(self.grid.runs)
             listing = "".join(f"\n  {run.title}: {error}" for run, error in failed.items())
@@ -210,7 +215,7 @@ class Runner:
         corpus = self.corpora[run.corpus]
         # Without every second word, of sizes and times, which differ from machine to machine.
         made_from = (corpus.folder("dump") / ".made_from").read_text(encoding="utf-8").split(" ")[::2]
-        if not ARMS[run.arm].transfers:
+        if not ARMS[run.arm].transfers and not ARMS[run.arm].pseudo_of:
             made_from = made_from[:1]  # the others are those of --unlabelled
         made_from = "".join(f"{digest.strip()}\n" for digest in made_from)
         options = repr(self._common_options(without=IMMATERIAL))
@@ -271,7 +276,8 @@ class Runner:
         """
         corpus = self.corpora[run.corpus]
         # A run with other settings has another folder, so that it is not resumed as if it were this one.
-        tag = f"{EXPERIMENTS}/{run.name}-{self.fingerprint(run)[:8]}"
+        first = replace(run, arm=ARMS[run.arm].pseudo_of or run.arm)
+        tag = f"{EXPERIMENTS}/{first.name}-{self.fingerprint(first)[:8]}"
         exp = corpus.folder("exp") / f"asr_{tag}"
         log = corpus.folder("exp") / EXPERIMENTS / "log" / f"{run.name}.log"
         command = ["bash", "run.sh", *corpus.options, *self._common_options(without=("asr_args",))]
@@ -279,6 +285,8 @@ class Runner:
         if self.grid.suffix_dtype is not None:
             asr_args += f" --encoder_conf suffix_dtype={self.dtype}"
         command += [*options_of(run, asr_args, self.grid.transfer), "--tag", tag]
+        if (rounds := ARMS[run.arm].pseudo_rounds) and "unlabelled" not in self.grid.recipe_options:
+            command += ["--unlabelled", "rest"]
         command += ["--stage", "3", "--stop_stage", "4", "--nj", "1", "--num_threads", "1"]
         if run.sweep:
             command[command.index("--test_sets") + 1] = DEV
@@ -290,9 +298,10 @@ class Runner:
         if status:
             said = "".join(f"\n    {line.strip()}" for line in output.splitlines()[-LINES_OF_FAILURE:])
             raise UserError(f"see {os.path.relpath(log, self.root)}{said}")
-        return self._keep(run, corpus, exp)
+        last = exp.with_name(f"{exp.name}_pseudo{rounds}") if rounds else exp
+        return self._keep(run, corpus, exp, last)
 
-    def _keep(self, run: Run, corpus: Corpus, exp: Path) -> Record:
+    def _keep(self, run: Run, corpus: Corpus, first: Path, exp: Path) -> Record:
         rows = {}
         for name in (DEV,) if run.sweep else (DEV, TEST):
             reference = self.results / "references" / corpus.name / name
@@ -300,6 +309,9 @@ class Runner:
         parameters = json.loads((exp / "parameters.json").read_text(encoding="utf-8"))
         made = json.loads((exp / "run.json").read_text(encoding="utf-8"))
         seconds, curves = read_epochs(exp / "checkpoint.pth")
+        labelled = exp / "pseudo"
+        if labelled.is_dir():
+            seconds = round(seconds + read_epochs(labelled / "checkpoint.pth")[0], 1)
         record = Record(
             run=run,
             fingerprint=self.fingerprint(run),
@@ -311,39 +323,14 @@ class Runner:
             date=made["date"],
             device=f"{'cpu' if self.ngpu == '0' else count(int(self.ngpu), 'GPU')} ({self.dtype})",
             curves=curves,
-            transfer=read_transfer(exp),
+            transfer=read_transfer(first),
         )
         write_record(self.results, record, rows)
         # The averaged model was decoded and is kept. checkpoint.pth is deleted before the epochs: if the
         # record is removed, the run is repeated, and resuming from a checkpoint without its epochs would
         # fail.
-        others = set(exp.glob("*.pth")) - set(exp.glob("valid.*.ave*.pth"))
+        others = {path for folder in (exp, labelled) for path in folder.glob("*.pth")}
+        others -= {path for folder in (exp, labelled) for path in folder.glob("valid.*.ave*.pth")}
         for path in sorted(others, key=lambda path: path.name != "checkpoint.pth"):
             path.unlink()
         return read_record(record_path(self.results, run))
-
-
-def options_of(run: Run, asr_args: str = "", transfer: int = STEPS) -> list[str]:
-    """The options of run.sh for a run, with the grid's ``asr_args`` before its own.
-
-    ``transfer`` is the number of steps for arms that have one.
-    """
-    conf = ARMS[run.arm].options | {"num_replaced": run.num_replaced}
-    options = {key: value for key, value in conf.items() if key in OPTIONS}
-    if ARMS[run.arm].transfers:
-        options["transfer"] = transfer
-    if run.window is not None:
-        options["window"] = run.window
-    if run.minutes is not None:
-        options["train_minutes"] = run.minutes
-    arguments = [*asr_args.split(), f"--seed {run.seed}"]
-    if run.lr is not None:
-        arguments.append(f"--optim_conf lr={run.lr:g}")
-    if run.width is not None:
-        arguments.append(f"--encoder_conf width={run.width}")
-    for key, value in conf.items():
-        if key not in OPTIONS:  # without spaces, where asr_args is split
-            text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
-            arguments.append(f"--encoder_conf {key}={text}")
-    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-    return [*words, "--asr_args", " ".join(arguments)]

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from espnet_wsm.arms import ARMS
 from espnet_wsm.experiments.runs import Run
 
 # Rates that a search may reach while it looks for one that is better than its neighbours.
@@ -44,4 +45,9 @@ def extend_sweep(sweep: Sequence[tuple[Run, float]]) -> list[Run]:
 
 def with_chosen_rates(runs: Iterable[Run], chosen: Mapping[str, float]) -> list[Run]:
     """The runs with the chosen learning rate of their arm, unless they have their own."""
-    return [run if run.lr is not None else replace(run, lr=chosen.get(run.arm)) for run in runs]
+    return [run if run.lr is not None else replace(run, lr=chosen.get(rate_arm(run.arm))) for run in runs]
+
+
+def rate_arm(arm: str) -> str:
+    """The arm whose learning rate an arm has: itself, or the one whose model transcribes for it."""
+    return ARMS[arm].pseudo_of or arm

@@ -18,8 +18,9 @@ from espnet_wsm.errors import UserError
 from espnet_wsm.experiments.corpora import find_corpus
 from espnet_wsm.experiments.grid import read_grid
 from espnet_wsm.experiments.launching import LOCK, hold_lock
+from espnet_wsm.experiments.options import options_of
 from espnet_wsm.experiments.records import read_record, record_path
-from espnet_wsm.experiments.runner import FailedRunsError, Runner, options_of
+from espnet_wsm.experiments.runner import FailedRunsError, Runner
 from espnet_wsm.experiments.runs import Run
 from espnet_wsm.upstream import find_checkpoint
 

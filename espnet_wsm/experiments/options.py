@@ -1,0 +1,37 @@
+"""The options of run.sh that a training run of a grid has."""
+
+import json
+
+from espnet_wsm.arms import ARMS
+from espnet_wsm.experiments.grid import STEPS
+from espnet_wsm.experiments.runs import Run
+
+OPTIONS = ("mixer", "trainable", "num_replaced")  # keys of an arm that are options of run.sh
+
+
+def options_of(run: Run, asr_args: str = "", transfer: int = STEPS) -> list[str]:
+    """The options of run.sh for a run, with the grid's ``asr_args`` before its own.
+
+    ``transfer`` is the number of steps for arms that have one.
+    """
+    conf = ARMS[run.arm].options | {"num_replaced": run.num_replaced}
+    options = {key: value for key, value in conf.items() if key in OPTIONS}
+    if ARMS[run.arm].transfers:
+        options["transfer"] = transfer
+    if ARMS[run.arm].pseudo_rounds:
+        options["pseudo_rounds"] = ARMS[run.arm].pseudo_rounds
+    if run.window is not None:
+        options["window"] = run.window
+    if run.minutes is not None:
+        options["train_minutes"] = run.minutes
+    arguments = [*asr_args.split(), f"--seed {run.seed}"]
+    if run.lr is not None:
+        arguments.append(f"--optim_conf lr={run.lr:g}")
+    if run.width is not None:
+        arguments.append(f"--encoder_conf width={run.width}")
+    for key, value in conf.items():
+        if key not in OPTIONS:  # without spaces, where asr_args is split
+            text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+            arguments.append(f"--encoder_conf {key}={text}")
+    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    return [*words, "--asr_args", " ".join(arguments)]
