@@ -42,6 +42,12 @@ elif [[ ${stage} == 2 ]]; then
 else
     [[ ! -e broken_${mixer} ]] || exit 1
     exp=exp/asr_${tag}
+    if ((${pseudo_rounds:-0} > 0)); then
+        exp+=_pseudo${pseudo_rounds}
+        mkdir -p "${exp}/pseudo"
+        cp checkpoint.pth "${exp}/pseudo"
+        touch "${exp}/pseudo/1epoch.pth" "${exp}/pseudo/valid.cer_ctc.ave.pth"
+    fi
     for set in ${test_sets}; do
         mkdir -p "${exp}/decode_greedy/${set}"
         wrong=three
@@ -297,6 +303,37 @@ def test_where_data_lie_and_how_much_runs_at_a_time_makes_no_other_run(root):
     assert moved.fingerprint(run) == runner.fingerprint(run)
     other = make_runner(root, grids=GRIDS, recipe_options={"speed_perturb": "0.9 1.0"})
     assert other.fingerprint(run) != runner.fingerprint(run)
+
+
+PSEUDO = [{"corpora": ["toy"], "arms": ["wsm_pseudo2", "wsm_pseudo1", "wsm"], "minutes": [5]}]
+
+
+def test_rounds_of_self_training_go_on_from_the_run_with_a_round_less(root):
+    rates = root / "chosen.json"
+    rates.write_text('{"wsm": 0.004}')
+    records = make_runner(root, grids=PSEUDO, rates="chosen.json").run()
+    assert [record.run.name for record in records] == [
+        "wsm-k2-5min-s0", "wsm_pseudo1-k2-5min-s0", "wsm_pseudo2-k2-5min-s0",
+    ]  # fmt: skip
+    assert {record.run.lr for record in records} == {0.004}
+    assert [record.seconds for record in records] == [4.5, 9.0, 9.0], "of both trainings of a round"
+    made = [call for call in calls(root) if "--stage 3" in call]
+    assert [call.partition("--pseudo_rounds ")[2][:1] for call in made] == ["", "1", "2"]
+    assert ["--unlabelled rest" in call for call in made] == [False, True, True]
+    assert len({call.split("--tag ")[1].split()[0] for call in made}) == 1, "they share the first model"
+    (exp,) = root.glob("egs/toy/asr1/exp/asr_grid/*_pseudo2")
+    assert {path.name for path in (exp / "pseudo").glob("*.pth")} == {"valid.cer_ctc.ave.pth"}
+
+
+def test_speech_of_a_directory_takes_the_place_of_the_rest(root):
+    options = {"unlabelled": "../talk"}
+    grids = [{"corpora": ["toy"], "arms": ["wsm", "wsm_pseudo1"]}]
+    make_runner(root, grids=grids, recipe_options=options).run()
+    assert "--unlabelled ../talk" in calls(root)[-1] and "rest" not in calls(root)[-1]
+    with pytest.raises(UserError, match="toy/wsm_pseudo1-k2-all-s0 has nothing to transcribe"):
+        make_runner(root, grids=grids)
+    with pytest.raises(UserError, match="wsm_pseudo2 has the learning rate of wsm: sweep that one"):
+        make_runner(root, grids=PSEUDO, sweep={**PSEUDO[0], "lr": [0.001, 0.002]})
 
 
 def test_steps_of_a_transfer_make_another_run_of_arms_that_transfer(root):

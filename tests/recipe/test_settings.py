@@ -15,7 +15,7 @@ DEFAULTS = {
     "upstream": "", "upstream_config": "", "trust": "false", "train_config": "train.yaml", "mixer": "",
     "num_replaced": "", "window": "", "train_minutes": "", "trainable": "", "asr_args": "", "search": "",
     "lm": "", "ngram_order": "3", "valid_set": "dev", "cache_dtype": "float16",
-    "transfer": "0", "transfer_args": "", "unlabelled": "",
+    "transfer": "0", "transfer_args": "", "unlabelled": "", "pseudo_rounds": "0", "pseudo_confidence": "0.25",
 }  # fmt: skip
 
 
@@ -62,6 +62,42 @@ def test_an_experiment_is_named_by_what_differs(given, name):
     assert settings.name_experiment(options(**given)) == name
 
 
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        ({}, []),
+        ({"unlabelled": "../talk/"}, ["_pseudo1_talk", "_pseudo2_talk"]),
+        ({"unlabelled": "rest", "train_minutes": "5"}, ["_pseudo1_rest"]),
+        ({"unlabelled": "talk", "transfer": "9"}, ["_pseudo1"]),
+        ({"unlabelled": "talk", "pseudo_confidence": "0.5"}, ["_pseudo1_talk_without0.5"]),
+        ({"unlabelled": "talk", "pseudo_confidence": "0.5", "tag": "t"}, ["_pseudo1", "_pseudo2"]),
+    ],
+)
+def test_rounds_are_folders_beside_the_model_that_they_begin_with(given, names):
+    given = options(**given, pseudo_rounds=str(len(names)))
+    first, *more = settings.list_rounds(given)
+    assert first == settings.name_experiment(given) and more == [f"{first}{name}" for name in names]
+    settled = settings.describe_decoding(given)
+    assert settled["out"] == f"{(more or [first])[-1]}/decode_greedy", "the last one is decoded"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"pseudo_rounds": "1"}, "--pseudo_rounds 1 needs --unlabelled, speech to transcribe"),
+        ({"pseudo_rounds": "-1", "unlabelled": "talk"}, "--pseudo_rounds -1 has to be a number of rounds"),
+        ({"unlabelled": "rest"}, "--unlabelled rest is what --train_minutes leaves"),
+        *(
+            ({"pseudo_confidence": share}, f"--pseudo_confidence {share} has to be a share from 0 to below 1")
+            for share in ("1", "-0.1", "", "half", "1.5")
+        ),
+    ],
+)
+def test_rounds_that_cannot_be_are_refused(given, message):
+    with pytest.raises(UserError, match=message):
+        settings.list_rounds(options(**given))
+
+
 def list_pairs(**given: str) -> list[str]:
     """The arguments of a training after its configuration, as 'name value'."""
     words = settings.list_training_arguments(options(**given))
@@ -87,6 +123,7 @@ def test_a_transfer_learns_from_unlabelled_speech_too():
 
     assert sets() == "train dev"
     assert sets(unlabelled="../talk/", train_set="all") == "all dev unlabelled"
+    assert sets(unlabelled="rest", train_minutes="5") == "train dev", "all of it is learnt from anyway"
 
 
 def test_an_upstream_that_a_configuration_names_is_not_replaced(folder):
@@ -161,6 +198,9 @@ def test_a_language_model_is_trained_on_what_the_experiment_was(folder):
     part = folder / "exp/asr_t/train_5min/text"
     part.parent.mkdir(parents=True)
     part.write_text("u1 YES\n")
+    rounds = {"unlabelled": "rest", "pseudo_rounds": "1"}
+    settled = settings.describe_decoding(options(tag="t", lm="text", train_minutes="5", **rounds))
+    assert settled["out"].startswith("exp/asr_t_pseudo1/decode_lm_text_")
     settled = settings.describe_decoding(options(tag="t", lm="text", train_minutes="5"))
     assert settled["train_text"] == "exp/asr_t/train_5min/text" and "/decode_lm_text_" in settled["out"]
 

@@ -10,6 +10,7 @@ from espnet_wsm.scoring.collected import name_experiment
 from espnet_wsm.scoring.correction import Correction
 from espnet_wsm.scoring.python_scorer import Counts, ScorerResult
 from espnet_wsm.scoring.results import write_score
+from espnet_wsm.scoring.rounds import Round, write_rounds
 from espnet_wsm.scoring.trn import TOKENIZERS
 from espnet_wsm.stages.make_results import main
 
@@ -58,6 +59,20 @@ def get_cells(text: str, start: str) -> list[list[str]]:
     """Cells of the table lines that begin with ``start``; an escaped pipe does not end a cell."""
     rows = [line for line in text.splitlines() if line.startswith(f"| {start} ")]
     return [[cell.strip() for cell in row.replace("\\|", "\0").strip("|").split("|")] for row in rows]
+
+
+def test_the_rounds_of_self_training_have_a_table(tmp_path, experiment):
+    assert "Self-training" not in render(tmp_path, experiment)
+    write_rounds(experiment, [Round(0, "dev", 31.26), Round(1, "dev", 28.0, 40, 30, 0.254)])
+    text = render(tmp_path, experiment)
+    assert "## Self-training by round" in text
+    assert get_cells(text, "mini/k2")[-3:-1] == [
+        ["mini/k2", "0", "–", "–", "–", "dev: 31.3"],
+        ["mini/k2", "1", "40", "30", "0.25", "dev: 28.0"],
+    ]
+    (experiment / "rounds.json").write_text("[1")
+    with pytest.raises(SystemExit):
+        render(tmp_path, experiment)
 
 
 @pytest.mark.parametrize("mixer", ["sm", "attention", "gc_lora"])

@@ -74,7 +74,7 @@ def show_options(project):
         body + 'for name in $1; do echo "${!name}"; done\n'.replace("$1", "${tag}")
     )
     (project / "here").mkdir()
-    for name in ("my table.csv", "text", "lm.arpa", "hubert", "launch.sh", "here/up"):
+    for name in ("my table.csv", "text", "lm.arpa", "hubert", "launch.sh", "here/up", "rest"):
         (project / name).touch()
     return recipe
 
@@ -91,6 +91,8 @@ def show_options(project):
         ("exp_dir", "new", "new"),
         ("lm", "lm.arpa", "../../../lm.arpa"),
         ("lm", "text", "text"),
+        ("unlabelled", "here", "../../../here"),
+        ("unlabelled", "rest", "rest"),
         ("upstream", "hubert", "hubert"),
         ("upstream", "./hubert", "../../../hubert"),
         ("upstream", "here/up", "../../../here/up"),
