@@ -41,7 +41,7 @@ def killed(recipe, environment) -> Path:
         words, cwd=recipe, env=environment, start_new_session=True, stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    wait_for((recipe / ROUND / "pseudo/1epoch.pth").exists, seconds=400)
+    wait_for((recipe / ROUND / "pseudo/1epoch.pth").exists, seconds=600)
     kill_session(process)
     return recipe
 
