@@ -34,9 +34,11 @@ def recipe(copy_recipe, shell, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def killed(recipe, environment) -> Path:
+def killed(recipe, shell, environment) -> Path:
     """The first round was killed when its training on labels had an epoch."""
-    words = [*WORDS, "--stage", "2", "--stop_stage", "3", "--pseudo_rounds", "1"]
+    first = shell([*WORDS, "--stage", "2", "--stop_stage", "3"], recipe)
+    assert first.returncode == 0, first.stderr
+    words = [*WORDS, "--stage", "3", "--stop_stage", "3", "--pseudo_rounds", "1"]
     process = subprocess.Popen(
         words, cwd=recipe, env=environment, start_new_session=True, stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
