@@ -32,7 +32,7 @@ settings+="|${byte_fallback}|$([[ -z ${nlsyms_txt} ]] || sha256sum <"${nlsyms_tx
 make_dump() {
     local set from out no_text options tokens measured
     begin_stage 2 "format audio, make tokens" "${data_dir}${unlabelled:+ and ${unlabelled}}" "${dump_dir}"
-    rm -rf "${dump_dir:?}"/{raw,token_list,log}
+    rm -rf "${dump_dir:?}"/{raw,cut,token_list,log}
 
     # A set may be named twice, e.g. as valid_set and in test_sets.
     for set in $(printf '%s\n' ${train_set} ${valid_set} ${test_sets} ${unlabelled:+unlabelled} | awk '!seen[$0]++'); do
@@ -40,6 +40,11 @@ make_dump() {
         [[ ${set} != unlabelled ]] || from=${unlabelled} no_text=(--no_text)
         options=(--allow_pipes "${allow_pipes}" "${no_text[@]}")
         python -m espnet_wsm.bin.validate_data_dir --no_audio "${options[@]}" "${from}" >/dev/null
+        if [[ ${set} == unlabelled ]]; then
+            from=${dump_dir}/cut/unlabelled
+            python -m espnet_wsm.stages.cut_recordings --data "${unlabelled}" --out "${from}" \
+                --max_seconds "${longest}" --allow_pipes "${allow_pipes}"
+        fi
         out=$(dump_folder "${set}")
         options+=(--data "${from}" --out "${out}" --nj "${nj}")
         [[ -z ${speed_perturb} || ${set} != "${train_set}" ]] || options+=(--speed_perturb "${speed_perturb}")

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from espnet_wsm.data.audio.pauses import find_quietest
+from espnet_wsm.data.audio.pauses import cut_at_pauses
 from espnet_wsm.frames import HOP, SAMPLE_RATE
 
 # Of what is too long for one pass, the chunks are as long as utterances of training sets are:
@@ -32,15 +32,13 @@ class Chunk:
 class ChunkedRecording:
     """A recording that is being read, and what is found in its chunks.
 
-    It is one chunk if it is no longer than ``size`` frames. If it is longer, each chunk ends where it is
-    quietest, within half and all of ``LONGEST`` frames (or of ``size``, if that is less) from its beginning;
-    the last one may be shorter. No more than ``size`` frames, or half more than ``LONGEST``, and a block are
-    held.
+    It is one chunk if it is no longer than ``size`` frames, else several of up to ``LONGEST`` frames, or of
+    ``size``, if that is less (``cut_at_pauses``).
 
     Args:
         size: frames that go through in one pass.
         receptive_field: samples that a frame sees.
-        samples: that have come.
+        samples: that have been cut.
         is_whole: whether the last chunk has been cut.
         joints: last frames of all chunks but the last.
     """
@@ -56,28 +54,14 @@ class ChunkedRecording:
     def cut(self, blocks: Iterable[np.ndarray]) -> Iterator[Chunk]:
         """The chunks of (N,) float32 samples in blocks, each a copy; none of no samples."""
         longest = min(LONGEST, self.size) * HOP
-        most = (self.size - 1) * HOP + self.receptive_field  # of one pass; a frame more needs HOP more
-        held, start = np.zeros(0, np.float32), 0
-        for block in blocks:
-            self.samples += len(block)
-            held = np.concatenate([held, block]) if len(held) else block
-            while self.samples >= most + HOP and len(held) >= 1.5 * longest:
-                end = find_quietest(held, longest // 2, longest)
-                yield self._copy(start, held[:end])
-                held, start = held[end:], start + end // HOP
-        while self.samples >= most + HOP and len(held) > longest:
-            # two are left, the shorter of them a quarter of the longest or more
-            end = find_quietest(held, len(held) // 2 - longest // 4, len(held) // 2 + longest // 4)
-            yield self._copy(start, held[:end])
-            held, start = held[end:], start + end // HOP
+        most = self.size * HOP + self.receptive_field - 1  # one more makes another frame
+        for piece, is_last in cut_at_pauses(blocks, longest, most):
+            start, self.is_whole = self.samples // HOP, is_last
+            self.samples += len(piece)
+            if not is_last:
+                self.joints.append(self.samples // HOP - 1)
+            yield Chunk(self, start, torch.from_numpy(piece.copy()), is_last)
         self.is_whole = True
-        if len(held):
-            yield self._copy(start, held, is_last=True)
-
-    def _copy(self, start: int, samples: np.ndarray, is_last: bool = False) -> Chunk:
-        if not is_last:
-            self.joints.append(start + len(samples) // HOP - 1)
-        return Chunk(self, start, torch.from_numpy(samples.copy()), is_last)
 
     def put(self, chunk: Chunk, rows: Sequence[Tensor]) -> None:
         """Keep tensors (T, ...) of the frames of a chunk, whichever of them is next.

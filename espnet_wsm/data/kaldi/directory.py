@@ -105,13 +105,13 @@ def find_time_fault(start: float, end: float | None) -> str | None:
     )
 
 
-def _find_faults(utterance: Utterance) -> Iterable[str]:
+def _find_faults(utterance: Utterance, with_text: bool) -> Iterable[str]:
     """Why ``utterance`` cannot be written as one line of each list and read back unchanged."""
     if fault := find_id_fault(utterance.id):
         yield f"utterance id {utterance.id!r} {fault}: rename it"
     if fault := find_id_fault(utterance.speaker):
         yield f"utterance {utterance.id!r}: speaker {utterance.speaker!r} {fault}: rename it"
-    if not utterance.text.strip():
+    if with_text and not utterance.text.strip():
         yield f"utterance {utterance.id!r} has an empty transcript: leave the utterance out"
     audio = str(utterance.audio)
     if not audio or audio != audio.strip() or "\n" in audio or "\r" in audio:
@@ -125,15 +125,16 @@ def _find_faults(utterance: Utterance) -> Iterable[str]:
             yield f"utterance {utterance.id!r}: the {name} cannot be written as UTF-8: {value!r}"
 
 
-def write_data_dir(directory: Path, utterances: Iterable[Utterance]) -> None:
+def write_data_dir(directory: Path, utterances: Iterable[Utterance], with_text: bool = True) -> None:
     """Write ``wav.scp``, ``text``, ``utt2spk`` and ``spk2utt``, sorted as ``LC_ALL=C sort`` does.
 
     If an utterance is a part of its audio, ``segments`` is written too, and ``wav.scp`` lists recordings,
     with ids made from their file names; times are written to the millisecond. If utterances are a channel of
     their audio, ``reco2file_and_channel`` is written.
 
-    The lists are written to a temporary folder, which then replaces ``directory`` as a whole. Spaces at the
-    ends of a text are dropped; everything else is kept byte for byte.
+    Without ``with_text`` utterances may have none. The lists are written to a temporary folder, which then
+    replaces ``directory`` as a whole. Spaces at the ends of a text are dropped; everything else is kept byte
+    for byte.
 
     Raises UserError if there are no utterances, for duplicate ids, ids or speakers with white space, an empty
     text, a line break, invalid times, a channel for some but not for all, or if ``directory`` is something
@@ -147,7 +148,7 @@ def write_data_dir(directory: Path, utterances: Iterable[Utterance]) -> None:
         raise UserError(f"{directory} is a file, so no data directory can be written there: move it away")
     if directory.is_dir() and any(directory.iterdir()) and not (directory / "wav.scp").exists():
         raise UserError(f"{directory} is not empty and holds no wav.scp, so it is not replaced: move it away")
-    problems = [problem for utterance in utterances for problem in _find_faults(utterance)]
+    problems = [problem for utterance in utterances for problem in _find_faults(utterance, with_text)]
     problems += [
         f"utterance id {first.id!r} was given twice ({first.audio} and {second.audio}): ids must differ"
         for first, second in pairwise(utterances)
