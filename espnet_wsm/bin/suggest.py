@@ -1,4 +1,4 @@
-"""Suggest upstream and settings for a corpus, each with its reason, and the command.
+"""Suggest upstream and settings for a corpus, with reasons and the command.
 
 Reads a Kaldi data directory and looks at this machine. What is suggested comes from the experiments of this
 project, whose records it reads; where they have nothing to say, it says so. Nothing is trained or written.
