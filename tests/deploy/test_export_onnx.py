@@ -135,3 +135,37 @@ def test_the_extra_is_named(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         run("--model", "x", "--out", "y")
     assert fault_of(capsys) == 'error: export_onnx needs more packages: pip install "espnet_wsm[onnx]"'
+
+
+def test_sherpa_onnx_spells_characters_of_byte_tokens(tmp_path):
+    """A vocabulary of sentencepiece with byte fallback; the graph says one path, whatever it hears."""
+    import onnx
+    import sherpa_onnx
+    from onnx import helper, numpy_helper
+
+    tokens = ["<blank>", "<unk>", "▁a", *(f"<0x{byte:02X}>" for byte in range(256)), "b", "<sos/eos>"]
+    path = ["▁a", "<blank>", "<0xC3>", "<0xA9>", "b", "▁a", "<blank>", "<0xE4>", "<0xBD>", "<0xA0>"]
+    scores = np.full((1, len(path), len(tokens)), -20, np.float32)
+    scores[0, np.arange(len(path)), [tokens.index(token) for token in path]] = 0
+    nodes = [
+        helper.make_node("ReduceSum", ["x"], ["sum"], keepdims=0),
+        helper.make_node("Mul", ["sum", "zero"], ["nothing"]),
+        helper.make_node("Add", ["scores", "nothing"], ["log_probs"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "spelling",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, (1, "N"))],
+        [helper.make_tensor_value_info("log_probs", onnx.TensorProto.FLOAT, (1, "T", len(tokens)))],
+        [numpy_helper.from_array(np.float32(0), "zero"), numpy_helper.from_array(scores, "scores")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    onnx.save(model, tmp_path / "model.onnx")
+    (tmp_path / "tokens.txt").write_text("\n".join(format_tokens(rename_tokens(tokens))) + "\n")
+    recogniser = sherpa_onnx.OfflineRecognizer.from_omnilingual_asr_ctc(
+        str(tmp_path / "model.onnx"), str(tmp_path / "tokens.txt")
+    )
+    stream = recogniser.create_stream()
+    stream.accept_waveform(RATE, noise(0.3))
+    recogniser.decode_stream(stream)
+    assert stream.result.text.strip() == "aéb a你"
