@@ -25,7 +25,7 @@ from espnet_wsm.data.dump.lists import find_recordings
 from espnet_wsm.errors import UserError, report_user_errors
 from espnet_wsm.figures import import_pyplot, write_figure
 from espnet_wsm.frames import SAMPLE_RATE
-from espnet_wsm.recognition.live_command import read_timing
+from espnet_wsm.recognition.live_options import read_timing
 from espnet_wsm.recognition.options import add_model_arguments, load_model
 from espnet_wsm.tables import render_table
 

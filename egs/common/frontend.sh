@@ -40,11 +40,7 @@ make_dump() {
         [[ ${set} != unlabelled ]] || from=${unlabelled} no_text=(--no_text)
         options=(--allow_pipes "${allow_pipes}" "${no_text[@]}")
         python -m espnet_wsm.bin.validate_data_dir --no_audio "${options[@]}" "${from}" >/dev/null
-        if [[ ${set} == unlabelled ]]; then
-            from=${dump_dir}/cut/unlabelled
-            python -m espnet_wsm.stages.cut_recordings --data "${unlabelled}" --out "${from}" \
-                --max_seconds "${longest}" --allow_pipes "${allow_pipes}"
-        fi
+        [[ ${set} != unlabelled ]] || from=$(cut_unlabelled "${longest}")
         out=$(dump_folder "${set}")
         options+=(--data "${from}" --out "${out}" --nj "${nj}")
         [[ -z ${speed_perturb} || ${set} != "${train_set}" ]] || options+=(--speed_perturb "${speed_perturb}")

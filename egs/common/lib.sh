@@ -181,6 +181,13 @@ set_text_options() {
 # has_directory: whether --unlabelled names speech beside the data directories, which stage 2 stores.
 has_directory() { [[ -n ${unlabelled} && ${unlabelled} != rest ]]; }
 
+# cut_unlabelled SECONDS: print a copy of the directory of --unlabelled in which recordings longer than that are cut.
+cut_unlabelled() {
+    python -m espnet_wsm.stages.cut_recordings --data "${unlabelled}" --out "${dump_dir}/cut/unlabelled" \
+        --max_seconds "$1" --allow_pipes "${allow_pipes}" >&2
+    echo "${dump_dir}/cut/unlabelled"
+}
+
 # check_unlabelled: refuse what stage 2 cannot store as the set `unlabelled`, and say what it does not read.
 check_unlabelled() {
     [[ " ${train_set} ${valid_set} ${test_sets} " != *" unlabelled "* ]] ||

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from espnet_wsm.data.audio.channels import add_channel_argument
 from espnet_wsm.errors import UserError, report_user_errors, require_packages
-from espnet_wsm.recognition.live_command import add_timing_arguments, read_timing
+from espnet_wsm.recognition.live_options import add_timing_arguments, read_timing
 from espnet_wsm.recognition.options import add_model_arguments, load_model
 
 if TYPE_CHECKING:

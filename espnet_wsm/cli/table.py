@@ -31,6 +31,8 @@ _MODEL = ("espnet_wsm.recognition.options", _TRAINED)
 _OUTPUTS = "espnet_wsm.recognition.outputs"
 _GREEDY = "espnet_wsm.bin.asr_inference_greedy"
 _CONFIG = "espnet2.utils.config_argparse"
+_LIVE = "espnet_wsm.recognition.live_command"
+_TIMING = "espnet_wsm.recognition.live_options"
 OPTIONS_DECLARED_IN = {
     "preview": (_SOURCE, _TEXT),
     "prepare_corpus": (_SOURCE,),
@@ -43,8 +45,8 @@ OPTIONS_DECLARED_IN = {
     "asr_inference": ("espnet2.bin.asr_inference", _CONFIG),
     "asr_inference_greedy": (_CONFIG,),
     "asr_inference_lm": (_GREEDY, _CONFIG),
-    "transcribe": (_CHANNEL, *_MODEL, _OUTPUTS),
-    "serve": (_CHANNEL, *_MODEL),
+    "transcribe": (_CHANNEL, *_MODEL, _OUTPUTS, _LIVE, _TIMING),
+    "serve": (_CHANNEL, *_MODEL, _TIMING),
     "annotate": (_CHANNEL, *_MODEL),
     "align": (_CHANNEL, *_MODEL, _OUTPUTS),
     "export_onnx": (_TRAINED,),

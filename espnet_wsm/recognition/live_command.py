@@ -5,17 +5,13 @@ import math
 import sys
 import time
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING
 
 from espnet_wsm.errors import UserError
 from espnet_wsm.frames import SAMPLE_RATE
 from espnet_wsm.recognition.live_audio import BEHIND, MICROPHONE, STDIN, Receiver, open_microphone, open_stdin
-
-if TYPE_CHECKING:
-    from espnet_wsm.recognition.live import LiveOptions
+from espnet_wsm.recognition.live_options import add_timing_arguments, read_timing
 
 OPTIONS = ("rate", "step", "look_ahead", "context", "events", "stats")
-TIMING = ("step", "look_ahead", "context")
 
 
 def add_live_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,33 +30,6 @@ def add_live_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--stats", action="store_true", default=None, help="print at the end how late words were final"
     )
-
-
-def add_timing_arguments(parser: argparse._ActionsContainer) -> None:
-    """How soon text is final, and at what cost; None where it is not given."""
-    parser.add_argument(
-        "--step", type=float, metavar="SECONDS",
-        help="of new audio after which the model runs again (default: 0.5)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--look_ahead", type=float, metavar="SECONDS",
-        help="of audio that follow before text is final: less is sooner, more is better (default: 1)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--context", type=float, metavar="SECONDS", help="of audio before that are heard again (default: 10)"
-    )
-
-
-def read_timing(args: argparse.Namespace) -> "LiveOptions":
-    """The options of :func:`add_timing_arguments`, and ``--pause`` if there is one.
-
-    Raises:
-        UserError: they make no sense.
-    """
-    from espnet_wsm.recognition.live import LiveOptions
-
-    given = {name: getattr(args, name, None) for name in (*TIMING, "pause")}
-    return LiveOptions(**{name: value for name, value in given.items() if value is not None})
 
 
 def transcribe_live(args: argparse.Namespace) -> None:

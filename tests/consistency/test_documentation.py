@@ -65,7 +65,7 @@ def test_command_lines_are_those_of_their_programs(document):
         ('./run.sh --lm text --inference_args "--lm_wait 1"', "no option --lm_wait"),
         ("cd egs/asterisk/asr2", "does not exist"),
         ("espnet-wsm transcribe --modell exp/asr_X talk.mp3", "required: --model"),
-        ("espnet-wsm transcribe --model exp/asr_X", "required: FILE"),
+        ("espnet-wsm annotate --model exp/asr_X", "required: FILE"),
         ("espnet-wsm transcirbe talk.mp3", "no command 'transcirbe'"),
         ("espnet-wsm compare_systems --ref a --hyp_a b --hyp_b c --unit letter", "invalid choice: 'letter'"),
         ("espnet-wsm asr_train --learning_rate 1", "no option --learning_rate"),
