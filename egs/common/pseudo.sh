@@ -23,8 +23,8 @@ validation=${dump_dir}/raw/${valid_set}
 start=()
 if [[ ${transfer} != 0 ]]; then
     settle transfer
-    start=$(python -m espnet_wsm.stages.transfer find "${transferring[@]}" -- "${training[@]}")
-    start=(${start:+--init_param "${start}:encoder:encoder"})
+    learnt=$(python -m espnet_wsm.stages.transfer find "${transferring[@]}" -- "${training[@]}")
+    start=(${learnt:+--init_param "${learnt}:encoder:encoder"})
 fi
 read -r -d '' -a more <<<"${pseudo_args}" || true
 verb() { python -m espnet_wsm.stages.pseudo_labels "$@"; }
