@@ -43,7 +43,7 @@ def killed(recipe, shell, environment) -> Path:
         words, cwd=recipe, env=environment, start_new_session=True, stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    wait_for((recipe / ROUND / "pseudo/1epoch.pth").exists, seconds=600)
+    wait_for((recipe / ROUND / "pseudo/1epoch.pth").exists, seconds=900)
     kill_session(process)
     return recipe
 
