@@ -1,5 +1,6 @@
 """What espnet-wsm serve refuses before it loads a model."""
 
+import os
 import signal
 import socket
 import subprocess
@@ -74,7 +75,9 @@ def test_the_address_can_be_typed_into_a_browser(host, shown):
 def test_the_end_of_the_server_is_clean_and_those_who_wait_are_told(tmp_path, sent):
     """One recording is under way, another waits, and both are asked for."""
     command = [sys.executable, Path(__file__).with_name("waiting_server.py"), tmp_path]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": environment}
+    with subprocess.Popen(command, **options) as server:
         with httpx2.Client(base_url=server.stdout.readline().strip(), timeout=60) as browser:
             ids = ",".join(send(browser, make_wav(4000)).json()["id"] for _ in range(2))
             news = browser.get(f"/api/jobs?ids={ids}").json()
