@@ -14,6 +14,7 @@ audio, without that of computing), and the time of computing as a share of that 
 import argparse
 import random
 import statistics
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,22 +119,26 @@ def main(argv: list[str] | None = None) -> None:
     transcriber = load_model(args)
     transcriber.transcribe(audio[0])  # the first pass takes longer
     rows: list[Measured] = []
+
+    def add(row: Measured) -> None:
+        """Keep a row, and show it while the others are made."""
+        rows.append(row)
+        print("  ".join(row.format()), file=sys.stderr, flush=True)
+
     begin = time.monotonic()
     alone = list(transcriber.transcribe_all(audio))
     factor = (time.monotonic() - begin) * args.orders / seconds
-    rows.append(Measured("each utterance alone", find_cer([text for _, text in utterances], alone), factor))
+    add(Measured("each utterance alone", find_cer([text for _, text in utterances], alone), factor))
     begin = time.monotonic()
     whole = list(transcriber.transcribe_all(recordings))
-    factor = (time.monotonic() - begin) / seconds
-    rows.append(Measured("joined, transcribe", find_cer(texts, whole), factor))
+    add(Measured("joined, transcribe", find_cer(texts, whole), (time.monotonic() - begin) / seconds))
     for look_ahead in args.look_aheads:
         options = read_timing(argparse.Namespace(**vars(args) | {"look_ahead": look_ahead}))
         begin = time.monotonic()
         found, latencies = hear_live(transcriber, options, recordings)
-        factor = (time.monotonic() - begin) / seconds
-        late = sorted(latencies)
+        factor, late = (time.monotonic() - begin) / seconds, sorted(latencies)
         spread = statistics.median(late), late[int(0.9 * (len(late) - 1))]
-        rows.append(Measured(f"live, look-ahead {look_ahead:g} s", find_cer(texts, found), factor, spread))
+        add(Measured(f"live, look-ahead {look_ahead:g} s", find_cer(texts, found), factor, spread))
     minutes = seconds / 60 / args.orders
     print(f"{len(audio)} utterances, {args.orders} times joined to {minutes:.1f} minutes")
     print(render_table(HEADS, [row.format() for row in rows]))
