@@ -16,7 +16,6 @@ settle rounds training
 speech=unlabelled
 has_directory || speech=${train_set}
 prepare_training "${train_set} ${valid_set}$(! has_directory || echo " unlabelled")"
-[[ -n ${features} ]] || die "--pseudo_rounds needs stored features, from which speech is transcribed: see above what prevents them"
 transcripts=${dump_dir}/raw/${train_set}
 [[ -z ${train_minutes} ]] || transcripts=${rounds[0]}/train_${train_minutes}min
 validation=${dump_dir}/raw/${valid_set}

@@ -18,6 +18,8 @@ prepare_training() {
     input=$(folder_digest "${dump_dir}")
     features=$(python -m espnet_wsm.stages.cache_features check --dump_dir "${dump_dir}" \
         --sets "$1" --cache "${cache}" --cache_dtype "${cache_dtype}" -- "${training[@]}")
+    ((pseudo_rounds == 0)) || [[ -n ${features} ]] ||
+        die "--pseudo_rounds needs stored features, from which speech is transcribed: see above what prevents them"
     tokenising=(--token_list "${tokens}/tokens.txt")
     if [[ ${token_type} == char ]]; then
         tokenising+=(--token_type char)
