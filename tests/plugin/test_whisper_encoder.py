@@ -41,7 +41,10 @@ def test_a_trained_model_takes_any_length_and_thirty_seconds_at_once(trained, tm
     )
     for seconds in (30, 30.005, 31):
         assert isinstance(transcribe(noise(seconds)), str)
-    assert seen == [(1, 480_000), (1, 480_080), (2, 479_840)]
+    whole, still_whole, *cut = seen
+    assert (whole, still_whole) == ((1, 480_000), (1, 480_080))
+    assert all(count * longest <= 4 * 480_000 and longest <= 160_000 for count, longest in cut)
+    assert sum(count for count, _ in cut) in range(4, 7)  # 31 s in chunks of 5 to 10 s
     assert isinstance(transcribe(np.zeros(1, np.float32)), str)
 
     soundfile.write(tmp_path / "long.flac", noise(30.02), 16000)

@@ -171,11 +171,11 @@ def sounddevice(monkeypatch):
     return FakeSounddevice
 
 
-@pytest.mark.parametrize(("name", "device"), [(None, None), ("1", 1), ("USB", "USB")])
-def test_a_microphone_is_opened_by_number_or_name(sounddevice, name, device):
+@pytest.mark.parametrize(("name", "opened"), [(None, None), ("1", 1), ("USB", "USB")])
+def test_a_microphone_is_opened_by_number_or_name(sounddevice, name, opened):
     with open_microphone(name, 16000) as receiver:
         assert receiver.take() == pytest.approx(np.full(800, 0.25)) and not receiver.may_wait
-    assert sounddevice.opened == (16000, 800, device, 1, "float32")
+    assert sounddevice.opened == (16000, 800, opened, 1, "float32")
 
 
 def test_a_microphone_that_is_not_there_names_those_that_are(sounddevice):
