@@ -56,6 +56,14 @@ def pytest_terminal_summary(terminalreporter) -> None:
         terminalreporter.write_line(f"{len(missing)} tests were skipped that would run after: {command}")
 
 
+@pytest.fixture(autouse=True)
+def skip_without_sclite(request: pytest.FixtureRequest) -> None:
+    from espnet_wsm.scoring.sclite import NOT_FOUND, find_sclite
+
+    if request.node.get_closest_marker("sclite") and find_sclite() is None:
+        pytest.skip(NOT_FOUND)
+
+
 @pytest.fixture(scope="session")
 def upstream_path(tmp_path_factory) -> Callable[[str, bool], str]:
     """``upstream_path(family, pre_norm)`` gives the path of a tiny random upstream."""

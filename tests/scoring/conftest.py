@@ -1,17 +1,9 @@
-"""Kaldi texts on disk, and the skip of tests that need sclite."""
+"""Kaldi texts on disk, and scripts in the place of sclite."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from espnet_wsm.scoring.sclite import NOT_FOUND, find_sclite
-
-
-@pytest.fixture(autouse=True)
-def skip_without_sclite(request: pytest.FixtureRequest) -> None:
-    if request.node.get_closest_marker("sclite") and find_sclite() is None:
-        pytest.skip(NOT_FOUND)
 
 
 @pytest.fixture
