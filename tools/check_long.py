@@ -13,7 +13,6 @@ audio, without that of computing), and the time of computing as a share of that 
 
 import argparse
 import random
-import statistics
 import sys
 import time
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from espnet_wsm.errors import UserError, report_user_errors
 from espnet_wsm.figures import import_pyplot, write_figure
 from espnet_wsm.frames import SAMPLE_RATE
 from espnet_wsm.recognition.live_options import read_timing
+from espnet_wsm.recognition.live_output import Stats
 from espnet_wsm.recognition.options import add_model_arguments, load_model
 from espnet_wsm.tables import render_table
 
@@ -50,31 +50,26 @@ class Measured:
 
 def find_cer(texts: list[str], found: list[str]) -> float:
     """In percent."""
-    from espnet_wsm.scoring.python_scorer import score_utterances
-    from espnet_wsm.scoring.trn import TextPair, split_characters
+    from espnet_wsm.scoring.python_scorer import score_lines
 
-    pairs = [
-        split_characters(TextPair(str(place), str(place), *(tuple(text.split()) for text in pair)))
-        for place, pair in enumerate(zip(texts, found, strict=True))
-    ]
-    counts = score_utterances(pairs)
+    counts = score_lines(zip(texts, found, strict=True))
     return 100 * sum(each.errors for each in counts) / sum(each.words for each in counts)
 
 
-def hear_live(transcriber, options, recordings: list[np.ndarray]) -> tuple[list[str], list[float]]:
-    """The texts of recordings that come a step at a time, and the latencies of their words in seconds."""
+def hear_live(transcriber, options, recordings: list[np.ndarray]) -> tuple[list[str], tuple[float, float]]:
+    """The texts of recordings that come a step at a time, and ``Stats.spread`` of their words."""
     from espnet_wsm.recognition.live import LiveTranscriber
 
-    texts, latencies = [], []
+    texts, stats = [], Stats()
     for samples in recordings:
         live, words = LiveTranscriber(transcriber, options), []
         for begin in range(0, len(samples), live.step):
             if update := live.push(samples[begin : begin + live.step]):
                 words += update.words
-                latencies += [update.heard - word.end for word in update.words]
+                stats.add(update, 0.0)
         words += live.finish().words  # without latencies: that the audio ends makes them early
         texts.append(" ".join(word.text for word in words))
-    return texts, latencies
+    return texts, stats.spread
 
 
 def draw(rows: list[Measured], file: Path) -> None:
@@ -135,9 +130,8 @@ def main(argv: list[str] | None = None) -> None:
     for look_ahead in args.look_aheads:
         options = read_timing(argparse.Namespace(**vars(args) | {"look_ahead": look_ahead}))
         begin = time.monotonic()
-        found, latencies = hear_live(transcriber, options, recordings)
-        factor, late = (time.monotonic() - begin) / seconds, sorted(latencies)
-        spread = statistics.median(late), late[int(0.9 * (len(late) - 1))]
+        found, spread = hear_live(transcriber, options, recordings)
+        factor = (time.monotonic() - begin) / seconds
         add(Measured(f"live, look-ahead {look_ahead:g} s", find_cer(texts, found), factor, spread))
     minutes = seconds / 60 / args.orders
     print(f"{len(audio)} utterances, {args.orders} times joined to {minutes:.1f} minutes")

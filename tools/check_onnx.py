@@ -130,9 +130,8 @@ def main() -> None:
         run_way(args)
         return
 
-    from espnet_wsm.scoring.python_scorer import score_utterances
+    from espnet_wsm.scoring.python_scorer import score_lines
     from espnet_wsm.scoring.significance import compare_paired
-    from espnet_wsm.scoring.trn import TextPair, split_characters
     from espnet_wsm.tables import render_table
 
     given = read_set(args.data)
@@ -143,11 +142,7 @@ def main() -> None:
         if done.returncode != 0:
             raise UserError(f"{way} ended with {done.returncode}; its message is above")
         found = json.loads(done.stdout.splitlines()[-1])
-        pairs = [
-            split_characters(TextPair(key, key, tuple(text.split()), tuple(found["texts"][key].split())))
-            for key, (_, text) in given.items()
-        ]
-        counts = score_utterances(pairs)
+        counts = score_lines((text, found["texts"][key]) for key, (_, text) in given.items())
         errors, units = [each.errors for each in counts], [each.words for each in counts]
         base = base or (errors, found["texts"])
         compared = compare_paired(errors, base[0], units)

@@ -16,9 +16,6 @@ settle rounds training
 speech=unlabelled
 has_directory || speech=${train_set}
 prepare_training "${train_set} ${valid_set}$(! has_directory || echo " unlabelled")"
-transcripts=${dump_dir}/raw/${train_set}
-[[ -z ${train_minutes} ]] || transcripts=${rounds[0]}/train_${train_minutes}min
-validation=${dump_dir}/raw/${valid_set}
 start=()
 if [[ ${transfer} != 0 ]]; then
     settle transfer
@@ -49,13 +46,9 @@ make_labels() {
 for ((number = 1; number < ${#rounds[@]}; number++)); do
     exp=${rounds[number]} teacher=${rounds[number - 1]}
     require_finished "${teacher}" 3
-    args=("${tokenising[@]}")
-    list_data train "${speech}" "${exp}/labels"
-    list_data valid "${valid_set}" "${validation}"
+    list_sets "${speech}" "${exp}/labels"
     labelled=("${args[@]}" "${start[@]}" "${training[@]}" "${more[@]}")
-    args=("${tokenising[@]}")
-    list_data train "${train_set}" "${transcripts}"
-    list_data valid "${valid_set}" "${validation}"
+    list_sets "${train_set}" "${transcripts}"
     labels="labels of ${inference_model} $(sha256sum <"${teacher}/run.json" | cut -c1-16) but ${pseudo_confidence} $(
         ! has_directory || cat "${dump_dir}"/raw/{unlabelled/utt2num_samples,org/unlabelled/utt2md5} | sha256sum | cut -c1-16
     )"
@@ -75,6 +68,6 @@ for ((number = 1; number < ${#rounds[@]}; number++)); do
     log "Stage 3: train on transcripts: ${transcripts} -> ${exp}"
     train "${exp}" "${args[@]}" --init_param "${exp}/pseudo/${inference_model}" "${training[@]}"
     verb measure --out "${exp}" --teacher "${teacher}" --model_file "${inference_model}" --features "${features}/${valid_set}" \
-        --dir "${validation}" --ngpu "$((ngpu > 0))"
+        --dir "${dump_dir}/raw/${valid_set}" --ngpu "$((ngpu > 0))"
     finish_stage "${exp}" "${input}"
 done

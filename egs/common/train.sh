@@ -13,11 +13,7 @@ set -euo pipefail
 settle rounds training
 exp=${rounds[0]}
 prepare_training "${train_set} ${valid_set}"
-lists=${dump_dir}/raw/${train_set}
-[[ -z ${train_minutes} ]] || lists=${exp}/train_${train_minutes}min
-args=("${tokenising[@]}")
-list_data train "${train_set}" "${lists}"
-list_data valid "${valid_set}" "${dump_dir}/raw/${valid_set}"
+list_sets "${train_set}" "${transcripts}"
 
 settings=("${args[*]} ${training[*]}")
 if [[ ${transfer} != 0 ]]; then
@@ -33,6 +29,6 @@ if ((pseudo_rounds > 0)) && is_trained "${exp}"; then
 fi
 begin_stage 3 "train" "${dump_dir}" "${exp}"
 [[ -z ${train_minutes} ]] || python -m espnet_wsm.stages.subset_dump --dir "${dump_dir}/raw/${train_set}" \
-    --minutes "${train_minutes}" --out "${lists}"
+    --minutes "${train_minutes}" --out "${transcripts}"
 train "${exp}" "${args[@]}" "${training[@]}"
 finish_stage "${exp}" "${input}"

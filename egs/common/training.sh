@@ -2,10 +2,11 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2034,SC2154  # options and arrays are set and read by the scripts that source it
 
-# What prepare_training sets: digest of the dump, folder of stored features (empty: waveforms), arguments for the tokens.
-input='' features='' tokenising=()
+# What prepare_training sets: digest of the dump, folder of stored features (empty: waveforms), arguments for the tokens,
+# folder with the lists of the transcripts.
+input='' features='' tokenising=() transcripts=''
 
-# prepare_training SETS: check the dump, and that it has the features of these sets. Needs the array `training`.
+# prepare_training SETS: check the dump, and that it has the features of these sets. Needs `rounds` and `training`.
 prepare_training() {
     local tokens made_with
     require_finished "${dump_dir}" 2
@@ -27,6 +28,15 @@ prepare_training() {
         tokenising+=(--token_type bpe --bpemodel "${tokens}/bpe.model")
     fi
     [[ ! -e ${tokens}/nlsyms.txt ]] || tokenising+=(--non_linguistic_symbols "${tokens}/nlsyms.txt")
+    transcripts=${dump_dir}/raw/${train_set}
+    [[ -z ${train_minutes} ]] || transcripts=${rounds[0]}/train_${train_minutes}min
+}
+
+# list_sets SET LISTS: set the array `args` to what a training on that speech with these lists reads, and its validation.
+list_sets() {
+    args=("${tokenising[@]}")
+    list_data train "$1" "$2"
+    list_data valid "${valid_set}" "${dump_dir}/raw/${valid_set}"
 }
 
 # list_data PART SET LISTS: add to the array `args` what a training (PART: train or valid) reads: the speech of a set,

@@ -23,14 +23,15 @@ def _drop_unknown(**values: Any) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
 
 
-def _describe_span(span: Span) -> dict[str, Any]:
+def describe_span(span: Span) -> dict[str, Any]:
+    """A segment, word or character with its parts, without what is not known."""
     described = _drop_unknown(
         start=span.start, end=span.end, text=span.text, speaker=getattr(span, "speaker", None),
         confidence=span.confidence,
     )  # fmt: skip
     parts = _PARTS[type(span)]
     if parts and getattr(span, parts[0]):
-        described[parts[0]] = [_describe_span(part) for part in getattr(span, parts[0])]
+        described[parts[0]] = [describe_span(part) for part in getattr(span, parts[0])]
     return described
 
 
@@ -41,7 +42,7 @@ def format_json(recording: Recording) -> str:
     )
     described["tiers"] = [
         _drop_unknown(name=tier.name, kind=tier.kind, speaker=tier.speaker)
-        | {"segments": [_describe_span(segment) for segment in tier.segments]}
+        | {"segments": [describe_span(segment) for segment in tier.segments]}
         for tier in recording.tiers
     ]
     return json.dumps(described, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

@@ -7,12 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from espnet_wsm.data.audio.pauses import cut_at_pauses
+from espnet_wsm.data.audio.pauses import LONGEST_SECONDS, cut_at_pauses
 from espnet_wsm.frames import HOP, SAMPLE_RATE
 
-# Of what is too long for one pass, the chunks are as long as utterances of training sets are:
-# docs/transcription.md says what others gave.
-LONGEST = 10 * SAMPLE_RATE // HOP  # frames
+# Of what is too long for one pass; docs/transcription.md says what others gave.
+LONGEST = LONGEST_SECONDS * SAMPLE_RATE // HOP  # frames
 
 
 @dataclass(frozen=True)

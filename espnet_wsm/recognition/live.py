@@ -179,11 +179,6 @@ class _SettledPath:
         self.last_end = 0.0  # seconds, of the last word that was given out
         self.is_in_utterance = False
 
-    @property
-    def end(self) -> int:
-        """The first frame that is not settled."""
-        return self.begin + len(self.ids)
-
     def settle(self, ids: list[int], confidences: list[float]) -> None:
         """Tokens and confidences of the next frames."""
         self.ids += ids

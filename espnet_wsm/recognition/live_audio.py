@@ -42,7 +42,6 @@ class Receiver:
         self._blocks: deque[tuple[float, np.ndarray]] = deque()  # when they came, and (N,) samples
         self._waiting = 0  # samples
         self.has_begun = False
-        self.newest = 0.0  # when the last samples came that were taken, on the clock of time.monotonic
         self._ended: UserError | bool = False
         self._changed = threading.Condition()
         self._resampler = None
@@ -72,28 +71,29 @@ class Receiver:
             self._changed.notify_all()
 
     def measure_lag(self) -> float:
-        """Seconds that wait to be taken, from a source that goes at the pace of speech; 0 for one that comes
-        faster, such as a file."""
+        """Seconds that wait to be taken, if that is ``BEHIND`` or more, from a source that goes at the pace
+        of speech; 0 for one that comes faster, such as a file."""
         with self._changed:
             waiting = self._waiting / self.rate
             lag = time.monotonic() - self._blocks[0][0] if self._blocks else 0.0
-        return waiting if lag >= 0.8 * waiting else 0.0
+        return waiting if waiting >= BEHIND and lag >= 0.8 * waiting else 0.0
 
     def take(self, most: float = math.inf) -> np.ndarray | None:
         """(M,) float32 samples at 16 kHz of what waits; if nothing does, of what comes. None at the end.
 
         Args:
-            most: seconds; blocks that have come at once are not parted.
+            most: seconds; all are taken of a source that is ahead of the model. Blocks are not parted.
 
         Raises:
             UserError: the source has failed; what came before has been taken.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._blocks or self._ended)
+            most = math.inf if self.measure_lag() else most
             taken: list[np.ndarray] = []
             count = 0
             while self._blocks and count < most * self.rate:
-                self.newest, block = self._blocks.popleft()
+                _, block = self._blocks.popleft()
                 taken.append(block)
                 count += len(block)
             self._waiting -= count
@@ -110,6 +110,11 @@ class Receiver:
         return rest
 
 
+def decode_pcm(content: bytes) -> np.ndarray:
+    """(N,) int16 of raw samples, little-endian, one channel; half a sample at the end is left out."""
+    return np.frombuffer(content[: len(content) // WIDTH * WIDTH], "<i2").astype(np.int16)
+
+
 def read_pcm(stream: BinaryIO, receiver: Receiver) -> None:
     """Put raw samples, 16 bits, little-endian, one channel, until they end.
 
@@ -123,9 +128,9 @@ def read_pcm(stream: BinaryIO, receiver: Receiver) -> None:
                 receiver.end(UserError(_HAS_HEADER.format(kind=HEADERS[block[:4]])))
                 return
             held += block
-            whole = len(held) // WIDTH * WIDTH
-            receiver.put(np.frombuffer(held[:whole], "<i2").astype(np.int16))
-            held = held[whole:]
+            samples = decode_pcm(held)
+            receiver.put(samples)
+            held = held[WIDTH * len(samples) :]
     except OSError as error:
         receiver.end(UserError(f"standard input cannot be read: {error.strerror or error}"))
         return

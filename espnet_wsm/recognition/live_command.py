@@ -1,14 +1,13 @@
 """``transcribe --live``: from audio that is still coming to text."""
 
 import argparse
-import math
 import sys
 import time
 from contextlib import AbstractContextManager
 
 from espnet_wsm.errors import UserError
 from espnet_wsm.frames import SAMPLE_RATE
-from espnet_wsm.recognition.live_audio import BEHIND, MICROPHONE, STDIN, Receiver, open_microphone, open_stdin
+from espnet_wsm.recognition.live_audio import MICROPHONE, STDIN, Receiver, open_microphone, open_stdin
 from espnet_wsm.recognition.live_options import add_timing_arguments, read_timing
 
 OPTIONS = ("rate", "step", "look_ahead", "context", "events", "stats")
@@ -48,7 +47,7 @@ def transcribe_live(args: argparse.Namespace) -> None:
         try:
             while True:
                 lag = watch.find_lag()
-                if (samples := receiver.take(math.inf if lag else live.missing)) is None:
+                if (samples := receiver.take(live.missing)) is None:
                     break
                 begin = time.monotonic()
                 if update := live.push(samples):
@@ -104,16 +103,13 @@ class Watch:
     def find_lag(self) -> float:
         """Seconds that the model is behind, 0 if that is not worth a word."""
         lag = self.receiver.measure_lag()
-        if lag < BEHIND:
-            self.is_behind = False
-            return 0.0
-        if not self.is_behind:
+        if lag and not self.is_behind:
             print(
                 f"warning: {lag:.0f} s behind: steps are longer until that is made up for; give a longer "
                 "--step or a shorter --context if it comes again",
                 file=sys.stderr,
             )
-        self.is_behind = True
+        self.is_behind = bool(lag)
         return lag
 
     def tell_dropped(self) -> None:

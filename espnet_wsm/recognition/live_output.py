@@ -5,10 +5,11 @@ import shutil
 import statistics
 import sys
 import unicodedata
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Protocol, TextIO
 
 from espnet_wsm.annotations import Word
+from espnet_wsm.annotations.json_format import describe_span
 from espnet_wsm.data.kaldi.lists import count
 from espnet_wsm.recognition.live import Update
 
@@ -67,12 +68,11 @@ class Events:
 
 
 def describe(update: Update) -> dict:
-    """An update as JSON has it."""
-    words = [
-        {"start": word.start, "end": word.end, "text": word.text, "confidence": word.confidence}
-        for word in update.words
-    ]
-    return asdict(update) | {"words": words}
+    """An update as JSON has it; words as in ``annotations.json_format``."""
+    fields = ("begun", "tail", "heard", "ends_utterance")
+    return {"words": [describe_span(word) for word in update.words]} | {
+        name: getattr(update, name) for name in fields
+    }
 
 
 class Screen:
@@ -153,6 +153,11 @@ class Stats:
         self.latencies += [update.heard - word.end + seconds + lag for word in update.words]
         self.heard = update.heard
 
+    @property
+    def spread(self) -> tuple[float, float]:
+        """The median of the latencies, of which there has to be one, and what nine of ten do not exceed."""
+        return statistics.median(self.latencies), sorted(self.latencies)[int(0.9 * (len(self.latencies) - 1))]
+
     def describe(self) -> str:
         """One or two sentences."""
         if not self.heard:
@@ -164,9 +169,9 @@ class Stats:
             f"factor {took / self.heard:.3f}"
         )
         if self.latencies:
-            late = sorted(self.latencies)
+            median, most = self.spread
             said += (
-                f"; {count(len(late), 'word')}, final {statistics.median(late):.2f} s after their end in the "
-                f"median, {late[int(0.9 * (len(late) - 1))]:.2f} s for nine of ten"
+                f"; {count(len(self.latencies), 'word')}, final {median:.2f} s after their end in the "
+                f"median, {most:.2f} s for nine of ten"
             )
         return said

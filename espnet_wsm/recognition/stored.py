@@ -8,6 +8,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from espnet_wsm.recognition.greedy import GreedyCtcDecoder, Hypothesis
+from espnet_wsm.recognition.transcript import mean_confidence
 
 
 def load_stored_decoder(exp: Path, model_file: str, cut: Path, device: str = "cpu") -> GreedyCtcDecoder:
@@ -42,5 +43,4 @@ def transcribe_stored(
 
 def rate_utterance(hypothesis: Hypothesis) -> float:
     """How sure the model is of an utterance: the mean of its words, each as sure as its least sure frame."""
-    words = hypothesis.words
-    return sum(word.confidence for word in words) / len(words) if words else 0.0
+    return mean_confidence(hypothesis.words) or 0.0

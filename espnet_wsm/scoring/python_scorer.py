@@ -1,13 +1,13 @@
 """Error counts, and the Python scorer that checks sclite: jiwer's alignment over given tokens."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from importlib.metadata import version
 
 import jiwer
 
 from espnet_wsm.scoring.significance import bootstrap_error_rate
-from espnet_wsm.scoring.trn import TextPair
+from espnet_wsm.scoring.trn import TOKENIZERS, TextPair
 
 # jiwer's kinds of steps with sclite's letters, in the order of sclite's counts.
 STEPS = {"equal": "C", "substitute": "S", "delete": "D", "insert": "I"}
@@ -123,6 +123,12 @@ def list_steps(pairs: Sequence[TextPair]) -> list[str]:
 def score_utterances(pairs: Sequence[TextPair]) -> list[Counts]:
     """Counts of each pair, in the given order; an empty hypothesis is all deletions."""
     return _count_steps(list_steps(pairs))
+
+
+def score_lines(lines: Iterable[tuple[str, str]], metric: str = "cer") -> list[Counts]:
+    """Counts of each pair of a reference and a hypothesis, lines of text, as :func:`score_utterances`."""
+    pairs = (TextPair("", "", *(tuple(side.split()) for side in sides)) for sides in lines)
+    return score_utterances([TOKENIZERS[metric](pair) for pair in pairs])
 
 
 def _count_steps(alignments: Sequence[str]) -> list[Counts]:

@@ -1,16 +1,14 @@
 """Speech of a page while it is recorded: samples come over a WebSocket, text goes back."""
 
 import asyncio
-import math
 from typing import TYPE_CHECKING
 
-import numpy as np
 from starlette.concurrency import run_in_threadpool
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from espnet_wsm.errors import UserError
 from espnet_wsm.recognition.live import LiveOptions, LiveTranscriber
-from espnet_wsm.recognition.live_audio import BEHIND, Receiver
+from espnet_wsm.recognition.live_audio import Receiver, decode_pcm
 from espnet_wsm.recognition.live_output import describe
 
 if TYPE_CHECKING:
@@ -18,7 +16,7 @@ if TYPE_CHECKING:
 
 MOST_AT_ONCE = 8
 END = "end"  # of the client, when no more audio comes
-GOING_AWAY, REFUSED, BUSY = 1000, 1008, 1013  # closing codes of RFC 6455
+NORMAL, REFUSED, BUSY = 1000, 1008, 1013  # closing codes of RFC 6455
 
 
 class LiveRecogniser:
@@ -52,7 +50,7 @@ class LiveRecogniser:
         receiving = asyncio.create_task(_receive(socket, receiver))
         try:
             await self._recognise(socket, receiver)
-            await socket.close(GOING_AWAY)
+            await socket.close(NORMAL)
         except (WebSocketDisconnect, RuntimeError):
             if not receiving.done() or not receiving.result():  # it is not that the client has gone
                 raise
@@ -69,8 +67,7 @@ class LiveRecogniser:
         live = LiveTranscriber(self.transcriber, self.options)
         while True:
             lag = receiver.measure_lag()
-            most = math.inf if lag > BEHIND else live.missing
-            samples = await run_in_threadpool(receiver.take, most)
+            samples = await run_in_threadpool(receiver.take, live.missing)
             if samples is None:
                 break
             update = await run_in_threadpool(live.push, samples)
@@ -92,7 +89,7 @@ async def _receive(socket: WebSocket, receiver: Receiver) -> bool:
             if message["type"] == "websocket.disconnect":
                 return True
             if samples := message.get("bytes"):
-                receiver.put(np.frombuffer(samples[: len(samples) // 2 * 2], "<i2").astype(np.int16))
+                receiver.put(decode_pcm(samples))
             elif message.get("text") == END:
                 return False
     finally:

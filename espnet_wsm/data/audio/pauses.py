@@ -6,6 +6,7 @@ import numpy as np
 
 from espnet_wsm.frames import HOP, SAMPLE_RATE
 
+LONGEST_SECONDS = 10  # of a piece: as utterances of training sets are
 WIDTH = round(0.3 * SAMPLE_RATE)  # samples that are to be quiet, half of them before the cut
 
 

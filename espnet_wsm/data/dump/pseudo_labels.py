@@ -10,6 +10,7 @@ from typing import NamedTuple
 from espnet_wsm.data.dump.audio import read_flac_md5
 from espnet_wsm.data.dump.lists import read_dump, read_num_samples, write_dump_lists
 from espnet_wsm.data.dump.selection import count_ctc_frames
+from espnet_wsm.data.dump.shared_audio import read_digests
 from espnet_wsm.data.kaldi.lists import byte_order, count, raise_collected, read_list, write_list
 from espnet_wsm.data.text.tokens import UNKNOWN, Tokenizer
 from espnet_wsm.errors import UserError
@@ -73,7 +74,7 @@ def plan_pool(out: Path, speech: Path, measured: Iterable[Path], known: Path) ->
     problems: list[str] = []
     transcribed = read_list(known / "wav.scp", problems)
     raise_collected(problems, known)
-    digests = {read_flac_md5(Path(each.audio)) for folder in measured for each in read_dump(folder)[0]}
+    digests = {digest for folder in measured for digest in read_digests(folder).values()}
     others = [each for each in utterances if each.id not in transcribed]
     taken = [each.id for each in others if read_flac_md5(Path(each.audio)) not in digests]
     if not taken:

@@ -7,6 +7,11 @@ from espnet_wsm.data.dump.lists import read_dump
 from espnet_wsm.data.kaldi.lists import count, name_some
 
 
+def read_digests(folder: Path) -> dict[str, str]:
+    """The digest of the samples of each utterance of a set, from the headers of its flac files."""
+    return {each.id: read_flac_md5(Path(each.audio)) for each in read_dump(folder)[0]}
+
+
 def find_shared_audio(one: Path, other: Path) -> dict[str, str]:
     """``{id in other: id in one}`` for each utterance of ``other`` whose samples ``one`` has too.
 
@@ -20,11 +25,8 @@ def find_shared_audio(one: Path, other: Path) -> dict[str, str]:
     Raises:
         UserError: a list is faulty.
     """
-    those, these = (
-        {each.id: read_flac_md5(Path(each.audio)) for each in read_dump(of)[0]} for of in (one, other)
-    )
-    by_digest = {digest: id for id, digest in those.items()}
-    return {id: by_digest[digest] for id, digest in these.items() if digest in by_digest}
+    by_digest = {digest: id for id, digest in read_digests(one).items()}
+    return {id: by_digest[digest] for id, digest in read_digests(other).items() if digest in by_digest}
 
 
 def tell_shared_audio(unlabelled: Path, labelled: Path, source: str) -> str | None:
