@@ -17,8 +17,10 @@ from espnet_wsm.plugin.numbers import REAL_NUMBERS, WHOLE_NUMBERS, WORDS, refuse
 from espnet_wsm.plugin.optimisers import check_optimiser
 from espnet_wsm.upstream.config import WsmConfig
 
-# The name of the encoder in a training configuration.
+# The names of the encoder and of the model in a training configuration.
 NAME = "wsm_s3prl"
+MODEL = "wsm"
+ESPNETS_CTC_WEIGHT = 0.5  # where model_conf says none
 
 
 def read_arguments(training: Sequence[str]) -> argparse.Namespace:
@@ -45,11 +47,12 @@ def read_arguments(training: Sequence[str]) -> argparse.Namespace:
         parser.add_argument(name, type=str_or_none)
     parser.add_argument("--optim", default="adadelta")  # ESPnet's
     parser.add_argument("--scheduler", type=str_or_none)
-    for name in ("--encoder_conf", "--preprocessor_conf", "--optim_conf", "--scheduler_conf"):
-        parser.add_argument(name, action=NestedDictAction, default={})
+    parser.add_argument("--model", default=MODEL)
+    for part in ("encoder", "model", "preprocessor", "optim", "scheduler"):
+        parser.add_argument(f"--{part}_conf", action=NestedDictAction, default={})
     args, _ = parser.parse_known_args(training)
     if args.config is None:
-        check_optimiser(args, "the training's arguments (--asr_args)")
+        _check_parts(args, "the training's arguments (--asr_args)")
         return args
     content = read_yaml(args.config)
     if not isinstance(content, dict):
@@ -57,8 +60,42 @@ def read_arguments(training: Sequence[str]) -> argparse.Namespace:
     refuse_other_than_numbers(content, args.config)
     parser.set_defaults(**{name: content[name] for name in content.keys() & vars(args).keys() - {"config"}})
     args = parser.parse_known_args(training)[0]
-    check_optimiser(args, f"{args.config}, or the training's arguments (--asr_args)")
+    _check_parts(args, f"{args.config}, or the training's arguments (--asr_args)")
     return args
+
+
+def _check_parts(args: argparse.Namespace, source: str) -> None:
+    """Refuse settings of optimiser, scheduler and model that cannot work."""
+    check_optimiser(args, source)
+    conf = args.model_conf if isinstance(args.model_conf, dict) else {}
+    if "consistency" not in conf:
+        return
+    try:
+        if args.model != MODEL or args.encoder != NAME:
+            other = f"model {args.model}" if args.model != MODEL else f"encoder {args.encoder}"
+            raise UserError(f"{other} has no consistency: leave `model` out, and take `encoder: {NAME}`")
+        check_consistency(
+            conf["consistency"], conf.get("consistency_warmup", 0), conf.get("ctc_weight", ESPNETS_CTC_WEIGHT)
+        )
+    except UserError as error:
+        raise UserError(f"{source}: {error}") from error
+
+
+def check_consistency(weight: float, warmup: float, ctc_weight: float) -> None:
+    """Refuse values of ``model_conf`` with which no training can work.
+
+    Raises:
+        UserError: names the key.
+    """
+    if not 0 <= weight < float("inf"):
+        raise UserError(f"model_conf.consistency has to be 0 or more, got {weight}")
+    if warmup < 0 or warmup != int(warmup):
+        raise UserError(f"model_conf.consistency_warmup has to be a number of steps, got {warmup}")
+    if weight > 0 and ctc_weight != 1:
+        raise UserError(
+            f"model_conf.consistency compares what CTC predicts, but ctc_weight is {ctc_weight}: set it to "
+            "1, or consistency to 0"
+        )
 
 
 def _check_numbers(training: Sequence[str]) -> None:

@@ -120,7 +120,7 @@ class WsmS3prlEncoder(AbsEncoder):
         return self._output_size
 
     def forward(
-        self, xs_pad: Tensor, ilens: Tensor, prev_states: Tensor | None = None
+        self, xs_pad: Tensor, ilens: Tensor, prev_states: Tensor | None = None, views: int = 1
     ) -> tuple[Tensor, Tensor, None]:
         """Encode a batch of waveforms, or of stored features.
 
@@ -129,6 +129,8 @@ class WsmS3prlEncoder(AbsEncoder):
             ilens: (B,) number of valid samples or frames of each. A waveform shorter than one frame (400
                 samples) is zero-padded to one frame.
             prev_states: unused; part of ESPnet's interface.
+            views: how often each utterance passes the layers above the cut, in training masked otherwise
+                each time. V views of B utterances come out as V times B, the second views after the first.
 
         Returns:
             (B, T, D) frames of 20 ms, (B,) number of valid frames of each, None.
@@ -144,7 +146,14 @@ class WsmS3prlEncoder(AbsEncoder):
             hidden, padding_mask = self.prefix(split_waveforms(xs_pad, ilens), total and total.add)
             olens = count_frames(hidden, padding_mask).to(ilens.dtype)
         if self.specaug is not None and self.training:
-            hidden, _ = self.specaug(hidden, olens)
+            hidden = self._mask(hidden, olens, views)
+        elif views > 1:
+            hidden = hidden.repeat(views, 1, 1)
+        if views > 1:
+            olens = olens.repeat(views)
+            padding_mask = None if padding_mask is None else padding_mask.repeat(views, 1)
+            if total is not None:
+                total.repeat(views)
         encoded = self._run_above(hidden, padding_mask, total)
         if not self.training:
             encoded = _repeat_last_frame(encoded, olens)
@@ -172,6 +181,18 @@ class WsmS3prlEncoder(AbsEncoder):
                 "given: train with features: last"
             )
         return SuffixStream(self.suffix, self.suffix_dtype)
+
+    def _mask(self, hidden: Tensor, lengths: Tensor, views: int) -> Tensor:
+        """SpecAugment for each of several views, but for its warping of time, which all of them share."""
+        specaug = self.specaug
+        if specaug.time_warp is not None:
+            hidden, _ = specaug.time_warp(hidden, lengths)
+        if views > 1:
+            hidden, lengths = hidden.repeat(views, 1, 1), lengths.repeat(views)
+        for mask in (specaug.freq_mask, specaug.time_mask):
+            if mask is not None:
+                hidden, _ = mask(hidden, lengths)
+        return hidden
 
     def _start_sum(self) -> RunningSum | None:
         """The weighted sum of all layers' states, if the configuration wants it."""

@@ -18,7 +18,7 @@ from espnet_wsm.allocator import keep_memory
 from espnet_wsm.errors import UserError, report_user_errors
 from espnet_wsm.files import read_yaml, write_text
 from espnet_wsm.plugin import register
-from espnet_wsm.plugin.arguments import find_reason_against_cache
+from espnet_wsm.plugin.arguments import MODEL, find_reason_against_cache
 from espnet_wsm.plugin.numbers import parse_training
 from espnet_wsm.plugin.trainer import WsmTrainer
 from espnet_wsm.upstream import WsmConfig
@@ -54,6 +54,7 @@ class WsmASRTask(ASRTask):
     def get_parser(cls) -> argparse.ArgumentParser:
         """As ESPnet's, with options of our own."""
         parser = super().get_parser()
+        parser.set_defaults(model=MODEL)
         parser.add_argument(
             "--pretrained_lr_scale",
             type=float,

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import read_written_yaml
-from espnet_wsm.plugin.arguments import NAME
+from espnet_wsm.plugin.arguments import MODEL, NAME
 from espnet_wsm.plugin.encoder import WsmS3prlEncoder
 from espnet_wsm.recognition.dtypes import DTYPES
 from espnet_wsm.upstream import choose_dtype
@@ -21,6 +21,7 @@ from espnet_wsm.upstream import choose_dtype
 # Parts of an ESPnet model through which the audio would go, beside the encoder.
 OTHER_PARTS = ("frontend", "normalize", "preencoder", "postencoder", "aux_ctc_tasks", "use_adapter")
 HEAD = "ctc.ctc_lo.weight"
+STEPS = "steps"  # of training so far, which WsmASRModel counts where its loss depends on them
 
 
 class AcousticModel(nn.Module):
@@ -52,7 +53,7 @@ def fits(conf: Mapping[str, Any]) -> bool:
     """Whether a configuration describes a model that :class:`AcousticModel` can stand for."""
     return (
         conf.get("encoder") == NAME
-        and conf.get("model", "espnet") == "espnet"
+        and conf.get("model", "espnet") in ("espnet", MODEL)
         and conf.get("input_size") is not None
         and isinstance(conf.get("token_list"), list)
         and not any(conf.get(part) for part in OTHER_PARTS)
@@ -137,7 +138,9 @@ def build_model(
 
 
 def _load_state(model: AcousticModel, state: Mapping[str, Tensor], model_file: Path) -> None:
-    given = {name: value for name, value in state.items() if not name.startswith("decoder.")}
+    given = {
+        name: value for name, value in state.items() if not name.startswith("decoder.") and name != STEPS
+    }
     try:
         model.load_state_dict(given)
     except RuntimeError as error:  # torch names the tensors, one a line

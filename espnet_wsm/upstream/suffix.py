@@ -121,3 +121,7 @@ class RunningSum:
         with torch.set_grad_enabled(self._grad):
             part = next(self._weights).to(state.dtype) * state
             self.total = part if self.total is None else self.total[:, : state.size(1)] + part
+
+    def repeat(self, views: int) -> None:
+        """Each utterance as often, one batch after the other."""
+        self.total = self.total.repeat(views, 1, 1)

@@ -9,6 +9,7 @@ import yaml
 
 from espnet_wsm.bin import asr_train
 from espnet_wsm.plugin.encoder import WsmS3prlEncoder
+from espnet_wsm.plugin.model import WsmASRModel
 from espnet_wsm.stages import cache_features
 
 MIXERS = ["wsm", "wsm_heads", "attention", "kv_pool"]
@@ -120,6 +121,35 @@ def test_training_lowers_the_loss_and_leaves_the_prefix(make_encoder, batch, dev
     assert losses[-1] < 0.7 * losses[0]
     for name, value in model.named_parameters():
         assert torch.equal(value, before[name]) != value.requires_grad, name
+
+
+@pytest.mark.parametrize("mixer", ["wsm", "wsm_heads", "attention"])
+def test_two_masked_views_of_each_utterance_train(make_encoder, batch, device, mixer):
+    """Consistency regularisation, in the half precision of the device as recipes have it."""
+    from espnet2.asr.ctc import CTC
+    from espnet2.asr.specaug.specaug import SpecAug
+
+    encoder = make_encoder(mixer=mixer)
+    encoder.specaug = SpecAug(apply_time_warp=False, time_mask_width_ratio_range=(0.1, 0.3))
+    parts = dict.fromkeys(("frontend", "specaug", "normalize", "preencoder", "postencoder", "decoder"))
+    tokens = ["<blank>", "<unk>", "A", "B", "C", "<sos/eos>"]
+    model = WsmASRModel(
+        **parts, vocab_size=6, token_list=tokens, encoder=encoder, ctc=CTC(6, encoder.output_size()),
+        joint_network=None, ctc_weight=1.0, consistency=0.2, consistency_warmup=2,
+    )  # fmt: skip
+    model = model.to(device).train()
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=3e-3)
+    texts = torch.tensor([[2, 3, 4], [3, 4, -1], [4, -1, -1]], device=device)
+    losses = []
+    for _ in range(8):
+        with torch.autocast(device.type, torch.bfloat16):
+            loss, stats, _ = model(*batch, texts.clone(), torch.tensor([3, 2, 1], device=device))
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        losses.append(float(stats["loss_ctc"]))
+        assert 0 < float(stats["loss_consistency"]) < float("inf")
+    assert losses[-1] < 0.7 * losses[0]
 
 
 def test_espnet_trains_from_stored_features_as_from_waveforms(
