@@ -13,16 +13,15 @@ require_finished "${data_dir}" 1
 if [[ -d ${dump_dir} && ! -e ${dump_dir}/.made_from && ! -e ${dump_dir}/.unfinished && -n $(ls -A "${dump_dir}") ]]; then
     die "--dump_dir ${dump_dir} holds files that this stage did not make; choose another folder"
 fi
-[[ -z ${speed_perturb} || " ${valid_set} ${test_sets} " != *" ${train_set} "* ]] ||
-    die "--speed_perturb is for training only, but ${train_set} is also a validation or test set: train on another set"
+check_training_options
 check_unlabelled
 settle rounds training
 has_directory || unlabelled= # the rest of the training set is there
 set_text_options
 # Not all upstreams take utterances of any length.
-longest=$(python -m espnet_wsm.stages.limit_duration --max_seconds "${max_wav_duration}" -- "${training[@]}")
+longest=$(python -m espnet_wsm.stages.limit_duration --max_seconds "${max_wav_duration}" --join_to "${join_to:-0}" -- "${training[@]}")
 input=$(input_digest)
-settings="${train_set}|${valid_set}|${test_sets}|${token_type}|${nbpe}|${speed_perturb}"
+settings="${train_set}|${valid_set}|${test_sets}|${token_type}|${nbpe}|${speed_perturb}${join_to:+|${join_to} ${join_pause}}"
 settings+="|${min_wav_duration}|${longest}|$([[ -z ${text_config} ]] || sha256sum <"${text_config}" | cut -c1-16)"
 [[ -z ${text_config} || -r ${text_config} ]] || die "--text_config ${text_config} cannot be read: check its permissions"
 [[ -z ${nlsyms_txt} || -f ${nlsyms_txt} ]] || die "--nlsyms_txt ${nlsyms_txt} does not exist"
@@ -60,6 +59,7 @@ make_dump() {
             --out "${dump_dir}/raw/${set}" "${options[@]}" \
             --min_seconds "${min_wav_duration}" --max_seconds "${longest}" \
             --log "${dump_dir}/log/dropped_${set}.txt"
+        [[ -z ${join_to} || ${set} == "${valid_set}" ]] || join_more "${set}"
     done
     mapfile -t measured < <(for set in ${valid_set} ${test_sets}; do dump_folder "${set}"; done)
     [[ -z ${unlabelled} ]] || python -m espnet_wsm.stages.check_unlabelled --source "${unlabelled}" \

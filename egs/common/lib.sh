@@ -33,6 +33,8 @@ nbpe=100                      # vocabulary size of bpe and unigram
 byte_fallback=false           # true: 256 of the nbpe tokens are bytes, for characters that the training text lacks
 nlsyms_txt=                   # file of symbols, one per line, that are one token each and are not scored, e.g. [eng]
 speed_perturb=                # train on copies at these speeds, e.g. "0.9 1.0 1.1"; empty: as recorded
+join_to=                      # also train on utterances of a speaker joined up to this many seconds, e.g. 20; empty: as they are
+join_pause=0.2                # seconds of silence between two that are joined
 min_wav_duration=0.1          # seconds; shorter training and validation utterances are dropped
 max_wav_duration=20           # seconds; longer ones are dropped too
 cache=auto                    # store the output of the frozen layers: true, false, or auto (if possible)
@@ -186,6 +188,27 @@ cut_unlabelled() {
     python -m espnet_wsm.stages.cut_recordings --data "${unlabelled}" --out "${dump_dir}/cut/unlabelled" \
         --max_seconds "$1" --allow_pipes "${allow_pipes}" >&2
     echo "${dump_dir}/cut/unlabelled"
+}
+
+# join_more SET: add to a set what its utterances make joined; of --unlabelled, no two need to have one speaker.
+join_more() {
+    local none=()
+    [[ $1 != unlabelled ]] || none=(--may_be_none)
+    python -m espnet_wsm.stages.join_utterances --dir "${dump_dir}/raw/$1" --max_seconds "${join_to}" \
+        --pause "${join_pause}" "${none[@]}"
+    echo "${join_to} ${join_pause}" >"${dump_dir}/raw/$1/join_to"
+}
+
+# check_training_options: refuse options that make more of the training set where that is measured on.
+check_training_options() {
+    local option
+    for option in speed_perturb join_to; do
+        [[ -z ${!option} || " ${valid_set} ${test_sets} " != *" ${train_set} "* ]] ||
+            die "--${option} is for training only, but ${train_set} is also a validation or test set: train on another set"
+    done
+    [[ -z ${join_to} || (${join_to} =~ ^[0-9]+(\.[0-9]+)?$ && ${join_to} =~ [1-9]) ]] ||
+        die "--join_to has to be a number of seconds, e.g. 20, got '${join_to}'"
+    [[ ${join_pause} =~ ^[0-9]+(\.[0-9]+)?$ ]] || die "--join_pause has to be a number of seconds, e.g. 0.2, got '${join_pause}'"
 }
 
 # check_unlabelled: refuse what stage 2 cannot store as the set `unlabelled`, and say what it does not read.

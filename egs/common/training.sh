@@ -16,6 +16,9 @@ prepare_training() {
     made_with=$(cat "${dump_dir}/raw/org/${train_set}/speed_perturb" 2>/dev/null || true)
     [[ ${speed_perturb} == "${made_with}" ]] ||
         die "${dump_dir} was made with --speed_perturb '${made_with}': give the same again, or run stage 2 again"
+    made_with=$(cat "${dump_dir}/raw/${train_set}/join_to" 2>/dev/null || true)
+    [[ ${join_to:+${join_to} ${join_pause}} == "${made_with}" ]] ||
+        die "${dump_dir} was made with --join_to and --join_pause '${made_with}': give the same again, or run stage 2 again"
     input=$(folder_digest "${dump_dir}")
     features=$(python -m espnet_wsm.stages.cache_features check --dump_dir "${dump_dir}" \
         --sets "$1" --cache "${cache}" --cache_dtype "${cache_dtype}" -- "${training[@]}")

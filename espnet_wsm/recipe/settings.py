@@ -87,6 +87,7 @@ def name_experiment(options: Namespace) -> str:
         _base_name(options.upstream_config, ".yaml"),
         _base_name(options.upstream),
         "sp" if options.speed_perturb else "",
+        options.join_to and f"join{options.join_to}",
         options.train_minutes and f"{options.train_minutes}min",
         options.train_set if options.train_set != "train" else "",
     ]

@@ -10,7 +10,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from espnet_wsm.errors import report_user_errors
+from espnet_wsm.errors import UserError, report_user_errors
 from espnet_wsm.stages import split_arguments
 
 
@@ -37,6 +37,12 @@ def main(argv: list[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--max_seconds", type=float, required=True, help="longest utterance to train on")
+    parser.add_argument(
+        "--join_to",
+        type=float,
+        default=0,
+        help="seconds up to which utterances are joined (default: 0, none)",
+    )
     args = parser.parse_args(own)
     limit = find_limit(training)
     if limit is not None and limit < args.max_seconds:
@@ -44,6 +50,11 @@ def main(argv: list[str] | None = None) -> None:
             f"the upstream takes {limit:g} s at most: longer utterances are not trained on", file=sys.stderr
         )
         args.max_seconds = limit
+    if args.join_to > args.max_seconds:
+        allowed = "the upstream takes" if args.max_seconds == limit else "--max_wav_duration allows"
+        raise UserError(
+            f"--join_to {args.join_to:g}: give at most {args.max_seconds:g} seconds, what {allowed}"
+        )
     print(f"{args.max_seconds:.12g}")
 
 

@@ -14,7 +14,7 @@ DEFAULTS = {
     "token_type": "char", "nbpe": "100", "byte_fallback": "false", "nlsyms_txt": "", "speed_perturb": "",
     "upstream": "", "upstream_config": "", "trust": "false", "train_config": "train.yaml", "mixer": "",
     "num_replaced": "", "window": "", "train_minutes": "", "trainable": "", "asr_args": "", "search": "",
-    "lm": "", "ngram_order": "3", "valid_set": "dev", "cache_dtype": "float16",
+    "lm": "", "ngram_order": "3", "valid_set": "dev", "cache_dtype": "float16", "join_to": "",
     "transfer": "0", "transfer_args": "", "unlabelled": "", "pseudo_rounds": "0", "pseudo_confidence": "0.25",
 }  # fmt: skip
 
@@ -53,8 +53,8 @@ def options(**given: str) -> Namespace:
         ),
         ({"unlabelled": "talk"}, "exp/asr_train_char"),
         (
-            {"speed_perturb": "0.9 1.0", "train_minutes": "5", "train_set": "all"},
-            "exp/asr_train_char_sp_5min_all",
+            {"speed_perturb": "0.9 1.0", "join_to": "20", "train_minutes": "5", "train_set": "all"},
+            "exp/asr_train_char_sp_join20_5min_all",
         ),
     ],
 )

@@ -556,23 +556,31 @@ def test_a_folder_that_the_stage_did_not_make_is_left_alone(fresh, shell):
 
 
 @pytest.mark.recipe
-def test_copies_at_other_speeds_are_for_training_only(fresh, shell):
-    words = ["./run.sh", "--speed_perturb", "0.9 1.0 1.1", "--tag", "fast", *NO_CACHE]
+def test_copies_at_other_speeds_and_joined_utterances_are_for_training_only(fresh, shell):
+    longest = shell(["./run.sh", "--stage", "2", "--join_to", "25"], fresh)
+    assert "--join_to 25: give at most 20 seconds, what --max_wav_duration allows" in longest.stderr
+    words = ["./run.sh", "--speed_perturb", "0.9 1.0 1.1", "--join_to", "9", "--tag", "fast", *NO_CACHE]
     both = shell([*words, "--stage", "2", "--test_sets", "test train"], fresh)
     assert both.returncode == 1 and not (fresh / "dump").exists()
     assert "--speed_perturb is for training only, but train is also a validation or test set" in both.stderr
     assert shell([*words, "--stage", "2", "--stop_stage", "2"], fresh).returncode == 0
     lines = {
         name: (fresh / "dump/raw" / name / "wav.scp").read_text().count("\n")
-        for name in ("org/train", "train", "org/dev", "test")
+        for name in ("org/train", "train", "org/dev", "dev", "test")
     }
+    joined = (fresh / "dump/raw/train/joined").read_text().count("\n")
     originals = {
         name: (fresh / "data" / name / "wav.scp").read_text().count("\n") for name in ("train", "dev", "test")
     }
-    assert lines["org/train"] == 3 * originals["train"] >= lines["train"]
+    assert lines["org/train"] == 3 * originals["train"] >= lines["train"] - joined > 0 < joined
     assert (lines["org/dev"], lines["test"]) == (originals["dev"], originals["test"])
+    assert lines["dev"] <= lines["org/dev"]
     other = shell(["./run.sh", "--stage", "3", "--tag", "fast"], fresh)
     assert "dump was made with --speed_perturb '0.9 1.0 1.1': give the same again, or run" in other.stderr
+    speeds = ["--speed_perturb", "0.9 1.0 1.1"]
+    for more in ((), ("--join_to", "8"), ("--join_to", "9", "--join_pause", "1")):
+        other = shell(["./run.sh", "--stage", "3", "--tag", "fast", *speeds, *more], fresh)
+        assert "dump was made with --join_to and --join_pause '9 0.2': give the same again" in other.stderr
     (fresh / "exp/asr_fast").mkdir(parents=True)
     (fresh / "exp/asr_fast/valid.cer_ctc.ave.pth").touch()
     decoding = shell(["./run.sh", "--stage", "4", "--tag", "fast", "--test_sets", "train"], fresh)

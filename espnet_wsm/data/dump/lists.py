@@ -14,6 +14,8 @@ from espnet_wsm.data.kaldi.lists import (
 )
 from espnet_wsm.errors import UserError
 
+JOINED = "joined"  # the list of joined utterances: `id ids of the parts`
+
 
 def write_dump_lists(directory: Path, utterances: list[Utterance], num_samples: dict[str, int]) -> None:
     """Write ``wav.scp``, ``text`` (removed if there are no transcripts), ``utt2spk``, ``spk2utt`` and
@@ -92,3 +94,18 @@ def read_dumps(directories: Iterable[Path]) -> tuple[list[Utterance], dict[str, 
         utterances += more
         num_samples |= samples
     return utterances, num_samples
+
+
+def read_joined(directory: Path) -> dict[str, list[str]]:
+    """The parts of each joined utterance of a dump folder; empty where nothing was joined.
+
+    Raises:
+        UserError: the list is faulty.
+    """
+    path = directory / JOINED
+    if not path.exists():
+        return {}
+    problems: list[str] = []
+    entries = read_list(path, problems, may_be_empty=True)
+    raise_collected(problems, directory)
+    return {id: entry.value.split(" ") for id, entry in entries.items()}

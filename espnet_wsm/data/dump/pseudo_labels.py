@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from espnet_wsm.data.dump.audio import read_flac_md5
-from espnet_wsm.data.dump.lists import read_dump, read_num_samples, write_dump_lists
+from espnet_wsm.data.dump.lists import read_dump, read_joined, read_num_samples, write_dump_lists
 from espnet_wsm.data.dump.selection import count_ctc_frames
 from espnet_wsm.data.dump.shared_audio import read_digests
 from espnet_wsm.data.kaldi.lists import byte_order, count, raise_collected, read_list, write_list
@@ -77,13 +77,14 @@ def plan_pool(out: Path, speech: Path, measured: Iterable[Path], known: Path) ->
     digests = {digest for folder in measured for digest in read_digests(folder).values()}
     others = [each for each in utterances if each.id not in transcribed]
     taken = [each.id for each in others if read_flac_md5(Path(each.audio)) not in digests]
+    joined, left = read_joined(speech), {each.id for each in others} - set(taken)
+    taken = [id for id in taken if not {*joined.get(id, ())} & (left | transcribed.keys())]
     if not taken:
         raise UserError(f"{speech} holds no speech beside {known} and the sets to measure on: give more")
     write_list(out / POOL, {id: num_samples[id] for id in taken})
     seconds = sum(num_samples[id] for id in taken) / SAMPLE_RATE
-    left = len(others) - len(taken)
     return f"{speech.name}: {count(len(taken), 'utterance')} to transcribe, {seconds / 3600:.2f} h" + (
-        f"; {left} left out, whose audio is in a set to measure on" if left else ""
+        f"; {len(left)} left out, whose audio is in a set to measure on" if left else ""
     )
 
 

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from espnet_wsm.data.dump.lists import read_dump, write_dump_lists
+from espnet_wsm.data.dump.lists import JOINED, read_dump, read_joined, write_dump_lists
 from espnet_wsm.data.kaldi.lists import write_list
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import digest_text
@@ -31,7 +31,8 @@ def subset_dump(directory: Path, minutes: float, out: Path) -> SubsetSummary:
 
     Utterances are taken in the order of the SHA-256 digests of their ids until the next one would exceed
     ``minutes``. So the subset depends only on ids and lengths, and a larger subset contains a smaller one.
-    Copies at other speeds are taken with their utterance and do not count.
+    Copies at other speeds are taken with their utterance and do not count. Nor do joined utterances, which
+    are taken where all their parts are.
 
     Raises:
         UserError: ``minutes`` is not positive, or more than there are; the lists are faulty; the first
@@ -40,10 +41,13 @@ def subset_dump(directory: Path, minutes: float, out: Path) -> SubsetSummary:
     if not minutes > 0:
         raise UserError(f"--minutes {minutes:g}: a positive number is needed")
     utterances, num_samples = read_dump(directory, need_text=True)
+    joined = read_joined(directory)
     copied = (directory.parent / "org" / directory.name / "speed_perturb").exists()
     original = {each.id: COPY_PREFIX.sub("", each.id) if copied else each.id for each in utterances}
     samples: dict[str, int] = {}  # of an original, or of its first copy if the original is not there
     for each in utterances:
+        if each.id in joined:
+            continue
         if each.id == original[each.id] or original[each.id] not in samples:
             samples[original[each.id]] = num_samples[each.id]
     minute = 60 * SAMPLE_RATE  # samples
@@ -59,7 +63,13 @@ def subset_dump(directory: Path, minutes: float, out: Path) -> SubsetSummary:
         )
     if not taken:
         raise UserError(f"{directory}: its first utterance is longer than --minutes {minutes:g}: take more")
-    kept = [each for each in utterances if original[each.id] in taken]
+    kept = [
+        each
+        for each in utterances
+        if all(original.get(part, part) in taken for part in joined.get(each.id, [each.id]))
+    ]
     write_dump_lists(out, kept, num_samples)
+    if joined:
+        write_list(out / JOINED, {each.id: " ".join(joined[each.id]) for each in kept if each.id in joined})
     write_list(out / "speech_shape", {each.id: num_samples[each.id] for each in kept})
     return SubsetSummary(out.name, len(kept), len(utterances), used / minute)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import kenlm
 
+from espnet_wsm.data.dump.lists import read_joined
 from espnet_wsm.data.dump.subset import COPY_PREFIX
 from espnet_wsm.data.kaldi.lists import name_some, raise_collected, read_list
 from espnet_wsm.data.text.characters import JOINERS, is_sign, remove_lone_marks, remove_signs
@@ -79,7 +80,7 @@ def _refuse_marks(path: Path) -> None:
 
 
 def read_training_sentences(text: Path) -> list[str]:
-    """The transcripts of a list (``id words``); copies at other speeds count once.
+    """The transcripts of a list (``id words``); copies at other speeds count once, joined utterances not.
 
     Raises:
         UserError: the list is missing, empty or faulty.
@@ -87,7 +88,12 @@ def read_training_sentences(text: Path) -> list[str]:
     problems: list[str] = []
     entries = read_list(text, problems)
     raise_collected(problems, text)
-    unique = {(COPY_PREFIX.sub("", id), entry.value): entry.value for id, entry in entries.items()}
+    joined = read_joined(text.parent)
+    unique = {
+        (COPY_PREFIX.sub("", id), entry.value): entry.value
+        for id, entry in entries.items()
+        if id not in joined
+    }
     return list(unique.values())
 
 
