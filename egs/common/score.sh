@@ -35,8 +35,8 @@ for set in ${test_sets}; do
     [[ -f ${out}/${set}/text ]] || die "--test_sets: ${out}/${set} does not exist; run stage 4 with ${set} among the sets"
     number=$((number + 1))
     printf '%s\0' --ref "${from}/text" --hyp "${out}/${set}/text" --utt2spk "${from}/utt2spk" \
-        --set_name "${set}" --out "${out}/${set}" "${symbols[@]}" \
-        ${seconds_per_correction:+--seconds_per_correction "${seconds_per_correction}" --utt2num_samples "${from}/utt2num_samples"} >"${out}/log/score.${number}.arguments"
+        --utt2num_samples "${from}/utt2num_samples" --set_name "${set}" --out "${out}/${set}" "${symbols[@]}" \
+        ${seconds_per_correction:+--seconds_per_correction "${seconds_per_correction}"} >"${out}/log/score.${number}.arguments"
 done
 # shellcheck disable=SC2016  # expanded by the job's shell
 launch --num_threads 1 --max_jobs_run "${nj}" JOB=1:"${number}" "${out}/log/score.JOB.log" \

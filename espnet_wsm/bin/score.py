@@ -5,7 +5,7 @@ counted by code point (cer) and by grapheme cluster (gcer), with spaces and with
 
 Beside the WER stand the words to touch, which is what correcting the text takes. In each stretch of errors
 with no right word inside, the words of the reference that are wrong or missing have to be typed; a stretch of
-words that are only too many counts as one.
+words that are only too many counts as one. With --utt2num_samples, CER by the duration of utterances too.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from espnet_wsm.data.text.tokens import read_symbols
 from espnet_wsm.errors import UserError, report_user_errors
 from espnet_wsm.files import write_text
 from espnet_wsm.scoring.correction import Correction, describe_correction, measure_correction
+from espnet_wsm.scoring.durations import DurationCounts, count_by_duration, describe_durations
 from espnet_wsm.scoring.python_scorer import ScorerResult, list_steps, score_steps
 from espnet_wsm.scoring.results import (
     RATE_METRICS,
@@ -62,7 +63,10 @@ def make_parser() -> argparse.ArgumentParser:
         help="seconds that a touched word takes you: also minutes of correction a minute of audio",
     )
     parser.add_argument(
-        "--utt2num_samples", type=Path, metavar="FILE", help="lengths in samples of 16 kHz, for these minutes"
+        "--utt2num_samples",
+        type=Path,
+        metavar="FILE",
+        help="lengths in samples of 16 kHz, for these minutes and CER by duration",
     )
     return parser
 
@@ -86,10 +90,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     record.unlink(missing_ok=True)  # whatever happens below, an old record must not be taken for a new one
     symbols = read_symbols(args.non_linguistic_symbols) if args.non_linguistic_symbols else ()
     pairs = pair_texts(args.ref, args.hyp, args.utt2spk, symbols)
-    samples = None if each is None else _read_lengths(args.utt2num_samples, pairs)
+    samples = None if args.utt2num_samples is None else _read_lengths(args.utt2num_samples, pairs)
     set_name = args.set_name or args.out.resolve().name
     scores: Scores = {}
     correction: Correction | None = None
+    durations: list[DurationCounts] = []
     for metric, tokenize in TOKENIZERS.items():
         directory = args.out / f"score_{metric}"
         shutil.rmtree(directory, ignore_errors=True)
@@ -103,11 +108,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         scores[metric] = {"sclite": sclite, "python": score_steps(steps, metric in RATE_METRICS)}
         if metric == "wer":
             correction = measure_correction(steps, samples, each)
+        if metric == "cer" and samples is not None:
+            durations = count_by_duration(steps, samples)
     write_text(args.out / "examples.md", render_examples(pairs, args.num_examples).split("\n"))
-    write_score(record, set_name, scores, correction)
+    write_score(record, set_name, scores, correction, durations)
     print(render_summary(set_name, scores))
     if correction is not None:
         print(f"{set_name}: {describe_correction(correction)}")
+    if len(durations) > 1:
+        print(f"{set_name}: {describe_durations(durations)}")
     for sentence in find_disagreements(set_name, scores):
         print(f"warning: {sentence}", file=sys.stderr)
 

@@ -11,6 +11,7 @@ from typing import Any
 from espnet_wsm.arms import WITH_WINDOW
 from espnet_wsm.errors import UserError
 from espnet_wsm.scoring.correction import Correction
+from espnet_wsm.scoring.durations import DurationCounts, list_rows
 from espnet_wsm.scoring.python_scorer import ScorerResult
 from espnet_wsm.scoring.results import (
     COUNT_COLUMNS,
@@ -22,6 +23,7 @@ from espnet_wsm.scoring.results import (
     escape_markdown,
     format_counts,
     read_correction,
+    read_duration_counts,
     read_made,
     read_score,
 )
@@ -48,6 +50,7 @@ class SetScore:
     scores: Scores
     examples: str
     correction: Correction | None = None
+    durations: Sequence[DurationCounts] = ()
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,7 @@ def _read_experiment(name: str, directory: Path) -> Experiment:
         except OSError as error:
             file = record.parent / "examples.md"
             raise UserError(f"{file} cannot be read ({error.strerror}): run stage {SCORE}") from error
-        sets.append(SetScore(label, scores, examples, read_correction(record)))
+        sets.append(SetScore(label, scores, examples, read_correction(record), read_duration_counts(record)))
     sets.sort(key=lambda score: score.label)
     return Experiment(
         name, config["encoder_conf"] or {}, parameters, run, tuple(sets), tuple(read_rounds(directory))
@@ -198,9 +201,21 @@ def render_rate_tables(experiments: Sequence[Experiment]) -> Iterator[str]:
             "Words to touch: those of the reference that are wrong or missing, and one for each place where "
             "words are only too many. Minutes are those of correcting alone, without listening."
         )
+    if rows := list(_list_durations(experiments)):
+        yield "## CER by duration"
+        yield render_table(("experiment", "set", "duration", "utterances", "characters", "CER"), rows, 3)
     yield "## Characters counted otherwise"
     yield render_table(("experiment", "set", *CHARACTER_METRICS.values()), _list_characters(experiments), 2)
     yield from render_rounds([(experiment.name, experiment.rounds) for experiment in experiments])
+
+
+def _list_durations(experiments: Sequence[Experiment]) -> Iterator[tuple[str, ...]]:
+    """One row per experiment, set and range of durations, for sets with utterances of several ranges."""
+    for experiment in experiments:
+        for score in experiment.sets:
+            if len(score.durations) > 1:
+                names = (_format_cell(experiment.name), _format_cell(score.label))
+                yield from ((*names, *row) for row in list_rows(score.durations))
 
 
 def _list_corrections(experiments: Sequence[Experiment]) -> Iterator[tuple[str, ...]]:

@@ -12,6 +12,7 @@ import yaml
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import write_text
 from espnet_wsm.scoring.correction import Correction, read_entry
+from espnet_wsm.scoring.durations import DurationCounts, read_durations
 from espnet_wsm.scoring.python_scorer import Counts, ScorerResult, align_tokens
 from espnet_wsm.scoring.trn import TOKENIZERS, TextPair
 from espnet_wsm.tables import render_table
@@ -26,15 +27,23 @@ NOT_AVAILABLE = "n/a"
 Scores = dict[str, dict[str, ScorerResult]]  # metric -> scorer -> result
 
 
-def write_score(path: Path, set_name: str, scores: Scores, correction: Correction | None = None) -> None:
+def write_score(
+    path: Path,
+    set_name: str,
+    scores: Scores,
+    correction: Correction | None = None,
+    durations: Sequence[DurationCounts] = (),
+) -> None:
     """Write score.json: ``{"set": ..., metric: {scorer: {"counts", "version", "reason"}}}``, atomically.
 
-    With ``correction`` it has an entry of that name too.
+    With ``correction`` and ``durations`` it has entries of these names too.
     """
     record = {"set": set_name}
     record |= {metric: {name: asdict(scores[metric][name]) for name in SCORERS} for metric in TOKENIZERS}
     if correction is not None:
         record["correction"] = asdict(correction)
+    if durations:
+        record["durations"] = [asdict(each) for each in durations]
     write_text(path, json.dumps(record, indent=2, ensure_ascii=False).split("\n"))
 
 
@@ -56,6 +65,18 @@ def read_correction(path: Path) -> Correction | None:
     try:
         return None if entry is None else read_entry(entry)
     except (KeyError, TypeError) as error:
+        raise UserError(f"{path} is not a score record ({error}): run stage {SCORE} again") from error
+
+
+def read_duration_counts(path: Path) -> list[DurationCounts]:
+    """Errors by duration, from a score.json; empty if it has no such entry.
+
+    Raises:
+        UserError: the entry is damaged.
+    """
+    try:
+        return read_durations(read_made(path, (), SCORE).get("durations"))
+    except TypeError as error:
         raise UserError(f"{path} is not a score record ({error}): run stage {SCORE} again") from error
 
 
