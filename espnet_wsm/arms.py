@@ -53,6 +53,13 @@ ARMS = {
     "wsm_heads_transfer": Arm(
         {"mixer": "wsm_heads"}, "head windows after transfer", "#5E2390", "H", transfers=True
     ),
+    "heads_ahead_transfer": Arm(
+        {"mixer": "wsm_heads", "max_look_ahead": 10},
+        "head windows that end 0.2 s ahead, after transfer",
+        "#661100",
+        ".",
+        transfers=True,
+    ),
     "heads_plain_transfer": Arm(
         {"mixer": "wsm_heads", "key_weights": False},
         "head windows without key weights, after transfer",
