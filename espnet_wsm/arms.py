@@ -16,6 +16,8 @@ class Arm:
         transfers: whether its blocks first learn what the attention in their place gives.
         pseudo_of: the arm whose model first transcribes what is not transcribed, for self-training.
         pseudo_rounds: how often.
+        rate_of: the arm whose learning rate it has, as it differs in what the rate hardly depends on.
+        training: further arguments of asr_train, separated by spaces.
     """
 
     options: dict[str, Any]
@@ -25,12 +27,15 @@ class Arm:
     transfers: bool = False
     pseudo_of: str | None = None
     pseudo_rounds: int = 0
+    rate_of: str | None = None
+    training: str = ""
 
 
 def _train_itself(arm: str, of: Arm, rounds: int, colour: str, marker: str) -> dict[str, Arm]:
     """An arm after rounds of self-training, under its name."""
     words = f"{of.words}, {rounds} round{'' if rounds == 1 else 's'} of self-training"
     changes = {"words": words, "colour": colour, "marker": marker, "pseudo_of": arm, "pseudo_rounds": rounds}
+    changes["rate_of"] = arm
     return {f"{arm}_pseudo{rounds}": replace(of, **changes)}
 
 
@@ -42,8 +47,10 @@ ARMS = {
         {"mixer": "sm", "hidden": [512], "combine_activation": "gelu"}, "SM as its authors", "#117733", "h"
     ),
     "local": Arm({"mixer": "local"}, "local mean only", "#CC79A7", "v"),
-    "wsm_causal": Arm({"mixer": "wsm", "causal": True}, "causal WSM", "#997700", "x"),
-    "local_causal": Arm({"mixer": "local", "causal": True}, "causal local mean only", "#6699CC", "+"),
+    "wsm_causal": Arm({"mixer": "wsm", "causal": True}, "causal WSM", "#997700", "x", rate_of="wsm"),
+    "local_causal": Arm(
+        {"mixer": "local", "causal": True}, "causal local mean only", "#6699CC", "+", rate_of="local"
+    ),
     "wsm_heads": Arm({"mixer": "wsm_heads"}, "head windows", "#AA4499", "d"),
     "wsm_transfer": Arm({"mixer": "wsm"}, "WSM after transfer", "#A63603", "8", transfers=True),
     "sm_transfer": Arm({"mixer": "sm"}, "SM after transfer", "#44AA99", "1", transfers=True),
@@ -59,6 +66,7 @@ ARMS = {
         "#661100",
         ".",
         transfers=True,
+        rate_of="wsm_heads_transfer",
     ),
     "heads_plain_transfer": Arm(
         {"mixer": "wsm_heads", "key_weights": False},
@@ -92,10 +100,26 @@ ARMS |= _train_itself("wsm", ARMS["wsm"], 1, "#F4A582", "+")
 ARMS |= _train_itself("wsm", ARMS["wsm"], 2, "#B2182B", "x")
 ARMS |= _train_itself("wsm_transfer", ARMS["wsm_transfer"], 1, "#92C5DE", "|")
 ARMS |= _train_itself("wsm_transfer", ARMS["wsm_transfer"], 2, "#2166AC", "_")
+# Two views of each utterance, a third of whose frames are masked at most, have to agree.
+VIEWS = "--model_conf consistency=0.2 --specaug specaug --specaug_conf apply_time_warp=false"
+VIEWS += " --specaug_conf num_time_mask=5 --specaug_conf time_mask_width_ratio_range=[0,0.07]"
+VIEWS += " --specaug_conf freq_mask_width_range=[0,40] --specaug_conf replace_with_zero=false"
+
+
+def _see_twice(arm: str, of: Arm, colour: str, marker: str) -> dict[str, Arm]:
+    """An arm that trains on two views of each utterance, under its name."""
+    changes = {"words": f"{of.words}, two views", "colour": colour, "marker": marker}
+    return {f"{arm}_views": replace(of, rate_of=arm, training=VIEWS, **changes)}
+
+
+ARMS |= _see_twice("attention", ARMS["attention"], "#004488", "|")
+ARMS |= _see_twice("wsm", ARMS["wsm"], "#BB5566", "_")
+ARMS |= _see_twice("wsm_heads_transfer", ARMS["wsm_heads_transfer"], "#DDAA33", "+")
 _PSEUDO = tuple(name for name, arm in ARMS.items() if arm.pseudo_of)
 # Arms, and mixers, that read encoder_conf's window, and likewise its width.
-WITH_WINDOW = ("wsm", "local", "wsm_causal", "local_causal", "wsm_transfer", "local_transfer", *_PSEUDO)
-WITH_WIDTH = ("wsm", "sm", "sm_authors", "local", "wsm_causal", "local_causal")
+WITH_WINDOW = ("wsm", "local", "wsm_causal", "local_causal", "wsm_transfer", "local_transfer", "wsm_views")
+WITH_WINDOW += _PSEUDO
+WITH_WIDTH = ("wsm", "sm", "sm_authors", "local", "wsm_causal", "local_causal", "wsm_views")
 WITH_WIDTH += ("wsm_transfer", "sm_transfer", "local_transfer", *_PSEUDO)
 # Half width in frames of head windows where costs are measured and there are no heads to look at: about the
 # mean of those of whisper_base.

@@ -221,6 +221,7 @@ class Runner:
         options = repr(self._common_options(without=IMMATERIAL))
         parts = [repr(run), self.settings, self.dtype, self.upstream, made_from, options]
         parts += [f"transfer {self.grid.transfer}"] if ARMS[run.arm].transfers else []
+        parts += [ARMS[run.arm].training] if ARMS[run.arm].training else []
         for option, usual in TEXT_FILES.items():
             file = corpus.recipe / self.grid.recipe_options.get(option, usual)
             parts += [file.read_text(encoding="utf-8")] if file.is_file() else []

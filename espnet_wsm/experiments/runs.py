@@ -107,8 +107,8 @@ def expand_block(block: Mapping[str, Any], place: str, sweep: bool = False) -> I
         ):
             if type(value) is not int or value < least:
                 raise UserError(f"{place}: {key} {value!r} has to be a whole number of {least} or more")
-        if sweep and ARMS[arm].pseudo_of:
-            raise UserError(f"{place}: {arm} has the learning rate of {ARMS[arm].pseudo_of}: sweep that one")
+        if sweep and ARMS[arm].rate_of:
+            raise UserError(f"{place}: {arm} has the learning rate of {ARMS[arm].rate_of}: sweep that one")
         if lr is not None and not is_rate(lr):
             raise UserError(f"{place}: lr {lr!r} has to be a number between 0 and 1, e.g. 0.001")
         run = Run(

@@ -49,5 +49,5 @@ def with_chosen_rates(runs: Iterable[Run], chosen: Mapping[str, float]) -> list[
 
 
 def rate_arm(arm: str) -> str:
-    """The arm whose learning rate an arm has: itself, or the one whose model transcribes for it."""
-    return ARMS[arm].pseudo_of or arm
+    """The arm whose learning rate an arm has: itself, or the one that it is a variant of."""
+    return ARMS[arm].rate_of or arm

@@ -7,6 +7,7 @@ import pytest
 from espnet_wsm.arms import ARMS
 from espnet_wsm.errors import UserError
 from espnet_wsm.experiments.grid import DTYPES, add_options, check_options, read_grid
+from espnet_wsm.experiments.options import options_of
 from espnet_wsm.experiments.runs import INFINITE, Run, expand_block
 from espnet_wsm.experiments.sweep import choose_rates, extend_sweep, with_chosen_rates
 from espnet_wsm.upstream.config import SUFFIX_DTYPES
@@ -65,7 +66,7 @@ def test_window_and_width_count_only_where_blocks_have_them():
     for run in expand_block(block, "here"):
         found.setdefault(run.arm, []).append((run.window, run.width))
     pseudo = [name for name, arm in ARMS.items() if arm.pseudo_of]
-    causal = ("wsm_causal", "local_causal")
+    causal = ("wsm_causal", "local_causal", "wsm_views")
     for arm in ("wsm", "local", "wsm_transfer", "local_transfer", *causal, *pseudo):
         assert found.pop(arm) == [(0, 64), (INFINITE, 64)]
     for arm in ("sm", "sm_authors", "sm_transfer"):
@@ -287,3 +288,14 @@ def test_a_chosen_rate_is_used_where_none_is_given():
 
 def test_precisions_are_those_of_the_encoder():
     assert set(DTYPES) == set(SUFFIX_DTYPES)
+
+
+def test_a_variant_trains_with_its_options_at_the_rate_of_its_arm():
+    (run,) = expand_block({"corpora": ["toy"], "arms": ["attention_views"]}, "here")
+    (run,) = with_chosen_rates([run], {"attention": 0.25, "wsm": 0.5})
+    words = options_of(run, "--max_epoch 2")
+    assert run.lr == 0.25 and words[words.index("--mixer") + 1] == "attention"
+    assert words[-1].startswith("--max_epoch 2 --model_conf consistency=0.2 --specaug specaug ")
+    assert words[-1].endswith(" --seed 0 --optim_conf lr=0.25")
+    with pytest.raises(UserError, match="attention_views has the learning rate of attention: sweep that one"):
+        expand_block({"corpora": ["toy"], "arms": ["attention_views"], "lr": [0.1]}, "here", sweep=True)
