@@ -81,6 +81,7 @@ def draw(rows: list[Measured], file: Path) -> None:
     axes.axhline(rows[1].cer, linestyle="--", color="#555555", label="the whole recording")
     axes.set(xlabel="seconds from the end of a word until it is final (median)", ylabel="CER %")
     axes.set_xlim(left=0)
+    axes.set_ylim(bottom=0)
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     write_figure(figure, file)

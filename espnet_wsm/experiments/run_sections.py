@@ -25,6 +25,7 @@ from espnet_wsm.experiments.figures import INTERVAL, plot_curves, plot_trade_off
 from espnet_wsm.experiments.records import DEV, TEST, Record
 from espnet_wsm.experiments.runs import rank_amount, rank_arm
 from espnet_wsm.experiments.sources import Sources
+from espnet_wsm.experiments.sweep import rate_arm
 from espnet_wsm.scoring.results import NONE
 from espnet_wsm.scoring.seeds import SeedSummary
 from espnet_wsm.tables import render_table
@@ -145,14 +146,16 @@ def _note_sweep(sources: Sources, efforts: Mapping[str, int]) -> Iterator[str]:
     others: dict[str, set[str]] = {}
     for record in sources.study.records:
         rate = record.run.lr
-        if rate != sources.chosen.get(record.run.arm):
+        if rate != sources.chosen.get(rate_arm(record.run.arm)):
             name = "that of the configuration" if rate is None else f"{rate:g}"
             others.setdefault(record.run.arm, set()).add(name)
     if others:
         listing = (f"{arm} {join(sorted(others[arm]))}" for arm in sorted(others, key=rank_arm))
         yield f"Reported runs with another rate than the chosen one: {'; '.join(listing)}."
     else:
-        yield "All reported runs have the rate chosen for their arm."
+        arms = {record.run.arm for record in sources.study.records}
+        more = ", or for the arm that it is a variant of" if any(rate_arm(arm) != arm for arm in arms) else ""
+        yield f"All reported runs have the rate chosen for their arm{more}."
 
 
 def list_costs(sources: Sources) -> Iterator[str]:

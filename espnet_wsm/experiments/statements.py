@@ -21,6 +21,7 @@ from espnet_wsm.experiments.records import DEV, TEST, Record
 from espnet_wsm.experiments.run_sections import count_product, find_speakers
 from espnet_wsm.experiments.runs import rank_arm
 from espnet_wsm.experiments.sources import Sources
+from espnet_wsm.experiments.sweep import rate_arm
 from espnet_wsm.scoring.significance import FEW_UNITS
 from espnet_wsm.scoring.trn import read_kaldi_text
 
@@ -193,7 +194,10 @@ def _judge_rates(sources: Sources) -> Iterator[str]:
         return
     arms = {system.run.arm for system in sources.study.systems}
     if without := sorted(arms - {run.arm for run in sweep}, key=rank_arm):
-        yield f"No learning rate was searched for {name_some(without)}."
+        variants = [f"{arm} has that of {rate_arm(arm)}" for arm in without if rate_arm(arm) != arm]
+        yield f"No learning rate was searched for {name_some(without)}" + (
+            f": {'; '.join(variants)}." if variants else "."
+        )
     layers = sorted({run.num_replaced for run in sweep} - {0})
     where = f"{name_some(sorted({run.corpus for run in sweep}))}{f', k = {join(layers)}' if layers else ''}"
     yield (
