@@ -63,7 +63,7 @@ ARMS = {
     "heads_ahead_transfer": Arm(
         {"mixer": "wsm_heads", "max_look_ahead": 10},
         "head windows that end 0.2 s ahead, after transfer",
-        "#661100",
+        "#225522",
         ".",
         transfers=True,
         rate_of="wsm_heads_transfer",

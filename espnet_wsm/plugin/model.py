@@ -47,7 +47,9 @@ class WsmASRModel(ESPnetASRModel):
             **kwargs: unused; ``utt_id`` among them.
         """
         if self.consistency == 0 or not self.training:
-            return super().forward(speech, speech_lengths, text, text_lengths, **kwargs)
+            return super().forward(
+                speech=speech, speech_lengths=speech_lengths, text=text, text_lengths=text_lengths, **kwargs
+            )
         size = len(speech)
         encoded, lengths, _ = self.encoder(speech[:, : speech_lengths.max()], speech_lengths, views=2)
         text = text[:, : text_lengths.max()].repeat(2, 1)

@@ -53,7 +53,7 @@ def test_log_probabilities_and_texts_are_those_of_espnets_model(exp, monkeypatch
     assert isinstance(decoder.model, AcousticModel) and not decoder.model.training
     monkeypatch.setattr(acoustic_model, "fits", lambda conf: False)
     other = GreedyCtcDecoder(*files)
-    assert type(other.model).__name__ == "ESPnetASRModel"
+    assert type(other.model).__name__ == "WsmASRModel"
     assert (
         other.model.blank_id == decoder.model.blank_id and other.model.token_list == decoder.model.token_list
     )
