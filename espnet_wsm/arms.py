@@ -31,14 +31,6 @@ class Arm:
     training: str = ""
 
 
-def _train_itself(arm: str, of: Arm, rounds: int, colour: str, marker: str) -> dict[str, Arm]:
-    """An arm after rounds of self-training, under its name."""
-    words = f"{of.words}, {rounds} round{'' if rounds == 1 else 's'} of self-training"
-    changes = {"words": words, "colour": colour, "marker": marker, "pseudo_of": arm, "pseudo_rounds": rounds}
-    changes["rate_of"] = arm
-    return {f"{arm}_pseudo{rounds}": replace(of, **changes)}
-
-
 # Okabe and Ito's palette and colours of Tol's, which are safe for colour-blind readers.
 ARMS = {
     "wsm": Arm({"mixer": "wsm"}, "WSM", "#D55E00", "o"),
@@ -96,31 +88,41 @@ ARMS = {
     "kv_pool": Arm({"mixer": "kv_pool"}, "pretrained attention to pooled keys", "#882255", ">"),
     "frozen": Arm({"mixer": "wsm", "num_replaced": 0}, "what was pretrained, frozen", "#E69F00", "*"),
 }
-ARMS |= _train_itself("wsm", ARMS["wsm"], 1, "#F4A582", "+")
-ARMS |= _train_itself("wsm", ARMS["wsm"], 2, "#B2182B", "x")
-ARMS |= _train_itself("wsm_transfer", ARMS["wsm_transfer"], 1, "#92C5DE", "|")
-ARMS |= _train_itself("wsm_transfer", ARMS["wsm_transfer"], 2, "#2166AC", "_")
 # Two views of each utterance, a third of whose frames are masked at most, have to agree.
 VIEWS = "--model_conf consistency=0.2 --specaug specaug --specaug_conf apply_time_warp=false"
 VIEWS += " --specaug_conf num_time_mask=5 --specaug_conf time_mask_width_ratio_range=[0,0.07]"
 VIEWS += " --specaug_conf freq_mask_width_range=[0,40] --specaug_conf replace_with_zero=false"
 
 
-def _see_twice(arm: str, of: Arm, colour: str, marker: str) -> dict[str, Arm]:
-    """An arm that trains on two views of each utterance, under its name."""
-    changes = {"words": f"{of.words}, two views", "colour": colour, "marker": marker}
-    return {f"{arm}_views": replace(of, rate_of=arm, training=VIEWS, **changes)}
+def _vary(arm: str, suffix: str, words: str, colour: str, marker: str, **changes: Any) -> dict[str, Arm]:
+    """A variant of an arm, which has its learning rate, under its name."""
+    of = ARMS[arm]
+    changes |= {"words": f"{of.words}, {words}", "colour": colour, "marker": marker, "rate_of": arm}
+    return {f"{arm}_{suffix}": replace(of, **changes)}
 
 
-ARMS |= _see_twice("attention", ARMS["attention"], "#004488", "|")
-ARMS |= _see_twice("wsm", ARMS["wsm"], "#BB5566", "_")
-ARMS |= _see_twice("wsm_heads_transfer", ARMS["wsm_heads_transfer"], "#DDAA33", "+")
-_PSEUDO = tuple(name for name, arm in ARMS.items() if arm.pseudo_of)
+_ONE, _TWO = "1 round of self-training", "2 rounds of self-training"
+ARMS |= _vary("wsm", "pseudo1", _ONE, "#F4A582", "+", pseudo_of="wsm", pseudo_rounds=1)
+ARMS |= _vary("wsm", "pseudo2", _TWO, "#B2182B", "x", pseudo_of="wsm", pseudo_rounds=2)
+ARMS |= _vary("wsm_transfer", "pseudo1", _ONE, "#92C5DE", "|", pseudo_of="wsm_transfer", pseudo_rounds=1)
+ARMS |= _vary("wsm_transfer", "pseudo2", _TWO, "#2166AC", "_", pseudo_of="wsm_transfer", pseudo_rounds=2)
+ARMS |= _vary("attention", "views", "two views", "#004488", "|", training=VIEWS)
+ARMS |= _vary("wsm", "views", "two views", "#BB5566", "_", training=VIEWS)
+ARMS |= _vary("wsm_heads_transfer", "views", "two views", "#DDAA33", "+", training=VIEWS)
+
+
+def _list_with(*mixers: str) -> tuple[str, ...]:
+    """The arms in whose layers one of these mixers is."""
+    return tuple(
+        name
+        for name, arm in ARMS.items()
+        if arm.options["mixer"] in mixers and arm.options.get("num_replaced") != 0
+    )
+
+
 # Arms, and mixers, that read encoder_conf's window, and likewise its width.
-WITH_WINDOW = ("wsm", "local", "wsm_causal", "local_causal", "wsm_transfer", "local_transfer", "wsm_views")
-WITH_WINDOW += _PSEUDO
-WITH_WIDTH = ("wsm", "sm", "sm_authors", "local", "wsm_causal", "local_causal", "wsm_views")
-WITH_WIDTH += ("wsm_transfer", "sm_transfer", "local_transfer", *_PSEUDO)
+WITH_WINDOW = _list_with("wsm", "local")
+WITH_WIDTH = _list_with("wsm", "sm", "local")
 # Half width in frames of head windows where costs are measured and there are no heads to look at: about the
 # mean of those of whisper_base.
 HALF_WIDTH = 25

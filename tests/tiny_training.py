@@ -23,6 +23,16 @@ def encoder_conf(path: str) -> dict:
     return {"upstream": path, "window": 3, "width": 16}
 
 
+def decode_arguments(corpus: Path, trained: Path, out: Path) -> list[str]:
+    """The command line that decodes the corpus with the best model of a training."""
+    return [
+        "--output_dir", str(out), "--ngpu", "0",
+        "--data_path_and_name_and_type", f"{corpus / 'wav.scp'},speech,sound",
+        "--asr_train_config", str(trained / "config.yaml"),
+        "--asr_model_file", str(trained / "valid.loss.best.pth"),
+    ]  # fmt: skip
+
+
 def make_lively(exp: Path) -> None:
     """After two epochs a model says the same in every frame; give it a CTC head that tells frames apart."""
     import torch

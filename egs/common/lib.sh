@@ -190,6 +190,9 @@ cut_unlabelled() {
     echo "${dump_dir}/cut/unlabelled"
 }
 
+# is_decimal VALUE: whether it is a number such as 3 or 0.25.
+is_decimal() { [[ $1 =~ ^[0-9]+(\.[0-9]+)?$ ]]; }
+
 # join_more SET: add to a set what its utterances make joined; of --unlabelled, no two need to have one speaker.
 join_more() {
     local none=()
@@ -206,9 +209,9 @@ check_training_options() {
         [[ -z ${!option} || " ${valid_set} ${test_sets} " != *" ${train_set} "* ]] ||
             die "--${option} is for training only, but ${train_set} is also a validation or test set: train on another set"
     done
-    [[ -z ${join_to} || (${join_to} =~ ^[0-9]+(\.[0-9]+)?$ && ${join_to} =~ [1-9]) ]] ||
+    [[ -z ${join_to} ]] || { is_decimal "${join_to}" && [[ ${join_to} == *[1-9]* ]]; } ||
         die "--join_to has to be a number of seconds, e.g. 20, got '${join_to}'"
-    [[ ${join_pause} =~ ^[0-9]+(\.[0-9]+)?$ ]] || die "--join_pause has to be a number of seconds, e.g. 0.2, got '${join_pause}'"
+    is_decimal "${join_pause}" || die "--join_pause has to be a number of seconds, e.g. 0.2, got '${join_pause}'"
 }
 
 # check_unlabelled: refuse what stage 2 cannot store as the set `unlabelled`, and say what it does not read.

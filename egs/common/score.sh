@@ -17,7 +17,7 @@ require_finished "${out}" 4
 require_made_from "${out}" "$(folder_digest "${dump_dir}")" "${dump_dir}" 4
 
 [[ ${report} == true || ${report} == false ]] || die "--report has to be true or false, got ${report}"
-[[ -z ${seconds_per_correction} || (${seconds_per_correction} =~ ^[0-9]+(\.[0-9]+)?$ && ${seconds_per_correction} =~ [1-9]) ]] ||
+[[ -z ${seconds_per_correction} ]] || { is_decimal "${seconds_per_correction}" && [[ ${seconds_per_correction} == *[1-9]* ]]; } ||
     die "--seconds_per_correction has to be a number of seconds above 0, e.g. 4, got '${seconds_per_correction}'"
 hold "${exp}" wait # its report is of all that was decoded
 hold "${out}" wait

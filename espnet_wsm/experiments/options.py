@@ -24,7 +24,7 @@ def options_of(run: Run, asr_args: str = "", transfer: int = STEPS) -> list[str]
         options["window"] = run.window
     if run.minutes is not None:
         options["train_minutes"] = run.minutes
-    arguments = [*asr_args.split(), *filter(None, [ARMS[run.arm].training]), f"--seed {run.seed}"]
+    arguments = [*asr_args.split(), *ARMS[run.arm].training.split(), f"--seed {run.seed}"]
     if run.lr is not None:
         arguments.append(f"--optim_conf lr={run.lr:g}")
     if run.width is not None:

@@ -20,6 +20,7 @@ from espnet_wsm.upstream.config import WsmConfig
 # The names of the encoder and of the model in a training configuration.
 NAME = "wsm_s3prl"
 MODEL = "wsm"
+STEPS = "steps"  # of training so far, in the state of a model whose loss depends on them
 ESPNETS_CTC_WEIGHT = 0.5  # where model_conf says none
 
 

@@ -145,10 +145,7 @@ class WsmS3prlEncoder(AbsEncoder):
         else:
             hidden, padding_mask = self.prefix(split_waveforms(xs_pad, ilens), total and total.add)
             olens = count_frames(hidden, padding_mask).to(ilens.dtype)
-        if self.specaug is not None and self.training:
-            hidden = self._mask(hidden, olens, views)
-        elif views > 1:
-            hidden = hidden.repeat(views, 1, 1)
+        hidden = self._mask(hidden, olens, views)
         if views > 1:
             olens = olens.repeat(views)
             padding_mask = None if padding_mask is None else padding_mask.repeat(views, 1)
@@ -183,13 +180,13 @@ class WsmS3prlEncoder(AbsEncoder):
         return SuffixStream(self.suffix, self.suffix_dtype)
 
     def _mask(self, hidden: Tensor, lengths: Tensor, views: int) -> Tensor:
-        """SpecAugment for each of several views, but for its warping of time, which all of them share."""
-        specaug = self.specaug
-        if specaug.time_warp is not None:
+        """Several views, in training with SpecAugment for each; all of them share its warping of time."""
+        specaug = self.specaug if self.training else None
+        if specaug is not None and specaug.time_warp is not None:
             hidden, _ = specaug.time_warp(hidden, lengths)
         if views > 1:
             hidden, lengths = hidden.repeat(views, 1, 1), lengths.repeat(views)
-        for mask in (specaug.freq_mask, specaug.time_mask):
+        for mask in () if specaug is None else (specaug.freq_mask, specaug.time_mask):
             if mask is not None:
                 hidden, _ = mask(hidden, lengths)
         return hidden

@@ -6,7 +6,7 @@ from espnet2.torch_utils.device_funcs import force_gatherable
 from torch import Tensor
 from torch.nn import functional as F
 
-from espnet_wsm.plugin.arguments import ESPNETS_CTC_WEIGHT, check_consistency
+from espnet_wsm.plugin.arguments import ESPNETS_CTC_WEIGHT, STEPS, check_consistency
 
 
 class WsmASRModel(ESPnetASRModel):
@@ -32,7 +32,7 @@ class WsmASRModel(ESPnetASRModel):
         super().__init__(**conf)
         self.consistency, self.consistency_warmup = consistency, consistency_warmup
         if consistency > 0 and consistency_warmup > 0:  # in checkpoints, so that a resumed training goes on
-            self.register_buffer("steps", torch.tensor(0))
+            self.register_buffer(STEPS, torch.tensor(0))
 
     def forward(
         self, speech: Tensor, speech_lengths: Tensor, text: Tensor, text_lengths: Tensor, **kwargs
@@ -51,7 +51,7 @@ class WsmASRModel(ESPnetASRModel):
                 speech=speech, speech_lengths=speech_lengths, text=text, text_lengths=text_lengths, **kwargs
             )
         size = len(speech)
-        encoded, lengths, _ = self.encoder(speech[:, : speech_lengths.max()], speech_lengths, views=2)
+        encoded, lengths, _ = self.encoder(*self._extract_feats(speech, speech_lengths), views=2)
         text = text[:, : text_lengths.max()].repeat(2, 1)
         loss_ctc, _ = self._calc_ctc_loss(encoded, lengths, text, text_lengths.repeat(2))
         divergence = find_divergence(self.ctc.log_softmax(encoded), lengths)

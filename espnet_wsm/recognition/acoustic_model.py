@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import read_written_yaml
-from espnet_wsm.plugin.arguments import MODEL, NAME
+from espnet_wsm.plugin.arguments import MODEL, NAME, STEPS
 from espnet_wsm.plugin.encoder import WsmS3prlEncoder
 from espnet_wsm.recognition.dtypes import DTYPES
 from espnet_wsm.upstream import choose_dtype
@@ -21,7 +21,6 @@ from espnet_wsm.upstream import choose_dtype
 # Parts of an ESPnet model through which the audio would go, beside the encoder.
 OTHER_PARTS = ("frontend", "normalize", "preencoder", "postencoder", "aux_ctc_tasks", "use_adapter")
 HEAD = "ctc.ctc_lo.weight"
-STEPS = "steps"  # of training so far, which WsmASRModel counts where its loss depends on them
 
 
 class AcousticModel(nn.Module):

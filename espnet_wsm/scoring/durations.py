@@ -7,6 +7,7 @@ from typing import Any
 
 from espnet_wsm.data.kaldi.lists import count
 from espnet_wsm.frames import SAMPLE_RATE
+from espnet_wsm.scoring.python_scorer import Counts, count_steps
 
 BOUNDS = (0, 10, 20, float("inf"))  # seconds
 
@@ -48,17 +49,13 @@ def count_by_duration(steps: Sequence[str], samples: Sequence[int]) -> list[Dura
         steps: of the alignment of each utterance's characters, from `python_scorer.list_steps`.
         samples: length of each in samples of 16 kHz.
     """
+    counted = list(zip(count_steps(steps), samples, strict=True))
     found = []
     for least, most in pairwise(BOUNDS):
-        chosen = [
-            one
-            for one, length in zip(steps, samples, strict=True)
-            if least * SAMPLE_RATE < length <= most * SAMPLE_RATE
-        ]
-        characters = sum(len(one) - one.count("I") for one in chosen)
-        errors = sum(len(one) - one.count("C") for one in chosen)
+        chosen = [one for one, length in counted if least * SAMPLE_RATE < length <= most * SAMPLE_RATE]
+        total = sum(chosen, Counts())
         if chosen:
-            found.append(DurationCounts(int(least), len(chosen), characters, errors))
+            found.append(DurationCounts(int(least), total.sentences, total.words, total.errors))
     return found
 
 

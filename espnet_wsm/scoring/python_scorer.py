@@ -122,7 +122,7 @@ def list_steps(pairs: Sequence[TextPair]) -> list[str]:
 
 def score_utterances(pairs: Sequence[TextPair]) -> list[Counts]:
     """Counts of each pair, in the given order; an empty hypothesis is all deletions."""
-    return _count_steps(list_steps(pairs))
+    return count_steps(list_steps(pairs))
 
 
 def score_lines(lines: Iterable[tuple[str, str]], metric: str = "cer") -> list[Counts]:
@@ -131,7 +131,8 @@ def score_lines(lines: Iterable[tuple[str, str]], metric: str = "cer") -> list[C
     return score_utterances([TOKENIZERS[metric](pair) for pair in pairs])
 
 
-def _count_steps(alignments: Sequence[str]) -> list[Counts]:
+def count_steps(alignments: Sequence[str]) -> list[Counts]:
+    """The counts of each alignment that :func:`list_steps` gives."""
     return [Counts.of_utterance(*map(steps.count, STEPS.values())) for steps in alignments]
 
 
@@ -142,7 +143,7 @@ def score_with_jiwer(pairs: Sequence[TextPair], with_interval: bool = False) -> 
 
 def score_steps(alignments: Sequence[str], with_interval: bool = False) -> ScorerResult:
     """:func:`score_with_jiwer` of what :func:`list_steps` has aligned."""
-    scores = _count_steps(alignments)
+    scores = count_steps(alignments)
     interval = None
     if with_interval and len(scores) > 1 and all(score.words for score in scores):
         found = bootstrap_error_rate([score.errors for score in scores], [score.words for score in scores])

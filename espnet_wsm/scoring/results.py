@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -61,11 +61,7 @@ def read_score(path: Path) -> tuple[str, Scores]:
 
 def read_correction(path: Path) -> Correction | None:
     """What correcting takes, from a score.json; None if it has no such entry, as where WER is refused."""
-    entry = read_made(path, (), SCORE).get("correction")
-    try:
-        return None if entry is None else read_entry(entry)
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{path} is not a score record ({error}): run stage {SCORE} again") from error
+    return _read_entry(path, "correction", lambda entry: None if entry is None else read_entry(entry))
 
 
 def read_duration_counts(path: Path) -> list[DurationCounts]:
@@ -74,9 +70,15 @@ def read_duration_counts(path: Path) -> list[DurationCounts]:
     Raises:
         UserError: the entry is damaged.
     """
+    return _read_entry(path, "durations", read_durations)
+
+
+def _read_entry(path: Path, name: str, read: Callable[[Any], Any]) -> Any:
+    """What ``read`` makes of an entry of a score.json, or of None if there is no such entry."""
+    entry = read_made(path, (), SCORE).get(name)
     try:
-        return read_durations(read_made(path, (), SCORE).get("durations"))
-    except TypeError as error:
+        return read(entry)
+    except (KeyError, TypeError) as error:
         raise UserError(f"{path} is not a score record ({error}): run stage {SCORE} again") from error
 
 

@@ -8,6 +8,7 @@ import pytest
 import soundfile
 import torch
 import yaml
+from tiny_training import decode_arguments
 
 from espnet_wsm.bin import asr_inference_greedy, asr_train
 from espnet_wsm.stages import cache_features
@@ -107,14 +108,7 @@ def test_what_was_trained_from_stored_features_decodes_waveforms(
     training_arguments, make_cache, corpus, tmp_path
 ):
     asr_train.main(use_cache(training_arguments(tmp_path / "exp"), make_cache()))
-    asr_inference_greedy.main(
-        [
-            "--output_dir", str(tmp_path / "out"), "--ngpu", "0",
-            "--data_path_and_name_and_type", f"{corpus / 'wav.scp'},speech,sound",
-            "--asr_train_config", str(tmp_path / "exp" / "config.yaml"),
-            "--asr_model_file", str(tmp_path / "exp" / "valid.loss.best.pth"),
-        ]
-    )  # fmt: skip
+    asr_inference_greedy.main(decode_arguments(corpus, tmp_path / "exp", tmp_path / "out"))
     assert len((tmp_path / "out" / "1best_recog" / "text").read_text().splitlines()) == 3
 
 

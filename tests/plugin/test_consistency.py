@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from tiny_training import decode_arguments
 
 from espnet_wsm.bin import asr_inference_greedy, asr_train
 from espnet_wsm.errors import UserError
@@ -165,14 +166,7 @@ def test_the_weight_rises_and_a_resumed_training_knows_how_far(training_argument
 def test_what_was_trained_with_it_transcribes(training_arguments, corpus, tmp_path):
     changes = {"model_conf": MODEL | {"consistency": 0.2, "consistency_warmup": 3}}
     asr_train.main(training_arguments(tmp_path / "exp", **changes))
-    asr_inference_greedy.main(
-        [
-            "--output_dir", str(tmp_path / "out"), "--ngpu", "0",
-            "--data_path_and_name_and_type", f"{corpus / 'wav.scp'},speech,sound",
-            "--asr_train_config", str(tmp_path / "exp" / "config.yaml"),
-            "--asr_model_file", str(tmp_path / "exp" / "valid.loss.best.pth"),
-        ]
-    )  # fmt: skip
+    asr_inference_greedy.main(decode_arguments(corpus, tmp_path / "exp", tmp_path / "out"))
     assert len((tmp_path / "out" / "1best_recog" / "text").read_text().splitlines()) == 3
 
 

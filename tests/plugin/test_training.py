@@ -9,6 +9,7 @@ import pytest
 import torch
 import yaml
 from espnet2.asr.espnet_model import ESPnetASRModel
+from tiny_training import decode_arguments
 
 from espnet_wsm.bin import asr_inference, asr_inference_greedy, asr_train
 from espnet_wsm.plugin import trainer
@@ -225,15 +226,6 @@ def trained(training_arguments, tmp_path):
     """A trained experiment."""
     asr_train.main(training_arguments(tmp_path / "exp"))
     return tmp_path / "exp"
-
-
-def decode_arguments(corpus, trained, out) -> list[str]:
-    return [
-        "--output_dir", str(out), "--ngpu", "0",
-        "--data_path_and_name_and_type", f"{corpus / 'wav.scp'},speech,sound",
-        "--asr_train_config", str(trained / "config.yaml"),
-        "--asr_model_file", str(trained / "valid.loss.best.pth"),
-    ]  # fmt: skip
 
 
 def test_greedy_decoding_does_not_depend_on_the_batch(corpus, trained, tmp_path):

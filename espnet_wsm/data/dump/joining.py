@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from espnet_wsm.data.audio.recordings import write_flac
 from espnet_wsm.data.dump.audio import audio_file_name
-from espnet_wsm.data.dump.lists import JOINED, read_dump, write_dump_lists
+from espnet_wsm.data.dump.lists import JOINED, read_dump, write_training_lists
 from espnet_wsm.data.dump.subset import COPY_PREFIX
 from espnet_wsm.data.kaldi.directory import Utterance
 from espnet_wsm.data.kaldi.lists import byte_order, count, name_some, write_list
@@ -25,12 +25,15 @@ class Joining:
     """An utterance to be made of others.
 
     Args:
-        id: that of the first part, ``+`` and how many follow.
         parts: at least two, in their order.
     """
 
-    id: str
     parts: tuple[Utterance, ...]
+
+    @property
+    def id(self) -> str:
+        """That of the first part, ``+`` and how many follow."""
+        return f"{self.parts[0].id}+{len(self.parts) - 1}"
 
 
 def join_utterances(directory: Path, max_seconds: float, pause: float, may_be_none: bool = False) -> str:
@@ -84,9 +87,7 @@ def join_utterances(directory: Path, max_seconds: float, pause: float, may_be_no
         num_samples[each.id] = len(samples)
     everything = sorted([*utterances, *joined], key=lambda each: byte_order(each.id))
     write_list(directory / JOINED, {each.id: " ".join(part.id for part in each.parts) for each in made})
-    write_dump_lists(directory, everything, num_samples)
-    if (directory / "speech_shape").exists():
-        write_list(directory / "speech_shape", {each.id: num_samples[each.id] for each in everything})
+    write_training_lists(directory, everything, num_samples)
     hours = sum(num_samples[each.id] for each in joined) / SAMPLE_RATE / 3600
     parts = sum(len(each.parts) for each in made)
     return (
@@ -110,18 +111,13 @@ def _plan(
         utterances, key=lambda each: (byte_order(each.speaker), digest_text(COPY_PREFIX.sub("", each.id)))
     )
     for _, of_speaker in groupby(order, key=lambda each: each.speaker):
-        parts: list[Utterance] = []
+        groups: list[list[Utterance]] = [[]]
         length = 0
         for each in of_speaker:
-            more = num_samples[each.id] + (pause if parts else 0)
-            if parts and length + more > limit:
-                yield from _name(parts)
-                parts, length, more = [], 0, num_samples[each.id]
-            parts.append(each)
+            more = num_samples[each.id] + (pause if groups[-1] else 0)
+            if groups[-1] and length + more > limit:
+                groups.append([])
+                length, more = 0, num_samples[each.id]
+            groups[-1].append(each)
             length += more
-        yield from _name(parts)
-
-
-def _name(parts: list[Utterance]) -> Iterator[Joining]:
-    if len(parts) > 1:
-        yield Joining(f"{parts[0].id}+{len(parts) - 1}", tuple(parts))
+        yield from (Joining(tuple(parts)) for parts in groups if len(parts) > 1)

@@ -25,6 +25,12 @@ def write_dump_lists(directory: Path, utterances: list[Utterance], num_samples: 
     write_list(directory / "utt2num_samples", {each.id: num_samples[each.id] for each in utterances})
 
 
+def write_training_lists(directory: Path, utterances: list[Utterance], num_samples: dict[str, int]) -> None:
+    """What :func:`write_dump_lists` writes, and ESPnet's ``speech_shape`` (``id samples``)."""
+    write_dump_lists(directory, utterances, num_samples)
+    write_list(directory / "speech_shape", {each.id: num_samples[each.id] for each in utterances})
+
+
 def read_num_samples(path: Path, problems: list[str], may_be_empty: bool = False) -> dict[str, int]:
     """Read a list of sample counts; lines without a positive number are appended to ``problems``."""
     counts = {}

@@ -6,7 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from espnet_wsm.data.audio.recordings import check_rate
-from espnet_wsm.data.dump.lists import read_dump, write_dump_lists
+from espnet_wsm.data.dump.lists import read_dump, write_training_lists
 from espnet_wsm.data.kaldi.lists import write_list
 from espnet_wsm.data.text.tokens import Tokenizer
 from espnet_wsm.errors import UserError
@@ -74,6 +74,5 @@ def select_utterances(
         summary += f"; dropped {told} (ids in {log})"
     if not kept:
         raise UserError(f"{summary}: nothing is left of {directory}: widen the limits")
-    write_dump_lists(out, kept, num_samples)
-    write_list(out / "speech_shape", {utterance.id: num_samples[utterance.id] for utterance in kept})
+    write_training_lists(out, kept, num_samples)
     return summary

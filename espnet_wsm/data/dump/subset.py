@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from espnet_wsm.data.dump.lists import JOINED, read_dump, read_joined, write_dump_lists
+from espnet_wsm.data.dump.lists import JOINED, read_dump, read_joined, write_training_lists
 from espnet_wsm.data.kaldi.lists import write_list
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import digest_text
@@ -68,8 +68,7 @@ def subset_dump(directory: Path, minutes: float, out: Path) -> SubsetSummary:
         for each in utterances
         if all(original.get(part, part) in taken for part in joined.get(each.id, [each.id]))
     ]
-    write_dump_lists(out, kept, num_samples)
     if joined:
         write_list(out / JOINED, {each.id: " ".join(joined[each.id]) for each in kept if each.id in joined})
-    write_list(out / "speech_shape", {each.id: num_samples[each.id] for each in kept})
+    write_training_lists(out, kept, num_samples)
     return SubsetSummary(out.name, len(kept), len(utterances), used / minute)
