@@ -9,6 +9,7 @@ import yaml
 
 TOKENS = ["<blank>", "<unk>", "<space>", "A", "B", "C", "<sos/eos>"]
 AVERAGE = "valid.loss.ave.pth"
+MODEL = {"ctc_weight": 1.0, "extract_feats_in_collect_stats": False}
 TEXTS = {"u1": "AB", "u2": "A C", "u3": "CAB"}
 
 
@@ -21,6 +22,16 @@ def noise(seconds: float, rate: int = 16000) -> np.ndarray:
 
 def encoder_conf(path: str) -> dict:
     return {"upstream": path, "window": 3, "width": 16}
+
+
+def use_cache(arguments: list[str], cache: Path) -> list[str]:
+    """The arguments of a training with its speech taken from the cache."""
+    replaced, sets = [], iter(("train", "dev"))
+    for argument in arguments:
+        if argument.endswith(",speech,sound"):
+            argument = f"{cache / next(sets) / 'feats.scp'},speech,feature_cache"
+        replaced.append(argument)
+    return replaced
 
 
 def decode_arguments(corpus: Path, trained: Path, out: Path) -> list[str]:
@@ -91,7 +102,7 @@ def training_arguments(corpus, upstream_path):
             "input_size": 1,
             "normalize": None,
             "specaug": None,
-            "model_conf": {"ctc_weight": 1.0, "extract_feats_in_collect_stats": False},
+            "model_conf": dict(MODEL),
             "optim": "sgd",
             "optim_conf": {"lr": 0.01},
             "max_epoch": 2,
@@ -115,3 +126,54 @@ def training_arguments(corpus, upstream_path):
         return arguments
 
     return get
+
+
+@pytest.fixture
+def make_cache(dump, training_arguments, capsys):
+    """``make_cache(dtype, *more)`` plans, fills and closes a cache; gives its folder."""
+    from espnet_wsm.stages import cache_features
+
+    def make(dtype: str = "float32", *more: str, nj: int = 2, changes: dict | None = None) -> Path:
+        training = training_arguments(dump.parent / "cache_conf", **(changes or {}))
+        common = ["--dump_dir", str(dump), "--sets", "train dev", "--cache_dtype", dtype]
+        cache_features.main(["plan", *common, "--", *training, *more])
+        folder = Path(capsys.readouterr().out.strip())
+        of_cache = ["--folder", str(folder), "--sets", "train dev"]
+        for job in range(1, nj + 1):
+            cache_features.main(["run", *of_cache, "--nj", str(nj), "--job", str(job)])
+        cache_features.main(["merge", *of_cache])
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def build(training_arguments, tmp_path):
+    """``build(model_conf, *options, **changes)`` gives a model in training mode."""
+    import torch
+
+    from espnet_wsm.plugin.numbers import parse_training
+    from espnet_wsm.plugin.task import WsmASRTask
+
+    def build(conf: dict, *options: str, **changes):
+        torch.manual_seed(0)
+        arguments = training_arguments(tmp_path / "exp", model_conf=MODEL | conf, **changes)
+        return WsmASRTask.build_model(parse_training(WsmASRTask.get_parser(), [*arguments, *options])).train()
+
+    return build
+
+
+@pytest.fixture
+def batch() -> dict:
+    """Three utterances of noise with texts, as ESPnet hands them to a model."""
+    import torch
+
+    torch.manual_seed(1)
+    speech, lengths = 0.1 * torch.randn(3, 16000), torch.tensor([16000, 9000, 12345])
+    text = torch.tensor([[3, 4, 5], [3, -1, -1], [5, 3, -1]])
+    return {
+        "speech": speech,
+        "speech_lengths": lengths,
+        "text": text,
+        "text_lengths": torch.tensor([3, 1, 2]),
+    }

@@ -51,6 +51,7 @@ transfer=0                    # steps in which the blocks first learn what atten
 transfer_args=                # more arguments for it, e.g. "--lr 0.001 --target layer"
 train_minutes=                # train on a fixed subset of this many minutes, e.g. 5 or 10; empty: on all
 trainable=                    # layer, mixer or suffix; empty: as in train_config
+guide=                        # trained experiment, or a checkpoint in it, whose CTC posteriors are soft targets beside the transcripts
 asr_args=                     # more arguments for asr_train, e.g. "--max_epoch 20"
 pseudo_rounds=0               # rounds of self-training: the model transcribes --unlabelled, the next one learns from that first; 0: none
 pseudo_confidence=0.25        # share of the transcribed utterances that is left out, those of least confidence; 0: keep all

@@ -23,7 +23,7 @@ _help() {
 
 # Options that name files and folders.
 _paths=" downloads data_dir unlabelled dump_dir exp_dir export_dir results text_config nlsyms_txt upstream upstream_config"
-_paths+=" train_config config lm inference_config cmd "
+_paths+=" train_config config guide lm inference_config cmd "
 
 # _from_here NAME VALUE: a relative path that exists where the user stands, as seen from the script's folder.
 _from_here() {

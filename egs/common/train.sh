@@ -22,6 +22,11 @@ if [[ ${transfer} != 0 ]]; then
     [[ -z ${blocks} ]] || args+=(--init_param "${blocks}:encoder:encoder") settings+=("transfer ${blocks}")
 fi
 
+if [[ -n ${guide} ]]; then
+    taught=$(python -m espnet_wsm.stages.guide describe "${guide}")
+    settings+=("guide ${taught}")
+fi
+
 record_training "${exp}" "${settings[@]}"
 if ((pseudo_rounds > 0)) && is_trained "${exp}"; then
     log "Stage 3: ${exp} is trained already"

@@ -25,7 +25,7 @@ from espnet_wsm.benchmark.models import write_upstream
 from espnet_wsm.files import write_text
 from espnet_wsm.frames import SAMPLE_RATE
 from espnet_wsm.meters import find_cpu_name
-from espnet_wsm.recognition.acoustic_model import build_model
+from espnet_wsm.plugin.acoustic_model import build_model
 from espnet_wsm.tables import render_table
 
 TOKENS = ["<blank>", "<unk>", "<space>", *"abcdefghijklmnopqrstuvwxyz", "<sos/eos>"]

@@ -24,7 +24,7 @@ from espnet_wsm.deploy.tokens import find_silent, format_tokens, rename_tokens
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import digest_file, write_text
 from espnet_wsm.frames import HOP, RECEPTIVE_FIELD, SAMPLE_RATE
-from espnet_wsm.recognition.acoustic_model import AcousticModel
+from espnet_wsm.plugin.acoustic_model import AcousticModel
 from espnet_wsm.recognition.trained_model import load_decoder
 
 OPSET = 18  # the lowest that PyTorch's exporter writes without converting: runtimes of 2023 read it

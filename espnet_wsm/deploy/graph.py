@@ -5,7 +5,7 @@ from collections.abc import Collection
 
 from torch import Tensor, nn
 
-from espnet_wsm.recognition.acoustic_model import AcousticModel
+from espnet_wsm.plugin.acoustic_model import AcousticModel
 from espnet_wsm.upstream import load_upstream
 from espnet_wsm.upstream.cut import cut_of
 from espnet_wsm.upstream.families.contract import FamilyContract

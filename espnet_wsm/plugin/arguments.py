@@ -13,6 +13,7 @@ from espnet2.utils.types import float_or_none, str_or_none
 
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import read_yaml
+from espnet_wsm.plugin.experiment import find_experiment
 from espnet_wsm.plugin.numbers import REAL_NUMBERS, WHOLE_NUMBERS, WORDS, refuse_other_than_numbers
 from espnet_wsm.plugin.optimisers import check_optimiser
 from espnet_wsm.upstream.config import WsmConfig
@@ -69,15 +70,18 @@ def _check_parts(args: argparse.Namespace, source: str) -> None:
     """Refuse settings of optimiser, scheduler and model that cannot work."""
     check_optimiser(args, source)
     conf = args.model_conf if isinstance(args.model_conf, dict) else {}
-    if "consistency" not in conf:
-        return
     try:
-        if args.model != MODEL or args.encoder != NAME:
-            other = f"model {args.model}" if args.model != MODEL else f"encoder {args.encoder}"
-            raise UserError(f"{other} has no consistency: leave `model` out, and take `encoder: {NAME}`")
-        check_consistency(
-            conf["consistency"], conf.get("consistency_warmup", 0), conf.get("ctc_weight", ESPNETS_CTC_WEIGHT)
+        for key in conf.keys() & {"consistency", "guide"}:
+            if args.model != MODEL or args.encoder != NAME:
+                other = f"model {args.model}" if args.model != MODEL else f"encoder {args.encoder}"
+                raise UserError(f"{other} has no {key}: leave `model` out, and take `encoder: {NAME}`")
+        weight = conf.get("ctc_weight", ESPNETS_CTC_WEIGHT)
+        check_consistency(conf.get("consistency", 0), conf.get("consistency_warmup", 0), weight)
+        guide = choose_guide(
+            conf.get("guide"), conf.get("guide_weight", 0.5), conf.get("guide_temperature", 1), weight
         )
+        if guide is not None:
+            check_guide(guide)
     except UserError as error:
         raise UserError(f"{source}: {error}") from error
 
@@ -97,6 +101,45 @@ def check_consistency(weight: float, warmup: float, ctc_weight: float) -> None:
             f"model_conf.consistency compares what CTC predicts, but ctc_weight is {ctc_weight}: set it to "
             "1, or consistency to 0"
         )
+
+
+def choose_guide(guide: str | None, weight: float, temperature: float, ctc_weight: float) -> str | None:
+    """The place of the guide that a training has, None for none, by the values of ``model_conf``.
+
+    Raises:
+        UserError: a value cannot be; names the key.
+    """
+    if guide is not None and not isinstance(guide, str):
+        raise UserError(
+            f"model_conf.guide has to be the folder of an experiment, or a checkpoint, got {guide}"
+        )
+    if not 0 <= weight <= 1:
+        raise UserError(f"model_conf.guide_weight has to be from 0 to 1, got {weight}")
+    if not 0 < temperature < float("inf"):
+        raise UserError(f"model_conf.guide_temperature has to be above 0, got {temperature}")
+    if not guide or weight == 0:
+        return None
+    if ctc_weight != 1:
+        raise UserError(
+            f"model_conf.guide is for what CTC predicts, but ctc_weight is {ctc_weight}: set it to 1, or "
+            "guide to null"
+        )
+    return guide
+
+
+def check_guide(guide: str) -> None:
+    """Refuse what cannot guide any training, without loading it.
+
+    Raises:
+        UserError: it is no finished experiment of ours, or has no CTC output.
+    """
+    try:
+        experiment = find_experiment(Path(guide))
+        conf, file = experiment.config, experiment.checkpoint
+        if conf.get("encoder") != NAME or (conf.get("model_conf") or {}).get("ctc_weight") == 0:
+            raise UserError(f"{file} is no encoder {NAME} with a CTC output: it cannot guide another model")
+    except UserError as error:
+        raise UserError(f"model_conf.guide: {error}") from error
 
 
 def _check_numbers(training: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""ESPnet's model with what may stand beside CTC's loss: two views of an utterance have to agree."""
+"""ESPnet's model with what may stand beside CTC's loss: views that have to agree, and a model as a guide."""
 
 import torch
 from espnet2.asr.espnet_model import ESPnetASRModel
@@ -6,33 +6,75 @@ from espnet2.torch_utils.device_funcs import force_gatherable
 from torch import Tensor
 from torch.nn import functional as F
 
-from espnet_wsm.plugin.arguments import ESPNETS_CTC_WEIGHT, STEPS, check_consistency
+from espnet_wsm.errors import UserError
+from espnet_wsm.plugin.arguments import ESPNETS_CTC_WEIGHT, STEPS, check_consistency, choose_guide
+from espnet_wsm.plugin.guide import Guide, find_guidance
 
 
 class WsmASRModel(ESPnetASRModel):
-    """ESPnet's, with consistency regularisation (CR-CTC, arXiv 2410.05101) in training.
+    """ESPnet's, with consistency regularisation (CR-CTC, arXiv 2410.05101) and soft targets in training.
 
-    Each utterance passes the layers above the cut twice, masked differently by SpecAugment; those below the
-    cut run once. The loss is the mean of both CTC losses, plus ``consistency`` times half the sum of the two
-    Kullback-Leibler divergences of their frames, each view being the target of the other, without a gradient.
-    Both are sums over the frames of an utterance, and means over utterances. With ``consistency: 0``, and
-    outside of training, everything is ESPnet's.
+    With ``consistency``, each utterance passes the layers above the cut twice, masked differently by
+    SpecAugment; those below the cut run once. To the mean of both CTC losses is added ``consistency`` times
+    half the sum of the two Kullback-Leibler divergences of their frames, each view being the target of the
+    other, without a gradient.
+
+    With ``guide``, a trained model says of every frame what it would predict, without SpecAugment, and the
+    loss is (1 - ``guide_weight``) CTC + ``guide_weight`` divergence of every view from that
+    (``espnet_wsm.plugin.guide``; arXiv 2506.01503). An utterance whose text is empty has no CTC loss then.
+
+    All are sums over the frames of an utterance, and means over utterances. With ``consistency: 0`` and no
+    guide, and outside of training, everything is ESPnet's.
 
     Args:
         consistency: weight of the divergence; the paper's is 0.2. 0: one view.
         consistency_warmup: steps in which the weight rises from 0.
+        guide: folder of a trained experiment, or a checkpoint in it; it is opened when training begins, and
+            is not needed afterwards.
+        guide_weight: from 0, no guide, to 1, no CTC.
+        guide_temperature: by which the logits of both are divided. 1, as in that paper: the posteriors as
+            they are.
         **conf: ESPnet's.
 
     Raises:
-        UserError: the weight or the number of steps is negative, or CTC is not all of the loss.
+        UserError: a weight, the number of steps or the temperature cannot be, or CTC is not all of the loss.
     """
 
-    def __init__(self, *, consistency: float = 0.0, consistency_warmup: int = 0, **conf):
-        check_consistency(consistency, consistency_warmup, conf.get("ctc_weight", ESPNETS_CTC_WEIGHT))
+    def __init__(
+        self,
+        *,
+        consistency: float = 0.0,
+        consistency_warmup: int = 0,
+        guide: str | None = None,
+        guide_weight: float = 0.5,
+        guide_temperature: float = 1.0,
+        **conf,
+    ):
+        ctc_weight = conf.get("ctc_weight", ESPNETS_CTC_WEIGHT)
+        check_consistency(consistency, consistency_warmup, ctc_weight)
+        place = choose_guide(guide, guide_weight, guide_temperature, ctc_weight)
         super().__init__(**conf)
         self.consistency, self.consistency_warmup = consistency, consistency_warmup
+        self.guide_weight, self.guide_temperature = guide_weight, guide_temperature
+        self.guide_place, self.guide = place, None
         if consistency > 0 and consistency_warmup > 0:  # in checkpoints, so that a resumed training goes on
             self.register_buffer(STEPS, torch.tensor(0))
+
+    def open_guide(self) -> None:
+        """Load the guide, if there is to be one and it is not there yet.
+
+        Whoever decodes builds the model too, and needs no guide. So it is loaded by whoever trains, or else
+        by the first step.
+
+        Raises:
+            UserError: it cannot guide this model.
+        """
+        if self.guide_place is None or self.guide is not None:
+            return
+        try:
+            self.guide = Guide(self.guide_place, self.encoder, self.token_list)
+        except UserError as error:
+            raise UserError(f"model_conf.guide: {error}") from error
 
     def forward(
         self, speech: Tensor, speech_lengths: Tensor, text: Tensor, text_lengths: Tensor, **kwargs
@@ -46,19 +88,38 @@ class WsmASRModel(ESPnetASRModel):
             text_lengths: (B,) valid tokens.
             **kwargs: unused; ``utt_id`` among them.
         """
-        if self.consistency == 0 or not self.training:
+        if not self.training or (self.consistency == 0 and self.guide_place is None):
             return super().forward(
                 speech=speech, speech_lengths=speech_lengths, text=text, text_lengths=text_lengths, **kwargs
             )
-        size = len(speech)
-        encoded, lengths, _ = self.encoder(*self._extract_feats(speech, speech_lengths), views=2)
-        text = text[:, : text_lengths.max()].repeat(2, 1)
-        loss_ctc, _ = self._calc_ctc_loss(encoded, lengths, text, text_lengths.repeat(2))
-        divergence = find_divergence(self.ctc.log_softmax(encoded), lengths)
-        loss = loss_ctc + self._find_weight() * divergence
-        stats = {"loss_ctc": loss_ctc, "loss_consistency": divergence, "loss": loss}
-        stats = {name: value.detach() for name, value in stats.items()}
+        size, views = len(speech), 2 if self.consistency > 0 else 1
+        speech, speech_lengths = self._extract_feats(speech, speech_lengths)
+        encoded, lengths, _ = self.encoder(speech, speech_lengths, views=views)
+        text = text[:, : text_lengths.max()].repeat(views, 1)
+        loss = loss_ctc = self._find_ctc(encoded, lengths, text, text_lengths.repeat(views))
+        stats = {"loss_ctc": loss_ctc}
+        if self.guide_place is not None:
+            self.open_guide()
+            targets = self.guide.log_probs(speech, speech_lengths, self.guide_temperature)
+            stats["loss_guide"] = find_guidance(
+                self.ctc.ctc_lo(encoded), targets.repeat(views, 1, 1), lengths, self.guide_temperature
+            )
+            loss = (1 - self.guide_weight) * loss_ctc + self.guide_weight * stats["loss_guide"]
+        if self.consistency > 0:
+            stats["loss_consistency"] = find_divergence(self.ctc.log_softmax(encoded), lengths)
+            loss = loss + self._find_weight() * stats["loss_consistency"]
+        stats = {name: value.detach() for name, value in (stats | {"loss": loss}).items()}
         return force_gatherable((loss, stats, size), loss.device)
+
+    def _find_ctc(self, encoded: Tensor, lengths: Tensor, text: Tensor, text_lengths: Tensor) -> Tensor:
+        """Mean over the utterances; beside a guide, those without a text add nothing."""
+        told = text_lengths > 0
+        if self.guide_place is None or bool(told.all()):
+            return self._calc_ctc_loss(encoded, lengths, text, text_lengths)[0]
+        if not told.any():
+            return encoded.new_zeros(())
+        loss, _ = self._calc_ctc_loss(encoded[told], lengths[told], text[told], text_lengths[told])
+        return loss * (told.sum() / len(told))
 
     def _find_weight(self) -> Tensor | float:
         """That of this step, which is counted."""

@@ -25,7 +25,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "scheduler_conf": ("mode", "threshold_mode", "scale_mode", "anneal_strategy"),
     "specaug_conf": ("time_warp_mode",),
     "ctc_conf": ("ctc_type", "brctc_risk_strategy", "brctc_group_strategy"),
-    "model_conf": ("token_list", "sym_space", "sym_blank", "sym_sos", "sym_eos"),
+    "model_conf": ("token_list", "sym_space", "sym_blank", "sym_sos", "sym_eos", "guide"),
 }
 WHOLE_NUMBERS = (
     *("ngpu", "seed", "num_workers", "num_att_plot", "max_epoch", "nbest_averaging_interval", "accum_grad"),

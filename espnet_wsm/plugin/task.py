@@ -19,6 +19,7 @@ from espnet_wsm.errors import UserError, report_user_errors
 from espnet_wsm.files import read_yaml, write_text
 from espnet_wsm.plugin import register
 from espnet_wsm.plugin.arguments import MODEL, find_reason_against_cache
+from espnet_wsm.plugin.model import WsmASRModel
 from espnet_wsm.plugin.numbers import parse_training
 from espnet_wsm.plugin.trainer import WsmTrainer
 from espnet_wsm.upstream import WsmConfig
@@ -75,9 +76,14 @@ class WsmASRTask(ASRTask):
     ) -> list[torch.optim.Optimizer]:
         """As ESPnet's; with ``pretrained_lr_scale``, what came with the upstream is a group of its own.
 
+        Only a training has optimisers: where it begins, a guide is loaded too.
+
         Raises:
-            UserError: the scale is negative or not finite, or the number of steps negative.
+            UserError: the scale is negative or not finite, or the number of steps negative; or the guide
+                cannot guide this model.
         """
+        if isinstance(model, WsmASRModel):
+            model.open_guide()
         optimizers = super().build_optimizers(args, model)
         scale = args.pretrained_lr_scale
         if not 0 <= scale < float("inf"):

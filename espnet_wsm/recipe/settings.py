@@ -33,6 +33,12 @@ def _name_directory(options: Namespace) -> str:
     return "" if options.unlabelled == REST else options.unlabelled
 
 
+def _name_guide(options: Namespace) -> str:
+    """The experiment of the guide, which may be given by one of its checkpoints."""
+    path = options.guide
+    return _base_name(os.path.dirname(path) if path.endswith(".pth") else path).removeprefix("asr_")
+
+
 def count_rounds(options: Namespace) -> int:
     """How many models after the first one learn from what the one before has transcribed.
 
@@ -84,6 +90,7 @@ def name_experiment(options: Namespace) -> str:
         options.trainable,
         options.transfer != "0" and f"transfer{options.transfer}",
         options.transfer != "0" and _base_name(_name_directory(options)),
+        options.guide and f"guided_by_{_name_guide(options)}",
         _base_name(options.upstream_config, ".yaml"),
         _base_name(options.upstream),
         "sp" if options.speed_perturb else "",
@@ -119,6 +126,7 @@ def list_training_arguments(options: Namespace) -> list[str]:
     encoder |= {name: getattr(options, name) for name in ("mixer", "num_replaced", "window", "trainable")}
     for name, value in encoder.items():
         arguments += ["--encoder_conf", f"{name}={value}"] if value else []
+    arguments += ["--model_conf", f"guide={options.guide}"] if options.guide else []
     return arguments + options.asr_args.split()
 
 

@@ -15,6 +15,7 @@ from espnet2.main_funcs.pack_funcs import unpack
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import digest_file, read_written_yaml, refuse_stand_in
 from espnet_wsm.plugin.arguments import NAME
+from espnet_wsm.plugin.experiment import choose_average
 from espnet_wsm.recognition.calibration import CALIBRATION, Calibration, read_calibration
 from espnet_wsm.recognition.greedy import GreedyCtcDecoder
 from espnet_wsm.upstream.families.registry import is_name
@@ -91,25 +92,13 @@ def _find_parts(model: Path | str, model_file: Path | str | None, scratch: Path)
     if conf.get("encoder") != NAME:
         raise UserError(f"{name} has the encoder {conf.get('encoder')}: only {NAME} can be loaded")
     if model_file is None:
-        checkpoint = packed_checkpoint or _choose_average(name, conf["best_model_criterion"])
+        otherwise = "name a checkpoint with model_file= (--model_file)"
+        checkpoint = packed_checkpoint or choose_average(name, conf["best_model_criterion"], otherwise)
     else:
         checkpoint = next((c for c in (config.parent / model_file, Path(model_file)) if c.is_file()), None)
     if checkpoint is None:
         raise UserError(f"model_file {model_file} exists neither in {name} nor in the working directory")
     return _TrainedModel(name, conf, checkpoint, unpacked)
-
-
-def _choose_average(folder: Path, criteria: list[list[str]]) -> Path:
-    """ESPnet's average of the best epochs by the first criterion that has one, validation criteria first."""
-    names = [f"{phase}.{criterion}.ave.pth" for phase, criterion, _ in criteria]
-    names.sort(key=lambda name: not name.startswith("valid."))
-    for name in names:
-        if (folder / name).is_file():
-            return folder / name
-    raise UserError(
-        f"{folder} has no {' or '.join(names)}: finish its training (stage 3), or name a checkpoint with "
-        "model_file= (--model_file)"
-    )
 
 
 def _unpack(archive: Path, folder: Path) -> tuple[Path, Path]:

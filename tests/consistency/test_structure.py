@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "recipe": {"files", "errors"},
     "plugin": {"mixing", "upstream", "data", "recipe", "rules", "allocator", "files", "frames", "errors"},
     "recognition": {"plugin", "upstream", "data", "annotations", "allocator", "files", "frames", "errors"},
-    "deploy": {"recognition", "upstream", "data", "files", "frames", "errors"},
+    "deploy": {"recognition", "plugin", "upstream", "data", "files", "frames", "errors"},
     "data": {"annotations", "files", "frames", "errors", "tables"},
     "annotations": {"files", "errors"},
     "scoring": {"data", "arms", "files", "frames", "errors", "tables"},

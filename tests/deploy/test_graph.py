@@ -10,8 +10,8 @@ from espnet2.asr.ctc import CTC
 
 from espnet_wsm.deploy.export import open_session, write_graph
 from espnet_wsm.deploy.graph import OneRecording, ignores_level
+from espnet_wsm.plugin.acoustic_model import AcousticModel
 from espnet_wsm.plugin.encoder import WsmS3prlEncoder
-from espnet_wsm.recognition.acoustic_model import AcousticModel
 from espnet_wsm.upstream import load_upstream
 
 TOKENS = ["<blank>", *"abcdefg", "<sos/eos>"]

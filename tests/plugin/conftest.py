@@ -1,3 +1,3 @@
-"""The corpus and the training of tiny_training.py."""
+"""The corpus, the training, its stored features and its models of tiny_training.py."""
 
-from tiny_training import corpus, dump, training_arguments  # noqa: F401
+from tiny_training import batch, build, corpus, dump, make_cache, training_arguments  # noqa: F401

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 import torch
 import yaml
-from tiny_training import decode_arguments
+from tiny_training import decode_arguments, use_cache
 
 from espnet_wsm.bin import asr_inference_greedy, asr_train
 from espnet_wsm.stages import cache_features
@@ -19,34 +19,6 @@ SPECAUG = {
     "num_freq_mask": 1,
     "freq_mask_width_range": [8, 16],
 }
-
-
-@pytest.fixture
-def make_cache(dump, training_arguments, capsys):
-    """``make_cache(dtype, *more)`` plans, fills and closes a cache; gives its folder."""
-
-    def make(dtype: str = "float32", *more: str, nj: int = 2, changes: dict | None = None) -> Path:
-        training = training_arguments(dump.parent / "cache_conf", **(changes or {}))
-        common = ["--dump_dir", str(dump), "--sets", "train dev", "--cache_dtype", dtype]
-        cache_features.main(["plan", *common, "--", *training, *more])
-        folder = Path(capsys.readouterr().out.strip())
-        of_cache = ["--folder", str(folder), "--sets", "train dev"]
-        for job in range(1, nj + 1):
-            cache_features.main(["run", *of_cache, "--nj", str(nj), "--job", str(job)])
-        cache_features.main(["merge", *of_cache])
-        return folder
-
-    return make
-
-
-def use_cache(arguments: list[str], cache: Path) -> list[str]:
-    """The arguments of a training with its speech taken from the cache."""
-    replaced, sets = [], iter(("train", "dev"))
-    for argument in arguments:
-        if argument.endswith(",speech,sound"):
-            argument = f"{cache / next(sets) / 'feats.scp'},speech,feature_cache"
-        replaced.append(argument)
-    return replaced
 
 
 def load(exp: Path, epoch: int = 2) -> dict[str, torch.Tensor]:

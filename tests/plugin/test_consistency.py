@@ -4,14 +4,12 @@ import math
 
 import pytest
 import torch
-from tiny_training import decode_arguments
+from tiny_training import MODEL, decode_arguments
 
 from espnet_wsm.bin import asr_inference_greedy, asr_train
 from espnet_wsm.errors import UserError
 from espnet_wsm.plugin.arguments import read_arguments
 from espnet_wsm.plugin.model import find_divergence
-from espnet_wsm.plugin.numbers import parse_training
-from espnet_wsm.plugin.task import WsmASRTask
 
 MASKS = {
     "apply_time_warp": False,
@@ -19,32 +17,6 @@ MASKS = {
     "num_time_mask": 2,
     "freq_mask_width_range": [0, 8],
 }
-MODEL = {"ctc_weight": 1.0, "extract_feats_in_collect_stats": False}
-
-
-@pytest.fixture
-def build(training_arguments, tmp_path):
-    """``build(model_conf, *options, **changes)`` gives a model in training mode."""
-
-    def build(conf: dict, *options: str, **changes):
-        torch.manual_seed(0)
-        arguments = training_arguments(tmp_path / "exp", model_conf=MODEL | conf, **changes)
-        return WsmASRTask.build_model(parse_training(WsmASRTask.get_parser(), [*arguments, *options])).train()
-
-    return build
-
-
-@pytest.fixture
-def batch():
-    torch.manual_seed(1)
-    speech, lengths = 0.1 * torch.randn(3, 16000), torch.tensor([16000, 9000, 12345])
-    text = torch.tensor([[3, 4, 5], [3, -1, -1], [5, 3, -1]])
-    return {
-        "speech": speech,
-        "speech_lengths": lengths,
-        "text": text,
-        "text_lengths": torch.tensor([3, 1, 2]),
-    }
 
 
 def loop(log_probs, lengths):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from tiny_training import MODEL
 
 from espnet_wsm.bin import asr_train
 from espnet_wsm.recipe.progress import read_progress
@@ -74,6 +75,18 @@ def test_two_processes_equal_one_with_twice_the_batch(arguments, run_two, tmp_pa
         torch.testing.assert_close(two[name], value, rtol=0, atol=1e-5, msg=name)
     name = "ctc.ctc_lo.weight"
     assert (one[name] - start[name]).abs().max() > 1e-3, "it trains"
+
+
+def test_a_guide_teaches_two_processes_as_it_does_one(arguments, run_two, tmp_path):
+    asr_train.main(arguments(tmp_path / "teacher", {"mixer": "attention"}, max_epoch=1))
+    changes = {"max_epoch": 2, "model_conf": MODEL | {"guide": str(tmp_path / "teacher")}}
+    asr_train.main(arguments(tmp_path / "one", {}, **changes))
+    result = run_two(arguments(tmp_path / "two", {}, **changes))
+    assert result.returncode == 0, result.stderr
+    one, two = (torch.load(tmp_path / exp / "2epoch.pth") for exp in ("one", "two"))
+    assert one.keys() == two.keys()
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=0, atol=1e-5, msg=name)
 
 
 def test_what_one_process_refuses_ends_both_without_a_traceback(arguments, run_two, tmp_path):

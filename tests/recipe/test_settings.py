@@ -16,6 +16,7 @@ DEFAULTS = {
     "num_replaced": "", "window": "", "train_minutes": "", "trainable": "", "asr_args": "", "search": "",
     "lm": "", "ngram_order": "3", "valid_set": "dev", "cache_dtype": "float16", "join_to": "",
     "transfer": "0", "transfer_args": "", "unlabelled": "", "pseudo_rounds": "0", "pseudo_confidence": "0.25",
+    "guide": "",
 }  # fmt: skip
 
 
@@ -47,6 +48,8 @@ def options(**given: str) -> Namespace:
             {"upstream_config": "conf/upstream/wavlm.yaml", "upstream": "upstreams/w/"},
             "exp/asr_train_char_wavlm_w",
         ),
+        ({"guide": "exp/asr_first/"}, "exp/asr_train_char_guided_by_first"),
+        ({"guide": "exp/asr_x0.5/valid.loss.ave.pth"}, "exp/asr_train_char_guided_by_x0.5"),
         (
             {"transfer": "400", "unlabelled": "../talk/", "mixer": "local"},
             "exp/asr_train_char_local_transfer400_talk",
@@ -103,6 +106,11 @@ def list_pairs(**given: str) -> list[str]:
     words = settings.list_training_arguments(options(**given))
     assert words[:2] == ["--config", "train.yaml"]
     return [" ".join(pair) for pair in zip(words[2::2], words[3::2], strict=True)]
+
+
+def test_a_guide_becomes_an_argument_which_asr_args_can_add_to():
+    given = {"guide": "exp/asr_a", "asr_args": "--model_conf guide_weight=0.25"}
+    assert list_pairs(**given) == [BOX, "--model_conf guide=exp/asr_a", "--model_conf guide_weight=0.25"]
 
 
 BOX = f"--encoder_conf upstream={settings.UPSTREAM_IN_THE_BOX}"

@@ -12,8 +12,9 @@ from espnet2.tasks.asr import ASRTask
 
 from espnet_wsm.bin import asr_train
 from espnet_wsm.errors import UserError
+from espnet_wsm.plugin.acoustic_model import AcousticModel
 from espnet_wsm.recognition import acoustic_model
-from espnet_wsm.recognition.acoustic_model import AcousticModel, build_tokenizer, load_model
+from espnet_wsm.recognition.acoustic_model import build_tokenizer, load_model
 from espnet_wsm.recognition.greedy import GreedyCtcDecoder
 
 AVERAGE = "valid.loss.ave.pth"

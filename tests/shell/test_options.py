@@ -93,6 +93,7 @@ def show_options(project):
         ("lm", "text", "text"),
         ("unlabelled", "here", "../../../here"),
         ("unlabelled", "rest", "rest"),
+        ("guide", "here", "../../../here"),
         ("upstream", "hubert", "hubert"),
         ("upstream", "./hubert", "../../../hubert"),
         ("upstream", "here/up", "../../../here/up"),
