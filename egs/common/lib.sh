@@ -23,7 +23,7 @@ tag=                          # name of the experiment; empty: made from the opt
 train_set=train               # in data_dir
 valid_set=dev                 # in data_dir
 test_sets=test                # in data_dir, separated by spaces
-unlabelled=                   # Kaldi directory of speech without text, for --transfer and --pseudo_rounds; or rest: what --train_minutes leaves
+unlabelled=                   # Kaldi directory of speech without text, for --transfer, --pseudo_rounds and --guide; or rest: what --train_minutes leaves
 allow_pipes=false             # true: run commands that wav.scp has in place of audio, 'COMMAND |'; they can do anything
 # -- stage 2
 channel=mix                   # of audio with several: 1, 2, ... or mix, their mean; reco2file_and_channel comes first
@@ -51,7 +51,7 @@ transfer=0                    # steps in which the blocks first learn what atten
 transfer_args=                # more arguments for it, e.g. "--lr 0.001 --target layer"
 train_minutes=                # train on a fixed subset of this many minutes, e.g. 5 or 10; empty: on all
 trainable=                    # layer, mixer or suffix; empty: as in train_config
-guide=                        # trained experiment, or a checkpoint in it, whose CTC posteriors are soft targets beside the transcripts
+guide=                        # trained experiment, or a checkpoint in it, whose CTC posteriors are soft targets beside the transcripts, and for --unlabelled
 asr_args=                     # more arguments for asr_train, e.g. "--max_epoch 20"
 pseudo_rounds=0               # rounds of self-training: the model transcribes --unlabelled, the next one learns from that first; 0: none
 pseudo_confidence=0.25        # share of the transcribed utterances that is left out, those of least confidence; 0: keep all
@@ -126,8 +126,8 @@ run_stages() {
     python -c 'import espnet_wsm' || die "espnet_wsm cannot be used (see above); run ${root}/tools/setup.sh"
     settle rounds # what cannot be is refused before anything is done
     list_options
-    [[ -z ${unlabelled} || ${transfer} != 0 || ${pseudo_rounds} != 0 ]] ||
-        log "warning: --unlabelled ${unlabelled} is only used with --transfer and --pseudo_rounds"
+    [[ -z ${unlabelled} || ${transfer} != 0 || ${pseudo_rounds} != 0 || -n ${guide} ]] ||
+        log "warning: --unlabelled ${unlabelled} is only used with --transfer, --pseudo_rounds and --guide"
     for number in 1 2 3 4 5; do
         ((stage <= number && number <= stop_stage)) || continue
         if ((number == 3)) && [[ ${transfer} != 0 ]]; then

@@ -49,9 +49,7 @@ for ((number = 1; number < ${#rounds[@]}; number++)); do
     list_sets "${speech}" "${exp}/labels"
     labelled=("${args[@]}" "${start[@]}" "${training[@]}" "${more[@]}")
     list_sets "${train_set}" "${transcripts}"
-    labels="labels of ${inference_model} $(sha256sum <"${teacher}/run.json" | cut -c1-16) but ${pseudo_confidence} $(
-        ! has_directory || cat "${dump_dir}"/raw/{unlabelled/utt2num_samples,org/unlabelled/utt2md5} | sha256sum | cut -c1-16
-    )"
+    labels="labels of ${inference_model} $(sha256sum <"${teacher}/run.json" | cut -c1-16) but ${pseudo_confidence} $(! has_directory || digest_unlabelled)"
 
     record_training "${exp}/pseudo" "${labels}" "${labelled[*]}"
     record_training "${exp}" "${labels}" "${labelled[*]}" "${args[*]} ${training[*]}"

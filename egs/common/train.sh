@@ -12,8 +12,16 @@ set -euo pipefail
 
 settle rounds training
 exp=${rounds[0]}
-prepare_training "${train_set} ${valid_set}"
-list_sets "${train_set}" "${transcripts}"
+measured=()
+untold= # speech without text that is learnt from: a set
+[[ -z ${guide} || -z ${unlabelled} ]] || untold=unlabelled
+[[ -z ${untold} ]] || has_directory || untold=${train_set}
+prepare_training "${train_set} ${valid_set}$([[ ${untold} != unlabelled ]] || echo " unlabelled")"
+if [[ -n ${untold} ]]; then
+    list_sets "" "${exp}/guided"
+else
+    list_sets "${train_set}" "${transcripts}"
+fi
 
 settings=("${args[*]} ${training[*]}")
 if [[ ${transfer} != 0 ]]; then
@@ -25,6 +33,7 @@ fi
 if [[ -n ${guide} ]]; then
     taught=$(python -m espnet_wsm.stages.guide describe "${guide}")
     settings+=("guide ${taught}")
+    [[ ${untold} != unlabelled ]] || settings+=("$(digest_unlabelled)")
 fi
 
 record_training "${exp}" "${settings[@]}"
@@ -35,5 +44,11 @@ fi
 begin_stage 3 "train" "${dump_dir}" "${exp}"
 [[ -z ${train_minutes} ]] || python -m espnet_wsm.stages.subset_dump --dir "${dump_dir}/raw/${train_set}" \
     --minutes "${train_minutes}" --out "${transcripts}"
+if [[ -n ${untold} ]]; then
+    for set in ${valid_set} ${test_sets}; do measured+=("$(dump_folder "${set}")"); done
+    stored=(${features:+--stored "${features}/${train_set}" "${features}/${untold}"})
+    python -m espnet_wsm.stages.guide lists --out "${exp}/guided" --known "${transcripts}" \
+        --speech "${dump_dir}/raw/${untold}" --measured "${measured[@]}" "${stored[@]}"
+fi
 train "${exp}" "${args[@]}" "${training[@]}"
 finish_stage "${exp}" "${input}"

@@ -42,16 +42,19 @@ list_sets() {
     list_data valid "${valid_set}" "${dump_dir}/raw/${valid_set}"
 }
 
-# list_data PART SET LISTS: add to the array `args` what a training (PART: train or valid) reads: the speech of a set,
-# and of the utterances that have a text and a length in the folder LISTS.
+# list_data PART SET LISTS: add to the array `args` what a training (PART: train or valid) reads: the speech of a set (of
+# none: that of the lists), and of the utterances that have a text and a length in the folder LISTS.
 list_data() {
-    local speech=${dump_dir}/raw/$2/wav.scp,speech,sound
-    [[ -z ${features} ]] || speech=${features}/$2/feats.scp,speech,feature_cache
+    local speech=${2:+${dump_dir}/raw/}${2:-$3}/wav.scp,speech,sound
+    [[ -z ${features} ]] || speech=${2:+${features}/}${2:-$3}/feats.scp,speech,feature_cache
     # ESPnet trains on the ids of the shape file. Batches are made by the length of the audio, so they are the same with
     # stored features.
     args+=(--"$1"_data_path_and_name_and_type "${speech}" --"$1"_data_path_and_name_and_type "$3/text,text,text"
         --"$1"_shape_file "$3/speech_shape")
 }
+
+# digest_unlabelled: a digest of the speech of --unlabelled, which that of the dump leaves out.
+digest_unlabelled() { cat "${dump_dir}"/raw/{unlabelled/utt2num_samples,org/unlabelled/utt2md5} | sha256sum | cut -c1-16; }
 
 # record_training FOLDER SETTING...: a checkpoint of other settings must not be resumed as if it were one of these.
 record_training() {

@@ -15,6 +15,7 @@ from espnet2.tasks.abs_task import IteratorOptions
 from espnet2.tasks.asr import ASRTask
 
 from espnet_wsm.allocator import keep_memory
+from espnet_wsm.data.features.reader import find_cut_folder
 from espnet_wsm.errors import UserError, report_user_errors
 from espnet_wsm.files import read_yaml, write_text
 from espnet_wsm.plugin import register
@@ -187,7 +188,7 @@ def _hold_back(optimizer: torch.optim.Optimizer, chosen: Collection[int], steps:
 def _find_cache(args: argparse.Namespace) -> str | None:
     """The folder of the stored cut that a training's features belong to, None for waveforms."""
     speech = [
-        (Path(path).parent.parent if kind == register.CACHE_TYPE else None)
+        (find_cut_folder(Path(path)) if kind == register.CACHE_TYPE else None)
         for part in ("train", "valid")
         for path, name, kind in getattr(args, f"{part}_data_path_and_name_and_type", None) or ()
         if name == "speech"

@@ -53,6 +53,10 @@ def count_rounds(options: Namespace) -> int:
             f"(a directory of that name is ./{REST})"
         )
     rounds = int(options.pseudo_rounds)
+    if rounds and options.guide:
+        raise UserError(
+            f"--pseudo_rounds {rounds} and --guide are two ways to learn from speech without text: give one"
+        )
     if rounds and not options.unlabelled:
         raise UserError(
             f"--pseudo_rounds {rounds} needs --unlabelled, speech to transcribe: a Kaldi data directory, or "
@@ -71,7 +75,8 @@ def list_rounds(options: Namespace) -> list[str]:
     base, rounds = name_experiment(options), count_rounds(options)
     more = []
     if not options.tag:
-        more.append(_base_name(_name_directory(options)) if options.transfer == "0" else "")
+        named = options.transfer != "0" or options.guide  # in the name of the first one
+        more.append("" if named else _base_name(_name_directory(options)))
         more.append(options.unlabelled if options.unlabelled == REST else "")
         changed = options.pseudo_confidence != PSEUDO_CONFIDENCE
         more.append(f"without{options.pseudo_confidence}" if changed else "")
@@ -89,7 +94,8 @@ def name_experiment(options: Namespace) -> str:
         options.window and f"w{options.window}",
         options.trainable,
         options.transfer != "0" and f"transfer{options.transfer}",
-        options.transfer != "0" and _base_name(_name_directory(options)),
+        (options.transfer != "0" or options.guide) and _base_name(_name_directory(options)),
+        options.guide and options.unlabelled == REST and REST,
         options.guide and f"guided_by_{_name_guide(options)}",
         _base_name(options.upstream_config, ".yaml"),
         _base_name(options.upstream),

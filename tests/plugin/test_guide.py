@@ -191,6 +191,50 @@ def test_a_teacher_that_is_cut_elsewhere_guides_from_waveforms_alone(
     assert not list((tmp_path / "stored").glob("*.pth"))
 
 
+def test_an_utterance_without_text_adds_its_divergence_alone(build, batch, teacher):
+    model = build({"guide": str(teacher)}, "--ctc_conf", "dropout_rate=0")
+    model.eval().training = True
+    whole = model(**clone(batch))[1]
+    alone = [
+        float(model(**{name: value[each : each + 1].clone() for name, value in batch.items()})[1]["loss_ctc"])
+        for each in range(3)
+    ]
+    assert float(whole["loss_ctc"]) == pytest.approx(sum(alone) / 3, rel=1e-4)
+    untold = clone(batch)
+    untold["text_lengths"][0], untold["text"][0] = 0, -1
+    loss, stats, weight = model(**clone(untold))
+    assert float(weight) == 3 and float(stats["loss_guide"]) == float(whole["loss_guide"])
+    assert float(stats["loss_ctc"]) == pytest.approx((alone[1] + alone[2]) / 3, rel=1e-4)
+    untold["text_lengths"][:], untold["text"][:] = 0, -1
+    loss, stats, _ = model(**clone(untold))
+    loss.backward()
+    assert float(stats["loss_ctc"]) == 0
+    assert float(loss.detach()) == pytest.approx(0.5 * float(stats["loss_guide"]))
+    assert model.ctc.ctc_lo.weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("stored", [False, True], ids=["waveforms", "stored"])
+def test_training_lists_may_have_speech_without_text(
+    training_arguments, corpus, make_cache, teacher, tmp_path, stored
+):
+    cache = make_cache("float32")
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    (lists / "text").write_text("u1 AB\nu2\nu3\n")
+    (lists / "feats.scp").write_text((cache / "train/feats.scp").read_text())
+    words = training_arguments(tmp_path / "exp", model_conf=MODEL | {"guide": str(teacher)}, max_epoch=1)
+    words = use_cache(words, cache) if stored else words
+    words = [word.replace(str(cache / "train/feats.scp"), str(lists / "feats.scp")) for word in words]
+    place = words.index("--train_data_path_and_name_and_type", words.index("--train_shape_file") - 3) + 1
+    assert words[place].endswith("/text,text,text")
+    words[place] = f"{lists / 'text'},text,text"
+    asr_train.main(words)
+    state = torch.load(tmp_path / "exp/1epoch.pth")
+    assert all(value.isfinite().all() for value in state.values())
+    log = yaml.safe_load((tmp_path / "exp/config.yaml").read_text())
+    assert log["train_data_path_and_name_and_type"][1][0] == str(lists / "text")
+
+
 def open_guide(build, teacher: Path, *options: str) -> None:
     build({"guide": str(teacher)}, *options).open_guide()
 

@@ -49,6 +49,11 @@ def options(**given: str) -> Namespace:
             "exp/asr_train_char_wavlm_w",
         ),
         ({"guide": "exp/asr_first/"}, "exp/asr_train_char_guided_by_first"),
+        ({"guide": "exp/asr_a", "unlabelled": "../talk"}, "exp/asr_train_char_talk_guided_by_a"),
+        (
+            {"guide": "exp/asr_a", "unlabelled": "rest", "train_minutes": "5"},
+            "exp/asr_train_char_rest_guided_by_a_5min",
+        ),
         ({"guide": "exp/asr_x0.5/valid.loss.ave.pth"}, "exp/asr_train_char_guided_by_x0.5"),
         (
             {"transfer": "400", "unlabelled": "../talk/", "mixer": "local"},
@@ -90,6 +95,10 @@ def test_rounds_are_folders_beside_the_model_that_they_begin_with(given, names):
         ({"pseudo_rounds": "1"}, "--pseudo_rounds 1 needs --unlabelled, speech to transcribe"),
         ({"pseudo_rounds": "-1", "unlabelled": "talk"}, "--pseudo_rounds -1 has to be a number of rounds"),
         ({"unlabelled": "rest"}, "--unlabelled rest is what --train_minutes leaves"),
+        (
+            {"pseudo_rounds": "1", "unlabelled": "talk", "guide": "exp/asr_a"},
+            "--pseudo_rounds 1 and --guide are two ways to learn from speech without text: give one",
+        ),
         *(
             ({"pseudo_confidence": share}, f"--pseudo_confidence {share} has to be a share from 0 to below 1")
             for share in ("1", "-0.1", "", "half", "1.5")
