@@ -1,5 +1,6 @@
 """A trained model as one function of one recording, which can be traced for another runtime."""
 
+import copy
 import dataclasses
 from collections.abc import Collection
 
@@ -27,7 +28,9 @@ class OneRecording(nn.Module):
 
     def __init__(self, model: AcousticModel, silent: Collection[int] = ()):
         super().__init__()
-        self.encoder, self.head = model.encoder, model.ctc.ctc_lo
+        self.encoder, self.head, self.ctc = model.encoder, model.ctc.ctc_lo, None
+        if self.encoder.interctc_use_conditioning:  # on what CTC predicts, silent tokens included
+            self.ctc, self.head = model.ctc, copy.deepcopy(self.head)
         self.encoder.suffix_dtype = "float32"
         config, family = self.encoder.config, self.encoder.checkpoint.family
         if self.encoder.prefix.dtype is not None:
@@ -43,7 +46,7 @@ class OneRecording(nn.Module):
 
     def forward(self, samples: Tensor) -> Tensor:
         """(1, N) samples at 16 kHz to (1, T, V) log probabilities of frames of 20 ms."""
-        return self.head(self.encoder.encode_alone(samples[0])).log_softmax(dim=-1)
+        return self.head(self.encoder.encode_alone(samples[0], self.ctc)).log_softmax(dim=-1)
 
 
 def ignores_level(family: FamilyContract, expert: nn.Module) -> bool:

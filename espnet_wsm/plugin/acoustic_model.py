@@ -34,11 +34,14 @@ class AcousticModel(nn.Module):
         super().__init__()
         self.encoder, self.ctc, self.token_list = encoder, ctc, token_list
         self.blank_id = token_list.index(blank) if blank in token_list else 0
+        if encoder.interctc_use_conditioning:
+            encoder.conditioning_layer = nn.Linear(len(token_list), encoder.output_size())
 
     def encode(self, speech: Tensor, speech_lengths: Tensor) -> tuple[Tensor, Tensor]:
         """(B, N) samples, of which (B,) are valid, to (B, T, D) and (B,) number of valid frames."""
-        encoded, lengths, _ = self.encoder(speech[:, : int(speech_lengths.max())], speech_lengths)
-        return encoded, lengths
+        speech = speech[:, : int(speech_lengths.max())]
+        encoded, lengths, _ = self.encoder(speech, speech_lengths, ctc=self.ctc)
+        return encoded[0] if isinstance(encoded, tuple) else encoded, lengths
 
 
 def fits(conf: Mapping[str, Any]) -> bool:

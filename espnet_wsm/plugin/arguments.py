@@ -77,6 +77,10 @@ def _check_parts(args: argparse.Namespace, source: str) -> None:
                 raise UserError(f"{other} has no {key}: leave `model` out, and take `encoder: {NAME}`")
         weight = conf.get("ctc_weight", ESPNETS_CTC_WEIGHT)
         check_consistency(conf.get("consistency", 0), conf.get("consistency_warmup", 0), weight)
+        if args.encoder == NAME:
+            check_intermediate(
+                (args.encoder_conf or {}).get("interctc_layer_idx"), conf.get("interctc_weight", 0), weight
+            )
         guide = choose_guide(
             conf.get("guide"), conf.get("guide_weight", 0.5), conf.get("guide_temperature", 1), weight
         )
@@ -100,6 +104,26 @@ def check_consistency(weight: float, warmup: float, ctc_weight: float) -> None:
         raise UserError(
             f"model_conf.consistency compares what CTC predicts, but ctc_weight is {ctc_weight}: set it to "
             "1, or consistency to 0"
+        )
+
+
+def check_intermediate(layers: Sequence[int] | None, weight: float, ctc_weight: float) -> None:
+    """Refuse values of ``encoder_conf.interctc_layer_idx`` and ``model_conf.interctc_weight`` that clash.
+
+    Raises:
+        UserError: names the keys.
+    """
+    if not 0 <= weight < 1:
+        raise UserError(f"model_conf.interctc_weight has to be at least 0 and below 1, got {weight}")
+    if weight > 0 and not layers:
+        raise UserError(
+            f"model_conf.interctc_weight is {weight}, but encoder_conf.interctc_layer_idx names no layer: "
+            "name layers above the cut, or set the weight to 0"
+        )
+    if layers and (weight == 0 or ctc_weight == 0):
+        raise UserError(
+            f"encoder_conf.interctc_layer_idx is {layers}, but the CTC of these layers has no weight: set "
+            "model_conf.interctc_weight, e.g. to 0.5, and ctc_weight above 0"
         )
 
 

@@ -43,6 +43,9 @@ class TokenCounter:
         ctc, decoder = (getattr(model, name, None) for name in ("ctc", "decoder"))
         self.ctc = ctc if decoder is None else None
         self.blank: int = getattr(model, "blank_id", 0)
+        layers = getattr(getattr(model, "encoder", None), "interctc_layer_idx", ())
+        # ESPnet calls CTC for the output first, then for each layer inside.
+        self.calls, self.calls_each = 0, 1 + (len(layers) if getattr(model, "interctc_weight", 0) else 0)
         self.counts = [(0, 0, 0)]  # utterances, tokens, tokens of their texts, of each batch
 
     def __enter__(self) -> "TokenCounter":
@@ -55,6 +58,9 @@ class TokenCounter:
 
     def note(self, ctc: torch.nn.Module, args: tuple[torch.Tensor, ...], _output: Any) -> None:
         """After the forward pass of ESPnet's CTC: count the batch."""
+        self.calls += 1
+        if (self.calls - 1) % self.calls_each:
+            return
         encoded, lengths, _, text_lengths = args
         tokens = count_tokens(ctc.argmax(encoded), lengths, self.blank)
         self.counts.append((len(lengths), tokens, int(text_lengths.sum())))

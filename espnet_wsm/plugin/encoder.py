@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from espnet_wsm.errors import UserError
 from espnet_wsm.frames import RECEPTIVE_FIELD
+from espnet_wsm.plugin.intermediate import listen
 from espnet_wsm.upstream import (
     Checkpoint,
     LayerTable,
@@ -29,7 +30,7 @@ from espnet_wsm.upstream.families.contract import AdaptedMixer
 from espnet_wsm.upstream.identity import decode_identity, encode_identity
 from espnet_wsm.upstream.layer_table import LayerRow, describe_part, describe_prefix, describe_suffix
 from espnet_wsm.upstream.stored_cut import check_cut, load_suffix
-from espnet_wsm.upstream.suffix import RunningSum
+from espnet_wsm.upstream.suffix import Behind, RunningSum
 
 # The key under which torch stores the result of get_extra_state.
 IDENTITY_KEY = "_extra_state"
@@ -67,6 +68,7 @@ class WsmS3prlEncoder(AbsEncoder):
         # Kept alive, so that no new parameter can get the id() of an old one.
         pretrained = list(self.parameters())
         _, replaced = self.config.place_cut(num_below + len(self.suffix.layers))
+        self._intermediate = self.config.place_intermediate(num_below + len(self.suffix.layers))
         kinds = prepare_suffix(self.suffix, replaced, self._output_size, self.config)
         known = {id(parameter) for parameter in pretrained}
         # LoRA, and what else starts at zero because it is added to something that was pretrained, starts so
@@ -86,6 +88,10 @@ class WsmS3prlEncoder(AbsEncoder):
         self.table = LayerTable(tuple(rows))
         logging.info("%s, cut above %d layers:\n%s", self.checkpoint, num_below, self.table)
 
+        # By these names ESPnet's model knows them; it makes the layer, which depends on the tokens.
+        self.interctc_layer_idx = list(self.config.interctc_layer_idx or ())
+        self.interctc_use_conditioning = self.config.interctc_use_conditioning
+        self.register_module("conditioning_layer", None)
         # ESPnet's SpecAugment, on the features between prefix and suffix; WsmASRTask puts it here.
         self.register_module("specaug", None)
         self._from_upstream = {name for name, p in self.named_parameters() if not p.requires_grad}
@@ -120,8 +126,13 @@ class WsmS3prlEncoder(AbsEncoder):
         return self._output_size
 
     def forward(
-        self, xs_pad: Tensor, ilens: Tensor, prev_states: Tensor | None = None, views: int = 1
-    ) -> tuple[Tensor, Tensor, None]:
+        self,
+        xs_pad: Tensor,
+        ilens: Tensor,
+        prev_states: Tensor | None = None,
+        views: int = 1,
+        ctc: nn.Module | None = None,
+    ) -> tuple[Tensor | tuple[Tensor, list[tuple[int, Tensor]]], Tensor, None]:
         """Encode a batch of waveforms, or of stored features.
 
         Args:
@@ -131,9 +142,11 @@ class WsmS3prlEncoder(AbsEncoder):
             prev_states: unused; part of ESPnet's interface.
             views: how often each utterance passes the layers above the cut, in training masked otherwise
                 each time. V views of B utterances come out as V times B, the second views after the first.
+            ctc: ESPnet's CTC of the output; needed with ``interctc_use_conditioning``.
 
         Returns:
-            (B, T, D) frames of 20 ms, (B,) number of valid frames of each, None.
+            (B, T, D) frames of 20 ms, (B,) number of valid frames of each, None. With ``interctc_layer_idx``
+            a pair in place of the frames: they, and number and (B, T, D) normed output of each layer.
         """
         if xs_pad.dim() == 3 and xs_pad.size(-1) == 1:
             xs_pad = xs_pad.squeeze(-1)
@@ -151,18 +164,20 @@ class WsmS3prlEncoder(AbsEncoder):
             padding_mask = None if padding_mask is None else padding_mask.repeat(views, 1)
             if total is not None:
                 total.repeat(views)
-        encoded = self._run_above(hidden, padding_mask, total)
+        heard: list[tuple[int, Tensor]] = []
+        encoded = self._run_above(hidden, padding_mask, total, self._listen(ctc, heard))
         if not self.training:
             encoded = _repeat_last_frame(encoded, olens)
-        return encoded, olens, None
+            heard = [(number, _repeat_last_frame(each, olens)) for number, each in heard]
+        return (encoded, heard) if heard else encoded, olens, None
 
-    def encode_alone(self, wav: Tensor) -> Tensor:
+    def encode_alone(self, wav: Tensor, ctc: nn.Module | None = None) -> Tensor:
         """(1, T, D) frames of one waveform (N,), without what only batches and training need."""
         total = self._start_sum()
         hidden, _ = self.prefix([wav], total and total.add)
-        return self._run_above(hidden, None, total)
+        return self._run_above(hidden, None, total, self._listen(ctc))
 
-    def open_stream(self) -> SuffixStream:
+    def open_stream(self, ctc: nn.Module | None = None) -> SuffixStream:
         """The layers above the cut for one utterance after the other whose frames come in pieces.
 
         Its ``push`` takes what ``prefix`` gives, or features, and returns what ``forward`` returns in eval
@@ -177,7 +192,7 @@ class WsmS3prlEncoder(AbsEncoder):
                 "features: weighted_sum adds up states of the layers below the cut too, which no stream is "
                 "given: train with features: last"
             )
-        return SuffixStream(self.suffix, self.suffix_dtype)
+        return SuffixStream(self.suffix, self.suffix_dtype, self._listen(ctc))
 
     def _mask(self, hidden: Tensor, lengths: Tensor, views: int) -> Tensor:
         """Several views, in training with SpecAugment for each; all of them share its warping of time."""
@@ -195,9 +210,20 @@ class WsmS3prlEncoder(AbsEncoder):
         """The weighted sum of all layers' states, if the configuration wants it."""
         return None if self.layer_weights is None else self.layer_weights.start()
 
-    def _run_above(self, hidden: Tensor, padding_mask: Tensor | None, total: RunningSum | None) -> Tensor:
+    def _listen(self, ctc: nn.Module | None, heard: list[tuple[int, Tensor]] | None = None) -> Behind:
+        """What is done behind the layers of ``interctc_layer_idx``; ``heard`` takes what they gave."""
+        assert self.conditioning_layer is not None or not self.interctc_use_conditioning, (
+            "no model has made it"
+        )
+        return listen(self._intermediate, self.suffix.final_norm, heard, self.conditioning_layer, ctc)
+
+    def _run_above(
+        self, hidden: Tensor, padding_mask: Tensor | None, total: RunningSum | None, behind: Behind
+    ) -> Tensor:
         """(B, T, D) from the states below the cut, the first of which ``total`` has already."""
-        encoded = run_suffix(self.suffix, self.suffix_dtype, hidden, padding_mask, total and total.add)
+        encoded = run_suffix(
+            self.suffix, self.suffix_dtype, hidden, padding_mask, total and total.add, behind
+        )
         if total is None:
             return encoded
         total.add(encoded)
@@ -217,12 +243,11 @@ class WsmS3prlEncoder(AbsEncoder):
         they are never held in memory twice.
         """
         fresh = type(self)(1, self.cache, **asdict(self.config))
+        own = dict(self.named_parameters())
         with torch.no_grad():
-            for (name, parameter), pretrained in zip(
-                self.named_parameters(), fresh.parameters(), strict=True
-            ):
+            for name, pretrained in fresh.named_parameters():
                 if name not in self._new:
-                    parameter.copy_(pretrained)
+                    own[name].copy_(pretrained)
 
 
 def split_waveforms(xs_pad: Tensor, ilens: Tensor) -> list[Tensor]:

@@ -94,10 +94,16 @@ class WsmASRModel(ESPnetASRModel):
             )
         size, views = len(speech), 2 if self.consistency > 0 else 1
         speech, speech_lengths = self._extract_feats(speech, speech_lengths)
-        encoded, lengths, _ = self.encoder(speech, speech_lengths, views=views)
-        text = text[:, : text_lengths.max()].repeat(views, 1)
-        loss = loss_ctc = self._find_ctc(encoded, lengths, text, text_lengths.repeat(views))
+        encoded, lengths, _ = self.encoder(speech, speech_lengths, views=views, ctc=self.ctc)
+        encoded, inside = encoded if isinstance(encoded, tuple) else (encoded, [])
+        told = lengths, text[:, : text_lengths.max()].repeat(views, 1), text_lengths.repeat(views)
+        loss_ctc = loss = self._find_ctc(encoded, *told)
         stats = {"loss_ctc": loss_ctc}
+        if self.interctc_weight > 0 and inside:  # as ESPnet weighs and names them
+            losses = {f"loss_interctc_layer{number}": self._find_ctc(each, *told) for number, each in inside}
+            stats |= losses
+            mean = sum(losses.values()) / len(losses)
+            loss_ctc = loss = (1 - self.interctc_weight) * loss_ctc + self.interctc_weight * mean
         if self.guide_place is not None:
             self.open_guide()
             targets = self.guide.log_probs(speech, speech_lengths, self.guide_temperature)

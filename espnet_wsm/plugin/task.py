@@ -223,6 +223,8 @@ def _write_parameters(output_dir: Path, model: ESPnetASRModel, encoder_conf: dic
         for name, module in model.named_children()
         if name != "encoder"
     ]
+    if model.encoder.conditioning_layer is not None:
+        others.append(describe_part("encoder", "conditioning on CTC", model.encoder.conditioning_layer))
     table = LayerTable((*model.encoder.table.rows, *(row for row in others if row.parameters)))
     record = {
         "trainable": table.trainable,

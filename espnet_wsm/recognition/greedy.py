@@ -116,7 +116,7 @@ class GreedyCtcDecoder:
     def open_stream(self) -> "FrameStream | None":
         """For audio that goes on; None if the layers above the cut need the whole of it."""
         try:
-            return FrameStream(self, self.model.encoder.open_stream())
+            return FrameStream(self, self.model.encoder.open_stream(self.model.ctc))
         except UserError:
             return None
 

@@ -79,6 +79,11 @@ class WsmConfig:
             choice.
         features: ``last`` returns the output of the last layer, ``weighted_sum`` a learned weighted mean of
             the input of the first layer and the outputs of all layers (SUPERB, arXiv 2105.01051).
+        interctc_layer_idx: numbers of layers above the cut, but not the top one, 1 = the lowest of the
+            upstream, after which CTC is computed too, with the head of the output
+            (``model_conf.interctc_weight``). The name is ESPnet's. None for none.
+        interctc_use_conditioning: whether what CTC predicts there is added to the input of the next layer,
+            through a linear layer that all of them share (self-conditioned CTC, arXiv 2104.02724).
         prefix_dtype: precision of the frozen layers, independent of the precision of training (including
             autocast), so that stored and freshly computed features agree. Half precision halves their memory.
         suffix_dtype: precision of the matrix products above the cut, in training and decoding. float32 leaves
@@ -122,6 +127,8 @@ class WsmConfig:
     pool: int = 4
     trainable: str = "layer"
     features: str = "last"
+    interctc_layer_idx: Sequence[int] | None = None
+    interctc_use_conditioning: bool = False
     prefix_dtype: str = "float32"
     suffix_dtype: str = "float32"
     recompute: str = "auto"
@@ -165,6 +172,18 @@ class WsmConfig:
             more = ": it has causal: true for that" if self.mixer in CAUSAL else ""
             raise UserError(f"max_look_ahead is for the mixer wsm_heads, not for {self.mixer}{more}")
 
+        if self.interctc_use_conditioning and not self.interctc_layer_idx:
+            raise UserError("interctc_use_conditioning: true needs interctc_layer_idx, numbers of layers")
+        if self.interctc_layer_idx and self.mixer == DROP:
+            raise UserError(
+                f"interctc_layer_idx is not for mixer {DROP}, which leaves no layer to be numbered"
+            )
+        if self.interctc_layer_idx and self.features != "last":
+            raise UserError(
+                f"interctc_layer_idx needs features: last; with {self.features}, CTC never hears the output "
+                "of one layer alone"
+            )
+
     @property
     def reads_heads(self) -> bool:
         """Whether its windows have to be read off the heads of the attention."""
@@ -187,6 +206,25 @@ class WsmConfig:
             raise UserError(f"layers names layer {max(layers)}, but the upstream has only {depth} layers")
         below = min(layers, default=depth + 1) - 1
         return below, tuple(sorted(layer - 1 - below for layer in layers))
+
+    def place_intermediate(self, depth: int) -> dict[int, int]:
+        """The layers of ``interctc_layer_idx`` in an upstream of ``depth`` layers.
+
+        Returns:
+            Their numbers by their indices among the layers above the cut, 0 = the lowest.
+
+        Raises:
+            UserError: one of them is not above the cut, or is the top one.
+        """
+        below, _ = self.place_cut(depth)
+        for number in self.interctc_layer_idx or ():
+            if not below < number < depth:
+                between = f"{below + 1} to {depth - 1}" if below + 1 < depth else "none: raise num_replaced"
+                raise UserError(
+                    f"interctc_layer_idx names layer {number}: it is for layers above the cut and below the "
+                    f"top one, whose CTC is the output's; those are {between}"
+                )
+        return {number - 1 - below: number for number in sorted(self.interctc_layer_idx or ())}
 
 
 def _several(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
@@ -256,6 +294,15 @@ RULES = {
     "pool": count("a number of frames", 1),
     "trainable": one_of(TRAINABLE),
     "features": one_of(FEATURES),
+    "interctc_layer_idx": Rule(
+        lambda value: (
+            value is None
+            or (isinstance(value, (list, tuple)) and not value)
+            or (_are_numbers(value) and len(set(value)) == len(value))
+        ),
+        "a list of different layer numbers from 1 (lowest), or null",
+    ),
+    "interctc_use_conditioning": FLAG,
     "prefix_dtype": one_of(PREFIX_DTYPES),
     "suffix_dtype": one_of(SUFFIX_DTYPES),
     "recompute": one_of(RECOMPUTE),

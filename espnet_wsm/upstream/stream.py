@@ -11,7 +11,7 @@ from espnet_wsm.mixing import StreamMemory
 from espnet_wsm.mixing.block import MixingBlock
 from espnet_wsm.upstream.families.contract import AdaptedMixer, FamilyContract
 from espnet_wsm.upstream.precision import choose_dtype
-from espnet_wsm.upstream.suffix import TrainableSuffix, autocast_products
+from espnet_wsm.upstream.suffix import NOTHING, Behind, TrainableSuffix, autocast_products
 
 REMEDY = (
     "for speech that goes on, train with causal: true (mixers wsm, sm and local), or with max_look_ahead: a "
@@ -33,12 +33,13 @@ class SuffixStream:
     Args:
         suffix: after surgery.
         dtype: of its matrix products, ``suffix_dtype`` of the configuration.
+        behind: as in ``TrainableSuffix.forward``.
 
     Raises:
         UserError: a layer needs the whole utterance.
     """
 
-    def __init__(self, suffix: TrainableSuffix, dtype: str = "float32"):
+    def __init__(self, suffix: TrainableSuffix, dtype: str = "float32", behind: Behind = NOTHING):
         for number, layer in enumerate(suffix.layers, 1):
             if reason := _find_hindrance(layer, suffix.family):
                 raise UserError(
@@ -47,7 +48,7 @@ class SuffixStream:
                 )
         self._layers = [_LayerStream(layer, suffix.family, suffix.shared) for layer in suffix.layers]
         self._final_norm = suffix.final_norm
-        self._dtype = dtype
+        self._dtype, self._behind = dtype, behind
 
     @torch.inference_mode()
     def push(self, hidden: Tensor, last: bool = False) -> Tensor:
@@ -63,8 +64,9 @@ class SuffixStream:
         """
         with autocast_products(choose_dtype(self._dtype, hidden.device), hidden.device):
             x = hidden
-            for layer in self._layers:
+            for place, layer in enumerate(self._layers):
                 x = layer.push(x, last)
+                x = self._behind[place](x) if place in self._behind else x
             if self._final_norm is not None:
                 x = self._final_norm(x)
         return x.to(hidden.dtype)

@@ -2,13 +2,17 @@
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
 
 from espnet_wsm.upstream.families.contract import FamilyContract
 from espnet_wsm.upstream.precision import choose_dtype
+
+# Functions from (B, T, D) to (B, T, D), frame by frame, by the index of the layer behind which they are.
+Behind = Mapping[int, Callable[[Tensor], Tensor]]
+NOTHING: Behind = {}
 
 
 class TrainableSuffix(nn.Module):
@@ -40,14 +44,20 @@ class TrainableSuffix(nn.Module):
         x: Tensor,
         padding_mask: Tensor | None = None,
         on_state: Callable[[Tensor], None] | None = None,
+        behind: Behind = NOTHING,
     ) -> Tensor:
         """Run the layers on (B, T, D) hidden states with a (B, T) padding mask, True = padded.
 
-        ``on_state`` is called with the input (B, T, D) of each layer. Returns (B, T, D).
+        ``on_state`` is called with the input (B, T, D) of each layer; ``behind`` has, by the index of a
+        layer, what makes the input of the next one of its output. Returns (B, T, D).
         """
-        x = self.family.run_layers(
-            self.layers, x, padding_mask, self.shared, on_state, self.recomputes_layers
-        )
+        layers, start = list(self.layers), 0
+        for stop in (*(place + 1 for place in sorted(behind)), len(layers)):
+            x = self.family.run_layers(
+                layers[start:stop], x, padding_mask, self.shared, on_state, self.recomputes_layers
+            )
+            x = behind[stop - 1](x) if stop - 1 in behind else x
+            start = stop
         return x if self.final_norm is None else self.final_norm(x)
 
     @property
@@ -63,6 +73,7 @@ def run_suffix(
     hidden: Tensor,
     padding_mask: Tensor | None,
     on_state: Callable[[Tensor], None] | None = None,
+    behind: Behind = NOTHING,
 ) -> Tensor:
     """Call the suffix with its matrix products in ``dtype``; float32 leaves the precision to the trainer.
 
@@ -72,13 +83,14 @@ def run_suffix(
         hidden: (B, T, D) states below the cut.
         padding_mask: (B, T), True = padded, or None when nothing is padded.
         on_state: as in ``TrainableSuffix.forward``.
+        behind: as there.
 
     Returns:
         (B, T, D) output.
     """
     dtype = choose_dtype(dtype, hidden.device)
     with autocast_products(dtype, hidden.device):
-        encoded = suffix(hidden, padding_mask, on_state)
+        encoded = suffix(hidden, padding_mask, on_state, behind)
     return encoded if dtype == "float32" else encoded.float()
 
 

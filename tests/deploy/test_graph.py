@@ -27,6 +27,12 @@ GRAPHS = {
     ("hf_wavlm", PRE_NORM): {"mixer": "random_attention", "num_replaced": 3},
     ("espnet_hubert", PRE_NORM): {"mixer": "local", "window": 3, "width": 16},
     ("hf_hubert", PRE_NORM): {"mixer": "kv_pool"},
+    ("hf_hubert", POST_NORM): {
+        "mixer": "wsm",
+        "num_replaced": 3,
+        "interctc_layer_idx": [2],
+        "interctc_use_conditioning": True,
+    },
     ("hf_wav2vec2", POST_NORM): {"mixer": "lora", "prefix_dtype": "float16"},
     ("whisper", "pre-norm, on log-mel"): {"mixer": "wsm_heads", "windows": BESIDE, "key_weights": True},
 }
