@@ -152,6 +152,36 @@ def test_two_masked_views_of_each_utterance_train(make_encoder, batch, device, m
     assert losses[-1] < 0.7 * losses[0]
 
 
+def test_views_a_guide_and_layers_that_hear_ctc_train_together(
+    training_arguments, build, wavs, device, tmp_path
+):
+    """In the half precision of the device; the guide goes where the batch is."""
+    asr_train.main(
+        [*training_arguments(tmp_path / "teacher", max_epoch=1), "--encoder_conf", "mixer=attention"]
+    )
+    conf = {"guide": str(tmp_path / "teacher"), "consistency": 0.2, "interctc_weight": 0.3}
+    layers = ("num_replaced=3", "interctc_layer_idx=[2]", "interctc_use_conditioning=true")
+    model = build(conf, *(word for part in layers for word in ("--encoder_conf", part))).to(device).train()
+    model.open_guide()
+    padded = torch.nn.utils.rnn.pad_sequence(wavs, batch_first=True).to(device)
+    lengths = torch.tensor([len(wav) for wav in wavs], device=device)
+    texts = torch.tensor([[3, 4, 5], [-1, -1, -1], [5, -1, -1]], device=device)
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=3e-3)
+    losses = []
+    for _ in range(8):
+        with torch.autocast(device.type, torch.bfloat16):
+            loss, stats, _ = model(padded, lengths, texts.clone(), torch.tensor([3, 0, 1], device=device))
+        loss.backward()
+        assert all(
+            p.grad is not None and p.grad.isfinite().all() for p in optimizer.param_groups[0]["params"]
+        )
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        losses.append(float(loss.detach()))
+    assert {"loss_ctc", "loss_interctc_layer2", "loss_guide", "loss_consistency"} <= stats.keys()
+    assert losses[-1] < 0.7 * losses[0]
+
+
 def test_espnet_trains_from_stored_features_as_from_waveforms(
     training_arguments, dump, device, tmp_path, capsys
 ):
