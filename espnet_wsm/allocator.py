@@ -14,7 +14,11 @@ SETTINGS = {
 }
 
 
-def keep_memory() -> bool:
+# How many kernels oneDNN keeps for shapes that it has seen: 1024, if this is not set when it is first used.
+KERNELS = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
+
+
+def keep_memory(kernels: bool = False) -> bool:
     """Let glibc keep what is freed, for the next tensor of that size.
 
     It maps every tensor above 32 MiB anew, and unmaps it when it is freed. The kernel then hands out and
@@ -22,9 +26,17 @@ def keep_memory() -> bool:
     holds its peak from then on. Other C libraries do as they do; variables of the environment by these names
     count more.
 
+    Args:
+        kernels: whether oneDNN keeps kernels too, for shapes that come again and again: a convolution of a
+            second of audio then takes half the time. Of batches of ever other sizes none is used twice, and
+            each lies where it was made, among large tensors: what these leave free between two of them fits
+            none of the next, and the process grows by a gigabyte in an hour of audio.
+
     Returns:
         Whether the settings are in force.
     """
+    if not kernels:
+        os.environ.setdefault(KERNELS, "0")
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False

@@ -1,6 +1,7 @@
 """Memory that is kept."""
 
 import gc
+import os
 import platform
 import subprocess
 import sys
@@ -50,6 +51,7 @@ def test_what_the_environment_says_counts_more(monkeypatch):
             return 1
 
     monkeypatch.setattr(allocator.ctypes, "CDLL", lambda _: Library())
+    monkeypatch.setenv(allocator.KERNELS, "7")
     for name in SETTINGS:
         monkeypatch.delenv(name, raising=False)
     assert allocator.keep_memory() and sorted(calls) == sorted(SETTINGS.values())
@@ -59,6 +61,18 @@ def test_what_the_environment_says_counts_more(monkeypatch):
     assert allocator.keep_memory() and calls == [SETTINGS["MALLOC_MMAP_THRESHOLD_"]]
     monkeypatch.setattr(allocator.ctypes, "CDLL", lambda _: object())  # another C library
     assert not allocator.keep_memory()
+    assert os.environ[allocator.KERNELS] == "7"
+
+
+@pytest.mark.parametrize(("kernels", "expected"), [(True, None), (False, "0")])
+def test_kernels_are_kept_where_shapes_come_again(monkeypatch, kernels, expected):
+    from espnet_wsm import allocator
+
+    monkeypatch.setattr(allocator.ctypes, "CDLL", lambda _: object())
+    monkeypatch.setenv(allocator.KERNELS, "")  # put back afterwards
+    monkeypatch.delenv(allocator.KERNELS)
+    allocator.keep_memory(kernels)
+    assert os.environ.get(allocator.KERNELS) == expected
 
 
 def test_garbage_is_searched_for_again_afterwards():

@@ -112,7 +112,7 @@ def main(argv: list[str] | None = None) -> None:
     recordings = [np.concatenate([audio[place] for place in order]) for order in orders]
     texts = [" ".join(utterances[place][1] for place in order) for order in orders]
     seconds = sum(map(len, recordings)) / SAMPLE_RATE
-    transcriber = load_model(args)
+    transcriber = load_model(args, live=True)
     transcriber.transcribe(audio[0])  # the first pass takes longer
     rows: list[Measured] = []
 

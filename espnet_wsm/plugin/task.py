@@ -107,7 +107,7 @@ class WsmASRTask(ASRTask):
         On a CPU the process keeps its memory for the next tensors.
         """
         if args.ngpu == 0:
-            keep_memory()
+            keep_memory(kernels=True)
         report_user_errors(super().main_worker)(args)
 
     @classmethod

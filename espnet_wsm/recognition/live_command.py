@@ -40,7 +40,7 @@ def transcribe_live(args: argparse.Namespace) -> None:
     options = read_timing(args)
     output, stats = choose_output(bool(args.events)), Stats()
     with _open(args.live, args.rate or SAMPLE_RATE) as receiver:
-        live = LiveTranscriber(load_model(args), options)
+        live = LiveTranscriber(load_model(args, live=True), options)
         if not receiver.may_wait:
             print("listening (Ctrl-C ends it)", file=sys.stderr)
         watch = Watch(receiver)

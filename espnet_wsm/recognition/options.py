@@ -37,8 +37,13 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def load_model(args: argparse.Namespace, processes: int = 1) -> "Transcriber":
-    """The model that the options of :func:`add_model_arguments` name; so many processes share the cores.
+def load_model(args: argparse.Namespace, processes: int = 1, live: bool = False) -> "Transcriber":
+    """The model that the options of :func:`add_model_arguments` name.
+
+    Args:
+        args: those options.
+        processes: that share the cores.
+        live: whether it hears pieces of one length, and not recordings of any.
 
     Raises:
         UserError: as ``espnet_wsm.load``.
@@ -46,7 +51,7 @@ def load_model(args: argparse.Namespace, processes: int = 1) -> "Transcriber":
     import espnet_wsm
 
     if args.ngpu == 0:
-        keep_memory()
+        keep_memory(kernels=live)
     with uncollected():
         model = espnet_wsm.load(
             args.model,
