@@ -1,10 +1,16 @@
-"""Memory that a process keeps: tensors on a CPU, and what imports and models are made of."""
+"""Where a process computes, and the memory that it keeps: tensors on a CPU, and what imports leave."""
 
 import contextlib
 import ctypes
 import gc
 import os
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from espnet_wsm.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
 
 # mallopt's numbers in glibc's malloc.h, and their values in bytes. A C int holds no larger ones.
 SETTINGS = {
@@ -42,6 +48,21 @@ def keep_memory(kernels: bool = False) -> bool:
         return False
     wanted = [setting for name, setting in SETTINGS.items() if name not in os.environ]
     return all([mallopt(number, value) == 1 for number, value in wanted])
+
+
+def find_device(ngpu: int) -> "torch.device":
+    """The GPU, or the CPU for ``ngpu`` 0, on which the process then keeps its memory for the next tensors.
+
+    Raises:
+        UserError: a GPU is asked for, and there is none.
+    """
+    import torch  # takes seconds
+
+    if ngpu > 0 and not torch.cuda.is_available():
+        raise UserError("--ngpu 1, but PyTorch finds no CUDA device here; use --ngpu 0")
+    if ngpu == 0:
+        keep_memory()
+    return torch.device("cuda" if ngpu > 0 else "cpu")
 
 
 @contextlib.contextmanager

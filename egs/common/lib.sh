@@ -44,7 +44,7 @@ upstream_config=              # settings for an upstream, which override train_c
 trust=false                   # true: load an upstream's file even if that runs code (old pickles)
 # -- stage 3
 train_config=../../../conf/train_ctc.yaml # ESPnet training configuration
-mixer=                        # wsm, sm, local, wsm_heads, attention, random_attention, reset, kv_pool, lora, gc_lora or drop; empty: as in train_config
+mixer=                        # wsm, sm, local, wsm_heads, attention, random_attention, reset, kv_pool, lora, gc_lora, kept or drop; empty: as in train_config
 num_replaced=                 # layers from the top whose attention is replaced; empty: as in train_config
 window=                       # half width of the local summary, frames of 20 ms; empty: as in train_config
 transfer=0                    # steps in which the blocks first learn what attention in their place gives, without labels; 0: none

@@ -7,8 +7,8 @@ from pathlib import Path
 from espnet2.utils import config_argparse
 from espnet2.utils.types import str2triple_str, str_or_none
 
-from espnet_wsm.allocator import keep_memory
-from espnet_wsm.errors import UserError, report_user_errors
+from espnet_wsm.allocator import find_device
+from espnet_wsm.errors import report_user_errors
 from espnet_wsm.recognition.dtypes import DTYPES
 
 
@@ -64,18 +64,13 @@ def decode(args: argparse.Namespace, make_decoder: Callable[[str], Callable]) ->
     Raises:
         UserError: there is no GPU, or one of the decoder's files or of the set's is faulty.
     """
-    import torch
     from espnet2.fileio.datadir_writer import DatadirWriter
     from tqdm import tqdm
 
     from espnet_wsm.recognition.sets import read_batches
     from espnet_wsm.recognition.words import format_ctm_lines
 
-    if args.ngpu > 0 and not torch.cuda.is_available():
-        raise UserError("--ngpu 1, but PyTorch finds no CUDA device here; decode with --ngpu 0")
-    if args.ngpu == 0:
-        keep_memory()
-    decoder = make_decoder("cuda" if args.ngpu > 0 else "cpu")
+    decoder = make_decoder(str(find_device(args.ngpu)))
     batches = read_batches(args, decoder.train_args)
     folder = Path(args.output_dir) / "1best_recog"
     folder.mkdir(parents=True, exist_ok=True)

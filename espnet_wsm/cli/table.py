@@ -7,6 +7,7 @@ GROUPS = {
         "fetch_upstream",
         "inspect_upstream",
         "layers",
+        "convert",
         "probe_upstream",
         "make_random_upstream",
         "export_upstream",
@@ -51,4 +52,5 @@ OPTIONS_DECLARED_IN = {
     "align": (_CHANNEL, *_MODEL, _OUTPUTS),
     "export_onnx": (_TRAINED,),
     "layers": (_CHANNEL,),
+    "convert": (_CHANNEL,),
 }

@@ -20,9 +20,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from espnet_wsm.allocator import find_device
 from espnet_wsm.data.features.key import CACHE_DTYPES
 from espnet_wsm.errors import UserError, report_user_errors
-from espnet_wsm.stages import find_device, split_arguments
+from espnet_wsm.stages import split_arguments
 
 if TYPE_CHECKING:
     from espnet_wsm.data.features.plan import CacheInput

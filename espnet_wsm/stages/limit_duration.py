@@ -25,7 +25,7 @@ def find_limit(training: Sequence[str]) -> float | None:
         return None
     config = WsmConfig.from_dict(args.encoder_conf)
     checkpoint = find_checkpoint(config.upstream, config.trust)
-    frames = checkpoint.family.max_frames(checkpoint.files, config.trust)
+    frames = checkpoint.family.max_frames(checkpoint.weights, config.trust)
     return None if frames is None else frames * HOP / SAMPLE_RATE
 
 

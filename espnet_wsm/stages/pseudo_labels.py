@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from espnet_wsm.allocator import find_device
 from espnet_wsm.data.dump.batches import check_job, make_batches
 from espnet_wsm.data.dump.lists import read_dump
 from espnet_wsm.data.dump.pseudo_labels import (
@@ -32,7 +33,6 @@ from espnet_wsm.data.kaldi.lists import byte_order
 from espnet_wsm.errors import report_user_errors
 from espnet_wsm.files import write_text
 from espnet_wsm.frames import SAMPLE_RATE
-from espnet_wsm.stages import find_device
 
 BATCH_SECONDS = 60  # of speech in a batch, padding included
 

@@ -21,9 +21,10 @@ from typing import Any
 
 from tqdm import tqdm
 
+from espnet_wsm.allocator import find_device
 from espnet_wsm.data.features.key import CACHE_DTYPES
 from espnet_wsm.errors import UserError, report_user_errors
-from espnet_wsm.stages import find_device, split_arguments
+from espnet_wsm.stages import split_arguments
 
 
 def make_parser() -> argparse.ArgumentParser:

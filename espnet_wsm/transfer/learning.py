@@ -165,6 +165,7 @@ def learn(
     device: torch.device,
     checkpoint: Path,
     on_step: Callable[[int, Curve], None] = lambda step, curve: None,
+    spread: PairBatches | None = None,
 ) -> Curve:
     """Let the students learn, from a checkpoint if there is one.
 
@@ -178,6 +179,8 @@ def learn(
         device: where.
         checkpoint: file to go on from, and to write every ``KEEPS`` steps; left for the caller to delete.
         on_step: called after each step with its number and the curve so far.
+        spread: pairs by whose variance the loss is normalised; None = all of ``train``, which are read for
+            it.
 
     Raises:
         UserError: the loss is not finite.
@@ -188,7 +191,7 @@ def learn(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(settings.steps, 1))
     curve, done, since = Curve(tuple(layers)), 0, torch.zeros(len(students), device=device)
     torch.manual_seed(settings.seed)
-    variances = measure_variance(students, train, device)
+    variances = measure_variance(students, train if spread is None else spread, device)
     if checkpoint.is_file():
         state = torch.load(checkpoint, map_location=device, weights_only=True)
         blocks.load_state_dict(state["blocks"])
@@ -203,7 +206,7 @@ def learn(
     looks = {round(settings.steps * look / LOOKS) for look in range(1, LOOKS + 1)}
     for step in range(done + 1, settings.steps + 1):
         blocks.train()
-        pairs, mask = train.read(_batch_of(step - 1, len(train), settings.seed), device)
+        pairs, mask = train.read(batch_of(step - 1, len(train), settings.seed), device)
         frames = int(count_frames(pairs[0][0], mask).sum())
         errors = torch.stack(
             [
@@ -246,7 +249,7 @@ def learn(
     return curve
 
 
-def _batch_of(step: int, count: int, seed: int) -> int:
+def batch_of(step: int, count: int, seed: int) -> int:
     """The number of the batch of a step: every batch once, in another order each time."""
     epoch, place = divmod(step, count)
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))

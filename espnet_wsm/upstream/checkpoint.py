@@ -11,6 +11,14 @@ from typing import Any
 
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import digest_file, refuse_stand_in
+from espnet_wsm.upstream.conversion_record import (
+    ANEW,
+    BLOCKS_FILE,
+    CONVERTED_FILE,
+    CONVERTING_FILE,
+    Conversion,
+    read_conversion,
+)
 from espnet_wsm.upstream.families.contract import FamilyContract, FileFamily
 from espnet_wsm.upstream.families.hf import GENERIC, SETTINGS, WEIGHTS, HfFamily
 from espnet_wsm.upstream.families.registry import (
@@ -39,16 +47,27 @@ class Checkpoint:
         name: S3PRL's name for the upstream, or for the loader if the checkpoint is the user's own.
         family: its contract.
         files: the files that make up the model.
+        conversion: what has the place of its attention, in an upstream of ``espnet-wsm convert``.
+        parent: the upstream that this one was made of.
     """
 
     name: str
     family: FamilyContract
     files: tuple[Path, ...]
+    conversion: Conversion | None = None
+    parent: "Checkpoint | None" = None
+
+    @property
+    def weights(self) -> tuple[Path, ...]:
+        """The files that the family reads."""
+        return self.files if self.parent is None else self.parent.files
 
     @functools.cached_property
     def digest(self) -> str:
         """SHA-256 of the files, 32 digits. Names count only where files refer to each other by name."""
         digest = hashlib.sha256()
+        if self.parent is not None:
+            digest.update(self.parent.digest.encode())
         of_transformers = any(file.name == "config.json" for file in self.files)
         for file in self.files:
             stat = file.stat()
@@ -148,6 +167,10 @@ def _find_in_directory(directory: Path, trust: bool) -> Checkpoint:
     if (directory / MARKER_FILE).is_file():
         name = (directory / MARKER_FILE).read_text(encoding="utf-8").strip()
         raise UserError(f"{directory} is unfinished: {_fetch_command(name, directory)}")
+    if (directory / CONVERTED_FILE).is_file():
+        return _find_converted(directory, trust)
+    if (directory / CONVERTING_FILE).is_file():
+        raise UserError(f"{directory} is unfinished: run the same `espnet-wsm convert` again, which goes on")
     if (directory / RECORD_FILE).is_file():
         return _find_recorded(directory)
     if (directory / CTRANSLATE2_FILE).is_file():
@@ -163,6 +186,20 @@ def _find_in_directory(directory: Path, trust: bool) -> Checkpoint:
         f"{directory} holds no checkpoint: expected config.json (written by save_pretrained), config.yaml "
         f"with a .pth (an ESPnet experiment), or one .pt file; found {len(pickles)} files of that kind"
     )
+
+
+def _find_converted(directory: Path, trust: bool) -> Checkpoint:
+    conversion = read_conversion(directory)
+    try:
+        parent = find_checkpoint(conversion.locate_parent(directory), trust)
+    except UserError as error:
+        raise UserError(f"{directory} was made of another upstream, which it needs: {error}") from None
+    conversion.check_parent(directory, parent.digest)
+    files = (directory / BLOCKS_FILE, directory / CONVERTED_FILE)
+    for file in files:
+        if not file.is_file():
+            raise UserError(f"{file} is missing: {ANEW}")
+    return Checkpoint(parent.name, parent.family, files, conversion, parent)
 
 
 def _find_recorded(directory: Path) -> Checkpoint:

@@ -12,12 +12,14 @@ from espnet_wsm.upstream.heads_record import READ_OFF
 
 # Removes whole layers instead of replacing their attention; the cut stays where it would be otherwise.
 DROP = "drop"
+# Trains what a converted upstream has in the place of attention.
+KEPT = "kept"
 # The mixers that know `causal`.
 CAUSAL = ("wsm", "sm", "local")
 # The others are built in mixers.py.
 MIXER_NAMES = (
     "wsm", "sm", "local", "wsm_heads",
-    "attention", "random_attention", "reset", "kv_pool", "lora", "gc_lora", DROP,
+    "attention", "random_attention", "reset", "kv_pool", "lora", "gc_lora", KEPT, DROP,
 )  # fmt: skip
 TRAINABLE = ("layer", "mixer", "suffix")
 FEATURES = ("last", "weighted_sum")
@@ -41,7 +43,8 @@ class WsmConfig:
             lowest of them. ``auto:K:PATH`` is turned into numbers by :meth:`from_dict`: those of the K layers
             that PATH, a ``heads.json`` of ``espnet-wsm layers``, ranks as the cheapest to replace.
         mixer: what replaces their self-attention, a key of ``espnet_wsm.upstream.MIXERS``; or ``drop``, which
-            removes these layers altogether.
+            removes these layers altogether; or ``kept``, which trains what a converted upstream
+            (``espnet-wsm convert``) has there already.
         window: half width of the local summary in frames of 20 ms, or several of them.
         width: channels of the block's projections; None = those of the model.
         heads: blocks of the block-diagonal projections.

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from espnet_wsm.upstream.families.contract import AdaptedMixer
 from espnet_wsm.upstream.prefix import FrozenPrefix
 from espnet_wsm.upstream.suffix import TrainableSuffix
 
@@ -57,7 +58,10 @@ def describe_prefix(prefix: FrozenPrefix) -> tuple[LayerRow, ...]:
     above = sum(p.numel() for p in layers.parameters())
     everything = sum(p.numel() for p in prefix.parameters())
     rows = [LayerRow("below", "frozen", 0, everything - above)]
-    rows += [describe_part(f"layer {i}", "frozen attention", layer) for i, layer in enumerate(layers, 1)]
+    for number, layer in enumerate(layers, start=1):
+        converted = isinstance(getattr(layer, prefix.family.attention), AdaptedMixer)
+        kind = "frozen, converted" if converted else "frozen attention"
+        rows.append(describe_part(f"layer {number}", kind, layer))
     return tuple(rows)
 
 

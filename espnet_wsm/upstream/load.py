@@ -11,6 +11,7 @@ from torch import nn
 
 from espnet_wsm.errors import UserError
 from espnet_wsm.upstream.checkpoint import Checkpoint, find_checkpoint
+from espnet_wsm.upstream.conversion import load_blocks
 from espnet_wsm.upstream.weights.pickles import Distrusted, runs_code
 
 # Characters shown of a loader's message; torch may list hundreds of weights.
@@ -38,7 +39,7 @@ def load_upstream(upstream: str, trust: bool = False) -> tuple[nn.Module, Checkp
         warnings.catch_warnings(action="ignore"),  # about S3PRL's own code, even of unrelated upstreams
     ):
         try:
-            expert = family.load(checkpoint.files)
+            expert = family.load(checkpoint.weights)
         except UserError:
             raise
         except Exception as error:  # S3PRL, transformers and pickle may raise anything here
@@ -47,7 +48,9 @@ def load_upstream(upstream: str, trust: bool = False) -> tuple[nn.Module, Checkp
             reason = textwrap.shorten(f"{type(error).__name__}: {error}", LONGEST_REASON, placeholder=" ...")
             raise UserError(f"upstream {checkpoint.name} cannot be loaded from {place}: {reason}") from error
         family.check_expert(expert)
-        family.check_weights(expert, checkpoint.files)
+        family.check_weights(expert, checkpoint.weights)
+        if checkpoint.conversion is not None:
+            load_blocks(expert, checkpoint.conversion, family, checkpoint.place)
     # transformers keeps the precision of the file. The layers above the cut cannot train in half precision.
     return expert.float().eval(), checkpoint
 

@@ -17,7 +17,7 @@ from espnet_wsm.mixing import (
     SummaryMixing,
     WindowedSummaryMixing,
 )
-from espnet_wsm.upstream.config import READ_OFF, WsmConfig
+from espnet_wsm.upstream.config import KEPT, READ_OFF, WsmConfig
 from espnet_wsm.upstream.families.contract import FamilyContract
 from espnet_wsm.upstream.gc_lora import ConvolvedAttention
 
@@ -42,6 +42,11 @@ class AttentionSlot:
     def attention(self) -> nn.Module:
         """The pretrained module."""
         return getattr(self.layer, self.family.attention)
+
+    @property
+    def is_converted(self) -> bool:
+        """Whether the upstream has a block of ours in its place."""
+        return isinstance(self.attention, self.family.mixer_class)
 
 
 def _summarise(
@@ -115,6 +120,13 @@ def _find_windows(place: int, heads: int, config: WsmConfig) -> Sequence[tuple[i
 
 
 def _attention(slot: AttentionSlot, config: WsmConfig) -> nn.Module:
+    return slot.attention.requires_grad_(True)
+
+
+def _kept(slot: AttentionSlot, config: WsmConfig) -> nn.Module:
+    """The block of a converted upstream."""
+    if not slot.is_converted:
+        raise ValueError("it is for upstreams that `espnet-wsm convert` made; attention trains what is there")
     return slot.attention.requires_grad_(True)
 
 
@@ -236,4 +248,5 @@ MIXERS: dict[str, Callable[[AttentionSlot, WsmConfig], nn.Module]] = {
     "kv_pool": _kv_pool,
     "lora": _lora,
     "gc_lora": _gc_lora,
+    KEPT: _kept,
 }

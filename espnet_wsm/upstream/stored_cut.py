@@ -17,6 +17,8 @@ from espnet_wsm.errors import UserError
 from espnet_wsm.files import write_atomically, write_text
 from espnet_wsm.upstream.checkpoint import find_checkpoint
 from espnet_wsm.upstream.config import WsmConfig
+from espnet_wsm.upstream.conversion import put_blocks
+from espnet_wsm.upstream.conversion_record import Conversion
 from espnet_wsm.upstream.cut import cut_of
 from espnet_wsm.upstream.families.registry import FAMILIES
 from espnet_wsm.upstream.layer_table import LayerRow, describe_prefix
@@ -46,6 +48,7 @@ class StoredCut:
         layers: the contract's description of a layer.
         shared: the contract's description of what the layers need from the lowest one; None for nothing.
         final_norm: epsilon of the norm after the last layer, None when there is none.
+        conversion: of a converted upstream, what :meth:`Conversion.describe` gives; None of any other.
     """
 
     key: dict[str, str]
@@ -57,6 +60,7 @@ class StoredCut:
     layers: dict[str, Any]
     shared: dict[str, Any] | None
     final_norm: float | None
+    conversion: dict[str, Any] | None = None
 
     @property
     def num_below(self) -> int:
@@ -126,7 +130,8 @@ def store_cut(directory: Path, config: WsmConfig) -> StoredCut:
     """
     expert, checkpoint = load_upstream(config.upstream, config.trust)
     family = checkpoint.family
-    layers, dim = family.describe_layers(expert), family.dim(expert)
+    converted, dim = checkpoint.conversion, family.dim(expert)
+    layers = family.describe_layers(expert) if converted is None else dict(converted.shape)
     prefix, suffix = cut_of(expert, family, config)
     cut = StoredCut(
         key=describe_key(config),
@@ -138,6 +143,7 @@ def store_cut(directory: Path, config: WsmConfig) -> StoredCut:
         layers=layers,
         shared=None if suffix.shared is None else suffix.shared.describe(),
         final_norm=None if suffix.final_norm is None else suffix.final_norm.eps,
+        conversion=converted and converted.describe(),
     )
     weights = save(suffix.state_dict())
     write_atomically(directory / SUFFIX_FILE, lambda temporary: temporary.write_bytes(weights))
@@ -213,6 +219,9 @@ def load_suffix(directory: Path, cut: StoredCut) -> TrainableSuffix:
     path = Path(directory) / SUFFIX_FILE
     with torch.random.fork_rng(devices=[]):  # as in load_upstream
         layers = family.build_layers(cut.layers, cut.num_above)
+        if cut.conversion is not None:
+            numbered = dict(enumerate(layers, start=cut.num_below + 1))
+            put_blocks(Conversion.read(cut.conversion), numbered, family, cut.dim)
         shared = None if cut.shared is None else family.build_shared(cut.shared)
     final_norm = None if cut.final_norm is None else nn.LayerNorm(cut.dim, eps=cut.final_norm)
     suffix = TrainableSuffix(layers, final_norm, family, shared)

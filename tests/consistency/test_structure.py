@@ -20,7 +20,7 @@ PRESENTATION = {"arms", "figures", "meters", "tables"}
 # What each part may import of the package.
 MAY_IMPORT = {
     "errors": set(),
-    "allocator": set(),
+    "allocator": {"errors"},
     "files": {"errors"},
     "frames": set(),
     "rules": {"errors"},

@@ -124,7 +124,7 @@ def test_an_interrupted_transfer_ends_as_an_uninterrupted_one(batches, tmp_path,
 
 
 def test_batches_come_once_each_before_one_comes_again():
-    orders = [[learning._batch_of(step, 7, seed=3) for step in range(7 * e, 7 * e + 7)] for e in range(3)]
+    orders = [[learning.batch_of(step, 7, seed=3) for step in range(7 * e, 7 * e + 7)] for e in range(3)]
     assert all(sorted(order) == list(range(7)) for order in orders) and len(set(map(tuple, orders))) > 1
 
 

@@ -43,7 +43,7 @@ def test_an_unknown_key_lists_the_known_ones_and_an_upstream_is_needed():
         (
             "mixer",
             ("wms", "WSM", "", None, ["wsm"]),
-            "one of attention, drop, gc_lora, kv_pool, local, lora, random_attention, reset, sm, wsm",
+            "one of attention, drop, gc_lora, kept, kv_pool, local, lora, random_attention, reset, sm, wsm",
         ),
         ("window", (-1, [], 2.5, [1, True]), "a number of frames, 0 or more, or a list of them"),
         ("width", (0, 8.0), "a number of channels, 1 or more, or null"),
