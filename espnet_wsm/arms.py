@@ -60,6 +60,13 @@ ARMS = {
         transfers=True,
         rate_of="wsm_heads_transfer",
     ),
+    "converted": Arm(
+        {"mixer": "kept"},
+        "head windows of an upstream that has them in all layers",
+        "#EE3377",
+        "8",
+        rate_of="wsm_heads_transfer",
+    ),
     "heads_plain_transfer": Arm(
         {"mixer": "wsm_heads", "key_weights": False},
         "head windows without key weights, after transfer",

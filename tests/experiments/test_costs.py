@@ -60,8 +60,9 @@ def test_each_way_to_build_the_blocks_is_listed_once_with_attention_to_compare()
 
 
 def test_every_arm_can_be_measured(checkout):
-    rows = measure(checkout, *(make_run(arm, "toy", k=1) for arm in ARMS))
-    assert len(rows) == len(ARMS) + 1
+    arms = ARMS.keys() - {"converted"}  # which is for converted upstreams alone
+    rows = measure(checkout, *(make_run(arm, "toy", k=1) for arm in ARMS if arm in arms))
+    assert len(rows) == len(arms) + 1
     for setup, row in rows.items():
         assert row["saved_bytes"] > 0 and 0 < row["step_s"]["min"] <= row["step_s"]["median"], setup
         assert row["checkpoint_bytes"] > 4 * row["trainable"], setup
