@@ -3,6 +3,8 @@
 import json
 import math
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,6 +32,7 @@ from espnet_wsm.upstream.inspection import inspect_upstream, measure_deviation
 from espnet_wsm.upstream.stored_cut import describe_key, load_suffix, name_cut, store_cut
 
 CPU = torch.device("cpu")
+TOOL = Path(__file__).parents[2] / "tools/time_encoder.py"
 KINDS = [
     ("whisper", "pre-norm, on log-mel"),
     ("wav2vec2", POST_NORM),
@@ -330,3 +333,21 @@ def test_another_conversion_under_way_is_not_touched(whisper, excerpts, tmp_path
     tmp_path.joinpath(CONVERTING_FILE).write_text("{}")
     with pytest.raises(UserError, match="another conversion is under way"):
         conversion.convert(make_settings(whisper), excerpts, tmp_path, CPU)
+
+
+def test_whole_encoders_are_timed_against_the_length(whisper, converted, tmp_path):
+    picture = tmp_path / "encoder.png"
+    words = [TOOL, "--upstreams", whisper, converted, "--seconds", "0.4", "0.2", "--rounds", "1"]
+    done = subprocess.run(
+        [sys.executable, *map(str, words), "--figure", picture], capture_output=True, text=True, check=True
+    )
+    lines = done.stdout.splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:6]]
+    assert [row[:2] for row in rows] == [
+        [length, folder.name] for length in ("0.2 s", "0.4 s") for folder in (Path(whisper), converted)
+    ]
+    assert [row[4] for row in rows][::2] == ["1.00", "1.00"] and picture.stat().st_size > 1000
+    assert lines[-1].startswith("linear: its time grows with the length to the power of ")
+    words[2] = tmp_path / "none"
+    done = subprocess.run([sys.executable, *map(str, words)], capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "none and 0.2 s of audio: see above" in done.stderr
