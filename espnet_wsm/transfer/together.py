@@ -17,12 +17,13 @@ from espnet_wsm.upstream.prefix import count_frames
 from espnet_wsm.upstream.suffix import TrainableSuffix, autocast_products
 
 CLIP = 1.0  # of the norm of all gradients
+WARM_UP = 20  # steps from the start, and after the best blocks were put back
 WORSE = 1.3  # times the best error so far: it diverges
 
 
 @dataclass(frozen=True)
 class TogetherSettings:
-    """How converted layers learn on their own inputs: Adam with a cosine from ``lr`` to zero."""
+    """How converted layers learn on their own inputs: Adam, a warm-up, and a cosine from ``lr`` to zero."""
 
     steps: int = 400
     lr: float = 1.5e-4
@@ -199,6 +200,7 @@ def learn_together(
     looks = {round(settings.steps * look / LOOKS) for look in range(1, LOOKS + 1)}
     for step in range(done + 1, settings.steps + 1):
         rate = scale * settings.lr * (1 + math.cos(math.pi * (step - 1) / settings.steps)) / 2
+        rate *= min(1.0, (step - max(curve.halved, default=0)) / WARM_UP)  # Adam's first steps are its largest
         for group in optimiser.param_groups:
             group["lr"] = rate
         hidden, mask = train[0](batch_of(step - 1, train[1], settings.seed))
