@@ -200,7 +200,9 @@ def learn_together(
     looks = {round(settings.steps * look / LOOKS) for look in range(1, LOOKS + 1)}
     for step in range(done + 1, settings.steps + 1):
         rate = scale * settings.lr * (1 + math.cos(math.pi * (step - 1) / settings.steps)) / 2
-        rate *= min(1.0, (step - max(curve.halved, default=0)) / WARM_UP)  # Adam's first steps are its largest
+        rate *= min(
+            1.0, (step - max(curve.halved, default=0)) / WARM_UP
+        )  # Adam's first steps are its largest
         for group in optimiser.param_groups:
             group["lr"] = rate
         hidden, mask = train[0](batch_of(step - 1, train[1], settings.seed))

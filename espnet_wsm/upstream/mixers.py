@@ -126,7 +126,10 @@ def _attention(slot: AttentionSlot, config: WsmConfig) -> nn.Module:
 def _kept(slot: AttentionSlot, config: WsmConfig) -> nn.Module:
     """The block of a converted upstream."""
     if not slot.is_converted:
-        raise ValueError("it is for upstreams that `espnet-wsm convert` made; attention trains what is there")
+        raise ValueError(
+            "a layer to replace has its attention still: take no more than `espnet-wsm convert` converted, or "
+            "mixer: attention, which trains that"
+        )
     return slot.attention.requires_grad_(True)
 
 
