@@ -101,6 +101,8 @@ def check(args: argparse.Namespace) -> None:
         raise UserError(f"--minutes {args.minutes:g} has to be above 0")
     if not args.join_to > 0:
         raise UserError(f"--join_to {args.join_to:g} has to be above 0")
+    if args.window is not None and args.window < 0:
+        raise UserError(f"--window {args.window} has to be 0 or more")
     if args.layers != ALL and not (args.layers.isdecimal() and int(args.layers) > 0):
         raise UserError(f"--layers {args.layers} has to be a number of layers, 1 or more, or {ALL}")
 
@@ -187,9 +189,9 @@ def main(argv: list[str] | None = None) -> None:
         return
     print(f"{args.upstream} -> {args.out}, from {result.seconds / 60:.1f} minutes of audio")
     print(format_result(result))
-    print(
-        f"fine-tune its last layers: ./run.sh --upstream {args.out.resolve()} --mixer kept --num_replaced 2"
-    )
+    count = min(2, len(result.layers))
+    path = args.out.resolve()
+    print(f"fine-tune its last layers: ./run.sh --upstream {path} --mixer kept --num_replaced {count}")
 
 
 class Bars:

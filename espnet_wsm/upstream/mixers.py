@@ -127,8 +127,8 @@ def _kept(slot: AttentionSlot, config: WsmConfig) -> nn.Module:
     """The block of a converted upstream."""
     if not slot.is_converted:
         raise ValueError(
-            "a layer to replace has its attention still: take no more than `espnet-wsm convert` converted, or "
-            "mixer: attention, which trains that"
+            "a layer to replace has its attention still: take no more than `espnet-wsm convert` converted, "
+            "or mixer: attention, which trains that"
         )
     return slot.attention.requires_grad_(True)
 

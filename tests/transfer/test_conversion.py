@@ -280,6 +280,7 @@ def test_what_cannot_be_converted(whisper, converted, data, run):
         ("--upstream", whisper, "--layers", "top"): "--layers top has to be a number of layers",
         ("--upstream", whisper, "--join_to", 31): "joined to 31 s, and the upstream takes no more than",
         ("--upstream", whisper, "--own_lr", 1): "--own_lr 1 has to be between 0 and 1",
+        ("--upstream", whisper, "--window", -1): "--window -1 has to be 0 or more",
         ("--upstream", whisper, "--steps", 0): "--steps 0 has to be 1 or more",
         ("--upstream", whisper, "--mixer", "sm", "--max_look_ahead", 1): "max_look_ahead",
     }.items():
@@ -297,7 +298,7 @@ def test_what_does_not_fit_a_converted_upstream_is_refused(whisper, converted, t
 
     refuse("no attention any more: mixer: kept trains what they have", converted, mixer="wsm")
     refuse("no attention any more", converted, mixer="attention")
-    refuse("kept does not fit .* `espnet-wsm convert`", whisper, mixer="kept")
+    refuse("kept does not fit .* has its attention still: take no more than", whisper, mixer="kept")
     assert inspect_upstream(WsmConfig(str(converted), mixer="drop")).num_layers == 3
 
     place = tmp_path / "here"
