@@ -77,11 +77,11 @@ def measure_costs(grid: Grid, root: Path, results: Path) -> dict[str, Any]:
     place = recipe / grid.upstream
     encoder_conf["upstream"] = str(place) if place.exists() else grid.upstream
     ctc_conf = settings.get("ctc_conf") or {}
-    setups = list_setups(grid)
 
     from espnet_wsm.upstream import find_checkpoint  # takes seconds, as all that imports torch
 
     checkpoint = find_checkpoint(encoder_conf["upstream"], encoder_conf.get("trust", False))
+    setups = list_setups(grid, compared=checkpoint.conversion is None)
     parts = {**encoder_conf, "upstream": checkpoint.digest}, ctc_conf, setups, METHOD
     fingerprint = hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
     if (found := read_costs(results)) is not None and found["fingerprint"] == fingerprint:
@@ -119,10 +119,10 @@ def read_costs(results: Path) -> dict[str, Any] | None:
         ) from error
 
 
-def list_setups(grid: Grid) -> list[Setup]:
-    """What to measure: all setups of the runs, and pretrained attention for comparison."""
+def list_setups(grid: Grid, compared: bool = True) -> list[Setup]:
+    """What to measure: all setups of the runs, and pretrained attention for comparison, if there is any."""
     setups = dict.fromkeys(Setup(r.arm, r.num_replaced, r.window, r.width) for r in grid.runs)
-    for k in sorted({setup.num_replaced for setup in setups} - {0}):
+    for k in sorted({setup.num_replaced for setup in setups} - {0}) if compared else ():
         setups |= dict.fromkeys((Setup(REFERENCE, k), Setup(REFERENCE, k, attention_dropout=False)))
     return list(setups)
 
