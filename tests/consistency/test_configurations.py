@@ -63,7 +63,7 @@ def test_every_grid_names_recipes_an_upstream_and_a_configuration_that_are_there
         recipe = find_corpus(ROOT, run.corpus).recipe
         place = (recipe / grid.upstream).resolve()
         before, made, _ = f"{place}/".partition("/exp/")
-        # One that is fetched or converted, or that pre-training leaves in its exp/, does not come with the project.
+        # What is fetched or converted, or left by pre-training in its exp/, is not part of the project.
         if place.parent == ROOT / "upstreams":
             converted = f" convert --upstream upstreams/whisper_base --out upstreams/{place.name} "
             assert place.name in read_sources() or converted in file.read_text(encoding="utf-8")
