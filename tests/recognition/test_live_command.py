@@ -18,7 +18,7 @@ from espnet_wsm.recognition import live_audio, live_command, options
 def model(monkeypatch) -> None:
     """A model that hears an a in what is loud."""
     heard = SimpleNamespace(decoder=Beeps(), chunk_frames=1500)
-    monkeypatch.setattr(options, "load_model", lambda args: heard)
+    monkeypatch.setattr(options, "load_model", lambda args, live: heard)
 
 
 @pytest.fixture
