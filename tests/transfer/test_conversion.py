@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -80,20 +81,9 @@ def converted(whisper, excerpts, tmp_path_factory):
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
-    """``run(words)`` in an empty folder gives exit status, standard output and the errors."""
-    monkeypatch.chdir(tmp_path)
-
-    def do(*words: object) -> tuple[int, str, str]:
-        status = 0
-        try:
-            main([str(word) for word in words])
-        except SystemExit as end:
-            status = end.code
-        said = capsys.readouterr()
-        return status, said.out, said.err
-
-    return do
+def run(run_main):
+    """``run(*words)``: see ``run_main``."""
+    return partial(run_main, main)
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: f"{kind[0]} {kind[1]}")

@@ -2,6 +2,7 @@
 
 import copy
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
@@ -35,20 +36,9 @@ def audio(tmp_path_factory):
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
-    """``run(words)`` in an empty folder gives exit status, standard output and the errors."""
-    monkeypatch.chdir(tmp_path)
-
-    def do(*words: object) -> tuple[int, str, str]:
-        status = 0
-        try:
-            main([str(word) for word in words])
-        except SystemExit as end:
-            status = end.code
-        said = capsys.readouterr()
-        return status, said.out, said.err
-
-    return do
+def run(run_main):
+    """``run(*words)``: see ``run_main``."""
+    return partial(run_main, main)
 
 
 @pytest.fixture(scope="module")
