@@ -131,7 +131,7 @@ class WsmASRTask(ASRTask):
 
     @classmethod
     def build_model(cls, args: argparse.Namespace) -> ESPnetASRModel:
-        """As ESPnet's; also writes ``parameters.json`` to ``args.output_dir``.
+        """As ESPnet's; the first process also writes ``parameters.json`` to ``args.output_dir``.
 
         Raises:
             UserError: the training needs waveforms but is given features, or is given both, or features of
@@ -150,7 +150,9 @@ class WsmASRTask(ASRTask):
         args.encoder_conf = conf
         # ESPnet would mask the model's input, which is the waveform; SpecAugment is meant for features.
         model.encoder.specaug, model.specaug = model.specaug, None
-        if args.output_dir is not None:
+        # The first of several processes writes: it also removes what looks half-written, such as another's.
+        first = not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
+        if args.output_dir is not None and first:
             _write_parameters(Path(args.output_dir), model, args.encoder_conf)
         return model
 
