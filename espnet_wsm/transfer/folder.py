@@ -12,7 +12,7 @@ from torch import nn
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import digest_text, write_atomically, write_text
 from espnet_wsm.transfer.learning import Curve, TransferSettings
-from espnet_wsm.upstream.config import WsmConfig
+from espnet_wsm.upstream.config import IMMATERIAL, WsmConfig
 from espnet_wsm.upstream.stored_cut import StoredCut
 
 PLAN_FILE, RESULT_FILE, BLOCKS_FILE, FIGURE_FILE = "plan.json", "transfer.json", "blocks.pth", "transfer.png"
@@ -21,8 +21,6 @@ CHECKPOINT_FILE = "checkpoint.pt"
 TRANSFER_VERSION = 1
 # The mixers whose blocks can learn what attention gives.
 STUDENTS = ("wsm", "wsm_heads", "sm", "local")
-# Fields of WsmConfig that no block depends on.
-IMMATERIAL = ("upstream", "trust", "trainable", "features", "recompute", "exact_padding")
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,11 @@ PREFIX_DTYPES = ("float32", "float16", "bfloat16")
 SUFFIX_DTYPES = ("float32", "bfloat16", "auto")
 INITS = ("attention", "random")
 RECOMPUTE = ("auto", "none", "block", "layer")
+# Fields of WsmConfig that no block depends on.
+IMMATERIAL = (
+    "upstream", "trust", "trainable", "features", "interctc_layer_idx", "interctc_use_conditioning",
+    "recompute", "exact_padding",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

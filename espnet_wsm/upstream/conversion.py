@@ -11,16 +11,13 @@ from torch import nn
 
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import write_atomically
-from espnet_wsm.upstream.config import WsmConfig
+from espnet_wsm.upstream.config import IMMATERIAL, WsmConfig
 from espnet_wsm.upstream.conversion_record import ANEW, BLOCKS_FILE, CONVERTED_FILE, Conversion
 from espnet_wsm.upstream.families.contract import FamilyContract
 from espnet_wsm.upstream.mixers import MIXERS, AttentionSlot
 
-# Fields of WsmConfig that shape no block.
-IMMATERIAL = (
-    "upstream", "trust", "num_replaced", "layers", "init", "trainable", "features", "prefix_dtype",
-    "suffix_dtype", "recompute", "exact_padding",
-)  # fmt: skip
+# Fields of WsmConfig that shape no block once it has learnt, beside those that no block depends on.
+DECIDED = ("num_replaced", "layers", "init", "prefix_dtype", "suffix_dtype")
 
 
 def record_conversion(
@@ -37,7 +34,7 @@ def record_conversion(
     """
     place = Path(config.upstream)
     parent = os.path.relpath(place.resolve(), folder.resolve()) if place.exists() else config.upstream
-    blocks = {name: value for name, value in asdict(config).items() if name not in IMMATERIAL}
+    blocks = {name: value for name, value in asdict(config).items() if name not in (*IMMATERIAL, *DECIDED)}
     return Conversion(parent, digest, tuple(layers), blocks, shape)
 
 

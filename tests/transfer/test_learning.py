@@ -2,6 +2,7 @@
 
 import copy
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from torch import nn
 from espnet_wsm.errors import UserError
 from espnet_wsm.mixing import HeadWindows
 from espnet_wsm.transfer import learning
+from espnet_wsm.transfer.folder import TransferPlan
 from espnet_wsm.transfer.learning import (
     Student,
     TransferSettings,
@@ -163,3 +165,13 @@ def test_nothing_but_the_blocks_moves(upstream_path, tmp_path, target, mixer):
     blocks = {f"layers.{place}.attention.mixer." for place in (0, 1)}
     assert changed and all(any(name.startswith(block) for block in blocks) for name in changed)
     assert all(after < start for start, after in zip(curve.held_out[0], curve.held_out[-1], strict=True))
+
+
+def test_a_transfer_does_not_depend_on_what_no_block_depends_on():
+    def name(**conf) -> str:
+        cut = SimpleNamespace(key={})
+        return TransferPlan.make(cut, WsmConfig("x", **conf), {}, TransferSettings(), [1, 2]).name
+
+    more = {"interctc_layer_idx": [1], "interctc_use_conditioning": True, "trainable": "mixer"}
+    assert name(**more, recompute="layer") == name()
+    assert name(window=3) != name()
