@@ -15,7 +15,7 @@ from espnet2.tasks.abs_task import IteratorOptions
 from espnet2.tasks.asr import ASRTask
 
 from espnet_wsm.allocator import keep_memory
-from espnet_wsm.data.features.reader import find_cut_folder
+from espnet_wsm.data.kaldi.lists import read_list
 from espnet_wsm.errors import UserError, report_user_errors
 from espnet_wsm.files import read_yaml, write_text
 from espnet_wsm.plugin import register
@@ -28,7 +28,7 @@ from espnet_wsm.upstream.checkpoint import locate
 from espnet_wsm.upstream.heads_record import HEADS_FILE, with_windows
 from espnet_wsm.upstream.layer_table import LayerTable, describe_part
 from espnet_wsm.upstream.random_upstream import describe_upstream
-from espnet_wsm.upstream.stored_cut import read_cut
+from espnet_wsm.upstream.stored_cut import CUT_FILE, read_cut
 
 PARAMETERS_FILE = "parameters.json"
 
@@ -157,6 +157,18 @@ class WsmASRTask(ASRTask):
         return model
 
 
+def _find_cut_folder(feats_scp: Path) -> Path:
+    """The folder of the cut whose features a list names, which is above that of their set.
+
+    A list of features of several sets is elsewhere: then the first one that it names says where.
+    """
+    folder = feats_scp.parent.parent
+    if not (folder / CUT_FILE).exists() and feats_scp.is_file():
+        for entry in read_list(feats_scp, []).values():
+            return Path(entry.value).parent.parent
+    return folder
+
+
 def _scale_rate(optimizer: torch.optim.Optimizer, chosen: Collection[int], scale: float) -> None:
     """Give the parameters with these ids groups of their own, at ``scale`` times the rate."""
     for group in list(optimizer.param_groups):
@@ -190,7 +202,7 @@ def _hold_back(optimizer: torch.optim.Optimizer, chosen: Collection[int], steps:
 def _find_cache(args: argparse.Namespace) -> str | None:
     """The folder of the stored cut that a training's features belong to, None for waveforms."""
     speech = [
-        (find_cut_folder(Path(path)) if kind == register.CACHE_TYPE else None)
+        (_find_cut_folder(Path(path)) if kind == register.CACHE_TYPE else None)
         for part in ("train", "valid")
         for path, name, kind in getattr(args, f"{part}_data_path_and_name_and_type", None) or ()
         if name == "speech"

@@ -17,16 +17,17 @@ from espnet_wsm.files import digest_text, write_atomically, write_text
 from espnet_wsm.frames import HOP, SAMPLE_RATE
 from espnet_wsm.transfer.audio_pool import AudioPool, Piece, make_pool
 from espnet_wsm.transfer.heads import read_heads
-from espnet_wsm.transfer.learning import Curve, TransferSettings, learn, list_students
+from espnet_wsm.transfer.learning import Curve, Spread, TransferSettings, learn, list_students
 from espnet_wsm.transfer.pairs import Pair, compute_pairs, split_pairs
 from espnet_wsm.transfer.together import (
     Comparison,
-    Spread,
+    Read,
     States,
     TogetherCurve,
     TogetherSettings,
     learn_together,
 )
+from espnet_wsm.upstream.checkpoint import find_checkpoint
 from espnet_wsm.upstream.config import READ_OFF, WsmConfig
 from espnet_wsm.upstream.conversion import record_conversion, write_upstream
 from espnet_wsm.upstream.conversion_record import CONVERTED_FILE, CONVERTING_FILE, read_conversion
@@ -34,7 +35,6 @@ from espnet_wsm.upstream.cut import cut_upstream
 from espnet_wsm.upstream.heads_record import EVEN
 from espnet_wsm.upstream.load import load_upstream
 from espnet_wsm.upstream.precision import choose_dtype
-from espnet_wsm.upstream.prefix import FrozenPrefix
 from espnet_wsm.upstream.suffix import TrainableSuffix
 from espnet_wsm.upstream.surgery import prepare_suffix
 
@@ -103,32 +103,26 @@ class Converted:
 StartPhase = Callable[[str, int], Callable[[int, float], None]]
 
 
-class _Encoder:
-    """The states below the layers of pieces of audio."""
-
-    def __init__(self, prefix: FrozenPrefix, device: torch.device):
-        self.prefix, self.device = prefix, device
-
-    def __call__(self, pieces: Sequence[Piece]) -> tuple[Tensor, Tensor | None]:
-        """(B, T, D) and (B, T) padding mask, True = padded, or None."""
-        audio = [torch.from_numpy(piece.read()).to(self.device) for piece in pieces]
-        return self.prefix(audio)
+# The states (B, T, D) below the layers, and their padding mask (B, T), True = padded, or None.
+Hidden = tuple[Tensor, Tensor | None]
+Encode = Callable[[Sequence[Piece]], Hidden]
 
 
+@dataclass(frozen=True)
 class _ForcedPairs:
     """What the attention of each layer is given and gives, computed when it is read (see ``PairBatches``)."""
 
-    def __init__(
-        self, encode: _Encoder, batches: Sequence[Sequence[Piece]], teacher: TrainableSuffix, places: range
-    ):
-        self.encode, self.batches, self.teacher, self.places = encode, batches, teacher, places
+    encode: Read
+    count: int
+    teacher: TrainableSuffix
+    places: range
 
     def __len__(self) -> int:
-        return len(self.batches)
+        return self.count
 
     def read(self, number: int, device: torch.device) -> tuple[list[Pair], Tensor | None]:
         """The pairs (B, T, D) of each layer, and the padding mask (B, T), True = padded, or None."""
-        hidden, mask = self.encode(self.batches[number])
+        hidden, mask = self.encode(number)
         return split_pairs(compute_pairs(self.teacher, hidden, mask, self.places), len(self.places)), mask
 
 
@@ -152,12 +146,16 @@ def convert(
         UserError: the upstream or the audio is faulty, or the folder belongs to another conversion.
     """
     pool = make_pool(excerpts, settings.longest, settings.frames, settings.seed)
-    expert, checkpoint = load_upstream(settings.config.upstream, settings.config.trust)
+    checkpoint = find_checkpoint(settings.config.upstream, settings.config.trust)
     if checkpoint.parent is not None:
         raise UserError(
             f"{settings.config.upstream} is a converted upstream already: convert the one it was made of, "
             f"{checkpoint.parent.place}"
         )
+    plan = _plan(settings, excerpts, checkpoint.digest)
+    if _is_done(folder, plan):
+        return None
+    expert, _ = load_upstream(settings.config.upstream, settings.config.trust)
     family = checkpoint.family
     shape, dim, depth = (
         family.describe_layers(expert), family.dim(expert), len(family.encoder(expert).layers)
@@ -170,14 +168,18 @@ def convert(
             f"utterances are to be joined to {settings.longest:g} s, and the upstream takes no more than "
             f"{most * HOP / SAMPLE_RATE:g}"
         )
-    plan = _plan(settings, excerpts, checkpoint.digest)
-    if _is_done(folder, plan):
-        return None
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / CONVERTING_FILE, [json.dumps(plan)])
     places = range(depth - count, depth)
     prefix, suffix = cut_upstream(expert, family, num_below=0)
-    encode, teacher = _Encoder(prefix.to(device), device), suffix.eval().to(device).requires_grad_(False)
+    prefix, teacher = prefix.to(device), suffix.eval().to(device).requires_grad_(False)
+
+    def encode(pieces: Sequence[Piece]) -> Hidden:
+        return prefix([torch.from_numpy(piece.read()).to(device) for piece in pieces])
+
+    train = (lambda number: encode(pool.train[number])), len(pool.train)
+    kept = [encode(pieces) for pieces in pool.held_out]  # as it is measured on time and again
+    held_out = kept.__getitem__, len(kept)
     config = _find_windows(settings.config, encode, teacher, excerpts, places)
     torch.manual_seed(settings.seed)
     student = copy.deepcopy(teacher)
@@ -185,7 +187,7 @@ def convert(
     student.to(device)
     numbers = [place + 1 for place in places]
     forced = _learn_forced(
-        settings, pool, encode, (teacher, student), places, folder / FORCED_FILE, start_phase
+        settings, (train, held_out), (teacher, student), places, folder / FORCED_FILE, device, start_phase
     )
     compared = Comparison(
         States(teacher, places[0]),
@@ -195,9 +197,7 @@ def convert(
     blocks = [getattr(student.layers[place], family.attention) for place in places]
     on_step = start_phase("on their own inputs", settings.own_steps)
     together = learn_together(
-        compared, blocks,
-        (lambda number: encode(pool.train[number]), len(pool.train)),
-        (lambda number: encode(pool.held_out[number]), len(pool.held_out)),
+        compared, blocks, train, held_out,
         TogetherSettings(settings.own_steps, settings.own_lr, settings.seed),
         folder / CHECKPOINT_FILE,
         lambda step, curve: on_step(step, fmean(curve.held_out[-1])),
@@ -242,14 +242,14 @@ def _is_done(folder: Path, plan: dict[str, Any]) -> bool:
 
 
 def _find_windows(
-    config: WsmConfig, encode: _Encoder, teacher: TrainableSuffix, excerpts: Sequence[Excerpt], places: range
+    config: WsmConfig, encode: Encode, teacher: TrainableSuffix, excerpts: Sequence[Excerpt], places: range
 ) -> WsmConfig:
     """``config`` with windows as lists for each layer, read off the heads where it says so."""
-    if config.mixer != "wsm_heads" or config.windows != READ_OFF:
-        if config.mixer == "wsm_heads":
-            heads = getattr(teacher.layers[0], teacher.family.attention).num_heads
-            return replace(config, windows=[[[-config.windows, config.windows]] * heads] * len(places))
+    if config.mixer != "wsm_heads":
         return config
+    if config.windows != READ_OFF:
+        heads = getattr(teacher.layers[0], teacher.family.attention).num_heads
+        return replace(config, windows=[[[-config.windows, config.windows]] * heads] * len(places))
     batches, seconds = [], 0.0
     for excerpt in excerpts:
         hidden, _ = encode([Piece((excerpt,))])
@@ -266,28 +266,28 @@ def _find_windows(
 
 def _learn_forced(
     settings: ConversionSettings,
-    pool: AudioPool,
-    encode: _Encoder,
+    audio: tuple[tuple[Read, int], tuple[Read, int]],
     suffixes: tuple[TrainableSuffix, TrainableSuffix],
     places: range,
     file: Path,
+    device: torch.device,
     start_phase: StartPhase,
 ) -> Curve:
-    """The first phase; its result is kept in ``file``."""
+    """The first phase, on audio to learn from and held-out audio; its result is kept in ``file``."""
     teacher, student = suffixes
+    train, held_out = (_ForcedPairs(*part, teacher, places) for part in audio)
     students = list_students(student, places, "attention")
     on_step = start_phase("each attention", settings.steps)
-    state = torch.load(file, weights_only=True, map_location=encode.device) if file.is_file() else {}
+    state = torch.load(file, weights_only=True, map_location=device) if file.is_file() else {}
     if state.get("ends"):
         for each, block in zip(students, state["blocks"], strict=True):
             each.block.load_state_dict(block)
         on_step(settings.steps, fmean(state["curve"]["held_out"][-1]))
         return Curve(**state["curve"] | {"layers": tuple(state["curve"]["layers"])})
-    held_out = _ForcedPairs(encode, pool.held_out, teacher, places)
     curve = learn(
-        students, _ForcedPairs(encode, pool.train, teacher, places), held_out,
+        students, train, held_out,
         TransferSettings(steps=settings.steps, lr=settings.lr, frames=settings.frames, seed=settings.seed),
-        [place + 1 for place in places], settings.config.suffix_dtype, encode.device, file,
+        [place + 1 for place in places], settings.config.suffix_dtype, device, file,
         lambda step, curve: on_step(step, fmean(curve.held_out[-1])),
         spread=held_out,
     )  # fmt: skip
@@ -298,9 +298,7 @@ def _learn_forced(
 
 
 @torch.no_grad()
-def measure_by_duration(
-    compared: Comparison, encode: Callable[..., tuple[Tensor, Tensor | None]], pool: AudioPool
-) -> tuple[DurationErrors, ...]:
+def measure_by_duration(compared: Comparison, encode: Encode, pool: AudioPool) -> tuple[DurationErrors, ...]:
     """The errors on held-out utterances of each class of durations, and on all of them, by one variance."""
     ends = (*DURATIONS, float("inf"))
     totals: dict[int, list[Any]] = {}

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -105,8 +104,42 @@ def _squares(student: Student, pair: Pair, mask: Tensor | None, dtype: str) -> T
     else:
         with torch.autocast(given.device.type, getattr(torch, dtype)):
             came = student.run(given, mask)
+    return sum_squares(came, wanted, mask)
+
+
+def sum_squares(came: Tensor, wanted: Tensor, mask: Tensor | None) -> Tensor:
+    """Of the differences of (B, T, D), over channels and the frames that a (B, T) mask leaves."""
     squares = (came.float() - wanted).square().sum(dim=-1)  # (B, T)
     return squares.sum() if mask is None else squares.masked_fill(mask, 0.0).sum()
+
+
+class Spread:
+    """The variance of several states over the frames that were added, a sum over channels."""
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self._sums: list[Tensor] = []
+        self._squares: list[float] = []
+
+    def add(self, states: Sequence[Tensor], mask: Tensor | None) -> None:
+        """Add the frames of (B, T, D) each that a (B, T) mask leaves."""
+        self.frames += int(count_frames(states[0], mask).sum())
+        for place, state in enumerate(states):
+            values = state.double()
+            values = values if mask is None else values.masked_fill(mask.unsqueeze(-1), 0.0)
+            if place == len(self._sums):
+                self._sums.append(torch.zeros_like(values[0, 0]))
+                self._squares.append(0.0)
+            self._sums[place] += values.sum(dim=(0, 1))
+            self._squares[place] += float(values.square().sum())
+
+    @property
+    def variances(self) -> list[float]:
+        """Of each state."""
+        return [
+            square / self.frames - float((total / self.frames).square().sum())
+            for square, total in zip(self._squares, self._sums, strict=True)
+        ]
 
 
 def measure_variance(students: Sequence[Student], batches: PairBatches, device: torch.device) -> list[float]:
@@ -115,20 +148,15 @@ def measure_variance(students: Sequence[Student], batches: PairBatches, device: 
     Raises:
         UserError: an attention gives the same at every frame.
     """
-    sums: list[Any] = [0.0] * len(students)
-    squares, frames = [0.0] * len(students), 0
+    spread = Spread()
     for number in range(len(batches)):
         pairs, mask = batches.read(number, device)
-        frames += int(count_frames(pairs[0][0], mask).sum())
-        for place, (student, (given, wanted)) in enumerate(zip(students, pairs, strict=True)):
-            change = (wanted - given if student.is_layer else wanted).double()
-            change = change if mask is None else change.masked_fill(mask.unsqueeze(-1), 0.0)
-            sums[place] = sums[place] + change.sum(dim=(0, 1))
-            squares[place] += float(change.square().sum())
-    variances = [
-        square / frames - float((total / frames).square().sum())
-        for square, total in zip(squares, sums, strict=True)
-    ]
+        changes = [
+            wanted - given if student.is_layer else wanted
+            for student, (given, wanted) in zip(students, pairs, strict=True)
+        ]
+        spread.add(changes, mask)
+    variances = spread.variances
     for place, variance in enumerate(variances):
         if not variance > 0 or not math.isfinite(variance):
             raise UserError(

@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from statistics import fmean
 
 import torch
 from torch import Tensor, nn
 
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import write_atomically
-from espnet_wsm.transfer.learning import KEEPS, LOOKS, batch_of
+from espnet_wsm.transfer.learning import KEEPS, LOOKS, Spread, batch_of, sum_squares
 from espnet_wsm.upstream.prefix import count_frames
 from espnet_wsm.upstream.suffix import TrainableSuffix, autocast_products
 
@@ -50,7 +51,7 @@ class TogetherCurve:
     @property
     def best(self) -> float:
         """The least mean error so far."""
-        return min(sum(errors) / len(errors) for errors in self.held_out)
+        return min(map(fmean, self.held_out))
 
 
 class States:
@@ -92,42 +93,8 @@ class Comparison:
         """The squared error of each state, a sum over channels and valid frames."""
         with autocast_products(self.dtype, hidden.device):
             states = self.student.run(hidden, padding_mask)
-        valid = 1.0 if padding_mask is None else (~padding_mask).float()
-        return torch.stack(
-            [
-                ((state.float() - target).square().sum(dim=-1) * valid).sum()
-                for state, target in zip(states, targets, strict=True)
-            ]
-        )
-
-
-class Spread:
-    """The variance of each state over the frames that were added, a sum over channels."""
-
-    def __init__(self) -> None:
-        self.frames = 0
-        self._sums: list[Tensor] = []
-        self._squares: list[float] = []
-
-    def add(self, targets: Sequence[Tensor], padding_mask: Tensor | None) -> None:
-        """Add the valid frames of (B, T, D) each."""
-        self.frames += int(count_frames(targets[0], padding_mask).sum())
-        for place, target in enumerate(targets):
-            values = target.double()
-            values = values if padding_mask is None else values.masked_fill(padding_mask.unsqueeze(-1), 0.0)
-            if place == len(self._sums):
-                self._sums.append(torch.zeros_like(values[0, 0]))
-                self._squares.append(0.0)
-            self._sums[place] += values.sum(dim=(0, 1))
-            self._squares[place] += float(values.square().sum())
-
-    @property
-    def variances(self) -> list[float]:
-        """Of each state."""
-        return [
-            square / self.frames - float((total / self.frames).square().sum())
-            for square, total in zip(self._squares, self._sums, strict=True)
-        ]
+        pairs = zip(states, targets, strict=True)
+        return torch.stack([sum_squares(state, target, padding_mask) for state, target in pairs])
 
 
 Read = Callable[[int], tuple[Tensor, Tensor | None]]  # hidden states and padding mask of a batch
@@ -143,10 +110,8 @@ def measure_together(compared: Comparison, read: Read, count: int) -> tuple[list
         spread.add(targets, mask)
         squares = compared.sum_squares(hidden, mask, targets).double()
         total = squares if total is None else total + squares
-    errors = (total / spread.frames).tolist()
-    return [error / variance for error, variance in zip(errors, spread.variances, strict=True)], list(
-        spread.variances
-    )
+    errors, variances = (total / spread.frames).tolist(), spread.variances
+    return [error / variance for error, variance in zip(errors, variances, strict=True)], variances
 
 
 def learn_together(
@@ -180,29 +145,27 @@ def learn_together(
     learning = nn.ModuleList(blocks).requires_grad_(True)
     optimiser = torch.optim.Adam(learning.parameters(), lr=settings.lr)
     curve, done, scale = TogetherCurve(), 0, 1.0
-    errors, variances = measure_together(compared, *held_out)
-    best = copy.deepcopy(learning.state_dict())
-    if not all(map(math.isfinite, errors)):
-        raise UserError("the errors of the converted layers are not finite: convert with a lower --lr")
     if checkpoint.is_file():
         state = torch.load(checkpoint, weights_only=True)
         learning.load_state_dict(state["blocks"])
         optimiser.load_state_dict(state["optimiser"])
         torch.set_rng_state(state["random"])
-        curve, done, scale, best = (
-            TogetherCurve(**state["curve"]), state["done"], state["scale"], state["best"]
-        )  # fmt: skip
+        curve, done, scale = TogetherCurve(**state["curve"]), state["done"], state["scale"]
+        best, variances = state["best"], state["variances"]
     else:
         torch.manual_seed(settings.seed)
+        errors, variances = measure_together(compared, *held_out)
+        if not all(map(math.isfinite, errors)):
+            raise UserError("the errors of the converted layers are not finite: convert with a lower --lr")
+        best = copy.deepcopy(learning.state_dict())
         curve.steps.append(0)
         curve.held_out.append(errors)
     earlier = curve.seconds
     looks = {round(settings.steps * look / LOOKS) for look in range(1, LOOKS + 1)}
     for step in range(done + 1, settings.steps + 1):
         rate = scale * settings.lr * (1 + math.cos(math.pi * (step - 1) / settings.steps)) / 2
-        rate *= min(
-            1.0, (step - max(curve.halved, default=0)) / WARM_UP
-        )  # Adam's first steps are its largest
+        # Adam's first steps are its largest.
+        rate *= min(1.0, (step - max(curve.halved, default=0)) / WARM_UP)
         for group in optimiser.param_groups:
             group["lr"] = rate
         hidden, mask = train[0](batch_of(step - 1, train[1], settings.seed))
@@ -218,7 +181,7 @@ def learn_together(
             optimiser.step()
         if step in looks or diverges:
             errors, _ = measure_together(compared, *held_out)
-            mean = sum(errors) / len(errors)
+            mean = fmean(errors)
             diverges = diverges or not mean < WORSE * curve.best  # NaN too
             if diverges:
                 learning.load_state_dict(best)
@@ -235,6 +198,7 @@ def learn_together(
             state = {
                 "blocks": learning.state_dict(), "optimiser": optimiser.state_dict(), "best": best,
                 "random": torch.get_rng_state(), "curve": asdict(curve), "done": step, "scale": scale,
+                "variances": variances,
             }  # fmt: skip
             write_atomically(checkpoint, lambda temporary, state=state: torch.save(state, temporary))
         on_step(step, curve)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from espnet_wsm.upstream.families.contract import AdaptedMixer
 from espnet_wsm.upstream.prefix import FrozenPrefix
 from espnet_wsm.upstream.suffix import TrainableSuffix
 
@@ -59,8 +58,7 @@ def describe_prefix(prefix: FrozenPrefix) -> tuple[LayerRow, ...]:
     everything = sum(p.numel() for p in prefix.parameters())
     rows = [LayerRow("below", "frozen", 0, everything - above)]
     for number, layer in enumerate(layers, start=1):
-        converted = isinstance(getattr(layer, prefix.family.attention), AdaptedMixer)
-        kind = "frozen, converted" if converted else "frozen attention"
+        kind = "frozen, converted" if prefix.family.has_block(layer) else "frozen attention"
         rows.append(describe_part(f"layer {number}", kind, layer))
     return tuple(rows)
 

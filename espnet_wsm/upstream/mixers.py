@@ -43,11 +43,6 @@ class AttentionSlot:
         """The pretrained module."""
         return getattr(self.layer, self.family.attention)
 
-    @property
-    def is_converted(self) -> bool:
-        """Whether the upstream has a block of ours in its place."""
-        return isinstance(self.attention, self.family.mixer_class)
-
 
 def _summarise(
     slot: AttentionSlot, config: WsmConfig, block_class: type[nn.Module] = SummaryMixing, **more: Any
@@ -125,7 +120,7 @@ def _attention(slot: AttentionSlot, config: WsmConfig) -> nn.Module:
 
 def _kept(slot: AttentionSlot, config: WsmConfig) -> nn.Module:
     """The block of a converted upstream."""
-    if not slot.is_converted:
+    if not slot.family.has_block(slot.layer):
         raise ValueError(
             "a layer to replace has its attention still: take no more than `espnet-wsm convert` converted, "
             "or mixer: attention, which trains that"

@@ -10,7 +10,7 @@ from espnet_wsm.errors import UserError
 from espnet_wsm.mixing.block import MixingBlock
 from espnet_wsm.mixing.dropout import LeanDropout
 from espnet_wsm.upstream.config import DROP, KEPT, WsmConfig
-from espnet_wsm.upstream.families.contract import AdaptedMixer, FamilyContract
+from espnet_wsm.upstream.families.contract import FamilyContract
 from espnet_wsm.upstream.mixers import MIXERS, AttentionSlot
 from espnet_wsm.upstream.replacing import replace_modules
 from espnet_wsm.upstream.suffix import TrainableSuffix
@@ -37,7 +37,7 @@ def replace_attention(
     for place, layer in enumerate(layers):
         layer.requires_grad_(config.trainable != "mixer")
         slot = AttentionSlot(layer, dim, family, place)
-        if slot.is_converted and config.mixer != KEPT:
+        if family.has_block(layer) and config.mixer != KEPT:
             raise UserError(
                 f"{config.upstream} is converted, and the layers to replace have no attention any more: "
                 f"mixer: {KEPT} trains what they have, and the upstream that it was made of takes "
@@ -74,10 +74,9 @@ def prepare_suffix(
     """
     suffix.requires_grad_(config.trainable == "suffix")
     suffix.recomputes_layers = config.recompute == "layer"
-    converted = [isinstance(getattr(each, suffix.family.attention), AdaptedMixer) for each in suffix.layers]
     kinds = {
-        i: config.mixer if i in replaced else "converted" if converted[i] else "attention"
-        for i in range(len(suffix.layers))
+        i: config.mixer if i in replaced else "converted" if suffix.family.has_block(layer) else "attention"
+        for i, layer in enumerate(suffix.layers)
     }
     if config.mixer == DROP:
         suffix.layers = nn.ModuleList(layer for i, layer in enumerate(suffix.layers) if i not in replaced)

@@ -14,8 +14,6 @@ from espnet_wsm.data.features.shards import METADATA, checksum
 from espnet_wsm.data.kaldi.lists import count, name_some, raise_collected, read_list, tell_ids
 from espnet_wsm.errors import UserError
 
-CUT_FILE = "cut.json"  # as espnet_wsm.upstream.stored_cut has it, which data may not import
-
 
 def _read_stamps(path: Path, problems: list[str]) -> dict[str, AudioStamp]:
     stamps = {}
@@ -92,18 +90,6 @@ def check_cache(out: Path, key: dict[str, str], dtype: str, wav_scp: Path) -> No
             f"{out}: {name_some(changed)}: {REMEDY}"
         )
     raise_collected(problems, out)
-
-
-def find_cut_folder(feats_scp: Path) -> Path:
-    """The folder of the cut whose features a list names, which is above that of their set.
-
-    A list of features of several sets is elsewhere: then the first one that it names says where.
-    """
-    folder = feats_scp.parent.parent
-    if not (folder / CUT_FILE).exists() and feats_scp.is_file():
-        for entry in read_list(feats_scp, []).values():
-            return Path(entry.value).parent.parent
-    return folder
 
 
 class FeatureReader(Mapping[str, np.ndarray]):

@@ -213,6 +213,10 @@ class FamilyContract(ABC):
         """Give a (B, T, D) block the call signature and return values of this family's attention."""
         return self.mixer_class(mixer)
 
+    def has_block(self, layer: nn.Module) -> bool:
+        """Whether one of our blocks is in the place of a layer's self-attention."""
+        return isinstance(getattr(layer, self.attention), self.mixer_class)
+
     def attention_dropout(self, attention: nn.Module) -> float:
         """The share of its weights that an attention module drops in training."""
         return attention.dropout
@@ -236,11 +240,7 @@ class FamilyContract(ABC):
         layer; with ``recompute``, autograd keeps this alone and the backward pass runs the layer once more.
         """
         layers = list(layers)
-        attending = [
-            attention
-            for attention in (getattr(layer, self.attention) for layer in layers)
-            if not isinstance(attention, self.mixer_class)
-        ]
+        attending = [getattr(layer, self.attention) for layer in layers if not self.has_block(layer)]
         run = self.prepare_run(attending, x, padding_mask, shared)
         for layer in layers:
             if on_input is not None:

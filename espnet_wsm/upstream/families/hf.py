@@ -157,8 +157,7 @@ class HfFamily(FamilyContract):
         more = self.list_more_arguments(valid)
 
         def run(layer: nn.Module, x: Tensor) -> Tensor:
-            mixes = isinstance(getattr(layer, self.attention), self.mixer_class)
-            return layer(x, attention_mask=valid if mixes else mask, **more)
+            return layer(x, attention_mask=valid if self.has_block(layer) else mask, **more)
 
         return run
 
