@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Stage 2: Kaldi data directories -> 16 kHz audio, tokens, utterances selected by length, and the output of the
-# upstream's frozen layers. Audio and tokens that match the current data and options are not made again.
+# Stage 2: Kaldi data directories -> 16 kHz audio, tokens, utterances selected by length. What matches the current data
+# and options is not made again.
 # Run from a recipe's folder.
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # where sh is another shell
 set -euo pipefail
@@ -15,11 +15,11 @@ if [[ -d ${dump_dir} && ! -e ${dump_dir}/.made_from && ! -e ${dump_dir}/.unfinis
 fi
 check_training_options
 check_unlabelled
-settle rounds training
+settle rounds parent
 has_directory || unlabelled= # the rest of the training set is there
 set_text_options
 # Not all upstreams take utterances of any length.
-longest=$(python -m espnet_wsm.stages.limit_duration --max_seconds "${max_wav_duration}" --join_to "${join_to:-0}" -- "${training[@]}")
+longest=$(python -m espnet_wsm.stages.limit_duration --max_seconds "${max_wav_duration}" --join_to "${join_to:-0}" -- "${parent[@]}")
 input=$(input_digest)
 settings="${train_set}|${valid_set}|${test_sets}|${token_type}|${nbpe}|${speed_perturb}${join_to:+|${join_to} ${join_pause}}"
 settings+="|${min_wav_duration}|${longest}|$([[ -z ${text_config} ]] || sha256sum <"${text_config}" | cut -c1-16)"
@@ -75,25 +75,3 @@ if [[ -e ${dump_dir}/.unfinished || $(cat "${dump_dir}"/.{made_from,settings} 2>
 else
     log "Stage 2: ${dump_dir} already belongs to ${data_dir} and these options"
 fi
-
-cached="${train_set} ${valid_set}${unlabelled:+ unlabelled}"
-# A CPU is fastest with batches that fit into its caches.
-folder=$(python -m espnet_wsm.stages.cache_features plan --dump_dir "${dump_dir}" \
-    --sets "${cached}" --cache "${cache}" --cache_dtype "${cache_dtype}" \
-    --batch_seconds "$((ngpu > 0 ? 160 : 15))" -- "${training[@]}")
-[[ -n ${folder} ]] || exit 0
-log "Stage 2: store features: ${dump_dir}/raw -> ${folder}"
-logs=${dump_dir}/log/cache.JOB.log
-rm -f "${dump_dir}"/log/{,.}cache.*
-total=$(for set in ${cached}; do cat "${dump_dir}/raw/${set}/wav.scp"; done | wc -l)
-watch --log "${logs}" --nj "${nj}" --total "${total}" --desc cache --unit utt
-launch --gpu "$((ngpu > 0))" --num_threads 1 JOB=1:"${nj}" "${logs}" \
-    python -m espnet_wsm.stages.cache_features run --folder "${folder}" --sets "${cached}" \
-    --nj "${nj}" --job JOB --ngpu "$((ngpu > 0))" --log "${logs}"
-unwatch
-python -m espnet_wsm.stages.cache_features merge --folder "${folder}" --sets "${cached}"
-# Where the heads of the attention look, for a training with windows: attention.
-heads=${dump_dir}/log/read_heads.log
-launch --num_threads "${num_threads}" "${heads}" \
-    python -m espnet_wsm.stages.read_heads --folder "${folder}" --set "${train_set}" -- "${training[@]}"
-grep -v '^#' "${heads}" >&2 || true

@@ -23,7 +23,7 @@ tag=                          # name of the experiment; empty: made from the opt
 train_set=train               # in data_dir
 valid_set=dev                 # in data_dir
 test_sets=test                # in data_dir, separated by spaces
-unlabelled=                   # Kaldi directory of speech without text, for --transfer, --pseudo_rounds and --guide; or rest: what --train_minutes leaves
+unlabelled=                   # Kaldi directory of speech without text, for --convert, --transfer, --pseudo_rounds and --guide; or rest: what --train_minutes leaves
 allow_pipes=false             # true: run commands that wav.scp has in place of audio, 'COMMAND |'; they can do anything
 # -- stage 2
 channel=mix                   # of audio with several: 1, 2, ... or mix, their mean; reco2file_and_channel comes first
@@ -42,6 +42,8 @@ cache_dtype=float16           # precision of the stored features: float16, bfloa
 upstream=                     # path, or S3PRL's name; empty: as in train_config, else the one included in the project
 upstream_config=              # settings for an upstream, which override train_config: conf/upstream/NAME.yaml
 trust=false                   # true: load an upstream's file even if that runs code (old pickles)
+convert=0                     # layers from the top, or all, that first become linear without labels; 0: none
+convert_args=                 # more arguments for espnet-wsm convert, which does it, e.g. "--steps 2000 --dtype auto"
 # -- stage 3
 train_config=../../../conf/train_ctc.yaml # ESPnet training configuration
 mixer=                        # wsm, sm, local, wsm_heads, attention, random_attention, reset, kv_pool, lora, gc_lora, kept or drop; empty: as in train_config
@@ -68,7 +70,7 @@ report=true                   # stage 5 writes the experiment's report.html, a p
 inference_model=valid.cer_ctc.ave.pth # checkpoint in the experiment's folder
 
 # What `settle` sets, besides `search`.
-exp='' rounds=() training=() transferring=() out='' train_text=''
+exp='' rounds=() parent=() training=() converted='' converting=() transferring=() out='' train_text=''
 
 unset CDPATH # with it, cd would print the new folder
 common=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -126,14 +128,18 @@ run_stages() {
     python -c 'import espnet_wsm' || die "espnet_wsm cannot be used (see above); run ${root}/tools/setup.sh"
     settle rounds # what cannot be is refused before anything is done
     list_options
-    [[ -z ${unlabelled} || ${transfer} != 0 || ${pseudo_rounds} != 0 || -n ${guide} ]] ||
-        log "warning: --unlabelled ${unlabelled} is only used with --transfer, --pseudo_rounds and --guide"
+    [[ -z ${unlabelled} || ${convert} != 0 || ${transfer} != 0 || ${pseudo_rounds} != 0 || -n ${guide} ]] ||
+        log "warning: --unlabelled ${unlabelled} is only used with --convert, --transfer, --pseudo_rounds and --guide"
     for number in 1 2 3 4 5; do
         ((stage <= number && number <= stop_stage)) || continue
         if ((number == 3)) && [[ ${transfer} != 0 ]]; then
             run_child "${common}/transfer.sh" "${options[@]}" || die "stage 3 (transfer) failed"
         fi
         run_child "${common}/${names[number - 1]}.sh" "${options[@]}" || die "stage ${number} (${names[number - 1]}) failed"
+        if ((number == 2)); then
+            [[ ${convert} == 0 ]] || run_child "${common}/convert.sh" "${options[@]}" || die "stage 2 (conversion) failed"
+            run_child "${common}/features.sh" "${options[@]}" || die "stage 2 (features) failed"
+        fi
         if ((number == 3 && pseudo_rounds > 0)); then
             run_child "${common}/pseudo.sh" "${options[@]}" || die "stage 3 (self-training) failed"
         fi

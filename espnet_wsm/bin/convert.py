@@ -26,7 +26,7 @@ from espnet_wsm.errors import UserError, report_user_errors
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from espnet_wsm.transfer.conversion import Converted
+    from espnet_wsm.transfer.conversion import Converted, StartPhase
 
 MIXERS = ("wsm_heads", "wsm", "local", "sm")
 ALL = "all"
@@ -147,10 +147,16 @@ def format_result(result: "Converted") -> str:
     return "\n".join(lines)
 
 
-@report_user_errors
-def main(argv: list[str] | None = None) -> None:
-    """Entry point."""
-    args = make_parser().parse_args(argv)
+def run(args: argparse.Namespace, start_phase: "StartPhase") -> "Converted | None":
+    """Convert, and print what came of it; None if that had been done already.
+
+    Args:
+        args: of :func:`make_parser`.
+        start_phase: told of every step.
+
+    Raises:
+        UserError: the upstream, the audio or an argument is faulty, or the folder holds something else.
+    """
     check(args)
 
     from espnet_wsm.allocator import find_device
@@ -182,16 +188,24 @@ def main(argv: list[str] | None = None) -> None:
         layers, WsmConfig.from_dict(conf), args.steps, args.own_steps, args.lr, args.own_lr, args.join_to,
         args.frames, args.seed,
     )  # fmt: skip
-    with Bars() as bars:
-        result = conversion.convert(settings, excerpts, args.out, device, bars.start)
+    result = conversion.convert(settings, excerpts, args.out, device, start_phase)
     if result is None:
         print(f"{args.out} has been made already, with these settings of this audio")
-        return
+        return None
     print(f"{args.upstream} -> {args.out}, from {result.seconds / 60:.1f} minutes of audio")
     print(format_result(result))
-    count = min(2, len(result.layers))
-    path = args.out.resolve()
-    print(f"fine-tune its last layers: ./run.sh --upstream {path} --mixer kept --num_replaced {count}")
+    return result
+
+
+@report_user_errors
+def main(argv: list[str] | None = None) -> None:
+    """Entry point."""
+    args = make_parser().parse_args(argv)
+    with Bars() as bars:
+        result = run(args, bars.start)
+    if result is not None:
+        count, path = min(2, len(result.layers)), args.out.resolve()
+        print(f"fine-tune its last layers: ./run.sh --upstream {path} --mixer kept --num_replaced {count}")
 
 
 class Bars:

@@ -33,6 +33,11 @@ def _name_directory(options: Namespace) -> str:
     return "" if options.unlabelled == REST else options.unlabelled
 
 
+def _hears_directory(options: Namespace) -> bool:
+    """Whether the first model, or its upstream, learns from that."""
+    return options.convert != "0" or options.transfer != "0" or bool(options.guide)
+
+
 def _name_guide(options: Namespace) -> str:
     """The experiment of the guide, which may be given by one of its checkpoints."""
     path = options.guide
@@ -72,10 +77,11 @@ def count_rounds(options: Namespace) -> int:
 
 def list_rounds(options: Namespace) -> list[str]:
     """The folders of the models: the one that is trained on transcripts alone, and that of each round."""
+    check_conversion(options)
     base, rounds = name_experiment(options), count_rounds(options)
     more = []
     if not options.tag:
-        named = options.transfer != "0" or options.guide  # in the name of the first one
+        named = _hears_directory(options)  # in the name of the first one
         more.append("" if named else _base_name(_name_directory(options)))
         more.append(options.unlabelled if options.unlabelled == REST else "")
         changed = options.pseudo_confidence != PSEUDO_CONFIDENCE
@@ -89,12 +95,13 @@ def name_experiment(options: Namespace) -> str:
         _base_name(options.train_config, ".yaml"),
         options.token_type + (options.nbpe if options.token_type != "char" else ""),
         "bytes" if options.byte_fallback != "false" else "",
+        options.convert != "0" and f"converted_{options.convert}",
         options.mixer,
         options.num_replaced and f"k{options.num_replaced}",
         options.window and f"w{options.window}",
         options.trainable,
         options.transfer != "0" and f"transfer{options.transfer}",
-        (options.transfer != "0" or options.guide) and _base_name(_name_directory(options)),
+        _hears_directory(options) and _base_name(_name_directory(options)),
         options.guide and options.unlabelled == REST and REST,
         options.guide and f"guided_by_{_name_guide(options)}",
         _base_name(options.upstream_config, ".yaml"),
@@ -108,13 +115,69 @@ def name_experiment(options: Namespace) -> str:
     return f"{options.exp_dir}/asr_{name.removeprefix('asr_')}"
 
 
+def name_converted(options: Namespace) -> str:
+    """The folder of the upstream that ``convert`` makes; one for each ``convert_args``.
+
+    Raises:
+        UserError: a configuration does not exist or cannot be read.
+    """
+    parts = [
+        _base_name(_find_upstream(options) or UPSTREAM_IN_THE_BOX),
+        options.convert,
+        options.train_set if options.train_set != "train" else "",
+        _base_name(_name_directory(options)),
+    ]
+    if options.convert_args:
+        parts.append(hashlib.sha256(options.convert_args.encode()).hexdigest()[:8])
+    return f"{options.exp_dir}/upstream_{'_'.join(filter(None, parts))}"
+
+
+def check_conversion(options: Namespace) -> None:
+    """Refuse what does not go with a conversion, or one that cannot be.
+
+    Raises:
+        UserError: says which.
+    """
+    if options.convert == "0":
+        return
+    given = f"--convert {options.convert}"
+    if options.convert != "all" and not (options.convert.isdecimal() and int(options.convert) > 0):
+        raise UserError(f"{given} has to be a number of layers, all, or 0 for none")
+    if options.mixer not in ("", "kept"):
+        raise UserError(
+            f"{given} trains the blocks that are there then, mixer kept: omit --mixer {options.mixer}; to "
+            f'choose the blocks, give --convert_args "--mixer {options.mixer}"'
+        )
+    if options.window:
+        raise UserError(
+            f"{given} settles the windows: instead of --window {options.window} give "
+            f'--convert_args "--window {options.window}"'
+        )
+    if options.transfer != "0":
+        raise UserError(
+            f"{given} and --transfer {options.transfer} are two ways to learn from attention: give one"
+        )
+
+
 def list_training_arguments(options: Namespace) -> list[str]:
     """The arguments of asr_train in stage 3, according to which stage 2 stores features.
 
     Raises:
         UserError: a configuration does not exist or cannot be read.
     """
-    configuration = _read_configuration("train_config", options.train_config)
+    arguments = list_parent_arguments(options)
+    if options.convert != "0":
+        for each in (f"upstream={name_converted(options)}", "mixer=kept"):
+            arguments += ["--encoder_conf", each]
+    return arguments
+
+
+def list_parent_arguments(options: Namespace) -> list[str]:
+    """The same, with the upstream of which ``convert`` makes another one.
+
+    Raises:
+        UserError: a configuration does not exist or cannot be read.
+    """
     arguments = ["--config", options.train_config]
     if options.upstream_config:
         # ESPnet takes only one configuration, so the keys of this one become arguments, which override it.
@@ -124,16 +187,25 @@ def list_training_arguments(options: Namespace) -> list[str]:
             else:
                 texts = [value if isinstance(value, str) else json.dumps(value)]
             arguments += [word for text in texts for word in (f"--{key}", text)]
-    upstream = options.upstream
-    named = (configuration.get("encoder_conf") or {}).get("upstream")
-    if not upstream and not named and not any(word.startswith("upstream=") for word in arguments):
-        upstream = UPSTREAM_IN_THE_BOX
-    encoder = {"upstream": upstream, "trust": options.trust if options.trust != "false" else ""}
+    encoder = {
+        "upstream": options.upstream or ("" if _find_upstream(options) else UPSTREAM_IN_THE_BOX),
+        "trust": options.trust if options.trust != "false" else "",
+    }
     encoder |= {name: getattr(options, name) for name in ("mixer", "num_replaced", "window", "trainable")}
     for name, value in encoder.items():
         arguments += ["--encoder_conf", f"{name}={value}"] if value else []
     arguments += ["--model_conf", f"guide={options.guide}"] if options.guide else []
     return arguments + options.asr_args.split()
+
+
+def _find_upstream(options: Namespace) -> str:
+    """The upstream that the options or a configuration name, empty for none."""
+    upstream = options.upstream
+    for option in ("upstream_config", "train_config"):
+        if not upstream and getattr(options, option):
+            conf = _read_configuration(option, getattr(options, option)).get("encoder_conf")
+            upstream = (conf or {}).get("upstream")
+    return upstream or ""
 
 
 def _read_configuration(option: str, path: str) -> dict[str, Any]:
@@ -146,6 +218,11 @@ def _read_configuration(option: str, path: str) -> dict[str, Any]:
     except UserError as error:
         raise UserError(f"--{option} {path} cannot be read: {error}") from error
     return configuration
+
+
+def list_converting_arguments(options: Namespace) -> list[str]:
+    """The arguments of ``espnet_wsm.stages.convert`` but for the audio."""
+    return [*options.convert_args.split(), "--layers", options.convert, "--out", name_converted(options)]
 
 
 def list_transfer_arguments(options: Namespace) -> list[str]:
@@ -208,6 +285,11 @@ def describe_decoding(options: Namespace) -> dict[str, str]:
 SETTINGS: dict[str, Callable[[Namespace], dict[str, Any]]] = {
     "experiment": lambda options: {"exp": list_rounds(options)[-1]},  # what is decoded
     "rounds": lambda options: {"rounds": list_rounds(options)},
+    "parent": lambda options: {"parent": list_parent_arguments(options)},
+    "converting": lambda options: {
+        "converted": name_converted(options),
+        "converting": list_converting_arguments(options),
+    },
     "training": lambda options: {"training": list_training_arguments(options)},
     "transfer": lambda options: {"transferring": list_transfer_arguments(options)},
     "decoding": describe_decoding,

@@ -236,7 +236,7 @@ def _is_done(folder: Path, plan: dict[str, Any]) -> bool:
     if (folder / CONVERTING_FILE).is_file():
         if json.loads((folder / CONVERTING_FILE).read_text(encoding="utf-8")) != plan:
             raise UserError(f"another conversion is under way in {folder}: {remedy}")
-    elif folder.exists() and any(folder.iterdir()):
+    elif folder.exists() and any(not each.name.startswith(".") for each in folder.iterdir()):
         raise UserError(f"{folder} holds other files: {remedy}")
     return False
 

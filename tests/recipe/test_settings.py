@@ -16,7 +16,7 @@ DEFAULTS = {
     "num_replaced": "", "window": "", "train_minutes": "", "trainable": "", "asr_args": "", "search": "",
     "lm": "", "ngram_order": "3", "valid_set": "dev", "cache_dtype": "float16", "join_to": "",
     "transfer": "0", "transfer_args": "", "unlabelled": "", "pseudo_rounds": "0", "pseudo_confidence": "0.25",
-    "guide": "",
+    "guide": "", "convert": "0", "convert_args": "",
 }  # fmt: skip
 
 
@@ -49,6 +49,8 @@ def options(**given: str) -> Namespace:
             "exp/asr_train_char_wavlm_w",
         ),
         ({"guide": "exp/asr_first/"}, "exp/asr_train_char_guided_by_first"),
+        ({"convert": "all", "num_replaced": "3"}, "exp/asr_train_char_converted_all_k3"),
+        ({"convert": "2", "unlabelled": "talk"}, "exp/asr_train_char_converted_2_talk"),
         ({"guide": "exp/asr_a", "unlabelled": "../talk"}, "exp/asr_train_char_talk_guided_by_a"),
         (
             {"guide": "exp/asr_a", "unlabelled": "rest", "train_minutes": "5"},
@@ -108,6 +110,48 @@ def test_rounds_are_folders_beside_the_model_that_they_begin_with(given, names):
 def test_rounds_that_cannot_be_are_refused(given, message):
     with pytest.raises(UserError, match=message):
         settings.list_rounds(options(**given))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        *(
+            ({"convert": each}, f"--convert {each} has to be a number of layers, all")
+            for each in ("-1", "x", "")
+        ),
+        ({"convert": "2", "mixer": "wsm"}, "--convert 2 trains .* omit --mixer wsm; .* --convert_args"),
+        ({"convert": "all", "window": "5"}, 'instead of --window 5 give --convert_args "--window 5"'),
+        ({"convert": "2", "transfer": "9"}, "--convert 2 and --transfer 9 are two ways"),
+    ],
+)
+def test_a_conversion_that_cannot_be_is_refused(given, message):
+    with pytest.raises(UserError, match=message):
+        settings.list_rounds(options(**given))
+
+
+def test_a_training_has_the_upstream_that_a_conversion_makes():
+    given = {"convert": "all", "upstream": "../up/whisper_base/", "asr_args": "--encoder_conf mixer=wsm"}
+    folder = "exp/upstream_whisper_base_all"
+    assert list_pairs(**given)[-2:] == [
+        f"--encoder_conf upstream={folder}", "--encoder_conf mixer=kept"
+    ]  # fmt: skip
+    assert settings.list_parent_arguments(options(**given)) == settings.list_training_arguments(
+        options(**given | {"convert": "0"})
+    )
+    assert settings.list_converting_arguments(options(**given)) == ["--layers", "all", "--out", folder]
+
+
+def test_conversions_that_differ_have_folders_of_their_own(folder):
+    (folder / "up.yaml").write_text("encoder_conf: {upstream: models/xlsr}\n")
+    given = [
+        {}, {"upstream_config": "up.yaml"}, {"upstream": "other", "upstream_config": "up.yaml"},
+        {"unlabelled": "talk"}, {"unlabelled": "rest"}, {"train_set": "more"}, {"convert": "2"},
+        {"convert_args": "--steps 9"}, {"convert_args": "--steps 8"}, {"exp_dir": "exp/it"},
+    ]  # fmt: skip
+    names = [settings.name_converted(options(**{"convert": "all"} | each)) for each in given]
+    assert names[0] == names[4] == "exp/upstream_hubert_debian_multi_all", "rest is heard anyway"
+    assert names[1:3] == ["exp/upstream_xlsr_all", "exp/upstream_other_all"]
+    assert len(set(names)) == len(names) - 1
 
 
 def list_pairs(**given: str) -> list[str]:

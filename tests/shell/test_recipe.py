@@ -245,6 +245,25 @@ def test_blocks_learn_from_attention_before_training(finished, recipe, shell):
 
 
 @pytest.mark.recipe
+def test_a_recipe_converts_its_upstream_and_trains_what_it_made(finished, recipe, shell):
+    words = ["--convert", "1", "--num_replaced", "1", "--stop_stage", "3", *QUICK]
+    words += ["--convert_args", "--steps 2 --own_steps 3"]
+    result = shell(["./run.sh", "--stage", "2", *words], recipe)
+    assert result.returncode == 0, result.stderr
+    (folder,) = recipe.glob("exp/upstream_hubert_debian_multi_1_*")
+    named = folder.relative_to(recipe)
+    assert f"Stage 2: convert: dump/raw/org/train -> {named}" in result.stderr
+    assert "warning: 7 s of audio: " in result.stderr and "| all " in result.stderr
+    assert read_progress(recipe / "dump/log/convert.progress.json")["done"] == 5
+    config = yaml.safe_load((recipe / "exp/asr_train_asr_char_converted_1_k1/config.yaml").read_text())
+    assert config["encoder_conf"]["upstream"] == str(named) and config["encoder_conf"]["mixer"] == "kept"
+    blocks = (folder / "blocks.safetensors").stat().st_mtime_ns
+    again = shell(["./run.sh", "--stage", "2", *words[:-5], "2", "--stop_stage", "2", *words[-2:]], recipe)
+    assert again.returncode == 0 and f"{named} has been made already" in again.stderr
+    assert blocks == (folder / "blocks.safetensors").stat().st_mtime_ns, "blocks learn once"
+
+
+@pytest.mark.recipe
 def test_training_uses_the_features_and_not_the_upstream(finished, recipe):
     log = (recipe / "exp/asr_first/train.log").read_text()
     assert "feats.scp" in log and "wav.scp" not in log
@@ -415,7 +434,7 @@ def test_blocks_learn_from_speech_without_text_too(fresh, talk, shell):
     stage = ["./run.sh", *words[:2], "--stop_stage", "2", "--unlabelled", "talk", *NO_CACHE]
     again = shell(stage, fresh)
     assert "already belongs to data and these options" in again.stderr
-    assert "warning: --unlabelled talk is only used with --transfer" in again.stderr
+    assert "warning: --unlabelled talk is only used with --convert, --transfer" in again.stderr
     shutil.copy(talk / "half.wav", talk / "short.wav")
     again = shell(stage, fresh)
     assert "Stage 2: format audio, make tokens: data and talk -> dump" in again.stderr
