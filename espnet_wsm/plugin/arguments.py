@@ -23,6 +23,7 @@ NAME = "wsm_s3prl"
 MODEL = "wsm"
 STEPS = "steps"  # of training so far, in the state of a model whose loss depends on them
 ESPNETS_CTC_WEIGHT = 0.5  # where model_conf says none
+GUIDE_WEIGHT, GUIDE_TEMPERATURE = 0.5, 1.0  # likewise
 
 
 def read_arguments(training: Sequence[str]) -> argparse.Namespace:
@@ -82,7 +83,10 @@ def _check_parts(args: argparse.Namespace, source: str) -> None:
                 (args.encoder_conf or {}).get("interctc_layer_idx"), conf.get("interctc_weight", 0), weight
             )
         guide = choose_guide(
-            conf.get("guide"), conf.get("guide_weight", 0.5), conf.get("guide_temperature", 1), weight
+            conf.get("guide"),
+            conf.get("guide_weight", GUIDE_WEIGHT),
+            conf.get("guide_temperature", GUIDE_TEMPERATURE),
+            weight,
         )
         if guide is not None:
             check_guide(guide)

@@ -7,7 +7,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from espnet_wsm.errors import UserError
-from espnet_wsm.plugin.arguments import ESPNETS_CTC_WEIGHT, STEPS, check_consistency, choose_guide
+from espnet_wsm.plugin.arguments import (
+    ESPNETS_CTC_WEIGHT,
+    GUIDE_TEMPERATURE,
+    GUIDE_WEIGHT,
+    STEPS,
+    check_consistency,
+    choose_guide,
+)
 from espnet_wsm.plugin.guide import Guide, find_guidance
 
 
@@ -46,8 +53,8 @@ class WsmASRModel(ESPnetASRModel):
         consistency: float = 0.0,
         consistency_warmup: int = 0,
         guide: str | None = None,
-        guide_weight: float = 0.5,
-        guide_temperature: float = 1.0,
+        guide_weight: float = GUIDE_WEIGHT,
+        guide_temperature: float = GUIDE_TEMPERATURE,
         **conf,
     ):
         ctc_weight = conf.get("ctc_weight", ESPNETS_CTC_WEIGHT)

@@ -97,6 +97,14 @@ def test_one_frame_is_its_own_mean_and_a_window_without_a_frame_gives_zeros():
         assert not weighted_windowed_mean(x, torch.randn(2, 1), window).any()
 
 
+def test_no_frame_gives_no_mean():
+    x = torch.randn(2, 0, 4)
+    for window in (0, 1, 50, (-2, 3), (2, 3)):
+        for mask in (None, torch.zeros(2, 0, dtype=torch.bool)):
+            assert windowed_mean(x, window, mask).shape == x.shape
+            assert weighted_windowed_mean(x, x[..., 0], window, mask).shape == x.shape
+
+
 def test_an_all_padded_row_gives_zeros_even_from_infinities():
     x = torch.full((2, 5, 3), torch.inf)
     x[0] = 1.0

@@ -46,6 +46,7 @@ def load_model(path: Path) -> kenlm.Model:
     if path.suffix == ".gz":
         raise UserError(f"{path} is compressed: unpack it with `gunzip --keep {path}` and name the result")
     _refuse_marks(path)
+    _refuse_other_bytes(path)
     config = kenlm.Config()
     config.show_progress = False
     config.arpa_complain = kenlm.ARPALoadComplain.NONE
@@ -95,6 +96,23 @@ def read_training_sentences(text: Path) -> list[str]:
         if id not in joined
     }
     return list(unique.values())
+
+
+def _refuse_other_bytes(path: Path) -> None:
+    """Refuse a model in ARPA's format whose words are not UTF-8: no transcript would have one of them."""
+    with path.open("rb") as file:
+        if not file.readline().lstrip().startswith(ARPA_START):
+            return
+        for number, line in enumerate(file, start=2):
+            if line.startswith(b"\\2-grams:"):
+                return
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                raise UserError(
+                    f"{path} is not UTF-8 at line {number}: convert it, e.g. `iconv -f ISO-8859-1 -t UTF-8 "
+                    f"{path}`, and name the result"
+                ) from None
 
 
 def read_sentences(path: Path) -> list[str]:

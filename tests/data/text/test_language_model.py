@@ -102,6 +102,7 @@ def test_what_is_no_whole_model_is_refused(texts, tmp_path, capsys, change, mess
     [
         (lambda text: b"\xef\xbb\xbf" + text.encode(), "begins with a byte order mark, which ARPA's format"),
         (lambda text: text.encode("utf-16"), "is UTF-16: convert it, e.g. `iconv -f UTF-16 -t UTF-8"),
+        (lambda text: text.replace("cat", "chât").encode("latin-1"), "is not UTF-8 at line "),
         (lambda text: drop_word(text, "</s>").encode(), "has no </s>, so it does not know where sentences"),
         (lambda text: drop_word(text, "<s>").encode(), "has no <s>, so it does not know where sentences"),
     ],
