@@ -1,8 +1,9 @@
 """Recognise what is not transcribed yet, into a copy of an ELAN or Praat file.
 
 The copy, NAME.asr.eaf or NAME.asr.TextGrid, is the file with a new tier of utterances and one of their
-confidences; all else is as it was, byte for byte. The audio is looked for where the file says it is, and
-beside it. Files that cannot be annotated are named at the end; the exit status is then 1.
+confidences; all else is as it was, byte for byte. The audio is looked for where the file says it is, beside
+it, and in a folder of audio there. Files that cannot be annotated are named at the end; the exit status is
+then 1.
 
 Examples:
   espnet-wsm annotate --model exp/asr_train_ctc_char interview.eaf
@@ -22,9 +23,10 @@ from espnet_wsm.annotations.eaf.drafts import CONFIDENCE
 from espnet_wsm.annotations.stretches import find_untranscribed, floor_milliseconds
 from espnet_wsm.data.audio.channels import add_channel_argument
 from espnet_wsm.data.audio.recordings import read_header
+from espnet_wsm.data.corpora.audio_search import AudioSearch
 from espnet_wsm.errors import UserError, report_user_errors
 from espnet_wsm.recognition.options import UNCALIBRATED, add_model_arguments, load_model
-from espnet_wsm.recognition.outputs import SUFFIXES, check_out_dir
+from espnet_wsm.recognition.outputs import check_out_dir
 from espnet_wsm.recognition.progress import show_progress
 from espnet_wsm.recognition.stretches import read_whole, recognise_stretches
 from espnet_wsm.recognition.transcript import PAUSE, TIER
@@ -55,7 +57,10 @@ def make_parser() -> argparse.ArgumentParser:
         "--shortest", type=float, default=SHORTEST, metavar="SECONDS",
         help=f"leave out untranscribed stretches that are shorter (default: {SHORTEST:g})",
     )  # fmt: skip
-    where.add_argument("--audio", type=Path, help="the audio of FILE, if it is not found or another one")
+    where.add_argument(
+        "--audio", type=Path,
+        help="the audio of FILE, if it is not found or another one; or the folder of that of all of them",
+    )  # fmt: skip
     writing = parser.add_argument_group("what is written")
     writing.add_argument("--tier", default=TIER, help=f"name of the new tier (default: {TIER})")
     writing.add_argument("--words", action="store_true", help="tiers of words and of their confidences too")
@@ -79,15 +84,18 @@ def main(argv: list[str] | None = None) -> None:
     _check(args)
     faults: list[UserError] = []
     plans: list[_Plan] = []
+    search = AudioSearch(args.audio if args.audio is not None and args.audio.is_dir() else None)
     for file in dict.fromkeys(args.files):
         try:
-            plan = _plan(file, args)
+            plan = _plan(file, args, search)
             if other := next((one for one in plans if one.out == plan.out), None):
                 raise UserError(f"{other.file} and {file} would both be written to {plan.out}: rename one")
         except UserError as error:
             faults.append(error)
         else:
             plans.append(plan)
+    for said in search.several:
+        print(f"warning: {said}", file=sys.stderr)
     for plan in plans:
         if not plan.stretches:
             print(f"{plan.file}: no stretch of {args.shortest:g} s is untranscribed", file=sys.stderr)
@@ -101,7 +109,8 @@ def main(argv: list[str] | None = None) -> None:
 
 def _check(args: argparse.Namespace) -> None:
     for name in ("out", "audio"):
-        if getattr(args, name) is not None and len(args.files) > 1:
+        given = getattr(args, name)
+        if given is not None and len(args.files) > 1 and not (name == "audio" and given.is_dir()):
             raise UserError(f"--{name} is for one FILE, and there are {len(args.files)}: leave it out")
     Tier(args.tier)  # checks the name
     check_out_dir(args.out_dir)
@@ -131,7 +140,7 @@ def _is_eaf(file: Path) -> bool:
     return file.suffix.lower() == ".eaf"
 
 
-def _plan(file: Path, args: argparse.Namespace) -> _Plan:
+def _plan(file: Path, args: argparse.Namespace, search: AudioSearch) -> _Plan:
     is_eaf = _is_eaf(file)
     if not is_eaf and file.suffix.lower() != ".textgrid":
         raise UserError(f"{file} is neither an .eaf nor a .TextGrid: convert_annotations makes one of others")
@@ -145,7 +154,8 @@ def _plan(file: Path, args: argparse.Namespace) -> _Plan:
         raise UserError(f"{out} is there already: --overwrite replaces it")
     if any(tier.name == args.tier for tier in recording.tiers):
         raise UserError(f"{file} has a tier {args.tier} already: --tier names the new one otherwise")
-    audio = args.audio or _find_audio(file, recording.audio)
+    named = args.audio is not None and not args.audio.is_dir()
+    audio = args.audio if named else _find_audio(file, recording.audio, search)
     end = floor_milliseconds(read_header(audio).seconds)
     if recording.duration is not None:  # of a TextGrid, which holds nothing behind it
         end = min(end, floor_milliseconds(recording.duration))
@@ -159,21 +169,16 @@ def _plan(file: Path, args: argparse.Namespace) -> _Plan:
     return _Plan(file, audio, out, find_untranscribed(() if everywhere else counted, window, shortest))
 
 
-def _find_audio(file: Path, named: str | None) -> Path:
-    """What the file names, or audio of its own name beside it."""
-    found = eaf.find_audio(file) if named else None
-    if found is not None and found.suffix.lower() in SUFFIXES:
+def _find_audio(file: Path, named: str | None, search: AudioSearch) -> Path:
+    """As `prepare_corpus` finds it; else a video that the file names, whose sound ffmpeg reads."""
+    video = next(iter(eaf.find_media(file)), None) if _is_eaf(file) else None
+    if found := search.find(file, named) or video:
         return found
-    beside = [
-        path for path in sorted(file.parent.iterdir())
-        if path.stem == file.stem and path.suffix.lower() in SUFFIXES
-    ]  # fmt: skip
-    if len(beside) > 1:
-        raise UserError(f"{beside[0]} and {beside[1]} may both be the audio of {file}: --audio names it")
-    if not beside and found is None:
-        what = f"the audio of {file}, {named}," if named else f"audio of the name of {file}"
-        raise UserError(f"{what} is not on this machine: put it beside the file, or name it with --audio")
-    return beside[0] if beside else found
+    what = f"the audio of {file}, {named}," if named else f"audio of the name of {file}"
+    raise UserError(
+        f"{what} is not on this machine: put it beside the file, or in a folder audio there, or name it or "
+        "its folder with --audio"
+    )
 
 
 def _annotate_all(plans: Sequence[_Plan], args: argparse.Namespace) -> list[UserError]:

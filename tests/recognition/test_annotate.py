@@ -194,18 +194,22 @@ def test_audio_is_looked_for_beside_the_file(model, folder, capsys):
     Path("talk.wav").rename("talk.FLAC")
     assert run("talk.eaf") == 0  # of its own name
     write_audio("talk.ogg", 1)
-    assert run("talk.eaf", "--overwrite") == 1
-    assert (
-        "talk.FLAC and talk.ogg may both be the audio of talk.eaf: --audio names it"
-        in capsys.readouterr().err
-    )
+    capsys.readouterr()
+    assert run("talk.eaf", "--overwrite") == 0
+    assert "s of talk.FLAC" in "".join(capsys.readouterr()), "of two, what lost nothing, as for import"
     for name in ("talk.FLAC", "talk.ogg"):
         Path(name).unlink()
     assert run("talk.eaf", "--overwrite") == 1
     assert "the audio of talk.eaf, audio/talk.wav, is not on this machine" in capsys.readouterr().err
-    Path("audio").mkdir()
-    write_audio("audio/talk.wav", 5.25)
-    assert run("talk.eaf", "--overwrite") == 0
+    for folder in ("audio", "wavs"):  # the path that is named, and a folder where import looks too
+        Path(folder).mkdir()
+        write_audio(f"{folder}/talk.wav", 5.25)
+        assert run("talk.eaf", "--overwrite") == 0
+        Path(f"{folder}/talk.wav").unlink()
+    Path("elsewhere/in it").mkdir(parents=True)
+    write_audio("elsewhere/in it/talk.wav", 5.25)
+    assert run("talk.eaf", "--overwrite", "--audio", "elsewhere") == 0
+    assert run("talk.eaf", "--overwrite", "--audio", "nowhere") == 1
 
 
 def test_what_is_there_stays_as_it_is(model, folder, capsys):

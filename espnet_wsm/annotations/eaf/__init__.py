@@ -9,14 +9,13 @@ without a time, names no line, and renames an existing file when it writes.
 """
 
 from espnet_wsm.annotations.eaf.copying import add_tiers
-from espnet_wsm.annotations.eaf.media import find_audio, find_media, find_origin
+from espnet_wsm.annotations.eaf.media import find_media, find_origin
 from espnet_wsm.annotations.eaf.reading import TierOutline, outline_tiers, read
 from espnet_wsm.annotations.eaf.writing import write
 
 __all__ = [
     "TierOutline",
     "add_tiers",
-    "find_audio",
     "find_media",
     "find_origin",
     "outline_tiers",

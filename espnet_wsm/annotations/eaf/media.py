@@ -64,15 +64,6 @@ def list_media(root: Element) -> list[Medium]:
     return sorted((one for one in media if one.path), key=lambda one: not one.is_audio)
 
 
-def find_audio(path: Path) -> Path | None:
-    """The first of `find_media`, None if there is none.
-
-    Raises:
-        UserError: the .eaf cannot be read.
-    """
-    return next(iter(find_media(path)), None)
-
-
 def find_media(path: Path) -> list[Path]:
     """The media of an .eaf that are on this machine, audio before video, each once.
 
