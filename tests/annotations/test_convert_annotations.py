@@ -4,7 +4,7 @@ import pytest
 from field_eaf import FIELD
 
 from espnet_wsm.annotations import FORMATS, read_annotations
-from espnet_wsm.annotations.eaf import find_audio
+from espnet_wsm.annotations.eaf import find_media
 from espnet_wsm.bin.convert_annotations import main, make_parser
 
 
@@ -56,7 +56,7 @@ def test_audio_that_is_there_is_named_from_the_new_folder(field, tmp_path):
     (tmp_path / "audio/talk.wav").touch()
     main([field, str(tmp_path / "new/a.eaf"), "--tiers", "A_utt", "--overwrite"])
     assert read_annotations(tmp_path / "new/a.eaf").audio == "../audio/talk.wav"
-    assert find_audio(tmp_path / "new/a.eaf").samefile(tmp_path / "audio/talk.wav")
+    assert find_media(tmp_path / "new/a.eaf")[0].samefile(tmp_path / "audio/talk.wav")
 
 
 @pytest.mark.parametrize(

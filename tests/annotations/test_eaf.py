@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pympi.Elan import Eaf
 
 from espnet_wsm.annotations import Character, Recording, Segment, Tier, Word, to_milliseconds
-from espnet_wsm.annotations.eaf import find_audio, read, write
+from espnet_wsm.annotations.eaf import find_media, read, write
 from espnet_wsm.errors import UserError
 
 EXAMPLE = Recording(
@@ -89,14 +89,14 @@ def test_times_count_from_the_beginning_of_the_audio(field):
 
 def test_audio_is_found_on_this_machine(field, tmp_path):
     path = field()
-    assert find_audio(path) is None
+    assert find_media(path) == []
     (tmp_path / "talk.mpg").touch()
-    assert find_audio(path) == tmp_path / "talk.mpg"
+    assert find_media(path)[0] == tmp_path / "talk.mpg"
     (tmp_path / "talk.wav").touch()
-    assert find_audio(path) == tmp_path / "talk.wav"
+    assert find_media(path)[0] == tmp_path / "talk.wav"
     (tmp_path / "audio").mkdir()
     (tmp_path / "audio/talk.wav").touch()
-    assert find_audio(path) == tmp_path / "audio/talk.wav"
+    assert find_media(path)[0] == tmp_path / "audio/talk.wav"
 
 
 @pytest.mark.parametrize(
