@@ -62,7 +62,9 @@ class ArmBench:
         self.block = find_block(arm, self.model)
         self.dim = self.model.ctc.ctc_lo.in_features
         self.trained = [p for p in self.model.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(self.trained, lr=LEARNING_RATE)
+        self.optimizer = torch.optim.AdamW(
+            self.trained, lr=LEARNING_RATE, fused=self.device.type == "cpu" or None
+        )
         self._marks: dict[str, float] = {}
         if self.prefix is not None:
             self.prefix.register_forward_hook(lambda *_: self._mark("prefix_done"))

@@ -22,6 +22,7 @@ from espnet_wsm.plugin import register
 from espnet_wsm.plugin.arguments import MODEL, find_reason_against_cache
 from espnet_wsm.plugin.model import WsmASRModel
 from espnet_wsm.plugin.numbers import parse_training
+from espnet_wsm.plugin.optimisers import fuse
 from espnet_wsm.plugin.trainer import WsmTrainer
 from espnet_wsm.upstream import WsmConfig
 from espnet_wsm.upstream.checkpoint import locate
@@ -85,7 +86,7 @@ class WsmASRTask(ASRTask):
         """
         if isinstance(model, WsmASRModel):
             model.open_guide()
-        optimizers = super().build_optimizers(args, model)
+        optimizers = super().build_optimizers(fuse(args), model)
         scale = args.pretrained_lr_scale
         if not 0 <= scale < float("inf"):
             raise UserError(f"--pretrained_lr_scale has to be 0 or more, got {scale}")

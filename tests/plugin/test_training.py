@@ -53,6 +53,25 @@ def test_what_came_with_the_upstream_can_have_a_rate_of_its_own(training_argumen
     assert any(".attention." in name for name in lower) == (mixer == "attention")
 
 
+@pytest.mark.parametrize(
+    ("words", "fused"),
+    [
+        (("--optim", "adamw"), True),
+        (("--optim", "adam"), True),
+        (("--optim", "adam", "--optim_conf", "fused=false"), False),
+        (("--optim", "adam", "--optim_conf", "foreach=true"), None),
+        (("--optim", "sgd"), None),
+        (("--optim", "adam", "--ngpu", "1"), None),
+    ],
+)
+def test_a_step_on_a_cpu_is_fused_where_there_is_such_a_form(training_arguments, tmp_path, words, fused):
+    words = [*training_arguments(tmp_path / "exp"), *words]
+    args = parse_training(WsmASRTask.get_parser(), words)
+    args.encoder, conf = "other", dict(args.optim_conf)
+    (optimizer,) = WsmASRTask.build_optimizers(args, torch.nn.Linear(2, 1))
+    assert optimizer.param_groups[0].get("fused") == fused and args.optim_conf == conf
+
+
 def test_what_came_with_the_upstream_can_wait_and_a_resumed_training_knows_how_long(
     training_arguments, tmp_path
 ):
