@@ -29,7 +29,8 @@ from espnet_wsm.recognition.options import UNCALIBRATED, add_model_arguments, lo
 from espnet_wsm.recognition.outputs import check_out_dir
 from espnet_wsm.recognition.progress import show_progress
 from espnet_wsm.recognition.stretches import read_whole, recognise_stretches
-from espnet_wsm.recognition.transcript import PAUSE, TIER
+from espnet_wsm.recognition.transcript import TIER
+from espnet_wsm.recognition.utterance_options import add_utterance_arguments, check_utterance_arguments
 
 if TYPE_CHECKING:
     from espnet_wsm.recognition.transcriber import Advance, Transcriber
@@ -64,10 +65,7 @@ def make_parser() -> argparse.ArgumentParser:
     writing = parser.add_argument_group("what is written")
     writing.add_argument("--tier", default=TIER, help=f"name of the new tier (default: {TIER})")
     writing.add_argument("--words", action="store_true", help="tiers of words and of their confidences too")
-    writing.add_argument(
-        "--pause", type=float, default=PAUSE, metavar="SECONDS",
-        help=f"silence between words at which an utterance ends (default: {PAUSE})",
-    )  # fmt: skip
+    add_utterance_arguments(writing)
     writing.add_argument("--out", type=Path, help="the copy of the only FILE")
     writing.add_argument("--out_dir", type=Path, help="folder for the copies (default: beside each FILE)")
     writing.add_argument("--overwrite", action="store_true", help="replace copies that are there")
@@ -116,9 +114,9 @@ def _check(args: argparse.Namespace) -> None:
     check_out_dir(args.out_dir)
     if args.out is not None and args.out_dir is not None:
         raise UserError("--out and --out_dir both say where the copy goes: leave one out")
-    for name in ("shortest", "pause"):
-        if not 0 <= getattr(args, name) < float("inf"):
-            raise UserError(f"--{name} {getattr(args, name):g}: give seconds, 0 or more")
+    if not 0 <= args.shortest < float("inf"):
+        raise UserError(f"--shortest {args.shortest:g}: give seconds, 0 or more")
+    check_utterance_arguments(args)
 
 
 @dataclass(frozen=True)
@@ -204,7 +202,7 @@ def _annotate_all(plans: Sequence[_Plan], args: argparse.Namespace) -> list[User
 def _annotate(plan: _Plan, transcriber: "Transcriber", args: argparse.Namespace, advance: "Advance") -> str:
     """Write the copy of a file, and say what is in it."""
     samples = read_whole(plan.audio, args.channel)
-    found = recognise_stretches(transcriber, samples, plan.stretches, args.pause, advance)
+    found = recognise_stretches(transcriber, samples, plan.stretches, args.pause, args.longest, advance)
     segments = [segment for stretch in found for segment in stretch]
     kept = tuple(segment if args.words else replace(segment, words=()) for segment in segments)
     tier = Tier(args.tier, kept)

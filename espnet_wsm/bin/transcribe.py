@@ -30,11 +30,16 @@ from espnet_wsm.errors import UserError, report_user_errors
 from espnet_wsm.files import write_text
 from espnet_wsm.recognition.live_command import add_live_arguments, check_live, transcribe_live
 from espnet_wsm.recognition.options import add_model_arguments, load_model
-from espnet_wsm.recognition.outputs import Outputs, add_output_arguments, list_recordings
+from espnet_wsm.recognition.outputs import (
+    Outputs,
+    add_output_arguments,
+    list_recordings,
+)
 from espnet_wsm.recognition.processes import Processes
 from espnet_wsm.recognition.progress import show_progress
-from espnet_wsm.recognition.transcript import PAUSE, TIER
+from espnet_wsm.recognition.transcript import TIER
 from espnet_wsm.recognition.transcription import Transcription
+from espnet_wsm.recognition.utterance_options import add_utterance_arguments, check_utterance_arguments
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -57,10 +62,7 @@ def make_parser() -> argparse.ArgumentParser:
     writing.add_argument(
         "--skip_existing", action="store_true", help="leave out recordings whose files are there"
     )
-    writing.add_argument(
-        "--pause", type=float, default=PAUSE, metavar="SECONDS",
-        help=f"silence between words at which an utterance ends (default: {PAUSE})",
-    )  # fmt: skip
+    add_utterance_arguments(writing)
     add_channel_argument(parser)
     add_live_arguments(parser)
     return parser
@@ -72,7 +74,7 @@ def main(argv: list[str] | None = None) -> None:
     args = make_parser().parse_args(argv)
     check_live(args)
     if args.live is not None:
-        _check_pause(args.pause)
+        check_utterance_arguments(args)
         transcribe_live(args)
         return
     if args.jobs < 1:
@@ -99,19 +101,14 @@ def _find_outputs(args: argparse.Namespace) -> Outputs | None:
         return None
     if args.out is not None:
         raise UserError("--out takes texts without times: leave it out, or --format")
-    _check_pause(args.pause)
+    check_utterance_arguments(args)
     return Outputs(args.format, args.out_dir, args.overwrite, keep=args.skip_existing)
-
-
-def _check_pause(seconds: float) -> None:
-    if not 0 <= seconds < float("inf"):
-        raise UserError(f"--pause {seconds:g}: give seconds, 0 or more")
 
 
 def _transcribe(args: argparse.Namespace, files: list[str], outputs: Outputs | None) -> None:
     from tqdm import tqdm
 
-    transcription = Transcription(args.channel, outputs, args.tier, args.pause)
+    transcription = Transcription(args.channel, outputs, args.tier, args.pause, args.longest)
     jobs = min(args.jobs, len(files))
     transcriber = load_model(args) if jobs == 1 else None
     if transcriber is not None and (warning := transcription.find_warning(transcriber)):

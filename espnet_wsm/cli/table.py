@@ -30,6 +30,7 @@ _SOURCE = "espnet_wsm.data.corpora.sources"
 _TRAINED = "espnet_wsm.recognition.model_options"
 _MODEL = ("espnet_wsm.recognition.options", _TRAINED)
 _OUTPUTS = "espnet_wsm.recognition.outputs"
+_UTTERANCES = "espnet_wsm.recognition.utterance_options"
 _GREEDY = "espnet_wsm.bin.asr_inference_greedy"
 _CONFIG = "espnet2.utils.config_argparse"
 _LIVE = "espnet_wsm.recognition.live_command"
@@ -46,9 +47,9 @@ OPTIONS_DECLARED_IN = {
     "asr_inference": ("espnet2.bin.asr_inference", _CONFIG),
     "asr_inference_greedy": (_CONFIG,),
     "asr_inference_lm": (_GREEDY, _CONFIG),
-    "transcribe": (_CHANNEL, *_MODEL, _OUTPUTS, _LIVE, _TIMING),
+    "transcribe": (_CHANNEL, *_MODEL, _OUTPUTS, _UTTERANCES, _LIVE, _TIMING),
     "serve": (_CHANNEL, *_MODEL, _TIMING),
-    "annotate": (_CHANNEL, *_MODEL),
+    "annotate": (_CHANNEL, *_MODEL, _UTTERANCES),
     "align": (_CHANNEL, *_MODEL, _OUTPUTS),
     "export_onnx": (_TRAINED,),
     "layers": (_CHANNEL,),

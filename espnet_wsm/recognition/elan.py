@@ -23,7 +23,7 @@ from espnet_wsm.errors import UserError, report_user_errors
 from espnet_wsm.frames import SAMPLE_RATE
 from espnet_wsm.recognition.options import UNCALIBRATED, add_model_arguments, load_model
 from espnet_wsm.recognition.stretches import read_whole, recognise_stretches
-from espnet_wsm.recognition.transcript import PAUSE, TIER
+from espnet_wsm.recognition.transcript import LONGEST, PAUSE, TIER
 
 if TYPE_CHECKING:
     from espnet_wsm.recognition.transcriber import Advance
@@ -99,7 +99,8 @@ def _recognise(args: argparse.Namespace) -> None:
     stretches = chosen or [(0, whole)]
     report = _make_report(sum(max(0, min(end, whole) - start) for start, end in stretches) / 1000)
     _say(f"PROGRESS: {LOADED} recognising")
-    found = recognise_stretches(transcriber, samples, stretches, math.inf if chosen else pause, report)
+    limits = (math.inf, math.inf) if chosen else (pause, LONGEST)
+    found = recognise_stretches(transcriber, samples, stretches, *limits, report)
     segments = [
         segment
         for one, stretch in zip(found, stretches, strict=True)

@@ -10,7 +10,7 @@ import numpy as np
 from espnet_wsm.annotations import Segment, Word, from_milliseconds, to_milliseconds
 from espnet_wsm.data.audio.recordings import stream_converted
 from espnet_wsm.frames import SAMPLE_RATE
-from espnet_wsm.recognition.transcript import PAUSE, make_segment, split_at_pauses
+from espnet_wsm.recognition.transcript import LONGEST, PAUSE, make_segment, split_utterances
 
 if TYPE_CHECKING:
     from espnet_wsm.recognition.transcriber import Advance, Transcriber
@@ -26,6 +26,7 @@ def recognise_stretches(
     samples: np.ndarray,
     stretches: Sequence[tuple[int, int]],
     pause: float = PAUSE,
+    longest: float = LONGEST,
     advance: "Advance | None" = None,
 ) -> Iterator[tuple[Segment, ...]]:
     """The utterances of each stretch, none where nothing is recognised.
@@ -35,7 +36,8 @@ def recognise_stretches(
     Args:
         samples: (N,) float32 at 16 kHz, the recording.
         stretches: starts and ends in milliseconds; what lies behind the recording is silence.
-        pause: seconds without a word at which an utterance ends.
+        pause: see ``split_utterances``.
+        longest: see there.
         advance: as in ``Transcriber.detail_all``.
     """
     places = [tuple(time * SAMPLE_RATE // 1000 for time in stretch) for stretch in stretches]
@@ -45,7 +47,7 @@ def recognise_stretches(
     for place, transcript in zip(heard, transcriber.detail_all(parts, advance), strict=True):
         yield from (() for _ in range(last + 1, place))
         words = [moved for word in transcript.words if (moved := _move(word, *stretches[place]))]
-        yield tuple(make_segment(group) for group in split_at_pauses(words, pause))
+        yield tuple(make_segment(group) for group in split_utterances(words, pause, longest))
         last = place
     yield from (() for _ in range(last + 1, len(stretches)))
 

@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from espnet_wsm.annotations import Recording, Segment, Tier, Word
+from espnet_wsm.data.corpora.pieces import find_longest_pause
 
-PAUSE = 0.6  # seconds between two words at which an utterance ends
+# In seconds: between two words at which an utterance ends; of an utterance, as more is hard to correct, and
+# longer than what trainings take.
+PAUSE, LONGEST = 0.6, 15.0
 TIER = "ASR"
 
 
@@ -30,12 +33,14 @@ class Transcript:
         """The mean over the words; None without any."""
         return mean_confidence(self.words)
 
-    def to_recording(self, audio: str | None = None, tier: str = TIER, pause: float = PAUSE) -> Recording:
-        """Annotations of one tier, whose segments end where nothing is said for ``pause`` seconds.
+    def to_recording(
+        self, audio: str | None = None, tier: str = TIER, pause: float = PAUSE, longest: float = LONGEST
+    ) -> Recording:
+        """Annotations of one tier, whose segments are those of ``split_utterances``.
 
         ``espnet_wsm.annotations.write_annotations`` writes them in any format.
         """
-        segments = tuple(map(make_segment, split_at_pauses(self.words, pause)))
+        segments = tuple(map(make_segment, split_utterances(self.words, pause, longest)))
         return Recording(audio, (Tier(tier, segments),), self.duration)
 
 
@@ -52,13 +57,30 @@ def mean_confidence(words: Iterable[HasConfidence]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def split_at_pauses(words: Sequence[Word], pause: float) -> Iterator[Sequence[Word]]:
-    """Utterances: runs of words with less than ``pause`` seconds between them."""
+def split_utterances(
+    words: Sequence[Word], pause: float = PAUSE, longest: float = LONGEST
+) -> Iterator[Sequence[Word]]:
+    """Runs of words with less than ``pause`` seconds between them.
+
+    None is longer than ``longest`` seconds unless it is a single word: the longest pause between two words
+    parts it; of equal ones, that nearest to the middle.
+    """
     begin = 0
     for place in range(1, len(words) + 1):
         if place == len(words) or words[place].start - words[place - 1].end >= pause:
-            yield words[begin:place]
+            yield from _divide(words[begin:place], longest)
             begin = place
+
+
+def _divide(words: Sequence[Word], longest: float) -> Iterator[Sequence[Word]]:
+    parts = [words]  # what is left, the last part first
+    while parts:
+        part = parts.pop()
+        if len(part) == 1 or part[-1].end - part[0].start <= longest:
+            yield part
+        else:
+            _, place = find_longest_pause(part, part[0].start, part[-1].end)
+            parts += [part[place:], part[:place]]
 
 
 def make_segment(words: Sequence[Word]) -> Segment:

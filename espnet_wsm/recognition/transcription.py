@@ -25,13 +25,15 @@ class Transcription:
         channel: of audio with several; None is their mean.
         outputs: the files that are written; None = none.
         tier: name of the tier in them.
-        pause: seconds at which an utterance ends in them.
+        pause: seconds without a word at which an utterance ends in them.
+        longest: seconds of one.
     """
 
     channel: int | None
     outputs: Outputs | None
     tier: str
     pause: float
+    longest: float
 
     def find_warning(self, transcriber: "Transcriber") -> str | None:
         """What is to be said once, before anything is written."""
@@ -63,7 +65,7 @@ class Transcription:
             elif self.outputs is None:
                 yield file, found
             else:
-                recording = found.to_recording(Path(file).name, self.tier, self.pause)
+                recording = found.to_recording(Path(file).name, self.tier, self.pause, self.longest)
                 try:
                     self.outputs.write(file, recording)
                 except UserError as error:

@@ -1,7 +1,7 @@
 """What a model recognised, as annotations."""
 
 from espnet_wsm.annotations import Word, read_annotations, write_annotations
-from espnet_wsm.recognition.transcript import Transcript
+from espnet_wsm.recognition.transcript import Transcript, split_utterances
 
 WORDS = (
     Word(0.5, 0.9, "one", 0.9),
@@ -31,3 +31,31 @@ def test_its_recording_goes_into_a_file_and_back(tmp_path):
     recording = TRANSCRIPT.to_recording("a.wav")
     write_annotations(recording, tmp_path / "a.json")
     assert read_annotations(tmp_path / "a.json") == recording
+
+
+def make_words(*spans: tuple[float, float]) -> tuple[Word, ...]:
+    return tuple(Word(start, end, f"w{number}", 0.5) for number, (start, end) in enumerate(spans))
+
+
+def texts(parts) -> list[str]:
+    return [" ".join(word.text for word in part) for part in parts]
+
+
+def test_long_utterances_are_parted_at_their_longest_pauses():
+    words = make_words((0, 2), (2, 4), (4.3, 6), (6.1, 8), (8, 12))
+    assert texts(split_utterances(words, longest=20)) == ["w0 w1 w2 w3 w4"]
+    assert texts(split_utterances(words, longest=10)) == ["w0 w1", "w2 w3 w4"]
+    assert texts(split_utterances(words, longest=5)) == ["w0 w1", "w2", "w3", "w4"]
+
+
+def test_without_pauses_they_are_parted_in_the_middle():
+    words = make_words(*((second, second + 1) for second in range(8)))
+    assert texts(split_utterances(words, longest=5)) == ["w0 w1 w2 w3", "w4 w5 w6 w7"]
+    assert texts(split_utterances(make_words((0, 30)), longest=5)) == ["w0"]
+
+
+def test_hours_without_a_pause_are_parted_too():
+    words = make_words(*((0.3 * place, 0.3 * place + 0.29) for place in range(20_000)))
+    parts = list(split_utterances(words, pause=9.0, longest=15.0))
+    assert sum(map(len, parts)) == len(words) and all(part[-1].end - part[0].start <= 15 for part in parts)
+    assert [word for part in parts for word in part] == list(words)

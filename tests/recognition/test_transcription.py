@@ -27,7 +27,7 @@ from espnet_wsm.recognition.progress import show_progress
 from espnet_wsm.recognition.transcript import Transcript
 from espnet_wsm.recognition.transcription import Transcription
 
-TEXTS = Transcription(None, None, "ASR", 0.6)
+TEXTS = Transcription(None, None, "ASR", 0.6, 15.0)
 
 
 class StubTranscriber:
@@ -179,7 +179,7 @@ def test_processes_end_with_the_first_one(tmp_path, number, to_all):
 def test_a_killed_run_leaves_whole_files_and_the_next_one_does_the_rest(tmp_path, capsys):
     files = write(tmp_path, a=300, b=100, c=200)
     outputs = Outputs(["json", "srt"], tmp_path / "out", keep=True)
-    run = Transcription(None, outputs, "ASR", 0.6)
+    run = Transcription(None, outputs, "ASR", 0.6, 15.0)
     found = list(Processes(1, partial(load, die_before_renaming), run).run(files, lambda _: None))
     assert [isinstance(text, UserError) for _, text in found] == [False, True, False]
     assert capsys.readouterr().err.count("confidences are as measured") == 1  # of two processes
@@ -232,7 +232,7 @@ def test_a_list_of_texts_is_written_when_all_is_done(tmp_path, monkeypatch, caps
 @pytest.mark.parametrize("format_", ENDINGS)
 def test_nothing_said_is_a_file_without_words_in_every_format(tmp_path, format_):
     (file,) = write(tmp_path, silence=100)
-    run = Transcription(None, Outputs([format_], None), "ASR", 0.6)
+    run = Transcription(None, Outputs([format_], None), "ASR", 0.6, 15.0)
     assert list(run.run(StubTranscriber(), [file], lambda _: None)) == [(file, "100")]
     written = tmp_path / f"silence{ENDINGS[format_]}"
     if format_ in ("txt", "ctm", "stm"):  # have no place for it

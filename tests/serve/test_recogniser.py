@@ -1,32 +1,15 @@
-"""Utterances of a recording: at pauses, and not too long."""
+"""From an uploaded file to utterances."""
 
 import numpy as np
 import soundfile
 
 from espnet_wsm.annotations import Word
 from espnet_wsm.recognition.transcript import Transcript
-from espnet_wsm.serve.recogniser import Recogniser, divide
+from espnet_wsm.serve.recogniser import Recogniser
 
 
 def make_words(*spans: tuple[float, float]) -> tuple[Word, ...]:
     return tuple(Word(start, end, f"w{number}", 0.5) for number, (start, end) in enumerate(spans))
-
-
-def texts(parts) -> list[str]:
-    return [" ".join(word.text for word in part) for part in parts]
-
-
-def test_long_utterances_are_parted_at_their_longest_pauses():
-    words = make_words((0, 2), (2, 4), (4.3, 6), (6.1, 8), (8, 12))
-    assert texts(divide(words, 20)) == ["w0 w1 w2 w3 w4"]
-    assert texts(divide(words, 10)) == ["w0 w1", "w2 w3 w4"]
-    assert texts(divide(words, 5)) == ["w0 w1", "w2", "w3", "w4"]
-
-
-def test_without_pauses_they_are_parted_in_the_middle():
-    words = make_words(*((second, second + 1) for second in range(8)))
-    assert texts(divide(words, 5)) == ["w0 w1 w2 w3", "w4 w5 w6 w7"]
-    assert texts(divide(make_words((0, 30)), 5)) == ["w0"]
 
 
 def test_a_file_becomes_utterances_that_can_be_corrected(tmp_path):
