@@ -132,6 +132,12 @@ def test_tiers_and_lengths_say_what_is_untranscribed(model, folder):
     assert len(tier.segments) == 6
     assert run("talk.eaf", "--where", "all", "--out", "d.eaf", "--pause", "0.8") == 0
     assert [segment.text for segment in read(Path("d.eaf")).tiers[-1].segments] == ["ndi ndi ndi ndi ndi na"]
+    words = ["--where", "all", "--out", "e.eaf", "--pause", "0.8", "--longest", "3"]
+    assert run("talk.eaf", *words) == 0
+    assert [segment.text for segment in read(Path("e.eaf")).tiers[-1].segments] == [
+        "ndi ndi ndi",
+        "ndi ndi na",
+    ]
 
 
 def test_times_count_from_the_place_of_the_audio_that_the_file_begins_at(model, folder, capsys):
@@ -240,6 +246,7 @@ def test_what_is_there_stays_as_it_is(model, folder, capsys):
         (["talk.eaf", "--out", "talk.wav", "--overwrite"], "the copy of talk.eaf ends in .eaf too"),
         (["talk.eaf", "--shortest", "-1"], "--shortest -1: give seconds, 0 or more"),
         (["talk.eaf", "--pause", "nan"], "--pause nan: give seconds"),
+        (["talk.eaf", "--longest", "-1"], "--longest -1: give seconds, 0 or more"),
         (["talk.eaf", "--tier", " "], "a tier has no name"),
         (["talk.eaf", "--tier", "A_ft"], "talk.eaf has a tier A_ft already: --tier names the new one"),
         (["talk.eaf", "--tiers", "A_utt", "C"], "talk.eaf: there is no tier C: there are A_utt"),
