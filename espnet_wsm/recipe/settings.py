@@ -19,6 +19,7 @@ from espnet_wsm.errors import UserError, find_foreign_package, report_user_error
 from espnet_wsm.files import read_yaml
 
 UPSTREAM_IN_THE_BOX = "../../debian_multi/ssl1/hubert_debian_multi"
+NAMED = "upstream="  # what a word that names an upstream begins with
 SEARCHES = ("greedy", "beam", "lm")
 REST = "rest"  # value of --unlabelled: what --train_minutes leaves of the training set
 PSEUDO_CONFIDENCE = "0.25"  # as lib.sh has it; another one is part of a name
@@ -122,7 +123,7 @@ def name_converted(options: Namespace) -> str:
         UserError: a configuration does not exist or cannot be read.
     """
     parts = [
-        _base_name(_find_upstream(options) or UPSTREAM_IN_THE_BOX),
+        _base_name(_find_upstream(options)),
         options.convert,
         options.train_set if options.train_set != "train" else "",
         _base_name(_name_directory(options)),
@@ -178,6 +179,7 @@ def list_parent_arguments(options: Namespace) -> list[str]:
     Raises:
         UserError: a configuration does not exist or cannot be read.
     """
+    configuration = _read_configuration("train_config", options.train_config)
     arguments = ["--config", options.train_config]
     if options.upstream_config:
         # ESPnet takes only one configuration, so the keys of this one become arguments, which override it.
@@ -187,10 +189,11 @@ def list_parent_arguments(options: Namespace) -> list[str]:
             else:
                 texts = [value if isinstance(value, str) else json.dumps(value)]
             arguments += [word for text in texts for word in (f"--{key}", text)]
-    encoder = {
-        "upstream": options.upstream or ("" if _find_upstream(options) else UPSTREAM_IN_THE_BOX),
-        "trust": options.trust if options.trust != "false" else "",
-    }
+    upstream = options.upstream
+    named = (configuration.get("encoder_conf") or {}).get("upstream")
+    if not upstream and not named and not any(word.startswith(NAMED) for word in arguments):
+        upstream = UPSTREAM_IN_THE_BOX
+    encoder = {"upstream": upstream, "trust": options.trust if options.trust != "false" else ""}
     encoder |= {name: getattr(options, name) for name in ("mixer", "num_replaced", "window", "trainable")}
     for name, value in encoder.items():
         arguments += ["--encoder_conf", f"{name}={value}"] if value else []
@@ -199,13 +202,11 @@ def list_parent_arguments(options: Namespace) -> list[str]:
 
 
 def _find_upstream(options: Namespace) -> str:
-    """The upstream that the options or a configuration name, empty for none."""
-    upstream = options.upstream
-    for option in ("upstream_config", "train_config"):
-        if not upstream and getattr(options, option):
-            conf = _read_configuration(option, getattr(options, option)).get("encoder_conf")
-            upstream = (conf or {}).get("upstream")
-    return upstream or ""
+    """The upstream of the training's arguments: what is named last, else that of its configuration."""
+    words = [word for word in list_parent_arguments(options) if word.startswith(NAMED)]
+    if words:
+        return words[-1].removeprefix(NAMED).strip('"')
+    return _read_configuration("train_config", options.train_config)["encoder_conf"]["upstream"]
 
 
 def _read_configuration(option: str, path: str) -> dict[str, Any]:

@@ -143,14 +143,17 @@ def test_a_training_has_the_upstream_that_a_conversion_makes():
 
 def test_conversions_that_differ_have_folders_of_their_own(folder):
     (folder / "up.yaml").write_text("encoder_conf: {upstream: models/xlsr}\n")
+    (folder / "up2.yaml").write_text("encoder_conf: {upstream: models/mine}\n")
     given = [
         {}, {"upstream_config": "up.yaml"}, {"upstream": "other", "upstream_config": "up.yaml"},
         {"unlabelled": "talk"}, {"unlabelled": "rest"}, {"train_set": "more"}, {"convert": "2"},
         {"convert_args": "--steps 9"}, {"convert_args": "--steps 8"}, {"exp_dir": "exp/it"},
+        {"train_config": "up2.yaml"}, {"asr_args": "--encoder_conf upstream=last"},
     ]  # fmt: skip
     names = [settings.name_converted(options(**{"convert": "all"} | each)) for each in given]
     assert names[0] == names[4] == "exp/upstream_hubert_debian_multi_all", "rest is heard anyway"
     assert names[1:3] == ["exp/upstream_xlsr_all", "exp/upstream_other_all"]
+    assert names[-2:] == ["exp/upstream_mine_all", "exp/upstream_last_all"]
     assert len(set(names)) == len(names) - 1
 
 
@@ -217,8 +220,9 @@ def test_a_configuration_that_cannot_be_read_is_named(folder, option):
         ("list.yaml", "cannot be read: it is not a mapping"),
         ("none.yaml", "does not exist"),
     ):
-        with pytest.raises(UserError, match=f"--{option} {name} {reason}"):
-            settings.list_training_arguments(options(**{option: name}))
+        for more in ({}, {"upstream": "other"}):
+            with pytest.raises(UserError, match=f"--{option} {name} {reason}"):
+                settings.list_training_arguments(options(**{option: name} | more))
 
 
 @pytest.mark.parametrize("search", ["greedy", "beam"])
