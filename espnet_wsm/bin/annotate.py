@@ -79,10 +79,12 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     """Entry point."""
     args = make_parser().parse_args(argv)
+    folder = args.audio if args.audio is not None and args.audio.is_dir() else None
+    args.audio = args.audio if folder is None else None
     _check(args)
     faults: list[UserError] = []
     plans: list[_Plan] = []
-    search = AudioSearch(args.audio if args.audio is not None and args.audio.is_dir() else None)
+    search = AudioSearch(folder)
     for file in dict.fromkeys(args.files):
         try:
             plan = _plan(file, args, search)
@@ -107,8 +109,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def _check(args: argparse.Namespace) -> None:
     for name in ("out", "audio"):
-        given = getattr(args, name)
-        if given is not None and len(args.files) > 1 and not (name == "audio" and given.is_dir()):
+        if getattr(args, name) is not None and len(args.files) > 1:
             raise UserError(f"--{name} is for one FILE, and there are {len(args.files)}: leave it out")
     Tier(args.tier)  # checks the name
     check_out_dir(args.out_dir)
@@ -152,8 +153,7 @@ def _plan(file: Path, args: argparse.Namespace, search: AudioSearch) -> _Plan:
         raise UserError(f"{out} is there already: --overwrite replaces it")
     if any(tier.name == args.tier for tier in recording.tiers):
         raise UserError(f"{file} has a tier {args.tier} already: --tier names the new one otherwise")
-    named = args.audio is not None and not args.audio.is_dir()
-    audio = args.audio if named else _find_audio(file, recording.audio, search)
+    audio = args.audio or _find_audio(file, recording.audio, search)
     end = floor_milliseconds(read_header(audio).seconds)
     if recording.duration is not None:  # of a TextGrid, which holds nothing behind it
         end = min(end, floor_milliseconds(recording.duration))
@@ -169,9 +169,10 @@ def _plan(file: Path, args: argparse.Namespace, search: AudioSearch) -> _Plan:
 
 def _find_audio(file: Path, named: str | None, search: AudioSearch) -> Path:
     """As `prepare_corpus` finds it; else a video that the file names, whose sound ffmpeg reads."""
-    video = next(iter(eaf.find_media(file)), None) if _is_eaf(file) else None
-    if found := search.find(file, named) or video:
+    if found := search.find(file, named):
         return found
+    if _is_eaf(file) and (media := eaf.find_media(file)):
+        return media[0]
     what = f"the audio of {file}, {named}," if named else f"audio of the name of {file}"
     raise UserError(
         f"{what} is not on this machine: put it beside the file, or in a folder audio there, or name it or "

@@ -30,11 +30,7 @@ from espnet_wsm.errors import UserError, report_user_errors
 from espnet_wsm.files import write_text
 from espnet_wsm.recognition.live_command import add_live_arguments, check_live, transcribe_live
 from espnet_wsm.recognition.options import add_model_arguments, load_model
-from espnet_wsm.recognition.outputs import (
-    Outputs,
-    add_output_arguments,
-    list_recordings,
-)
+from espnet_wsm.recognition.outputs import Outputs, add_output_arguments, list_recordings
 from espnet_wsm.recognition.processes import Processes
 from espnet_wsm.recognition.progress import show_progress
 from espnet_wsm.recognition.transcript import TIER

@@ -176,7 +176,7 @@ def _add_up_weighted(x: Tensor, log_weights: Tensor, first: int, last: int) -> P
     # On a GPU, asking would cost more than it spares. In short windows little is spared, and the
     # gradient of a weight that changes nothing, as it is alone in its window, is exactly zero without
     # this.
-    if last - first >= LONG and x.size(1) and x.device.type == "cpu" and not is_transformed():
+    if last - first >= LONG and x.device.type == "cpu" and not is_transformed() and x.size(1):
         most = log_weights.amax(dim=1, keepdim=True).clamp(min=torch.finfo(log_weights.dtype).min)
         least = log_weights.masked_fill(log_weights == -torch.inf, torch.inf).amin(dim=1, keepdim=True)
         if bool((most - least <= ALIKE).all()):

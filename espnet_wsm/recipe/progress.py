@@ -57,13 +57,19 @@ class ReportingBar(tqdm):
 
     def __init__(self, log: Path | None, **kwargs: Any) -> None:
         self.file = log and find_progress_file(log)
+        self.figures: dict[str, float] = {}
         super().__init__(**kwargs)
+
+    def show(self, done: int, figures: dict[str, float]) -> None:
+        """How much is done of the total, and what is in the file beside that."""
+        self.figures = figures
+        self.update(done - self.n)
 
     def display(self, *args: Any, **kwargs: Any) -> None:
         """As tqdm's."""
         super().display(*args, **kwargs)
         if self.file:
-            write_progress(self.file, self.n, self.total)
+            write_progress(self.file, self.n, self.total, self.figures)
 
 
 def follow(files: list[Path], make_bar: Callable[..., tqdm], total: int | None, poll_seconds: float) -> None:

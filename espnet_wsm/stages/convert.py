@@ -17,33 +17,11 @@ from espnet_wsm.errors import UserError, report_user_errors
 from espnet_wsm.stages import split_arguments
 
 
-class Progress:
-    """A bar for both phases of a conversion, which also writes the file of progress beside a log."""
-
-    def __init__(self, steps: int, file: Path | None) -> None:
-        from tqdm import tqdm
-
-        self.bar = tqdm(total=steps, desc="convert", unit="step", mininterval=1)
-        self.file, self.before = file, 0
-
-    def start(self, name: str, steps: int) -> Callable[[int, float], None]:
-        """See :class:`espnet_wsm.bin.convert.Bars`."""
-        from espnet_wsm.recipe.progress import write_progress
-
-        before, self.before = self.before, self.before + steps
-
-        def step(done: int, error: float) -> None:
-            if (self.bar.update(before + done - self.bar.n) or done == steps) and self.file:
-                write_progress(self.file, before + done, self.bar.total, {f"{name}: left": error})
-
-        return step
-
-
 @report_user_errors
 def main(argv: list[str] | None = None) -> None:
     """Entry point."""
     from espnet_wsm.plugin.arguments import NAME, read_arguments
-    from espnet_wsm.recipe.progress import find_progress_file
+    from espnet_wsm.recipe.progress import ReportingBar
     from espnet_wsm.upstream import WsmConfig
 
     own, training = split_arguments(sys.argv[1:] if argv is None else argv)
@@ -58,14 +36,17 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError(f"--convert needs `encoder: {NAME}`, and the training has {training_args.encoder}")
     config = WsmConfig.from_dict(training_args.encoder_conf)
     trust = ["--trust"] if config.trust else []
-    args.convert = convert.make_parser().parse_args(
+    converting = convert.make_parser().parse_args(
         [*args.audio, "--upstream", config.upstream, *trust, *given]
     )
-    progress = Progress(
-        args.convert.steps + args.convert.own_steps, args.log and find_progress_file(args.log)
-    )
-    with progress.bar:
-        convert.run(args.convert, progress.start)
+    steps = converting.steps + converting.own_steps
+    with ReportingBar(args.log, total=steps, desc="convert", unit="step", mininterval=1) as progress:
+
+        def start_phase(name: str, steps: int) -> Callable[[int, float], None]:
+            before = progress.n
+            return lambda done, error: progress.show(before + done, {f"{name}: left": error})
+
+        convert.run(converting, start_phase)
 
 
 if __name__ == "__main__":

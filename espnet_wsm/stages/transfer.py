@@ -19,8 +19,6 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from espnet_wsm.allocator import find_device
 from espnet_wsm.data.features.key import CACHE_DTYPES
 from espnet_wsm.errors import UserError, report_user_errors
@@ -146,17 +144,16 @@ def merge(args: argparse.Namespace) -> None:
 
 def learn(args: argparse.Namespace) -> None:
     """Let the blocks learn, and write the result."""
-    from espnet_wsm.recipe.progress import find_progress_file, write_progress
+    from espnet_wsm.recipe.progress import ReportingBar
     from espnet_wsm.transfer.preparation import learn_pairs
 
     prepared = prepare(args)
-    steps, file = prepared.plan.settings.steps, args.log and find_progress_file(args.log)
-    with tqdm(total=steps, desc="transfer", unit="step", mininterval=1) as progress:
+    steps = prepared.plan.settings.steps
+    with ReportingBar(args.log, total=steps, desc="transfer", unit="step", mininterval=1) as progress:
 
         def on_step(step: int, curve: Any) -> None:
-            if (progress.update(step - progress.n) or step == steps) and file:
-                left = zip(curve.layers, curve.held_out[-1], strict=True)
-                write_progress(file, step, steps, {f"left in layer {layer}": error for layer, error in left})
+            left = zip(curve.layers, curve.held_out[-1], strict=True)
+            progress.show(step, {f"left in layer {layer}": error for layer, error in left})
 
         curve = learn_pairs(prepared, args.exp_dir / prepared.plan.name, find_device(args.ngpu), on_step)
     for layer, before, after in zip(curve.layers, curve.held_out[0], curve.held_out[-1], strict=True):

@@ -80,6 +80,23 @@ def _refuse_marks(path: Path) -> None:
         )
 
 
+def _refuse_other_bytes(path: Path) -> None:
+    """Refuse a model in ARPA's format whose words are not UTF-8: no transcript would have one of them."""
+    with path.open("rb") as file:
+        if not file.readline().lstrip().startswith(ARPA_START):
+            return
+        for number, line in enumerate(file, start=2):
+            if line.startswith(b"\\2-grams:"):
+                return
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                raise UserError(
+                    f"{path} is not UTF-8 at line {number}: convert it, e.g. `iconv -f ISO-8859-1 -t UTF-8 "
+                    f"{path}`, and name the result"
+                ) from None
+
+
 def read_training_sentences(text: Path) -> list[str]:
     """The transcripts of a list (``id words``); copies at other speeds count once, joined utterances not.
 
@@ -96,23 +113,6 @@ def read_training_sentences(text: Path) -> list[str]:
         if id not in joined
     }
     return list(unique.values())
-
-
-def _refuse_other_bytes(path: Path) -> None:
-    """Refuse a model in ARPA's format whose words are not UTF-8: no transcript would have one of them."""
-    with path.open("rb") as file:
-        if not file.readline().lstrip().startswith(ARPA_START):
-            return
-        for number, line in enumerate(file, start=2):
-            if line.startswith(b"\\2-grams:"):
-                return
-            try:
-                line.decode()
-            except UnicodeDecodeError:
-                raise UserError(
-                    f"{path} is not UTF-8 at line {number}: convert it, e.g. `iconv -f ISO-8859-1 -t UTF-8 "
-                    f"{path}`, and name the result"
-                ) from None
 
 
 def read_sentences(path: Path) -> list[str]:
