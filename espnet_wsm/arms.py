@@ -43,11 +43,18 @@ ARMS = {
     "local_causal": Arm(
         {"mixer": "local", "causal": True}, "causal local mean only", "#6699CC", "+", rate_of="local"
     ),
-    "wsm_heads": Arm({"mixer": "wsm_heads"}, "head windows", "#AA4499", "d"),
+    "wsm_heads": Arm({"mixer": "wsm_heads"}, "head windows", "#AA4499", "d", rate_of="wsm_heads_transfer"),
     "wsm_transfer": Arm({"mixer": "wsm"}, "WSM after transfer", "#A63603", "8", transfers=True),
-    "sm_transfer": Arm({"mixer": "sm"}, "SM after transfer", "#44AA99", "1", transfers=True),
+    "sm_transfer": Arm(
+        {"mixer": "sm"}, "SM after transfer", "#44AA99", "1", transfers=True, rate_of="wsm_transfer"
+    ),
     "local_transfer": Arm(
-        {"mixer": "local"}, "local mean only, after transfer", "#CC6677", "2", transfers=True
+        {"mixer": "local"},
+        "local mean only, after transfer",
+        "#CC6677",
+        "2",
+        transfers=True,
+        rate_of="wsm_transfer",
     ),
     "wsm_heads_transfer": Arm(
         {"mixer": "wsm_heads"}, "head windows after transfer", "#5E2390", "H", transfers=True
@@ -73,6 +80,7 @@ ARMS = {
         "#DDCC77",
         "3",
         transfers=True,
+        rate_of="wsm_heads_transfer",
     ),
     "heads_random_transfer": Arm(
         {"mixer": "wsm_heads", "init": "random"},
@@ -80,6 +88,7 @@ ARMS = {
         "#88CCEE",
         "4",
         transfers=True,
+        rate_of="wsm_heads_transfer",
     ),
     "attention": Arm({"mixer": "attention"}, "pretrained attention", "#0072B2", "D"),
     "random_attention": Arm({"mixer": "random_attention"}, "random attention", "#56B4E9", "^"),
