@@ -136,6 +136,8 @@ def _list_with(*mixers: str) -> tuple[str, ...]:
     )
 
 
+# The mixers whose blocks can learn what attention gives: --transfer.
+STUDENTS = ("wsm", "wsm_heads", "sm", "local")
 # Arms, and mixers, that read encoder_conf's window, and likewise its width.
 WITH_WINDOW = _list_with("wsm", "local")
 WITH_WIDTH = _list_with("wsm", "sm", "local")

@@ -18,7 +18,7 @@ class Recipe:
     def __init__(self, dump: Path, training_arguments, capsys):
         self.dump, self.exp, self.capsys = dump, dump.parent / "exp", capsys
         self._arguments = training_arguments
-        self.sets = "train dev"
+        self.sets, self.said = "train dev", ""
 
     def training(self, **conf) -> list[str]:
         name = "_".join(f"{key}_{value}" for key, value in conf.items()).replace("/", "-")[:60]
@@ -39,7 +39,8 @@ class Recipe:
         common += ["--sets", self.sets]
         self.capsys.readouterr()
         transfer.main([verb, *common, *options, "--", *self.training(**conf)])
-        return self.capsys.readouterr().out.strip()
+        printed, self.said = self.capsys.readouterr()
+        return printed.strip()
 
     def transfer(self, *options: str, **conf) -> Path:
         folder = self.call("plan", *options, **conf)

@@ -49,7 +49,7 @@ train_config=../../../conf/train_ctc.yaml # ESPnet training configuration
 mixer=                        # wsm, sm, local, wsm_heads, attention, random_attention, reset, kv_pool, lora, gc_lora, kept or drop; empty: as in train_config
 num_replaced=                 # layers from the top whose attention is replaced; empty: as in train_config
 window=                       # half width of the local summary, frames of 20 ms; empty: as in train_config
-transfer=0                    # steps in which the blocks first learn what attention in their place gives, without labels; 0: none
+transfer=auto                 # steps in which the blocks first learn what attention in their place gives, without labels; 0: none; auto: 400, if blocks can and weights are not random
 transfer_args=                # more arguments for it, e.g. "--lr 0.001 --target layer"
 train_minutes=                # train on a fixed subset of this many minutes, e.g. 5 or 10; empty: on all
 trainable=                    # layer, mixer or suffix; empty: as in train_config
@@ -70,7 +70,7 @@ report=true                   # stage 5 writes the experiment's report.html, a p
 inference_model=valid.cer_ctc.ave.pth # checkpoint in the experiment's folder
 
 # What `settle` sets, besides `search`.
-exp='' rounds=() parent=() training=() converted='' converting=() transferring=() out='' train_text=''
+exp='' rounds=() parent=() training=() converted='' converting=() transfer_steps=0 transferring=() out='' train_text=''
 
 unset CDPATH # with it, cd would print the new folder
 common=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -126,13 +126,13 @@ settle() {
 run_stages() {
     local names=(data frontend train decode score) options number
     python -c 'import espnet_wsm' || die "espnet_wsm cannot be used (see above); run ${root}/tools/setup.sh"
-    settle rounds # what cannot be is refused before anything is done
+    settle rounds steps # what cannot be is refused before anything is done
     list_options
-    [[ -z ${unlabelled} || ${convert} != 0 || ${transfer} != 0 || ${pseudo_rounds} != 0 || -n ${guide} ]] ||
+    [[ -z ${unlabelled} || ${convert} != 0 || ${transfer_steps} != 0 || ${pseudo_rounds} != 0 || -n ${guide} ]] ||
         log "warning: --unlabelled ${unlabelled} is only used with --convert, --transfer, --pseudo_rounds and --guide"
     for number in 1 2 3 4 5; do
         ((stage <= number && number <= stop_stage)) || continue
-        if ((number == 3)) && [[ ${transfer} != 0 ]]; then
+        if ((number == 3 && transfer_steps > 0)); then
             run_child "${common}/transfer.sh" "${options[@]}" || die "stage 3 (transfer) failed"
         fi
         run_child "${common}/${names[number - 1]}.sh" "${options[@]}" || die "stage ${number} (${names[number - 1]}) failed"

@@ -12,12 +12,12 @@ set -euo pipefail
 # shellcheck source=egs/common/training.sh
 . "$(dirname "${BASH_SOURCE[0]}")/training.sh"
 
-settle rounds training
+settle rounds training steps
 speech=unlabelled
 has_directory || speech=${train_set}
 prepare_training "${train_set} ${valid_set}$(! has_directory || echo " unlabelled")"
 start=()
-if [[ ${transfer} != 0 ]]; then
+if ((transfer_steps > 0)); then
     settle transfer
     learnt=$(python -m espnet_wsm.stages.transfer find "${transferring[@]}" -- "${training[@]}")
     start=(${learnt:+--init_param "${learnt}:encoder:encoder"})

@@ -10,7 +10,7 @@ set -euo pipefail
 # shellcheck source=egs/common/training.sh
 . "$(dirname "${BASH_SOURCE[0]}")/training.sh"
 
-settle rounds training
+settle rounds training steps
 exp=${rounds[0]}
 measured=()
 untold= # speech without text that is learnt from: a set
@@ -24,7 +24,7 @@ else
 fi
 
 settings=("${args[*]} ${training[*]}")
-if [[ ${transfer} != 0 ]]; then
+if ((transfer_steps > 0)); then
     settle transfer
     blocks=$(python -m espnet_wsm.stages.transfer find "${transferring[@]}" -- "${training[@]}")
     [[ -z ${blocks} ]] || args+=(--init_param "${blocks}:encoder:encoder") settings+=("transfer ${blocks}")

@@ -2,7 +2,7 @@
 
 import json
 
-from espnet_wsm.arms import ARMS
+from espnet_wsm.arms import ARMS, STUDENTS
 from espnet_wsm.experiments.grid import STEPS
 from espnet_wsm.experiments.runs import Run
 
@@ -16,8 +16,8 @@ def options_of(run: Run, asr_args: str = "", transfer: int = STEPS) -> list[str]
     """
     conf = ARMS[run.arm].options | {"num_replaced": run.num_replaced}
     options = {key: value for key, value in conf.items() if key in OPTIONS}
-    if ARMS[run.arm].transfers:
-        options["transfer"] = transfer
+    if ARMS[run.arm].transfers or conf["mixer"] in STUDENTS:
+        options["transfer"] = transfer if ARMS[run.arm].transfers else 0
     if ARMS[run.arm].pseudo_rounds:
         options["pseudo_rounds"] = ARMS[run.arm].pseudo_rounds
     if run.window is not None:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from espnet_wsm.arms import STUDENTS
 from espnet_wsm.errors import UserError, find_foreign_package, report_user_errors
 from espnet_wsm.files import read_yaml
 
@@ -22,6 +23,8 @@ UPSTREAM_IN_THE_BOX = "../../debian_multi/ssl1/hubert_debian_multi"
 NAMED = "upstream="  # what a word that names an upstream begins with
 SEARCHES = ("greedy", "beam", "lm")
 REST = "rest"  # value of --unlabelled: what --train_minutes leaves of the training set
+AUTO = "auto"  # value of --transfer
+TRANSFER_STEPS = 400  # of that, where there is something to learn
 PSEUDO_CONFIDENCE = "0.25"  # as lib.sh has it; another one is part of a name
 
 
@@ -34,9 +37,11 @@ def _name_directory(options: Namespace) -> str:
     return "" if options.unlabelled == REST else options.unlabelled
 
 
-def _hears_directory(options: Namespace) -> bool:
-    """Whether the first model, or its upstream, learns from that."""
-    return options.convert != "0" or options.transfer != "0" or bool(options.guide)
+def _name_heard(options: Namespace) -> str:
+    """Its name, if the first model, or its upstream, learns from it; else empty."""
+    name = _base_name(_name_directory(options))
+    heard = name and (options.convert != "0" or options.guide or count_transfer_steps(options) > 0)
+    return name if heard else ""
 
 
 def _name_guide(options: Namespace) -> str:
@@ -82,12 +87,29 @@ def list_rounds(options: Namespace) -> list[str]:
     base, rounds = name_experiment(options), count_rounds(options)
     more = []
     if not options.tag:
-        named = _hears_directory(options)  # in the name of the first one
+        named = _name_heard(options)  # in the name of the first one
         more.append("" if named else _base_name(_name_directory(options)))
         more.append(options.unlabelled if options.unlabelled == REST else "")
         changed = options.pseudo_confidence != PSEUDO_CONFIDENCE
         more.append(f"without{options.pseudo_confidence}" if changed else "")
     return [base, *("_".join(filter(None, [f"{base}_pseudo{n}", *more])) for n in range(1, rounds + 1))]
+
+
+def count_transfer_steps(options: Namespace) -> int:
+    """In how many steps the blocks first learn what the attention in their place gives.
+
+    Raises:
+        UserError: ``transfer`` is neither a number nor ``auto``, or a configuration cannot be read.
+    """
+    if options.transfer == AUTO:
+        learns = options.convert == "0" and options.cache != "false" and _find_mixer(options) in STUDENTS
+        return TRANSFER_STEPS if learns else 0
+    if not options.transfer.isdecimal():
+        raise UserError(
+            f"--transfer {options.transfer} has to be a number of steps, 0 for none, or {AUTO}: "
+            f"{TRANSFER_STEPS} where blocks can learn"
+        )
+    return int(options.transfer)
 
 
 def name_experiment(options: Namespace) -> str:
@@ -101,8 +123,8 @@ def name_experiment(options: Namespace) -> str:
         options.num_replaced and f"k{options.num_replaced}",
         options.window and f"w{options.window}",
         options.trainable,
-        options.transfer != "0" and f"transfer{options.transfer}",
-        _hears_directory(options) and _base_name(_name_directory(options)),
+        options.transfer != AUTO and f"transfer{options.transfer}",
+        _name_heard(options),
         options.guide and options.unlabelled == REST and REST,
         options.guide and f"guided_by_{_name_guide(options)}",
         _base_name(options.upstream_config, ".yaml"),
@@ -154,7 +176,7 @@ def check_conversion(options: Namespace) -> None:
             f"{given} settles the windows: instead of --window {options.window} give "
             f'--convert_args "--window {options.window}"'
         )
-    if options.transfer != "0":
+    if options.transfer not in (AUTO, "0"):
         raise UserError(
             f"{given} and --transfer {options.transfer} are two ways to learn from attention: give one"
         )
@@ -202,11 +224,22 @@ def list_parent_arguments(options: Namespace) -> list[str]:
 
 
 def _find_upstream(options: Namespace) -> str:
-    """The upstream of the training's arguments: what is named last, else that of its configuration."""
-    words = [word for word in list_parent_arguments(options) if word.startswith(NAMED)]
+    """The upstream of the training's arguments."""
+    return _find_value(options, NAMED)
+
+
+def _find_mixer(options: Namespace) -> str:
+    """The mixer of the training's arguments."""
+    return _find_value(options, "mixer=") or "wsm"
+
+
+def _find_value(options: Namespace, named: str) -> str:
+    """A key of the encoder: what the arguments name last, else that of the configuration; or empty."""
+    words = [word for word in list_parent_arguments(options) if word.startswith(named)]
     if words:
-        return words[-1].removeprefix(NAMED).strip('"')
-    return _read_configuration("train_config", options.train_config)["encoder_conf"]["upstream"]
+        return words[-1].removeprefix(named).strip('"')
+    configuration = _read_configuration("train_config", options.train_config)
+    return (configuration.get("encoder_conf") or {}).get(named.removesuffix("=")) or ""
 
 
 def _read_configuration(option: str, path: str) -> dict[str, Any]:
@@ -230,10 +263,8 @@ def list_transfer_arguments(options: Namespace) -> list[str]:
     """The arguments of ``espnet_wsm.stages.transfer`` but for its verb.
 
     Raises:
-        UserError: ``transfer`` is not a number of steps.
+        UserError: ``transfer`` cannot be.
     """
-    if not options.transfer.isdecimal():
-        raise UserError(f"--transfer {options.transfer} has to be a number of steps, 0 for none")
     return [
         *("--dump_dir", options.dump_dir),
         *("--exp_dir", options.exp_dir),
@@ -242,7 +273,8 @@ def list_transfer_arguments(options: Namespace) -> list[str]:
             f"{options.train_set} {options.valid_set}{' unlabelled' if _name_directory(options) else ''}",
         ),
         *("--cache_dtype", options.cache_dtype),
-        *("--steps", options.transfer),
+        *("--steps", str(count_transfer_steps(options))),
+        *(["--by_default"] if options.transfer == AUTO else []),
         *options.transfer_args.split(),
     ]
 
@@ -292,6 +324,7 @@ SETTINGS: dict[str, Callable[[Namespace], dict[str, Any]]] = {
         "converting": list_converting_arguments(options),
     },
     "training": lambda options: {"training": list_training_arguments(options)},
+    "steps": lambda options: {"transfer_steps": str(count_transfer_steps(options))},
     "transfer": lambda options: {"transferring": list_transfer_arguments(options)},
     "decoding": describe_decoding,
 }

@@ -37,6 +37,9 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--cache_dtype", choices=CACHE_DTYPES, default="float16", help="as in stage 2")
     parser.add_argument("--steps", type=int, default=400, help="of the optimiser (default: 400)")
+    parser.add_argument(
+        "--by_default", action="store_true", help="leave it out where it cannot be, or weights are random"
+    )
     parser.add_argument("--lr", type=float, default=0.002, help="learning rate at the start (default: 0.002)")
     parser.add_argument("--frames", type=int, default=3000, help="frames of 20 ms in a step (default: 3000)")
     parser.add_argument(
@@ -70,20 +73,31 @@ def read_settings(args: argparse.Namespace) -> Any:
 
 def prepare(args: argparse.Namespace) -> Any:
     """What the transfer of a training is, None if its layers have nothing to learn."""
+    from espnet_wsm.arms import STUDENTS
     from espnet_wsm.plugin.arguments import find_reason_against_cache, read_arguments
     from espnet_wsm.transfer import preparation
-    from espnet_wsm.transfer.folder import STUDENTS
     from espnet_wsm.upstream import WsmConfig
+    from espnet_wsm.upstream.random_upstream import is_random
 
     training = read_arguments(args.training)
     if reason := find_reason_against_cache(training):
-        raise UserError(f"a transfer needs stored features, but {reason}: --transfer 0 trains without")
+        if not args.by_default:
+            raise UserError(f"a transfer needs stored features, but {reason}: --transfer 0 trains without")
+        return _say_why_not(args, f"it needs stored features, but {reason}")
     config = WsmConfig.from_dict(training.encoder_conf)
     if config.mixer not in STUDENTS:
-        print(f"no transfer: {config.mixer} has nothing to learn from attention", file=sys.stderr)
-        return None
+        return _say_why_not(args, f"{config.mixer} has nothing to learn from attention")
+    if args.by_default and config.num_replaced == 0 and config.layers is None:
+        return _say_why_not(args, "no layer is replaced")
+    if args.by_default and is_random(config.upstream):
+        return _say_why_not(args, f"{config.upstream} has random weights")
     sets = args.sets.split()
     return preparation.prepare(args.dump_dir, sets, config, args.cache_dtype, read_settings(args))
+
+
+def _say_why_not(args: argparse.Namespace, reason: str) -> None:
+    if args.verb == "plan":  # the first that is called
+        print(f"no transfer: {reason}", file=sys.stderr)
 
 
 def plan(args: argparse.Namespace) -> None:

@@ -19,8 +19,6 @@ PLAN_FILE, RESULT_FILE, BLOCKS_FILE, FIGURE_FILE = "plan.json", "transfer.json",
 CHECKPOINT_FILE = "checkpoint.pt"
 # Incremented when our own way to learn changes.
 TRANSFER_VERSION = 1
-# The mixers whose blocks can learn what attention gives.
-STUDENTS = ("wsm", "wsm_heads", "sm", "local")
 
 
 @dataclass(frozen=True)

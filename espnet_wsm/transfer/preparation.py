@@ -69,7 +69,7 @@ def prepare(
     Args:
         dump: folder of stage 2.
         sets: names of the training and of the validation set, then of others to learn from.
-        config: with one of ``STUDENTS`` for a mixer.
+        config: with one of ``espnet_wsm.arms.STUDENTS`` for a mixer.
         dtype: in which features are stored.
         settings: how the blocks are to learn.
 

@@ -8,6 +8,7 @@ import torch
 from espnet_wsm.errors import UserError
 
 DESCRIPTION_FILE = "upstream_description.txt"
+RANDOM = "random upstream"  # what the description begins with
 # transformers' model types that can be written, and what people call them
 MODEL_TYPES = {"hubert": "HuBERT", "wav2vec2": "wav2vec 2.0", "wavlm": "WavLM"}
 
@@ -67,7 +68,7 @@ def write_random_upstream(directory: Path, size: RandomUpstreamSize, seed: int) 
     model = AutoModel.from_config(config)
     parameters = sum(p.numel() for p in model.parameters())
     description = (
-        f"random upstream: {MODEL_TYPES[size.model_type]} with random weights (seed {seed}), "
+        f"{RANDOM}: {MODEL_TYPES[size.model_type]} with random weights (seed {seed}), "
         f"{size.num_layers} layers of {size.dim}, {parameters:,} parameters, never trained on speech"
     )
     directory.mkdir(parents=True, exist_ok=True)
@@ -82,3 +83,8 @@ def describe_upstream(upstream: str) -> str | None:
     """The description that was stored with an upstream directory, None if there is none."""
     description = Path(upstream) / DESCRIPTION_FILE
     return description.read_text(encoding="utf-8").strip() if description.is_file() else None
+
+
+def is_random(upstream: str) -> bool:
+    """Whether an upstream was written here with random weights."""
+    return (describe_upstream(upstream) or "").startswith(RANDOM)

@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "upstream": {"mixing", "rules", "files", "frames", "errors"},
     "transfer": {"mixing", "upstream", "data", "figures", "files", "frames", "errors", "tables"},
     "pretraining": {"upstream", "data", "files", "frames", "errors", "tables"},
-    "recipe": {"files", "errors"},
+    "recipe": {"arms", "files", "errors"},
     "plugin": {"mixing", "upstream", "data", "recipe", "rules", "allocator", "files", "frames", "errors"},
     "recognition": {"plugin", "upstream", "data", "annotations", "allocator", "files", "frames", "errors"},
     "deploy": {"recognition", "plugin", "upstream", "data", "files", "frames", "errors"},
@@ -50,7 +50,7 @@ MAY_IMPORT = {
     "cli": {"bin", "stages", "scoring"},
     "advice": {"experiments", "data", "arms", "files", "frames", "errors"},
     "serve": {"recognition", "data", "annotations", "files", "frames", "errors"},
-    "stages": {*LIBRARY, "figures", "recipe", "bin"},
+    "stages": {*LIBRARY, "arms", "figures", "recipe", "bin"},
     "bin": {*LIBRARY, "experiments", "serve", "advice"},
 }
 

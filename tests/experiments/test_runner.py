@@ -102,7 +102,10 @@ def test_each_run_is_trained_decoded_and_kept_once(root):
     assert sum("--stage 1" in call for call in made) == 1 and sum("--stage 2" in call for call in made) == 1
     assert sum("--stage 3" in call for call in made) == 4
     first = next(call for call in made if "grid/wsm-k2-all-s0" in call)
-    assert "--mixer wsm --num_replaced 2 --asr_args --seed 0" in first and "--test_sets dev test" in first
+    assert (
+        "--mixer wsm --num_replaced 2 --transfer 0 --asr_args --seed 0" in first
+        and "--test_sets dev test" in first
+    )
     record = read_record(record_path(root / "results", records[0].run))
     assert record.sets["test"].rate("wer") == pytest.approx(100 / 3)
     assert record.trainable == 5 and record.seconds == 4.5 and record.git == "abc"
@@ -496,7 +499,7 @@ def test_options_of_a_run():
     learnt = options_of(Run("toy", "wsm_transfer", 2, None, 0), transfer=60)
     assert learnt[learnt.index("--transfer") + 1] == "60" and "--transfer" not in options_of(run)
     assert options_of(Run("toy", "sm_authors", 2, None, 0)) == [
-        "--mixer", "sm", "--num_replaced", "2", "--asr_args", f"--seed 0 {authors}",
+        "--mixer", "sm", "--num_replaced", "2", "--transfer", "0", "--asr_args", f"--seed 0 {authors}",
     ]  # fmt: skip
     assert "--window 25" in " ".join(wide) and wide[-1] == "--seed 0 --encoder_conf width=64"
 

@@ -15,8 +15,8 @@ DEFAULTS = {
     "upstream": "", "upstream_config": "", "trust": "false", "train_config": "train.yaml", "mixer": "",
     "num_replaced": "", "window": "", "train_minutes": "", "trainable": "", "asr_args": "", "search": "",
     "lm": "", "ngram_order": "3", "valid_set": "dev", "cache_dtype": "float16", "join_to": "",
-    "transfer": "0", "transfer_args": "", "unlabelled": "", "pseudo_rounds": "0", "pseudo_confidence": "0.25",
-    "guide": "", "convert": "0", "convert_args": "",
+    "transfer": "auto", "transfer_args": "", "cache": "auto", "unlabelled": "", "pseudo_rounds": "0",
+    "pseudo_confidence": "0.25", "guide": "", "convert": "0", "convert_args": "",
 }  # fmt: skip
 
 
@@ -61,7 +61,9 @@ def options(**given: str) -> Namespace:
             {"transfer": "400", "unlabelled": "../talk/", "mixer": "local"},
             "exp/asr_train_char_local_transfer400_talk",
         ),
-        ({"unlabelled": "talk"}, "exp/asr_train_char"),
+        ({"unlabelled": "talk"}, "exp/asr_train_char_talk"),
+        ({"unlabelled": "talk", "mixer": "attention"}, "exp/asr_train_char_attention"),
+        ({"unlabelled": "talk", "transfer": "0"}, "exp/asr_train_char_transfer0"),
         (
             {"speed_perturb": "0.9 1.0", "join_to": "20", "train_minutes": "5", "train_set": "all"},
             "exp/asr_train_char_sp_join20_5min_all",
@@ -76,10 +78,11 @@ def test_an_experiment_is_named_by_what_differs(given, name):
     ("given", "names"),
     [
         ({}, []),
-        ({"unlabelled": "../talk/"}, ["_pseudo1_talk", "_pseudo2_talk"]),
+        ({"unlabelled": "../talk/", "transfer": "0"}, ["_pseudo1_talk", "_pseudo2_talk"]),
         ({"unlabelled": "rest", "train_minutes": "5"}, ["_pseudo1_rest"]),
         ({"unlabelled": "talk", "transfer": "9"}, ["_pseudo1"]),
-        ({"unlabelled": "talk", "pseudo_confidence": "0.5"}, ["_pseudo1_talk_without0.5"]),
+        ({"unlabelled": "talk"}, ["_pseudo1"]),
+        ({"unlabelled": "talk", "transfer": "0", "pseudo_confidence": "0.5"}, ["_pseudo1_talk_without0.5"]),
         ({"unlabelled": "talk", "pseudo_confidence": "0.5", "tag": "t"}, ["_pseudo1", "_pseudo2"]),
     ],
 )
@@ -188,6 +191,32 @@ def test_a_transfer_learns_from_unlabelled_speech_too():
     assert sets() == "train dev"
     assert sets(unlabelled="../talk/", train_set="all") == "all dev unlabelled"
     assert sets(unlabelled="rest", train_minutes="5") == "train dev", "all of it is learnt from anyway"
+
+
+@pytest.mark.parametrize(
+    ("given", "steps"),
+    [
+        ({}, 400),
+        ({"mixer": "wsm_heads"}, 400),
+        ({"mixer": "attention"}, 0),
+        ({"asr_args": "--encoder_conf mixer=lora"}, 0),
+        ({"cache": "false"}, 0),
+        ({"convert": "all"}, 0),
+        ({"transfer": "0"}, 0),
+        ({"transfer": "9", "mixer": "attention"}, 9),
+    ],
+)
+def test_blocks_that_can_learn_from_attention_do_so_by_default(given, steps):
+    assert settings.count_transfer_steps(options(**given)) == steps
+    assert ("--by_default" in settings.list_transfer_arguments(options(**given))) == ("transfer" not in given)
+
+
+def test_the_mixer_of_a_configuration_counts(folder):
+    (folder / "train.yaml").write_text("encoder_conf: {mixer: drop}\n")
+    assert settings.count_transfer_steps(options()) == 0
+    assert settings.count_transfer_steps(options(mixer="sm")) == 400
+    with pytest.raises(UserError, match="--transfer x has to be a number of steps, 0 for none, or auto: 400"):
+        settings.count_transfer_steps(options(transfer="x"))
 
 
 def test_an_upstream_that_a_configuration_names_is_not_replaced(folder):

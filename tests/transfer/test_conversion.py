@@ -15,13 +15,13 @@ import soundfile
 import torch
 from checkpoints import CHECKPOINTS, POST_NORM, PRE_NORM, write_whisper
 
+from espnet_wsm.arms import STUDENTS
 from espnet_wsm.bin.convert import MIXERS, main
 from espnet_wsm.data.kaldi.excerpts import Excerpt, choose_excerpts
 from espnet_wsm.errors import UserError
 from espnet_wsm.transfer import conversion, learning, together
 from espnet_wsm.transfer.audio_pool import make_pool
 from espnet_wsm.transfer.conversion import ConversionSettings, convert
-from espnet_wsm.transfer.folder import STUDENTS
 from espnet_wsm.upstream import WsmConfig, cut_upstream, find_checkpoint, load_upstream, prepare_suffix
 from espnet_wsm.upstream.conversion_record import (
     BLOCKS_FILE,

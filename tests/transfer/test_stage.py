@@ -143,6 +143,30 @@ def test_attention_has_nothing_to_learn(recipe):
     assert recipe.call("find", *STEPS, mixer="drop") == ""
 
 
+@pytest.mark.parametrize(
+    ("conf", "reason"),
+    [
+        ({"num_replaced": 0}, "no layer is replaced"),
+        ({"features": "weighted_sum"}, "it needs stored features, but features weighted_sum"),
+        ({"mixer": "drop"}, "drop has nothing to learn from attention"),
+        ({"upstream": "random"}, " has random weights"),
+    ],
+)
+def test_by_default_there_is_no_transfer_where_it_cannot_be(recipe, tmp_path, conf, reason):
+    recipe.store()
+    if "upstream" in conf:
+        conf = {"upstream": str(tmp_path)}
+        (tmp_path / "upstream_description.txt").write_text("random upstream: HuBERT\n")
+    assert recipe.call("plan", "--by_default", *STEPS, **conf) == ""
+    assert recipe.said.startswith("no transfer: ") and reason in recipe.said
+    assert recipe.call("find", "--by_default", *STEPS, **conf) == recipe.said == "", "said once"
+
+
+def test_by_default_it_is_the_same_transfer(recipe):
+    recipe.store()
+    assert recipe.call("plan", "--by_default", *STEPS) == recipe.call("plan", *STEPS) != ""
+
+
 def test_a_parameter_file_of_another_upstream_is_refused(recipe, upstream_path, tmp_path):
     cache = recipe.store()
     folder = recipe.transfer(*STEPS)

@@ -9,6 +9,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 
 # shellcheck disable=SC2034  # handed on by run_stages
 train_config=conf/train_asr.yaml # ESPnet training configuration
+# shellcheck disable=SC2034
+transfer=0                    # steps of transfer, as in other recipes; 0: none, since 15 s of speech show little of what attention gives
 
 # shellcheck source=egs/common/parse_options.sh
 . ../../common/parse_options.sh
