@@ -13,10 +13,10 @@ from espnet_wsm.experiments.estimates import (
     count_verdicts,
     pool_differences,
 )
-from espnet_wsm.experiments.rate_sections import OPPONENT
 from espnet_wsm.experiments.records import Counts
 from espnet_wsm.experiments.runs import rank_arm
 from espnet_wsm.experiments.sources import Sources
+from espnet_wsm.experiments.verdicts import OPPONENT
 from espnet_wsm.scoring.results import NONE
 from espnet_wsm.scoring.seeds import SeedComparison
 from espnet_wsm.scoring.significance import name_verdict
@@ -30,14 +30,15 @@ def list_contrast(all_sources: Sequence[Sources]) -> Iterator[str]:
     """Pre-trained attention and the other arms beside the reference, one upstream beside the other.
 
     Raises:
-        UserError: two of them are of one upstream, or have different test sets of one corpus.
+        UserError: one of them is given twice, or they have different test sets of one corpus.
     """
-    whole = [each.upstreams for each in all_sources]
-    if twice := {name for name in whole if whole.count(name) > 1}:
-        raise UserError(f"{min(twice)} is the upstream of several of these results: give those of each once")
+    folders = [each.results.resolve().name for each in all_sources]
+    if twice := {name for name in folders if folders.count(name) > 1}:
+        raise UserError(f"{min(twice)} is the name of several of these folders of results: give each once")
     _check_same_tests(all_sources)
-    short = [each.name for each in all_sources]
-    names = short if len(set(short)) == len(short) else whole
+    # Several grids with one upstream are told apart by their folders.
+    named = ([each.name for each in all_sources], [each.upstreams for each in all_sources], folders)
+    names = next(each for each in named if len(set(each)) == len(each))
     yield "## What differs between the upstreams"
     yield "\n".join(f"- **{name}**: {each.title}." for name, each in zip(names, all_sources, strict=True))
     studies = {name: each.study for name, each in zip(names, all_sources, strict=True)}

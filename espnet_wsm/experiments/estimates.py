@@ -175,21 +175,30 @@ class Study:
         best = max(sizes, key=rank, default=None)
         return [s for s in self.settings() if (s.minutes, s.num_replaced) == best]
 
-    def compare_arms(self, setting: Setting) -> dict[str, SeedComparison]:
+    def compare_arms(self, setting: Setting, reference: str = REFERENCE) -> dict[str, SeedComparison]:
         """Each arm of a setting compared with the reference, if that was run."""
         systems = self.arms(setting)
-        if REFERENCE not in systems:
+        if reference not in systems:
             return {}
-        others = {arm: system for arm, system in systems.items() if arm != REFERENCE}
-        return {arm: compare(system, systems[REFERENCE]) for arm, system in others.items()}
+        others = {arm: system for arm, system in systems.items() if arm != reference}
+        return {arm: compare(system, systems[reference]) for arm, system in others.items()}
 
-    def compare_all(self, settings: Iterable[Setting]) -> dict[str, list[SeedComparison]]:
+    def compare_all(
+        self, settings: Iterable[Setting], reference: str = REFERENCE
+    ) -> dict[str, list[SeedComparison]]:
         """The comparisons with the reference at several settings, by arm."""
         found: dict[str, list[SeedComparison]] = {}
         for setting in settings:
-            for arm, comparison in self.compare_arms(setting).items():
+            for arm, comparison in self.compare_arms(setting, reference).items():
                 found.setdefault(arm, []).append(comparison)
         return found
+
+    def find_ratio(self, settings: Iterable[Setting], arm: str, reference: str) -> float:
+        """Mean CER of an arm over that of the reference, of the settings that have both."""
+        found = [self.arms(setting) for setting in settings]
+        both = [systems for systems in found if arm in systems and reference in systems]
+        rates = (sum(systems[name].cer.mean for systems in both) for name in (arm, reference))
+        return next(rates) / (next(rates) or float("nan"))
 
     def along(self, axis: str) -> dict[Setting, dict[str, dict[int | None, System]]]:
         """Systems that differ in one field of their run: setting -> arm -> value -> system.

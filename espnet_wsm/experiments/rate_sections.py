@@ -18,7 +18,6 @@ from espnet_wsm.experiments.cells import (
     show_span,
 )
 from espnet_wsm.experiments.estimates import (
-    FEWEST_TO_POOL,
     LEVEL,
     NO_DIFFERENCE,
     REFERENCE,
@@ -27,22 +26,19 @@ from espnet_wsm.experiments.estimates import (
     System,
     combine,
     compare,
-    count_verdicts,
     examine_runs,
-    pool_differences,
 )
 from espnet_wsm.experiments.figures import INTERVAL, MOST_PANELS, Panel, plot_arms, plot_lines
 from espnet_wsm.experiments.records import DEV, TEST
 from espnet_wsm.experiments.runs import rank_arm
 from espnet_wsm.experiments.sources import Sources
+from espnet_wsm.experiments.verdicts import OPPONENT, list_verdicts
 from espnet_wsm.scoring.results import NONE, show_p
 from espnet_wsm.scoring.seeds import SeedComparison, SeedSummary
-from espnet_wsm.scoring.significance import name_verdict
 from espnet_wsm.tables import render_table
 
 CER = "test CER (%)"
 MAIN_FIGURE = "arms"
-OPPONENT = "attention"  # the other arm of the pair that is compared in full
 AXES = {  # field of a run -> title of its section, label in its figure
     "num_replaced": ("Number of replaced layers", "replaced layers k, counted from the top"),
     "minutes": ("Amount of training data", "training data"),
@@ -60,7 +56,7 @@ def list_summary(sources: Sources) -> Iterator[str]:
     yield f"Test CER{where}, {name_setting(main[0])}:"
     yield render_main(sources.study)
     if len(main) > 1:
-        yield from _list_verdicts(sources.study)
+        yield from list_verdicts(sources.study)
     panels = {
         setting.corpus: {arm: system.cer for arm, system in sources.study.arms(setting).items()}
         for setting in main[:MOST_PANELS]
@@ -99,31 +95,6 @@ def render_main(study: Study) -> str:
 def _find_signs(comparisons: Mapping[str, SeedComparison]) -> dict[str, str]:
     signs = {"A better": " <", "B better": " >"}
     return {arm: signs.get(comparison.verdict, "") for arm, comparison in comparisons.items()}
-
-
-def _list_verdicts(study: Study) -> Iterator[str]:
-    """How often each verdict was reached, and the mean difference over the corpora."""
-    yield (
-        f"**Bold**: lowest of its corpus. >: higher than that of {REFERENCE}, <: lower; no sign: no "
-        "difference found. The interval of the mean holds for these corpora: their test sets are "
-        "independent, so half widths add as squares."
-    )
-    found = study.compare_all(study.main)
-    if not found:
-        return
-    rows = []
-    for arm in sorted(found, key=rank_arm):
-        mean, interval = pool_differences(found[arm])
-        cells = [f"{mean:{SIGNED}}", NONE, NONE]
-        if interval is not None:
-            cells[1:] = [show_span(interval, SIGNED), name_verdict(interval.verdict, arm, REFERENCE)]
-        rows.append((arm, *map(str, (len(found[arm]), *count_verdicts(found[arm]))), *cells))
-    header = ("arm", "corpora", f"{REFERENCE} better", NO_DIFFERENCE, "arm better", "mean difference")
-    yield render_table((*header, INTERVAL, "verdict over corpora"), rows, num_left=1)
-    yield (
-        "The mean difference takes each corpus once. Its interval is Student's, of the differences as a "
-        f"sample of corpora ({FEWEST_TO_POOL} at least): it also covers what the corpora differ in."
-    )
 
 
 def list_tables(sources: Sources) -> Iterator[str]:

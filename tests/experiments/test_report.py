@@ -373,6 +373,14 @@ def test_the_summary_has_the_setting_with_the_most_systems(whole):
     (frozen,) = [row for row in read_table(section, 1) if row["arm"] == "frozen"]
     assert (frozen["corpora"], frozen["wsm better"], frozen["arm better"]) == ("3", "3", "0")
     assert frozen["verdict over corpora"] == "wsm better"
+    study = Study(read_records(whole))
+    (sm,) = [row for row in read_table(section, 2) if row["arm"] == "sm"]
+    counted = [int(sm[name]) for name in ("attention better", "no difference", "arm better")]
+    assert sum(counted) == int(sm["corpora"]) == 3
+    rates = {
+        arm: sum(study.arms(setting)[arm].cer.mean for setting in study.main) for arm in ("sm", "attention")
+    }
+    assert sm["ratio"] == f"{rates['sm'] / rates['attention']:.3f}"
 
 
 def test_two_corpora_are_not_pooled(synthetic):
@@ -692,8 +700,13 @@ def test_a_report_of_two_upstreams_begins_with_what_differs_between_them(whole, 
     attention = next(row for row in read_table(section, 1) if row["arm"] == "attention")
     assert attention["small: wsm / none / arm"] == "0 / 0 / 2"
     assert text.count("\n# ") == 1 and "\n### Summary" in text and "\n#### a_en" in text
-    with pytest.raises(UserError, match="tiny 0123456789ab is the upstream of several of these results"):
+    with pytest.raises(UserError, match="first is the name of several of these folders of results"):
         write_report([first, first], out)
+    third = tmp_path / "third"
+    shutil.copytree(first, third)
+    write_report([first, third], out)
+    names = {row["upstream"] for row in read_table(out.read_text())}
+    assert names == {"first", "third"}, "grids with one upstream"
     other.number = 37
     other.reference("a_en", "test")
     for seed in range(2):
