@@ -62,7 +62,7 @@ cat <<END
 made egs/${name}/asr1. Next:
   cd egs/${name}/asr1
   ./run.sh --stop_stage 2                           # the data, and what is wrong with it
-  ./run.sh --tag trial --asr_args "--max_epoch 1 --num_iters_per_epoch 5"   # every stage once
+  ./run.sh --tag trial --transfer 0 --asr_args "--max_epoch 1 --num_iters_per_epoch 5"   # every stage once
   ./run.sh                                          # the experiment
 How transcripts are spelt is in conf/text.yaml. Then write its README.md.
 END

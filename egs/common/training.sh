@@ -11,6 +11,10 @@ prepare_training() {
     local tokens made_with
     require_finished "${dump_dir}" 2
     require_fresh_dump
+    if [[ ${convert} != 0 ]]; then
+        settle converting
+        [[ -f ${converted}/converted.json ]] || die "${converted} does not exist; run stage 2 with --convert ${convert}"
+    fi
     tokens=${dump_dir}/token_list/${token_type}
     [[ -d ${tokens} ]] || die "${tokens} does not exist; run stage 2 with --token_type ${token_type}"
     made_with=$(cat "${dump_dir}/raw/org/${train_set}/speed_perturb" 2>/dev/null || true)

@@ -123,7 +123,7 @@ def name_experiment(options: Namespace) -> str:
         options.num_replaced and f"k{options.num_replaced}",
         options.window and f"w{options.window}",
         options.trainable,
-        options.transfer != AUTO and f"transfer{options.transfer}",
+        options.transfer != AUTO and options.convert == "0" and f"transfer{options.transfer}",
         _name_heard(options),
         options.guide and options.unlabelled == REST and REST,
         options.guide and f"guided_by_{_name_guide(options)}",

@@ -50,7 +50,7 @@ def options(**given: str) -> Namespace:
         ),
         ({"guide": "exp/asr_first/"}, "exp/asr_train_char_guided_by_first"),
         ({"convert": "all", "num_replaced": "3"}, "exp/asr_train_char_converted_all_k3"),
-        ({"convert": "2", "unlabelled": "talk"}, "exp/asr_train_char_converted_2_talk"),
+        ({"convert": "2", "unlabelled": "talk", "transfer": "0"}, "exp/asr_train_char_converted_2_talk"),
         ({"guide": "exp/asr_a", "unlabelled": "../talk"}, "exp/asr_train_char_talk_guided_by_a"),
         (
             {"guide": "exp/asr_a", "unlabelled": "rest", "train_minutes": "5"},

@@ -39,7 +39,7 @@ def read_texts(exp: Path) -> dict[str, str]:
 def test_transcripts_and_speech_without_text_are_learnt_from(recipe, shell):
     result = shell([*GUIDED, "--unlabelled", "talk"], recipe)
     assert result.returncode == 0, result.stderr
-    exp = recipe / "exp/asr_train_asr_char_talk_guided_by_teacher"
+    exp = recipe / "exp/asr_train_asr_char_transfer0_talk_guided_by_teacher"
     texts = read_texts(exp)
     untold = {id for id, text in texts.items() if not text}
     assert len(untold) == 2 and all(id.startswith("talk-") for id in untold), "not the test recording"

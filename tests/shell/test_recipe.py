@@ -213,12 +213,12 @@ def test_another_cut_needs_features_of_its_own_which_stage_2_adds(finished, reci
     words = ["--mixer", "sm", "--num_replaced", "1", *QUICK]
     refused = shell(["./run.sh", "--stage", "3", *words], recipe)
     assert refused.returncode == 1 and "layers above the cut: stored '2', now '1'" in refused.stderr
-    assert "Run stage 2 again" in refused.stderr and not (recipe / "exp/asr_train_asr_char_sm_k1").exists()
+    assert "Run stage 2 again" in refused.stderr and not list(recipe.glob("exp/asr_train_asr_char_sm_k1*"))
     audio = {file: file.stat().st_mtime_ns for file in recipe.glob("dump/raw/**/*.flac")}
     result = shell(["./run.sh", "--stage", "2", *words], recipe)
     assert result.returncode == 0, result.stderr
     assert audio and audio == {file: file.stat().st_mtime_ns for file in audio}, "the audio is made once"
-    row = next(line for line in result.stdout.splitlines() if "asr_train_asr_char_sm_k1 |" in line)
+    row = next(line for line in result.stdout.splitlines() if "asr_train_asr_char_sm_k1_transfer0 |" in line)
     assert "| 1 " in row and "| sm " in row
 
 
@@ -248,6 +248,8 @@ def test_blocks_learn_from_attention_before_training(finished, recipe, shell):
 def test_a_recipe_converts_its_upstream_and_trains_what_it_made(finished, recipe, shell):
     words = ["--convert", "1", "--num_replaced", "1", "--stop_stage", "3", *QUICK]
     words += ["--convert_args", "--steps 2 --own_steps 3"]
+    early = shell(["./run.sh", "--stage", "3", *words], recipe)
+    assert early.returncode == 1 and "does not exist; run stage 2 with --convert 1" in early.stderr
     result = shell(["./run.sh", "--stage", "2", *words], recipe)
     assert result.returncode == 0, result.stderr
     (folder,) = recipe.glob("exp/upstream_hubert_debian_multi_1_*")
@@ -313,9 +315,9 @@ def test_training_on_a_part_of_the_set(finished, recipe, shell):
     words = ["--stage", "3", "--stop_stage", "3", "--train_minutes", "0.1", "--asr_args", "--max_epoch 1"]
     result = shell(["./run.sh", *words], recipe)
     assert result.returncode == 0 and "train_0.1min: 3 of 4 utterances" in result.stdout, result.stderr
-    exp = recipe / "exp/asr_train_asr_char_0.1min"
+    exp = recipe / "exp/asr_train_asr_char_transfer0_0.1min"
     assert (exp / "train_0.1min/speech_shape").read_text().count("\n") == 3
-    assert "exp/asr_train_asr_char_0.1min/train_0.1min/speech_shape" in (exp / "train.log").read_text()
+    assert "_transfer0_0.1min/train_0.1min/speech_shape" in (exp / "train.log").read_text()
 
 
 @pytest.mark.recipe
@@ -547,7 +549,7 @@ def test_sentencepiece_tokens(fresh, shell, token_type):
     assert pieces[0] == "<blank>" and pieces[-1] == "<sos/eos>" and "▁" in "".join(pieces)
     if last == "5":
         for name in ("dev", "test"):  # a validation set may be a test set too
-            scored = fresh / "exp/asr_train_asr_unigram25/decode_greedy" / name
+            scored = fresh / "exp/asr_train_asr_unigram25_transfer0/decode_greedy" / name
             assert (scored / "score.json").exists() and (scored / "text").stat().st_size > 0
 
 
@@ -714,7 +716,7 @@ def test_settings_of_an_upstream_come_on_top_and_options_on_top_of_these(fresh, 
     )
     result = shell(["./run.sh", "--upstream_config", "wavlm.yaml", "--mixer", "wsm"], fresh)
     assert result.returncode == 0, result.stderr
-    config = yaml.safe_load((fresh / "exp/asr_train_asr_char_wsm_wavlm/config.yaml").read_text())
+    config = yaml.safe_load((fresh / "exp/asr_train_asr_char_wsm_transfer0_wavlm/config.yaml").read_text())
     conf = config["encoder_conf"]
     assert (conf["upstream"], conf["num_replaced"], conf["window"]) == ("upstreams/wavlm", 1, [2, 5])
     assert (conf["width"], conf["mixer"], config["max_epoch"]) == (None, "wsm", 1)
