@@ -120,11 +120,12 @@ def _vary(arm: str, suffix: str, words: str, colour: str, marker: str, **changes
 _ONE, _TWO = "1 round of self-training", "2 rounds of self-training"
 ARMS |= _vary("wsm", "pseudo1", _ONE, "#F4A582", "+", pseudo_of="wsm", pseudo_rounds=1)
 ARMS |= _vary("wsm", "pseudo2", _TWO, "#B2182B", "x", pseudo_of="wsm", pseudo_rounds=2)
-ARMS |= _vary("wsm_transfer", "pseudo1", _ONE, "#92C5DE", "|", pseudo_of="wsm_transfer", pseudo_rounds=1)
-ARMS |= _vary("wsm_transfer", "pseudo2", _TWO, "#2166AC", "_", pseudo_of="wsm_transfer", pseudo_rounds=2)
+_HEADS = "wsm_heads_transfer"
+ARMS |= _vary(_HEADS, "pseudo1", _ONE, "#92C5DE", "|", pseudo_of=_HEADS, pseudo_rounds=1)
+ARMS |= _vary(_HEADS, "pseudo2", _TWO, "#2166AC", "_", pseudo_of=_HEADS, pseudo_rounds=2)
 ARMS |= _vary("attention", "views", "two views", "#004488", "|", training=VIEWS)
 ARMS |= _vary("wsm", "views", "two views", "#BB5566", "_", training=VIEWS)
-ARMS |= _vary("wsm_heads_transfer", "views", "two views", "#DDAA33", "+", training=VIEWS)
+ARMS |= _vary(_HEADS, "views", "two views", "#DDAA33", "+", training=VIEWS)
 
 
 def _list_with(*mixers: str) -> tuple[str, ...]:

@@ -65,7 +65,7 @@ def test_window_and_width_count_only_where_blocks_have_them():
     found = {}
     for run in expand_block(block, "here"):
         found.setdefault(run.arm, []).append((run.window, run.width))
-    pseudo = [name for name, arm in ARMS.items() if arm.pseudo_of]
+    pseudo = [name for name, arm in ARMS.items() if arm.pseudo_of == "wsm"]
     causal = ("wsm_causal", "local_causal", "wsm_views")
     for arm in ("wsm", "local", "wsm_transfer", "local_transfer", *causal, *pseudo):
         assert found.pop(arm) == [(0, 64), (INFINITE, 64)]
