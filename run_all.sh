@@ -83,7 +83,7 @@ run_child python -m espnet_wsm.bin.run_experiments --config "${config}" --result
     --cmd "${cmd}" --nj "${nj}" "${options[@]}"
 if [[ ${report} == true ]]; then
     folders=()
-    for folder in results/whisper_base results/full; do
+    for folder in results/whisper_base_more results/whisper_base results/full; do
         [[ ! -d ${folder}/runs ]] || folders+=("${folder}")
     done
     python -m espnet_wsm.bin.make_report --results "${folders[@]}" --out RESULTS.md

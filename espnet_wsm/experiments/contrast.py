@@ -36,14 +36,22 @@ def list_contrast(all_sources: Sequence[Sources]) -> Iterator[str]:
     if twice := {name for name in folders if folders.count(name) > 1}:
         raise UserError(f"{min(twice)} is the name of several of these folders of results: give each once")
     _check_same_tests(all_sources)
-    # Several grids with one upstream are told apart by their folders.
-    named = ([each.name for each in all_sources], [each.upstreams for each in all_sources], folders)
-    names = next(each for each in named if len(set(each)) == len(each))
+    names = _name_sources(all_sources, folders)
     yield "## What differs between the upstreams"
     yield "\n".join(f"- **{name}**: {each.title}." for name, each in zip(names, all_sources, strict=True))
     studies = {name: each.study for name, each in zip(names, all_sources, strict=True)}
     yield from _list_opponent(studies)
     yield from _list_arms(studies)
+
+
+def _name_sources(all_sources: Sequence[Sources], folders: Sequence[str]) -> list[str]:
+    """Of each the upstream, its digest where two have one name, and the folder where it is the same one."""
+    columns = [each.name for each in all_sources], [each.upstreams for each in all_sources], folders
+    names = [
+        next(name for name, column in zip(row, columns, strict=True) if column.count(name) == 1)
+        for row in zip(*columns, strict=True)
+    ]
+    return names if len(set(names)) == len(names) else list(folders)
 
 
 def _check_same_tests(all_sources: Sequence[Sources]) -> None:
