@@ -1,8 +1,9 @@
 """What the records show and what they do not, in sentences with their numbers."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+from espnet_wsm.arms import ARMS
 from espnet_wsm.data.kaldi.lists import count, name_some
 from espnet_wsm.data.text.rules import find_unspaced_script
 from espnet_wsm.experiments.cells import join, name_setting, show_comparison, show_mean
@@ -174,7 +175,8 @@ def _judge_rates(sources: Sources) -> Iterator[str]:
     if mixed:
         names = name_some(sorted({f"{system.run.corpus}/{system.run.arm}" for system in mixed}))
         yield f"**The seeds of {names} have different learning rates: run the grid to its end.**"
-    if not sweep and (origin := (sources.asked or {}).get("rates_from")):
+    origin = (sources.asked or {}).get("rates_from")
+    if not sweep and origin:
         without = {r.run.arm for r in sources.study.records if r.run.lr is None}
         others = (
             f", but for {name_some(sorted(without, key=rank_arm))}, which it had no rate for"
@@ -192,16 +194,23 @@ def _judge_rates(sources: Sources) -> Iterator[str]:
             f"({_list_rates(sources)}), which may suit one arm better than another."
         )
         return
-    arms = {system.run.arm for system in sources.study.systems}
-    if without := sorted(arms - {run.arm for run in sweep}, key=rank_arm):
+    arms, swept = {system.run.arm for system in sources.study.systems}, {run.arm for run in sweep}
+    without = sorted(arms - swept, key=rank_arm)
+    if without and origin:
+        yield (
+            f"Learning rates of {name_some(without)} are those that another grid chose ({origin}), or that "
+            f"this one gives: {_list_rates(sources, without)}."
+        )
+    elif without:
         variants = [f"{arm} has that of {rate_arm(arm)}" for arm in without if rate_arm(arm) != arm]
         yield f"No learning rate was searched for {name_some(without)}" + (
             f": {'; '.join(variants)}." if variants else "."
         )
     layers = sorted({run.num_replaced for run in sweep} - {0})
     where = f"{name_some(sorted({run.corpus for run in sweep}))}{f', k = {join(layers)}' if layers else ''}"
+    of = f" of {name_some(sorted(swept, key=rank_arm))}" if without and origin else ""
     yield (
-        f"Learning rates were chosen on {where}, and used unchanged everywhere else. Steps, schedule, "
+        f"Learning rates{of} were chosen on {where}, and used unchanged everywhere else. Steps, schedule, "
         "augmentation and dropout are those of the configuration for all arms, and may suit one better."
     )
     for edge, word in ((min, "lowest"), (max, "highest")):
@@ -210,10 +219,10 @@ def _judge_rates(sources: Sources) -> Iterator[str]:
             yield f"The {word} rate tried was the best for {name_some(at_edge)}: one beyond it may be better."
 
 
-def _list_rates(sources: Sources) -> str:
+def _list_rates(sources: Sources, arms: Iterable[str] = ARMS) -> str:
     rates: dict[str, set[float]] = {}
     for record in sources.study.records:
-        if record.run.lr is not None:
+        if record.run.lr is not None and record.run.arm in arms:
             rates.setdefault(record.run.arm, set()).add(record.run.lr)
     told = (
         f"{arm} {' and '.join(f'{rate:g}' for rate in sorted(rates[arm]))}"

@@ -726,3 +726,16 @@ def test_rates_of_another_grid_are_told_and_arms_that_had_none(synthetic):
         "another grid chose (results/full/chosen_lr.json): wsm 0.001, but for sm, which it had no rate for."
     )
     assert told in read_report(synthetic.results)
+
+
+def test_rates_of_another_grid_and_of_a_sweep_are_told_apart(synthetic):
+    swept = make_run("sm", lr=2e-3, sweep=True)
+    runs = make_run(lr=1e-3), make_run("sm", lr=2e-3)
+    for run in (*runs, swept):
+        synthetic.add(run)
+    grid = replace(make_grid(*runs), sweep=(swept,), rates_from="results/full/chosen_lr.json")
+    keep_asked(synthetic.results, grid)
+    write_report(synthetic.results)
+    text = read_report(synthetic.results)
+    assert "Learning rates of wsm are those that another grid chose (results/full/chosen_lr.json), or" in text
+    assert "that this one gives: wsm 0.001." in text and "Learning rates of sm were chosen on " in text
