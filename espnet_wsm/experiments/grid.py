@@ -187,9 +187,11 @@ def read_grid(path: Path, arms: Sequence[str] = (), corpora: Sequence[str] = ())
 
 
 def _read_rates(path: Path, file: object) -> dict[str, float]:
-    """The learning rates in a file that is named relative to the configuration's folder."""
+    """The learning rates in files that are named relative to the configuration's folder; the last counts."""
     if file is None:
         return {}
+    if isinstance(file, list):
+        return {arm: rate for each in file for arm, rate in _read_rates(path, each).items()}
     place = path.parent / str(file)
     try:
         rates = json.loads(place.read_text(encoding="utf-8"))
@@ -205,7 +207,10 @@ def _read_rates(path: Path, file: object) -> dict[str, float]:
 
 def _name_rates(path: Path, file: object) -> str | None:
     """That file as a report names it, wherever the checkout lies."""
-    return None if file is None else "/".join((path.parent / str(file)).resolve().parts[-3:])
+    if file is None:
+        return None
+    files = file if isinstance(file, list) else [file]
+    return " and ".join("/".join((path.parent / str(each)).resolve().parts[-3:]) for each in files)
 
 
 def _expand(

@@ -141,6 +141,18 @@ def test_arms_and_corpora_of_one_block_can_be_replaced(tmp_path):
         read_grid(ROOT / "conf/experiments/full.yaml", arms=["wsm"])
 
 
+def test_of_several_files_of_rates_the_last_counts(tmp_path):
+    (tmp_path / "a.json").write_text('{"wsm": 0.001, "sm": 0.002}')
+    (tmp_path / "b.json").write_text('{"wsm": 0.004}')
+    grid = tmp_path / "grid.yaml"
+    grid.write_text(
+        "upstream: u\ntrain_config: t\nrates: [a.json, b.json]\ngrids: [{corpora: [toy], arms: [wsm, sm]}]\n"
+    )
+    found = read_grid(grid)
+    assert found.rates == {"wsm": 0.004, "sm": 0.002}
+    assert found.rates_from.endswith("/a.json and " + "/".join([*tmp_path.parts[-2:], "b.json"]))
+
+
 @pytest.mark.parametrize(
     "content", [None, "wsm: 0.1", "[1]", '{"mamba": 0.1}', '{"wsm": 2}', '{"wsm": "fast"}']
 )
