@@ -137,8 +137,9 @@ def _list_with(*mixers: str) -> tuple[str, ...]:
     )
 
 
-# The mixers whose blocks can learn what attention gives: --transfer.
+# The mixers whose blocks can learn what attention gives, and in how many steps where nobody says: --transfer.
 STUDENTS = ("wsm", "wsm_heads", "sm", "local")
+TRANSFER_STEPS = 400
 # Arms, and mixers, that read encoder_conf's window, and likewise its width.
 WITH_WINDOW = _list_with("wsm", "local")
 WITH_WIDTH = _list_with("wsm", "sm", "local")

@@ -8,6 +8,7 @@ from espnet_wsm.experiments.cells import SIGNED, join, name_setting, show_differ
 from espnet_wsm.experiments.estimates import (
     FEWEST_TO_POOL,
     NO_DIFFERENCE,
+    OPPONENT,
     REFERENCE,
     Study,
     count_verdicts,
@@ -16,7 +17,6 @@ from espnet_wsm.experiments.estimates import (
 from espnet_wsm.experiments.records import Counts
 from espnet_wsm.experiments.runs import rank_arm
 from espnet_wsm.experiments.sources import Sources
-from espnet_wsm.experiments.verdicts import OPPONENT
 from espnet_wsm.scoring.results import NONE
 from espnet_wsm.scoring.seeds import SeedComparison
 from espnet_wsm.scoring.significance import name_verdict

@@ -19,6 +19,7 @@ from espnet_wsm.scoring.trn import TOKENIZERS, TextPair, read_kaldi_text
 from espnet_wsm.scoring.two_systems import PairTests, examine_pair
 
 REFERENCE = "wsm"  # the arm with which all others are compared
+OPPONENT = "attention"  # the other arm of the pair that is compared in full
 NO_DIFFERENCE = "no difference"
 LEVEL = USUAL.level  # of the intervals
 FEWEST_TO_POOL = 3  # corpora
@@ -197,8 +198,8 @@ class Study:
         """Mean CER of an arm over that of the reference, of the settings that have both."""
         found = [self.arms(setting) for setting in settings]
         both = [systems for systems in found if arm in systems and reference in systems]
-        rates = (sum(systems[name].cer.mean for systems in both) for name in (arm, reference))
-        return next(rates) / (next(rates) or float("nan"))
+        ours, theirs = (sum(systems[name].cer.mean for systems in both) for name in (arm, reference))
+        return ours / theirs if theirs else float("nan")
 
     def along(self, axis: str) -> dict[Setting, dict[str, dict[int | None, System]]]:
         """Systems that differ in one field of their run: setting -> arm -> value -> system.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from espnet_wsm.arms import ARMS
+from espnet_wsm.arms import ARMS, TRANSFER_STEPS
 from espnet_wsm.errors import UserError
 from espnet_wsm.experiments.runs import AXES, Run, expand_block, is_rate
 from espnet_wsm.files import read_yaml
@@ -40,7 +40,6 @@ OF_THE_RUNNER_IN_ASR_ARGS = re.compile(
 )
 # Options of run.sh that do not affect results: where things are, and how much is done at a time.
 IMMATERIAL = ("downloads", "nj", "cmd", "num_threads")
-STEPS = 400  # of a transfer
 DTYPES = ("auto", "float32", "bfloat16")  # those of the encoder, whose module takes seconds to import
 # Keys of a grid: whether a value can be right, and what is said of one that cannot.
 PATH = lambda value: isinstance(value, str), "{!r} has to be a path relative to a recipe's folder"
@@ -105,7 +104,7 @@ class Grid:
     rates_from: str | None = None
     title: str | None = None
     suffix_dtype: str | None = None
-    transfer: int = STEPS
+    transfer: int = TRANSFER_STEPS
 
     @property
     def runs(self) -> tuple[Run, ...]:
@@ -159,7 +158,7 @@ def read_grid(path: Path, arms: Sequence[str] = (), corpora: Sequence[str] = ())
         extend_sweep=content.get("extend_sweep") or False,
         rates=_read_rates(path, content.get("rates")),
         rates_from=_name_rates(path, content.get("rates")),
-        transfer=content.get("transfer") or STEPS,
+        transfer=content.get("transfer") or TRANSFER_STEPS,
         **{key: content.get(key) for key in ("upstream_digest", "title", "suffix_dtype")},
     )
     _check_sweep(grid.sweep, path)

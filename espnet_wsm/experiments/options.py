@@ -2,14 +2,13 @@
 
 import json
 
-from espnet_wsm.arms import ARMS, STUDENTS
-from espnet_wsm.experiments.grid import STEPS
+from espnet_wsm.arms import ARMS, STUDENTS, TRANSFER_STEPS
 from espnet_wsm.experiments.runs import Run
 
 OPTIONS = ("mixer", "trainable", "num_replaced")  # keys of an arm that are options of run.sh
 
 
-def options_of(run: Run, asr_args: str = "", transfer: int = STEPS) -> list[str]:
+def options_of(run: Run, asr_args: str = "", transfer: int = TRANSFER_STEPS) -> list[str]:
     """The options of run.sh for a run, with the grid's ``asr_args`` before its own.
 
     ``transfer`` is the number of steps for arms that have one.

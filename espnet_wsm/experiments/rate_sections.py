@@ -20,6 +20,7 @@ from espnet_wsm.experiments.cells import (
 from espnet_wsm.experiments.estimates import (
     LEVEL,
     NO_DIFFERENCE,
+    OPPONENT,
     REFERENCE,
     Setting,
     Study,
@@ -32,7 +33,7 @@ from espnet_wsm.experiments.figures import INTERVAL, MOST_PANELS, Panel, plot_ar
 from espnet_wsm.experiments.records import DEV, TEST
 from espnet_wsm.experiments.runs import rank_arm
 from espnet_wsm.experiments.sources import Sources
-from espnet_wsm.experiments.verdicts import OPPONENT, list_verdicts
+from espnet_wsm.experiments.verdicts import list_verdicts
 from espnet_wsm.scoring.results import NONE, show_p
 from espnet_wsm.scoring.seeds import SeedComparison, SeedSummary
 from espnet_wsm.tables import render_table

@@ -6,6 +6,7 @@ from espnet_wsm.experiments.cells import SIGNED, show_span
 from espnet_wsm.experiments.estimates import (
     FEWEST_TO_POOL,
     NO_DIFFERENCE,
+    OPPONENT,
     REFERENCE,
     Study,
     count_verdicts,
@@ -16,8 +17,6 @@ from espnet_wsm.experiments.runs import rank_arm
 from espnet_wsm.scoring.results import NONE
 from espnet_wsm.scoring.significance import name_verdict
 from espnet_wsm.tables import render_table
-
-OPPONENT = "attention"  # the other arm of the pair that is compared in full
 
 
 def list_verdicts(study: Study) -> Iterator[str]:

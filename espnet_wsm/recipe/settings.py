@@ -15,16 +15,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from espnet_wsm.arms import STUDENTS
+from espnet_wsm.arms import STUDENTS, TRANSFER_STEPS
 from espnet_wsm.errors import UserError, find_foreign_package, report_user_errors
 from espnet_wsm.files import read_yaml
 
 UPSTREAM_IN_THE_BOX = "../../debian_multi/ssl1/hubert_debian_multi"
-NAMED = "upstream="  # what a word that names an upstream begins with
 SEARCHES = ("greedy", "beam", "lm")
 REST = "rest"  # value of --unlabelled: what --train_minutes leaves of the training set
 AUTO = "auto"  # value of --transfer
-TRANSFER_STEPS = 400  # of that, where there is something to learn
 PSEUDO_CONFIDENCE = "0.25"  # as lib.sh has it; another one is part of a name
 
 
@@ -102,7 +100,11 @@ def count_transfer_steps(options: Namespace) -> int:
         UserError: ``transfer`` is neither a number nor ``auto``, or a configuration cannot be read.
     """
     if options.transfer == AUTO:
-        learns = options.convert == "0" and options.cache != "false" and _find_mixer(options) in STUDENTS
+        learns = (
+            options.convert == "0"
+            and options.cache != "false"
+            and (_find_value(options, "mixer") or "wsm") in STUDENTS
+        )
         return TRANSFER_STEPS if learns else 0
     if not options.transfer.isdecimal():
         raise UserError(
@@ -145,7 +147,7 @@ def name_converted(options: Namespace) -> str:
         UserError: a configuration does not exist or cannot be read.
     """
     parts = [
-        _base_name(_find_upstream(options)),
+        _base_name(_find_value(options, "upstream")),
         options.convert,
         options.train_set if options.train_set != "train" else "",
         _base_name(_name_directory(options)),
@@ -213,7 +215,7 @@ def list_parent_arguments(options: Namespace) -> list[str]:
             arguments += [word for text in texts for word in (f"--{key}", text)]
     upstream = options.upstream
     named = (configuration.get("encoder_conf") or {}).get("upstream")
-    if not upstream and not named and not any(word.startswith(NAMED) for word in arguments):
+    if not upstream and not named and not any(word.startswith("upstream=") for word in arguments):
         upstream = UPSTREAM_IN_THE_BOX
     encoder = {"upstream": upstream, "trust": options.trust if options.trust != "false" else ""}
     encoder |= {name: getattr(options, name) for name in ("mixer", "num_replaced", "window", "trainable")}
@@ -223,23 +225,13 @@ def list_parent_arguments(options: Namespace) -> list[str]:
     return arguments + options.asr_args.split()
 
 
-def _find_upstream(options: Namespace) -> str:
-    """The upstream of the training's arguments."""
-    return _find_value(options, NAMED)
-
-
-def _find_mixer(options: Namespace) -> str:
-    """The mixer of the training's arguments."""
-    return _find_value(options, "mixer=") or "wsm"
-
-
-def _find_value(options: Namespace, named: str) -> str:
+def _find_value(options: Namespace, key: str) -> str:
     """A key of the encoder: what the arguments name last, else that of the configuration; or empty."""
-    words = [word for word in list_parent_arguments(options) if word.startswith(named)]
+    words = [word for word in list_parent_arguments(options) if word.startswith(f"{key}=")]
     if words:
-        return words[-1].removeprefix(named).strip('"')
+        return words[-1].removeprefix(f"{key}=").strip('"')
     configuration = _read_configuration("train_config", options.train_config)
-    return (configuration.get("encoder_conf") or {}).get(named.removesuffix("=")) or ""
+    return (configuration.get("encoder_conf") or {}).get(key) or ""
 
 
 def _read_configuration(option: str, path: str) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from espnet_wsm.allocator import find_device
+from espnet_wsm.arms import STUDENTS, TRANSFER_STEPS
 from espnet_wsm.data.features.key import CACHE_DTYPES
 from espnet_wsm.errors import UserError, report_user_errors
 from espnet_wsm.stages import split_arguments
@@ -36,7 +37,9 @@ def make_parser() -> argparse.ArgumentParser:
         "--sets", default="train dev", help="to learn from, to measure the error on, others to learn from too"
     )
     parser.add_argument("--cache_dtype", choices=CACHE_DTYPES, default="float16", help="as in stage 2")
-    parser.add_argument("--steps", type=int, default=400, help="of the optimiser (default: 400)")
+    parser.add_argument(
+        "--steps", type=int, default=TRANSFER_STEPS, help="of the optimiser (default: %(default)s)"
+    )
     parser.add_argument(
         "--by_default", action="store_true", help="leave it out where it cannot be, or weights are random"
     )
@@ -73,7 +76,6 @@ def read_settings(args: argparse.Namespace) -> Any:
 
 def prepare(args: argparse.Namespace) -> Any:
     """What the transfer of a training is, None if its layers have nothing to learn."""
-    from espnet_wsm.arms import STUDENTS
     from espnet_wsm.plugin.arguments import find_reason_against_cache, read_arguments
     from espnet_wsm.transfer import preparation
     from espnet_wsm.upstream import WsmConfig

@@ -42,7 +42,9 @@ def test_what_contributing_says_works(checkout, shell):
     short = "--stage 3 --stop_stage 3 --transfer 0"
     short += " --asr_args '--max_epoch 1 --num_iters_per_epoch 2 --use_matplotlib false'"
     result = shell(["bash", "-c", f"{experiment} {short}"], folder)
-    assert result.returncode == 0 and (folder / "exp/asr_train_ctc_char_transfer0/1epoch.pth").exists()
+    assert result.returncode == 0 and (folder / "exp/asr_train_ctc_char_transfer0/1epoch.pth").exists(), (
+        result.stderr
+    )
     assert "shona_radio: speech in sn." in shell(["./run.sh", "--help"], folder).stdout
     again = shell(["bash", "-c", made], checkout)
     assert again.returncode == 1 and "egs/shona_radio is there already: choose another name" in again.stderr

@@ -317,7 +317,7 @@ def test_training_on_a_part_of_the_set(finished, recipe, shell):
     assert result.returncode == 0 and "train_0.1min: 3 of 4 utterances" in result.stdout, result.stderr
     exp = recipe / "exp/asr_train_asr_char_transfer0_0.1min"
     assert (exp / "train_0.1min/speech_shape").read_text().count("\n") == 3
-    assert "_transfer0_0.1min/train_0.1min/speech_shape" in (exp / "train.log").read_text()
+    assert f"exp/{exp.name}/train_0.1min/speech_shape" in (exp / "train.log").read_text()
 
 
 @pytest.mark.recipe
