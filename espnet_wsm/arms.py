@@ -18,6 +18,7 @@ class Arm:
         pseudo_rounds: how often.
         rate_of: the arm whose learning rate it has, as it differs in what the rate hardly depends on.
         training: further arguments of asr_train, separated by spaces.
+        transfer_args: further arguments of its transfer, separated by spaces.
     """
 
     options: dict[str, Any]
@@ -29,6 +30,7 @@ class Arm:
     pseudo_rounds: int = 0
     rate_of: str | None = None
     training: str = ""
+    transfer_args: str = ""
 
 
 # Okabe and Ito's palette and colours of Tol's, which are safe for colour-blind readers.
@@ -123,6 +125,19 @@ ARMS |= _vary("wsm", "pseudo2", _TWO, "#B2182B", "x", pseudo_of="wsm", pseudo_ro
 _HEADS = "wsm_heads_transfer"
 ARMS |= _vary(_HEADS, "pseudo1", _ONE, "#92C5DE", "|", pseudo_of=_HEADS, pseudo_rounds=1)
 ARMS |= _vary(_HEADS, "pseudo2", _TWO, "#2166AC", "_", pseudo_of=_HEADS, pseudo_rounds=2)
+_LAYER, _LONG = "target: the layer's output", "1,000 steps"
+ARMS |= _vary(_HEADS, "layer", _LAYER, "#7F3C8D", "1", transfer_args="--target layer")
+ARMS |= _vary(_HEADS, "long", _LONG, "#11A579", "2", transfer_args="--steps 1000")
+_SLOW, _LATE = "pre-trained at a quarter of the rate", "pre-trained from step 100 on"
+ARMS |= _vary(_HEADS, "slow", _SLOW, "#3969AC", "3", training="--pretrained_lr_scale 0.25")
+ARMS |= _vary(_HEADS, "late", _LATE, "#F2B701", "4", training="--pretrained_from_step 100")
+# The two layers of Whisper base that `espnet-wsm layers` ranks as the cheapest, in place of the last two.
+ARMS |= _vary(
+    _HEADS, "low", "layers 1 and 4", "#E73F74", "<", options={"mixer": "wsm_heads", "layers": [1, 4]}
+)
+ARMS |= _vary(
+    "attention", "low", "layers 1 and 4", "#80BA5A", ">", options={"mixer": "attention", "layers": [1, 4]}
+)
 ARMS |= _vary("attention", "views", "two views", "#004488", "|", training=VIEWS)
 ARMS |= _vary("wsm", "views", "two views", "#BB5566", "_", training=VIEWS)
 ARMS |= _vary(_HEADS, "views", "two views", "#DDAA33", "+", training=VIEWS)

@@ -17,6 +17,8 @@ def options_of(run: Run, asr_args: str = "", transfer: int = TRANSFER_STEPS) -> 
     options = {key: value for key, value in conf.items() if key in OPTIONS}
     if ARMS[run.arm].transfers or conf["mixer"] in STUDENTS:
         options["transfer"] = transfer if ARMS[run.arm].transfers else 0
+    if ARMS[run.arm].transfer_args:
+        options["transfer_args"] = ARMS[run.arm].transfer_args
     if ARMS[run.arm].pseudo_rounds:
         options["pseudo_rounds"] = ARMS[run.arm].pseudo_rounds
     if run.window is not None:

@@ -76,7 +76,7 @@ class Runner:
         self.ngpu = grid.recipe_options.get("ngpu", "0")
         self.settings, self.dtype = self._read_settings(recipe / grid.train_config)
         self.upstream = self._digest_upstream(recipe / grid.upstream, grid.upstream_digest)
-        self._prepared: set[tuple[str, int, str]] = set()  # corpus, k, mixer
+        self._prepared: set[tuple[str, int, tuple[int, ...], str]] = set()  # corpus, k, layers, mixer
         self._launcher = Launcher()
 
     def _read_settings(self, train_config: Path) -> tuple[str, str]:
@@ -175,24 +175,28 @@ class Runner:
     def prepare(self, wanted: Iterable[Run]) -> None:
         """Stages 1 and 2 of the corpora of some runs, with the features of every cut that these need."""
         # Stage 2 looks where the heads look for the mixer that needs it alone.
-        cuts: dict[tuple[str, int], str] = {}
+        cuts: dict[tuple[str, int, tuple[int, ...]], str] = {}
         for run in wanted:
             mixer = ARMS[run.arm].options["mixer"]
-            cuts.setdefault((run.corpus, run.num_replaced), "wsm")
+            cut = run.corpus, run.num_replaced, tuple(ARMS[run.arm].options.get("layers", ()))
+            cuts.setdefault(cut, "wsm")
             if mixer == "wsm_heads":
-                cuts[run.corpus, run.num_replaced] = mixer
-        for name, k, mixer in sorted({(*cut, mixer) for cut, mixer in cuts.items()} - self._prepared):
+                cuts[cut] = mixer
+        for name, k, layers, mixer in sorted({(*cut, mixer) for cut, mixer in cuts.items()} - self._prepared):
             corpus = self.corpora[name]
             data = corpus.folder("data")
             if not (data / "train").is_dir() or (data / ".unfinished").exists():
                 self._call(corpus, ["--stage", "1", "--stop_stage", "1"])
-            self._call(
-                corpus, ["--stage", "2", "--stop_stage", "2", "--num_replaced", str(k), "--mixer", mixer]
-            )
+            options = ["--stage", "2", "--stop_stage", "2", "--num_replaced", str(k), "--mixer", mixer]
+            if layers:
+                asr_args = self.grid.recipe_options.get("asr_args", "")
+                numbers = json.dumps(layers, separators=(",", ":"))
+                options += ["--asr_args", f"{asr_args} --encoder_conf layers={numbers}"]
+            self._call(corpus, options)
             # The texts as spelt by stage 2, which training uses and against which stage 5 scores.
             for set_name, folder in ((DEV, f"raw/org/{DEV}"), (TEST, f"raw/{TEST}")):
                 keep_reference(self.results, name, set_name, corpus.folder("dump") / folder / "text")
-            self._prepared |= {(name, k, mixer), (name, k, "wsm")}
+            self._prepared |= {(name, k, layers, mixer), (name, k, layers, "wsm")}
 
     def _call(self, corpus: Corpus, options: Sequence[str]) -> None:
         command = ["./run.sh", *corpus.options, *self._common_options(), *options]
@@ -221,7 +225,7 @@ class Runner:
         options = repr(self._common_options(without=IMMATERIAL))
         parts = [repr(run), self.settings, self.dtype, self.upstream, made_from, options]
         parts += [f"transfer {self.grid.transfer}"] if ARMS[run.arm].transfers else []
-        parts += [ARMS[run.arm].training] if ARMS[run.arm].training else []
+        parts += [extra for extra in (ARMS[run.arm].training, ARMS[run.arm].transfer_args) if extra]
         for option, usual in TEXT_FILES.items():
             file = corpus.recipe / self.grid.recipe_options.get(option, usual)
             parts += [file.read_text(encoding="utf-8")] if file.is_file() else []

@@ -504,6 +504,20 @@ def test_options_of_a_run():
     assert "--window 25" in " ".join(wide) and wide[-1] == "--seed 0 --encoder_conf width=64"
 
 
+def test_an_arm_has_a_cut_and_a_transfer_of_its_own(root):
+    arms = ["wsm_heads_transfer", "wsm_heads_transfer_low", "wsm_heads_transfer_layer"]
+    grids = [{"corpora": ["toy"], "arms": arms}]
+    runner = make_runner(root, recipe_options={"asr_args": "--max_epoch 2"}, grids=grids)
+    runner.run()
+    stored = [call.split("--asr_args")[1:] for call in calls(root) if "--stage 2" in call]
+    assert sorted(words[-1] for words in stored) == [" --max_epoch 2 --encoder_conf layers=[1,4]", stored[0][0]]
+    trained = {arm: next(call for call in calls(root) if f"grid/{arm}-k2" in call) for arm in arms}
+    assert "--encoder_conf layers=[1,4]" in trained["wsm_heads_transfer_low"]
+    assert "--transfer_args --target layer" in trained["wsm_heads_transfer_layer"]
+    assert "--transfer_args" not in trained["wsm_heads_transfer"]
+    assert len({runner.fingerprint(run) for run in runner.grid.runs}) == 3
+
+
 def test_arguments_of_the_grid_for_the_trainer_come_before_those_of_the_run(root):
     runner = make_runner(root, recipe_options={"asr_args": "--max_epoch 60"}, grids=GRIDS)
     shorter = make_runner(root, grids=GRIDS)
