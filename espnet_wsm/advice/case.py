@@ -17,6 +17,7 @@ TRAIN_MINUTES = {
     "asterisk_ru": 17.4,
     "festvox_ru": 79.7,
     "fillets_cs": 76.1,
+    "fillets_nl": 72.1,
 }
 
 
@@ -49,7 +50,8 @@ class Case:
     @property
     def measured_minutes(self) -> tuple[float, float]:
         """The least and the most training speech in the grid."""
-        sizes = [TRAIN_MINUTES[corpus] for corpus in self.evidence.study.tests]
+        runs = [record.run for record in self.evidence.study.records]
+        sizes = [run.minutes or TRAIN_MINUTES[run.corpus] for run in runs]
         return min(sizes), max(sizes)
 
     @property

@@ -17,7 +17,7 @@ from espnet_wsm.frames import SAMPLE_RATE
 
 ROOT = Path(espnet_wsm.__file__).parents[1]
 USUAL_K = 2
-FEWEST_CORPORA = 2  # on which an arm has to have been run to be chosen
+FEWEST_ARMS = 2  # that have to have been run on the same corpora for one of them to be chosen
 # What stands in the comment of each file of conf/upstream: GB that are fixed, MB of a second of audio.
 _CARD = re.compile(r"\(0\.9 x card - ([\d.]+) GB\) / ([\d.]+) MB")
 
@@ -30,15 +30,24 @@ class Evidence:
         name: of ``conf/experiments/NAME.yaml`` and ``results/FOLDER``.
         grid: the configuration.
         study: the records.
-        rates: the learning rate that each arm has chosen.
+        chosen: the learning rate of each arm that has chosen one here.
         source: where it is, from the top of the repository.
     """
 
     name: str
     grid: Grid
     study: Study
-    rates: dict[str, float]
+    chosen: dict[str, float]
     source: str
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """The learning rates of arms, chosen here or in the grid that this one takes them from."""
+        return {**self.grid.rates, **self.chosen}
+
+    def find_rate_source(self, arm: str) -> str:
+        """The file in which the rate of an arm was found."""
+        return f"{self.source}/chosen_lr.json" if arm in self.chosen else str(self.grid.rates_from)
 
     @cached_property
     def systems(self) -> dict[tuple[str, int], dict[str, System]]:
@@ -51,12 +60,18 @@ class Evidence:
 
     @cached_property
     def contenders(self) -> dict[str, dict[str, System]]:
-        """The arms that were run with the usual k on several corpora, on those that all of them have."""
-        ran = {arm: of for (arm, k), of in self.systems.items() if k == USUAL_K and len(of) >= FEWEST_CORPORA}
-        common = set.intersection(*(set(of) for of in ran.values())) if ran else set()
-        return {
-            arm: {name: of[name] for name in sorted(common)} for arm, of in ran.items() if arm in self.rates
+        """The arms that were run with the usual k on the most corpora, on those that all of them have."""
+        ran = {
+            arm: of
+            for (arm, k), of in self.systems.items()
+            if k == USUAL_K and arm in self.rates and len(of) > 1
         }
+        sizes = sorted((len(of) for of in ran.values()), reverse=True)
+        if len(sizes) < FEWEST_ARMS:
+            return {}
+        ran = {arm: of for arm, of in ran.items() if len(of) >= sizes[FEWEST_ARMS - 1]}
+        common = sorted(set.intersection(*(set(of) for of in ran.values())))
+        return {arm: {name: of[name] for name in common} for arm, of in ran.items()} if common else {}
 
     def mean(self, of: dict[str, System], name: str = DEV) -> float:
         """Mean CER over corpora on their sets of this name."""
@@ -129,8 +144,8 @@ def read_evidence(name: str, folder: str) -> Evidence:
             "experiments; call espnet-wsm of the project's checkout"
         )
     study = Study(read_records(results))
-    rates = read_mapping(results / "chosen_lr.json") or {}
-    evidence = Evidence(name, read_grid(config), study, rates, f"results/{folder}")
+    chosen = read_mapping(results / "chosen_lr.json") or {}
+    evidence = Evidence(name, read_grid(config), study, chosen, f"results/{folder}")
     if not evidence.contenders:
         raise UserError(f"{results} has too few records of {config.name} to choose from: restore them")
     return evidence

@@ -142,7 +142,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
             _always,
             lambda case: f"{case.evidence.rates[case.arm]:g}",
             lambda case: f"what {case.arm} has chosen on development sets",
-            lambda case: f"{_records(case)}/chosen_lr.json",
+            lambda case: case.evidence.find_rate_source(case.arm),
         ),
     ),
     "steps": (Rule(_always, lambda case: str(case.steps), _explain_steps, _grid),),

@@ -96,7 +96,7 @@ def suggest(corpus: Corpus, machine: Machine) -> Suggestion:
 
 def _join_command(corpus: Corpus, words: list[str]) -> str:
     """The line of run.sh."""
-    program = _from_here(_find_recipe(corpus.directory) / "run.sh")
+    program = _from_here(_choose_recipe(corpus.directory) / "run.sh")
     return shlex.join([program if "/" in program else f"./{program}", *_list_data_options(corpus), *words])
 
 
@@ -106,19 +106,23 @@ def _from_here(path: Path) -> str:
     return os.path.relpath(path, here) if here.is_relative_to(ROOT) else str(path)
 
 
-def _find_recipe(directory: Path) -> Path:
-    """The recipe whose ``data`` the directory is in, else the one for all corpora."""
-    place = Path(os.path.abspath(directory))
-    for parent in place.parents:
+def find_recipe(directory: Path) -> Path | None:
+    """The recipe whose ``data`` the directory is in, from which the paths in its lists count."""
+    for parent in Path(os.path.abspath(directory)).parents:
         if parent.name == "data" and (parent.parent / "run.sh").is_file():
             return parent.parent
-    return MANIFEST
+    return None
+
+
+def _choose_recipe(directory: Path) -> Path:
+    """That of the directory, else the one for all corpora."""
+    return find_recipe(directory) or MANIFEST
 
 
 def _list_data_options(corpus: Corpus) -> list[str]:
     """The options that name the data."""
     place = Path(os.path.abspath(corpus.directory))
-    recipe = _find_recipe(place)
+    recipe = _choose_recipe(place)
     words = ["--allow_pipes", "true"] if corpus.has_pipes else []
     if recipe != MANIFEST or place.is_relative_to(MANIFEST / "data"):
         *languages, name = place.relative_to(recipe / "data").parts
@@ -137,7 +141,7 @@ def _list_common_options(case: Case) -> list[str]:
     options = {name: value for name, value in grid.recipe_options.items() if name != "asr_args"}
     options |= {"token_type": "char", "nj": str(1 if machine.ngpu else machine.cores)}
     options |= {"ngpu": str(machine.ngpu)} if machine.ngpu else {"num_threads": str(machine.cores)}
-    if _find_recipe(case.corpus.directory) != MANIFEST:  # which may have a configuration of its own
+    if _choose_recipe(case.corpus.directory) != MANIFEST:  # which may have a configuration of its own
         options["train_config"] = _from_here(ROOT / "conf" / Path(grid.train_config).name)
     return [word for name, value in options.items() for word in (f"--{name}", value)]
 

@@ -32,8 +32,8 @@ class Upstream:
 UPSTREAMS = {
     "whisper_base": Upstream(
         "whisper_base",
-        "whisper_base",
-        "whisper_base",
+        "whisper_base_more",
+        "whisper_base_more",
         "upstreams/whisper_base",
         WHISPER_SECONDS,
         "whisper_base",

@@ -9,6 +9,7 @@ Example:
 """
 
 import argparse
+import contextlib
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -40,9 +41,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     machine = _choose_machine(args)
 
     from espnet_wsm.advice.corpus import read_corpus
-    from espnet_wsm.advice.suggestion import as_record, render_text, suggest
+    from espnet_wsm.advice.suggestion import as_record, find_recipe, render_text, suggest
 
-    suggestion = suggest(read_corpus(args.directory, read_text_arguments(args)), machine)
+    here, recipe = Path.cwd(), find_recipe(args.directory)
+    directory = args.directory if recipe in (None, here) else args.directory.absolute()
+    with contextlib.chdir(recipe or here):
+        corpus = read_corpus(directory, read_text_arguments(args))
+    suggestion = suggest(corpus, machine)
     if args.format == "json":
         print(json.dumps(as_record(suggestion), indent=1, ensure_ascii=False))
     else:

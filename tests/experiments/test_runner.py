@@ -510,7 +510,10 @@ def test_an_arm_has_a_cut_and_a_transfer_of_its_own(root):
     runner = make_runner(root, recipe_options={"asr_args": "--max_epoch 2"}, grids=grids)
     runner.run()
     stored = [call.split("--asr_args")[1:] for call in calls(root) if "--stage 2" in call]
-    assert sorted(words[-1] for words in stored) == [" --max_epoch 2 --encoder_conf layers=[1,4]", stored[0][0]]
+    assert sorted(words[-1] for words in stored) == [
+        " --max_epoch 2 --encoder_conf layers=[1,4]",
+        stored[0][0],
+    ]
     trained = {arm: next(call for call in calls(root) if f"grid/{arm}-k2" in call) for arm in arms}
     assert "--encoder_conf layers=[1,4]" in trained["wsm_heads_transfer_low"]
     assert "--transfer_args --target layer" in trained["wsm_heads_transfer_layer"]
