@@ -125,9 +125,10 @@ ARMS |= _vary("wsm", "pseudo2", _TWO, "#B2182B", "x", pseudo_of="wsm", pseudo_ro
 _HEADS = "wsm_heads_transfer"
 ARMS |= _vary(_HEADS, "pseudo1", _ONE, "#92C5DE", "|", pseudo_of=_HEADS, pseudo_rounds=1)
 ARMS |= _vary(_HEADS, "pseudo2", _TWO, "#2166AC", "_", pseudo_of=_HEADS, pseudo_rounds=2)
-_LAYER, _LONG = "target: the layer's output", "1,000 steps"
+_LAYER, _LONG, _SMALL = "target: the layer's output", "1,000 steps", "1,000 frames a step"
 ARMS |= _vary(_HEADS, "layer", _LAYER, "#7F3C8D", "1", transfer_args="--target layer")
 ARMS |= _vary(_HEADS, "long", _LONG, "#11A579", "2", transfer_args="--steps 1000")
+ARMS |= _vary(_HEADS, "small", _SMALL, "#A5AA99", "8", transfer_args="--frames 1000")
 _SLOW, _LATE = "pre-trained at a quarter of the rate", "pre-trained from step 100 on"
 ARMS |= _vary(_HEADS, "slow", _SLOW, "#3969AC", "3", training="--pretrained_lr_scale 0.25")
 ARMS |= _vary(_HEADS, "late", _LATE, "#F2B701", "4", training="--pretrained_from_step 100")
@@ -152,9 +153,10 @@ def _list_with(*mixers: str) -> tuple[str, ...]:
     )
 
 
-# The mixers whose blocks can learn what attention gives, and in how many steps where nobody says: --transfer.
+# The mixers whose blocks can learn what attention gives; and, where nobody says, in how many steps of how
+# many frames.
 STUDENTS = ("wsm", "wsm_heads", "sm", "local")
-TRANSFER_STEPS = 400
+TRANSFER_STEPS, TRANSFER_FRAMES = 400, 1000
 # Arms, and mixers, that read encoder_conf's window, and likewise its width.
 WITH_WINDOW = _list_with("wsm", "local")
 WITH_WIDTH = _list_with("wsm", "sm", "local")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from espnet_wsm.arms import ARMS, TRANSFER_STEPS
+from espnet_wsm.arms import ARMS, TRANSFER_FRAMES, TRANSFER_STEPS
 from espnet_wsm.errors import UserError
 from espnet_wsm.experiments.runs import AXES, Run, expand_block, is_rate
 from espnet_wsm.files import read_yaml
@@ -67,6 +67,10 @@ FILE_KEYS = {
         lambda value: type(value) is int and value > 0,
         "{!r} has to be a number of steps, 1 or more",
     ),
+    "transfer_frames": (
+        lambda value: type(value) is int and value > 0,
+        "{!r} has to be a number of frames in a step, 1 or more",
+    ),
     "suffix_dtype": (lambda value: value in DTYPES, f"{{!r}} has to be {', '.join(DTYPES)}"),
 }
 NEEDED = ("grids", "train_config", "upstream")
@@ -91,6 +95,7 @@ class Grid:
             ``auto`` depends on the processor, and runs of another precision are other runs: a grid that is to
             go on on another machine names one.
         transfer: steps of the arms that first learn, without labels, what attention gives.
+        transfer_frames: frames in such a step.
     """
 
     upstream: str
@@ -105,6 +110,7 @@ class Grid:
     title: str | None = None
     suffix_dtype: str | None = None
     transfer: int = TRANSFER_STEPS
+    transfer_frames: int = TRANSFER_FRAMES
 
     @property
     def runs(self) -> tuple[Run, ...]:
@@ -159,6 +165,7 @@ def read_grid(path: Path, arms: Sequence[str] = (), corpora: Sequence[str] = ())
         rates=_read_rates(path, content.get("rates")),
         rates_from=_name_rates(path, content.get("rates")),
         transfer=content.get("transfer") or TRANSFER_STEPS,
+        transfer_frames=content.get("transfer_frames") or TRANSFER_FRAMES,
         **{key: content.get(key) for key in ("upstream_digest", "title", "suffix_dtype")},
     )
     _check_sweep(grid.sweep, path)

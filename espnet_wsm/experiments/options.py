@@ -2,23 +2,27 @@
 
 import json
 
-from espnet_wsm.arms import ARMS, STUDENTS, TRANSFER_STEPS
+from espnet_wsm.arms import ARMS, STUDENTS, TRANSFER_FRAMES, TRANSFER_STEPS
 from espnet_wsm.experiments.runs import Run
 
 OPTIONS = ("mixer", "trainable", "num_replaced")  # keys of an arm that are options of run.sh
 
 
-def options_of(run: Run, asr_args: str = "", transfer: int = TRANSFER_STEPS) -> list[str]:
+def options_of(
+    run: Run, asr_args: str = "", transfer: int = TRANSFER_STEPS, frames: int = TRANSFER_FRAMES
+) -> list[str]:
     """The options of run.sh for a run, with the grid's ``asr_args`` before its own.
 
-    ``transfer`` is the number of steps for arms that have one.
+    ``transfer`` is the number of steps for arms that have one, ``frames`` that of frames in a step.
     """
     conf = ARMS[run.arm].options | {"num_replaced": run.num_replaced}
     options = {key: value for key, value in conf.items() if key in OPTIONS}
     if ARMS[run.arm].transfers or conf["mixer"] in STUDENTS:
         options["transfer"] = transfer if ARMS[run.arm].transfers else 0
-    if ARMS[run.arm].transfer_args:
-        options["transfer_args"] = ARMS[run.arm].transfer_args
+    given = [f"--frames {frames}"] if ARMS[run.arm].transfers and frames != TRANSFER_FRAMES else []
+    given += [ARMS[run.arm].transfer_args] if ARMS[run.arm].transfer_args else []
+    if given:
+        options["transfer_args"] = " ".join(given)
     if ARMS[run.arm].pseudo_rounds:
         options["pseudo_rounds"] = ARMS[run.arm].pseudo_rounds
     if run.window is not None:

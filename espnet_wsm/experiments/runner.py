@@ -44,6 +44,7 @@ TEXT_FILES = {"text_config": "conf/text.yaml", "nlsyms_txt": ""}
 CHOSEN = "chosen_lr.json"
 DIGITS = 12  # of the digest of an upstream
 LINES_OF_FAILURE = 3  # lines of a launcher's output that are shown for a failed run
+EARLIER_FRAMES = 3000  # in a step of a transfer, of records whose fingerprint does not say it
 EXPERIMENTS = "grid"  # folder of the runs in a recipe's exp/
 
 
@@ -224,7 +225,9 @@ class Runner:
         made_from = "".join(f"{digest.strip()}\n" for digest in made_from)
         options = repr(self._common_options(without=IMMATERIAL))
         parts = [repr(run), self.settings, self.dtype, self.upstream, made_from, options]
-        parts += [f"transfer {self.grid.transfer}"] if ARMS[run.arm].transfers else []
+        if ARMS[run.arm].transfers:
+            frames = self.grid.transfer_frames
+            parts += [f"transfer {self.grid.transfer}" + f" of {frames}" * (frames != EARLIER_FRAMES)]
         parts += [extra for extra in (ARMS[run.arm].training, ARMS[run.arm].transfer_args) if extra]
         for option, usual in TEXT_FILES.items():
             file = corpus.recipe / self.grid.recipe_options.get(option, usual)
@@ -289,7 +292,7 @@ class Runner:
         asr_args = self.grid.recipe_options.get("asr_args", "")
         if self.grid.suffix_dtype is not None:
             asr_args += f" --encoder_conf suffix_dtype={self.dtype}"
-        command += [*options_of(run, asr_args, self.grid.transfer), "--tag", tag]
+        command += [*options_of(run, asr_args, self.grid.transfer, self.grid.transfer_frames), "--tag", tag]
         if (rounds := ARMS[run.arm].pseudo_rounds) and "unlabelled" not in self.grid.recipe_options:
             command += ["--unlabelled", "rest"]
         command += ["--stage", "3", "--stop_stage", "4", "--nj", "1", "--num_threads", "1"]

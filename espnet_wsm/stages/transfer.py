@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from espnet_wsm.allocator import find_device
-from espnet_wsm.arms import STUDENTS, TRANSFER_STEPS
+from espnet_wsm.arms import STUDENTS, TRANSFER_FRAMES, TRANSFER_STEPS
 from espnet_wsm.data.features.key import CACHE_DTYPES
 from espnet_wsm.errors import UserError, report_user_errors
 from espnet_wsm.stages import split_arguments
@@ -44,7 +44,9 @@ def make_parser() -> argparse.ArgumentParser:
         "--by_default", action="store_true", help="leave it out where it cannot be, or weights are random"
     )
     parser.add_argument("--lr", type=float, default=0.002, help="learning rate at the start (default: 0.002)")
-    parser.add_argument("--frames", type=int, default=3000, help="frames of 20 ms in a step (default: 3000)")
+    parser.add_argument(
+        "--frames", type=int, default=TRANSFER_FRAMES, help="of 20 ms in a step (default: %(default)s)"
+    )
     parser.add_argument(
         "--target", choices=("attention", "layer"), default="attention",
         help="what is learnt: what the attention gives, or what the layer gives (default: attention)",

@@ -31,13 +31,13 @@ class TransferSettings:
         lr: its first learning rate.
         frames: of 20 ms in the batch of a step, padding included.
         target: ``attention``: its output; ``layer``: the output of the layer that it is in.
-        minutes: of speech, at most, whose pairs are stored; 400 steps of 3000 frames are 400 minutes.
+        minutes: of speech, at most, whose pairs are stored; 400 steps of 1000 frames are 133 minutes.
         seed: of what blocks start from, and of the order of batches.
     """
 
     steps: int = 400
     lr: float = 0.002
-    frames: int = 3000
+    frames: int = 1000
     target: str = "attention"
     minutes: float = 60.0
     seed: int = 0

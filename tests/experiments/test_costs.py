@@ -60,7 +60,8 @@ def test_each_way_to_build_the_blocks_is_listed_once_with_attention_to_compare()
 
 
 def test_every_arm_can_be_measured(checkout):
-    arms = ARMS.keys() - {"converted"}  # which is for converted upstreams alone
+    # converted is for converted upstreams alone, and what names layers for one with so many.
+    arms = {name for name, arm in ARMS.items() if name != "converted" and "layers" not in arm.options}
     rows = measure(checkout, *(make_run(arm, "toy", k=1) for arm in ARMS if arm in arms))
     assert len(rows) == len(arms) + 1
     for setup, row in rows.items():

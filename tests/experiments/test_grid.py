@@ -191,6 +191,10 @@ def test_options_of_recipes_are_written_as_run_sh_takes_them(tmp_path):
         ("title: |\n  a\n  b\n" + HEAD + ONE, r"title .* has to be a text of one line"),
         ("extend_sweep: 1\n" + HEAD + ONE, "extend_sweep 1 has to be true or false"),
         ("transfer: 0\n" + HEAD + ONE, "transfer 0 has to be a number of steps, 1 or more"),
+        (
+            "transfer_frames: all\n" + HEAD + ONE,
+            "transfer_frames 'all' has to be a number of frames in a step",
+        ),
         ("suffix_dtype: fp16\n" + HEAD + ONE, "suffix_dtype 'fp16' has to be auto, float32, bfloat16"),
         ("[]", "holds no mapping"),
         ("a: [", "is not YAML"),

@@ -521,6 +521,19 @@ def test_an_arm_has_a_cut_and_a_transfer_of_its_own(root):
     assert len({runner.fingerprint(run) for run in runner.grid.runs}) == 3
 
 
+def test_a_grid_names_the_frames_of_a_transfer_and_records_of_others_are_not_its_own(root):
+    grids = [{"corpora": ["toy"], "arms": ["wsm_heads_transfer", "wsm_heads_transfer_small"]}]
+    usual, runner = (make_runner(root, grids=grids, transfer_frames=frames) for frames in (1000, 3000))
+    runner.run()
+    given = [call.partition("--transfer_args ")[2] for call in calls(root) if "--stage 3" in call]
+    assert sorted(words.partition(" --asr_args")[0] for words in given) == [
+        "--frames 3000", "--frames 3000 --frames 1000",
+    ]  # fmt: skip
+    assert not {runner.fingerprint(run) for run in runner.grid.runs} & set(
+        map(usual.fingerprint, usual.grid.runs)
+    )
+
+
 def test_arguments_of_the_grid_for_the_trainer_come_before_those_of_the_run(root):
     runner = make_runner(root, recipe_options={"asr_args": "--max_epoch 60"}, grids=GRIDS)
     shorter = make_runner(root, grids=GRIDS)
