@@ -26,7 +26,7 @@ ESPNETS_CTC_WEIGHT = 0.5  # where model_conf says none
 GUIDE_WEIGHT, GUIDE_TEMPERATURE = 0.5, 1.0  # likewise
 
 
-def read_arguments(training: Sequence[str]) -> argparse.Namespace:
+def read_arguments(training: Sequence[str], checks_optimiser: bool = True) -> argparse.Namespace:
     """The arguments of a training that :func:`find_reason_against_cache` looks at.
 
     They are read as ESPnet reads them: the configuration gives defaults, and options override it. What has to
@@ -35,6 +35,7 @@ def read_arguments(training: Sequence[str]) -> argparse.Namespace:
 
     Args:
         training: arguments of ``asr_train``.
+        checks_optimiser: False where this has been done, as making one imports what takes seconds.
 
     Raises:
         UserError: the configuration cannot be read, or is not a mapping; something has to be a number; or
@@ -55,7 +56,7 @@ def read_arguments(training: Sequence[str]) -> argparse.Namespace:
         parser.add_argument(f"--{part}_conf", action=NestedDictAction, default={})
     args, _ = parser.parse_known_args(training)
     if args.config is None:
-        _check_parts(args, "the training's arguments (--asr_args)")
+        _check_parts(args, "the training's arguments (--asr_args)", checks_optimiser)
         return args
     content = read_yaml(args.config)
     if not isinstance(content, dict):
@@ -63,13 +64,14 @@ def read_arguments(training: Sequence[str]) -> argparse.Namespace:
     refuse_other_than_numbers(content, args.config)
     parser.set_defaults(**{name: content[name] for name in content.keys() & vars(args).keys() - {"config"}})
     args = parser.parse_known_args(training)[0]
-    _check_parts(args, f"{args.config}, or the training's arguments (--asr_args)")
+    _check_parts(args, f"{args.config}, or the training's arguments (--asr_args)", checks_optimiser)
     return args
 
 
-def _check_parts(args: argparse.Namespace, source: str) -> None:
+def _check_parts(args: argparse.Namespace, source: str, checks_optimiser: bool) -> None:
     """Refuse settings of optimiser, scheduler and model that cannot work."""
-    check_optimiser(args, source)
+    if checks_optimiser:
+        check_optimiser(args, source)
     conf = args.model_conf if isinstance(args.model_conf, dict) else {}
     try:
         for key in conf.keys() & {"consistency", "guide"}:

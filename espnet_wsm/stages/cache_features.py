@@ -65,7 +65,7 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def find_config(training: list[str], cache: str):
+def find_config(training: list[str], cache: str, checks_optimiser: bool):
     """The encoder's configuration from the arguments of a training, None if it should not use a cache."""
     if cache == "false":
         return None
@@ -73,7 +73,7 @@ def find_config(training: list[str], cache: str):
     from espnet_wsm.plugin.arguments import find_reason_against_cache, read_arguments
     from espnet_wsm.upstream import WsmConfig
 
-    args = read_arguments(training)
+    args = read_arguments(training, checks_optimiser)
     reason = find_reason_against_cache(args)
     if reason and cache == "true":
         raise UserError(f"--cache true, but {reason}: use --cache false")
@@ -85,7 +85,7 @@ def find_config(training: list[str], cache: str):
 
 def plan(args: argparse.Namespace) -> None:
     """Write the cut and a plan for each set."""
-    config = find_config(args.training, args.cache)
+    config = find_config(args.training, args.cache, checks_optimiser=False)  # limit_duration has
     if config is None:
         return
 
@@ -157,7 +157,7 @@ def store_batch(prefix: "FrozenPrefix", batch: "list[CacheInput]", writer: "Shar
 
 def check(args: argparse.Namespace) -> None:
     """Refuse a cache that does not belong to the current audio and settings."""
-    config = find_config(args.training, args.cache)
+    config = find_config(args.training, args.cache, checks_optimiser=True)
     if config is None:
         return
 

@@ -25,7 +25,7 @@ def main(argv: list[str] | None = None) -> None:
     from espnet_wsm.upstream import WsmConfig
     from espnet_wsm.upstream.heads_record import HEADS_FILE
 
-    config = WsmConfig.from_dict(read_arguments(training).encoder_conf)
+    config = WsmConfig.from_dict(read_arguments(training, checks_optimiser=False).encoder_conf)
     file = args.folder / HEADS_FILE
     if not config.reads_heads or file.is_file():
         return

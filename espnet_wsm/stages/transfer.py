@@ -25,6 +25,8 @@ from espnet_wsm.data.features.key import CACHE_DTYPES
 from espnet_wsm.errors import UserError, report_user_errors
 from espnet_wsm.stages import split_arguments
 
+FIRST = "plan"  # the verb that is called first, and says and refuses what the others need not
+
 
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
@@ -83,7 +85,7 @@ def prepare(args: argparse.Namespace) -> Any:
     from espnet_wsm.upstream import WsmConfig
     from espnet_wsm.upstream.random_upstream import is_random
 
-    training = read_arguments(args.training)
+    training = read_arguments(args.training, checks_optimiser=args.verb == FIRST)
     if reason := find_reason_against_cache(training):
         if not args.by_default:
             raise UserError(f"a transfer needs stored features, but {reason}: --transfer 0 trains without")
@@ -100,7 +102,7 @@ def prepare(args: argparse.Namespace) -> Any:
 
 
 def _say_why_not(args: argparse.Namespace, reason: str) -> None:
-    if args.verb == "plan":  # the first that is called
+    if args.verb == FIRST:
         print(f"no transfer: {reason}", file=sys.stderr)
 
 
