@@ -59,6 +59,10 @@ def make_parser() -> argparse.ArgumentParser:
         "--max_look_ahead", metavar="FRAMES", type=int,
         help="of mixer wsm_heads: the most frames of 20 ms that a layer sees after one (default: no limit)",
     )  # fmt: skip
+    parser.add_argument(
+        "--positions", choices=("keep", "drop"), default="keep",
+        help="the convolution that gives positions below the layers; Whisper has none (default: keep)",
+    )  # fmt: skip
     parser.add_argument("--minutes", type=float, help="of audio, at most (default: all)")
     parser.add_argument(
         "--steps", type=int, default=400, help="of learning what attention gives (default: 400)"
@@ -186,7 +190,7 @@ def run(args: argparse.Namespace, start_phase: "StartPhase") -> "Converted | Non
     layers = None if args.layers == ALL else int(args.layers)
     settings = conversion.ConversionSettings(
         layers, WsmConfig.from_dict(conf), args.steps, args.own_steps, args.lr, args.own_lr, args.join_to,
-        args.frames, args.seed,
+        args.frames, args.seed, args.positions == "keep",
     )  # fmt: skip
     result = conversion.convert(settings, excerpts, args.out, device, start_phase)
     if result is None:

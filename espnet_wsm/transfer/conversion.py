@@ -15,9 +15,10 @@ from espnet_wsm.data.kaldi.excerpts import Excerpt
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import digest_text, write_atomically, write_text
 from espnet_wsm.frames import HOP, SAMPLE_RATE
-from espnet_wsm.transfer.audio_pool import AudioPool, Piece, make_pool
+from espnet_wsm.transfer.audio_pool import Piece, make_pool
+from espnet_wsm.transfer.durations import DurationErrors, Encode, Hidden, measure_by_duration
 from espnet_wsm.transfer.heads import read_heads
-from espnet_wsm.transfer.learning import Curve, Spread, TransferSettings, learn, list_students
+from espnet_wsm.transfer.learning import Curve, TransferSettings, learn, list_students
 from espnet_wsm.transfer.pairs import Pair, compute_pairs, split_pairs
 from espnet_wsm.transfer.together import (
     Comparison,
@@ -29,18 +30,17 @@ from espnet_wsm.transfer.together import (
 )
 from espnet_wsm.upstream.checkpoint import find_checkpoint
 from espnet_wsm.upstream.config import READ_OFF, WsmConfig
-from espnet_wsm.upstream.conversion import record_conversion, write_upstream
+from espnet_wsm.upstream.conversion import drop_positions, record_conversion, write_upstream
 from espnet_wsm.upstream.conversion_record import CONVERTED_FILE, CONVERTING_FILE, read_conversion
 from espnet_wsm.upstream.cut import cut_upstream
 from espnet_wsm.upstream.heads_record import EVEN
 from espnet_wsm.upstream.load import load_upstream
 from espnet_wsm.upstream.precision import choose_dtype
+from espnet_wsm.upstream.prefix import FrozenPrefix
 from espnet_wsm.upstream.suffix import TrainableSuffix
 from espnet_wsm.upstream.surgery import prepare_suffix
 
 FORCED_FILE, CHECKPOINT_FILE = "forced.pt", "checkpoint.pt"  # while it is under way
-# Of utterances, in seconds, whose errors are told apart.
-DURATIONS = (10.0, 20.0)
 LITTLE = 300.0  # seconds of audio
 HEADS_SECONDS = 180.0  # that are looked at for where heads look
 
@@ -59,6 +59,7 @@ class ConversionSettings:
         longest: seconds of what goes through as one utterance.
         frames: of 20 ms in the batch of a step, padding included.
         seed: of what is drawn.
+        positions: whether the convolution that gives positions below the layers stays.
     """
 
     layers: int | None
@@ -70,21 +71,7 @@ class ConversionSettings:
     longest: float = 30.0
     frames: int = 3000
     seed: int = 0
-
-
-@dataclass(frozen=True)
-class DurationErrors:
-    """Errors on held-out utterances of some duration.
-
-    Args:
-        durations: e.g. ``10 to 20 s``.
-        seconds: of audio.
-        errors: of each converted layer's output, then of the encoder's.
-    """
-
-    durations: str
-    seconds: float
-    errors: tuple[float, ...]
+    positions: bool = True
 
 
 @dataclass(frozen=True)
@@ -101,11 +88,6 @@ class Converted:
 # Called when a phase begins, with its name and its steps; gives what is called with the number of those that
 # are done, and the mean error on held-out speech.
 StartPhase = Callable[[str, int], Callable[[int, float], None]]
-
-
-# The states (B, T, D) below the layers, and their padding mask (B, T), True = padded, or None.
-Hidden = tuple[Tensor, Tensor | None]
-Encode = Callable[[Sequence[Piece]], Hidden]
 
 
 @dataclass(frozen=True)
@@ -168,30 +150,46 @@ def convert(
             f"utterances are to be joined to {settings.longest:g} s, and the upstream takes no more than "
             f"{most * HOP / SAMPLE_RATE:g}"
         )
+    without = None if settings.positions else _cut_without_positions(settings.config, device)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / CONVERTING_FILE, [json.dumps(plan)])
     places = range(depth - count, depth)
     prefix, suffix = cut_upstream(expert, family, num_below=0)
     prefix, teacher = prefix.to(device), suffix.eval().to(device).requires_grad_(False)
 
+    def read(pieces: Sequence[Piece]) -> list[Tensor]:
+        return [torch.from_numpy(piece.read()).to(device) for piece in pieces]
+
+    def encode_for_teacher(pieces: Sequence[Piece]) -> Hidden:
+        return prefix(read(pieces))
+
     def encode(pieces: Sequence[Piece]) -> Hidden:
-        return prefix([torch.from_numpy(piece.read()).to(device) for piece in pieces])
+        """The states for the teacher and behind them, in other channels, the student's if it has its own."""
+        hidden, mask = encode_for_teacher(pieces)
+        if without is None:
+            return hidden, mask
+        return torch.cat([hidden, without(read(pieces))[0]], dim=-1), mask
 
     train = (lambda number: encode(pool.train[number])), len(pool.train)
     kept = [encode(pieces) for pieces in pool.held_out]  # as it is measured on time and again
     held_out = kept.__getitem__, len(kept)
-    config = _find_windows(settings.config, encode, teacher, excerpts, places)
+    of_teacher, of_student = slice(dim), slice(-dim, None)
+    forced_audio = (
+        ((lambda number: encode_for_teacher(pool.train[number])), len(pool.train)),
+        ((lambda number: (kept[number][0][..., of_teacher], kept[number][1])), len(kept)),
+    )
+    config = _find_windows(settings.config, encode_for_teacher, teacher, excerpts, places)
     torch.manual_seed(settings.seed)
     student = copy.deepcopy(teacher)
     prepare_suffix(student, places, dim, replace(config, trainable="mixer"))
     student.to(device)
     numbers = [place + 1 for place in places]
     forced = _learn_forced(
-        settings, (train, held_out), (teacher, student), places, folder / FORCED_FILE, device, start_phase
+        settings, forced_audio, (teacher, student), places, folder / FORCED_FILE, device, start_phase
     )
     compared = Comparison(
-        States(teacher, places[0]),
-        States(student, places[0]),
+        States(teacher, places[0], of_teacher),
+        States(student, places[0], of_student),
         choose_dtype(settings.config.suffix_dtype, device),
     )
     blocks = [getattr(student.layers[place], family.attention) for place in places]
@@ -205,11 +203,18 @@ def convert(
     by_duration = measure_by_duration(compared, encode, pool)
     result = Converted(tuple(numbers), pool.seconds, forced, together, by_duration)
     conversion = record_conversion(folder, config, checkpoint.digest, numbers, shape)
-    conversion = replace(conversion, about={"plan": plan, **asdict(result)})
+    conversion = replace(conversion, about={"plan": plan, **asdict(result)}, positions=settings.positions)
     write_upstream(folder, conversion, student.layers, family)
     for name in (CONVERTING_FILE, FORCED_FILE, CHECKPOINT_FILE):
         (folder / name).unlink(missing_ok=True)
     return result
+
+
+def _cut_without_positions(config: WsmConfig, device: torch.device) -> FrozenPrefix:
+    """What lies below the layers of an upstream, but without positions."""
+    expert, checkpoint = load_upstream(config.upstream, config.trust)
+    drop_positions(expert, checkpoint.family)
+    return cut_upstream(expert, checkpoint.family, num_below=0)[0].to(device)
 
 
 def _plan(settings: ConversionSettings, excerpts: Sequence[Excerpt], digest: str) -> dict[str, Any]:
@@ -219,6 +224,8 @@ def _plan(settings: ConversionSettings, excerpts: Sequence[Excerpt], digest: str
     )
     content = asdict(settings)
     del content["config"]["upstream"]
+    if content["positions"]:  # as before there was a choice
+        del content["positions"]
     return json.loads(json.dumps({"parent": digest, "audio": audio, **content}))
 
 
@@ -295,34 +302,3 @@ def _learn_forced(
     state = {"ends": True, "blocks": blocks, "curve": asdict(curve)}
     write_atomically(file, lambda temporary: torch.save(state, temporary))
     return curve
-
-
-@torch.no_grad()
-def measure_by_duration(compared: Comparison, encode: Encode, pool: AudioPool) -> tuple[DurationErrors, ...]:
-    """The errors on held-out utterances of each class of durations, and on all of them, by one variance."""
-    ends = (*DURATIONS, float("inf"))
-    totals: dict[int, list[Any]] = {}
-    spread = Spread()
-    for piece in (piece for batch in pool.held_out for piece in batch):
-        hidden, _ = encode([piece])
-        targets = compared.find_targets(hidden, None)
-        spread.add(targets, None)
-        squares = compared.sum_squares(hidden, None, targets).double()
-        place = next(place for place, end in enumerate(ends) if piece.seconds < end)
-        for key in (place, len(ends)):
-            total = totals.setdefault(key, [0.0, 0, 0.0])
-            total[0] = total[0] + squares
-            total[1] += hidden.size(1)
-            total[2] += piece.seconds
-    names = [f"below {ends[0]:g} s", f"{ends[0]:g} to {ends[1]:g} s", f"{ends[1]:g} s and more", "all"]
-    return tuple(
-        DurationErrors(
-            names[place],
-            seconds,
-            tuple(
-                square / frames / variance
-                for square, variance in zip(squares.tolist(), spread.variances, strict=True)
-            ),
-        )
-        for place, (squares, frames, seconds) in sorted(totals.items())
-    )

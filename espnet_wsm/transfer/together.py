@@ -20,6 +20,7 @@ from espnet_wsm.upstream.suffix import TrainableSuffix, autocast_products
 CLIP = 1.0  # of the norm of all gradients
 WARM_UP = 20  # steps from the start, and after the best blocks were put back
 WORSE = 1.3  # times the best error so far: it diverges
+ALL_CHANNELS = slice(None)
 
 
 @dataclass(frozen=True)
@@ -60,16 +61,17 @@ class States:
     Args:
         suffix: of the teacher or of the student.
         lowest: place of the lowest converted layer.
+        channels: which of the states below the cut are its own, where teacher and student have others.
     """
 
-    def __init__(self, suffix: TrainableSuffix, lowest: int):
-        self.suffix, self.lowest = suffix, lowest
+    def __init__(self, suffix: TrainableSuffix, lowest: int, channels: slice = ALL_CHANNELS):
+        self.suffix, self.lowest, self.channels = suffix, lowest, channels
 
     def run(self, hidden: Tensor, padding_mask: Tensor | None) -> list[Tensor]:
-        """(B, T, D) of each, from (B, T, D) below the cut."""
+        """(B, T, D) of each, from the states (B, T, D or more) below the cut."""
         inputs: list[Tensor] = []
         last = self.suffix.family.run_layers(
-            self.suffix.layers, hidden, padding_mask, self.suffix.shared, inputs.append
+            self.suffix.layers, hidden[..., self.channels], padding_mask, self.suffix.shared, inputs.append
         )
         norm = self.suffix.final_norm
         states = [*inputs[self.lowest + 1 :], last]

@@ -6,8 +6,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from espnet_wsm.errors import UserError
 from espnet_wsm.files import write_atomically
@@ -15,6 +16,7 @@ from espnet_wsm.upstream.config import IMMATERIAL, WsmConfig
 from espnet_wsm.upstream.conversion_record import ANEW, BLOCKS_FILE, CONVERTED_FILE, Conversion
 from espnet_wsm.upstream.families.contract import FamilyContract
 from espnet_wsm.upstream.mixers import MIXERS, AttentionSlot
+from espnet_wsm.upstream.replacing import replace_modules
 
 # Fields of WsmConfig that shape no block once it has learnt, beside those that no block depends on.
 DECIDED = ("num_replaced", "layers", "init", "prefix_dtype", "suffix_dtype")
@@ -60,6 +62,28 @@ def put_blocks(
         setattr(layer, family.attention, block.train(layer.training))
 
 
+class NoPositions(nn.Module):
+    """In the place of the convolution that gives positions: nothing is added."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Zeros of the form of ``x``."""
+        return torch.zeros_like(x)
+
+
+def drop_positions(expert: nn.Module, family: FamilyContract) -> None:
+    """Take away the convolution that gives positions below the layers.
+
+    Raises:
+        UserError: there is none.
+    """
+    positions = family.positions(expert)
+    if positions is None:
+        raise UserError(
+            f"{family.name} upstreams have no convolution for positions that could be dropped: keep them"
+        )
+    replace_modules(expert, {id(positions): NoPositions()})
+
+
 def _name_states(
     conversion: Conversion, layers: Sequence[nn.Module], family: FamilyContract
 ) -> dict[str, Any]:
@@ -96,6 +120,8 @@ def load_blocks(expert: nn.Module, conversion: Conversion, family: FamilyContrac
     """
     layers, file = family.encoder(expert).layers, folder / BLOCKS_FILE
     put_blocks(conversion, dict(enumerate(layers, start=1)), family, family.dim(expert))
+    if not conversion.positions:
+        drop_positions(expert, family)
     try:
         states = load_file(file)
         if other := states.keys() ^ _name_states(conversion, layers, family).keys():

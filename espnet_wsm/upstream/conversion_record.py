@@ -29,6 +29,7 @@ class Conversion:
         shape: of a layer of the parent, as its contract's ``describe_layers`` has it: some of that is read
             off the attention, which may have gone from all layers.
         about: how it was made and what came of it.
+        positions: whether the convolution that gives positions below the layers is still there.
     """
 
     parent: str
@@ -37,11 +38,12 @@ class Conversion:
     blocks: Mapping[str, Any]
     shape: Mapping[str, Any] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
+    positions: bool = True
 
     def describe(self) -> dict[str, Any]:
         """What the blocks depend on, in a form that JSON can hold; :meth:`read` takes it."""
         own = {name: getattr(self, name) for name in ("parent", "digest", "layers", "blocks")}
-        return {"version": VERSION, **own}
+        return {"version": VERSION, **own} | ({} if self.positions else {"positions": False})
 
     @classmethod
     def read(cls, content: Mapping[str, Any]) -> "Conversion":

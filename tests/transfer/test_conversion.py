@@ -14,6 +14,7 @@ import pytest
 import soundfile
 import torch
 from checkpoints import CHECKPOINTS, POST_NORM, PRE_NORM, write_whisper
+from torch import nn
 
 from espnet_wsm.arms import STUDENTS
 from espnet_wsm.bin.convert import MIXERS, main
@@ -198,11 +199,44 @@ def test_blocks_learn_and_what_diverges_is_put_back(whisper, excerpts, tmp_path)
     assert wild.together.best <= sum(wild.together.held_out[0]) / len(first)
 
 
+@pytest.mark.parametrize("kind", [KINDS[1], KINDS[5], KINDS[6]], ids=lambda kind: f"{kind[0]} {kind[1]}")
+def test_positions_below_the_layers_can_go(kind, excerpts, tmp_path):
+    parent = CHECKPOINTS[kind](tmp_path / "parent")
+    folder = tmp_path / "without"
+    settings = make_settings(parent, positions=False)
+    convert(settings, excerpts, folder, CPU)
+    assert convert(settings, excerpts, folder, CPU) is None, "it has been made already"
+
+    # Below the layers it is the parent, whose convolution gives nothing.
+    expert, checkpoint = load_upstream(str(parent))
+    wavs = [torch.from_numpy(each.read()) for each in excerpts[:2]]
+    for name, parameter in checkpoint.family.positions(expert).named_parameters():
+        if name.endswith(("bias", "weight_g", "original0")):
+            parameter.data.zero_()
+    expected, _ = cut_upstream(expert, checkpoint.family, 0)[0](wavs)
+    new, checkpoint = load_upstream(str(folder))
+    assert not list(checkpoint.family.positions(new).parameters())
+    found, _ = cut_upstream(new, checkpoint.family, 0)[0](wavs)
+    assert torch.equal(found, expected)
+
+    found = read_conversion(folder).about["by_duration"][-1]["errors"]
+    assert found == pytest.approx(measure_slowly(parent, folder, excerpts), rel=1e-3)
+    kept = replace(read_conversion(folder), positions=True).describe()
+    assert kept != read_conversion(folder).describe() and "positions" not in kept
+    assert measure_deviation(*load_upstream(str(folder)), exact_padding=True) < 2e-5
+
+
 def test_the_errors_are_those_of_a_slow_reference(whisper, converted, excerpts):
+    found = read_conversion(converted).about["by_duration"][-1]["errors"]
+    assert found == pytest.approx(measure_slowly(whisper, converted, excerpts), rel=1e-3)
+
+
+def measure_slowly(parent, converted, excerpts) -> list[float]:
+    """The errors at each layer and at the output."""
     pool = make_pool(excerpts, 0.8, 80, 0)
     pieces = [piece for batch in pool.held_out for piece in batch]
     states = []
-    for upstream in (whisper, converted):
+    for upstream in (parent, converted):
         expert, checkpoint = load_upstream(str(upstream))
         prefix, suffix = cut_upstream(expert, checkpoint.family, 0)
         of_pieces = []
@@ -213,15 +247,13 @@ def test_the_errors_are_those_of_a_slow_reference(whisper, converted, excerpts):
                 for layer in suffix.layers:
                     hidden = checkpoint.family.run_layers([layer], hidden, None)
                     rows.append(hidden[0])
-                rows.append(suffix.final_norm(hidden)[0])
+                rows.append((suffix.final_norm or nn.Identity())(hidden)[0])
             of_pieces.append(rows)
         states.append([torch.cat(rows).double() for rows in zip(*of_pieces, strict=True)])
-    expected = [
+    return [
         float((ours - wanted).square().sum() / (wanted - wanted.mean(dim=0)).square().sum())
         for wanted, ours in zip(*states, strict=True)
     ]
-    found = read_conversion(converted).about["by_duration"][-1]["errors"]
-    assert found == pytest.approx(expected, rel=1e-3)
 
 
 def test_pieces_are_each_stretch_alone_and_joined_ones_up_to_a_length():
@@ -267,6 +299,7 @@ def test_what_cannot_be_converted(whisper, converted, data, run):
     for change, message in {
         ("--upstream", converted): "is a converted upstream already: convert the one it was made of",
         ("--upstream", whisper, "--layers", 4): "4 layers are to be converted, and the upstream has 3",
+        ("--upstream", whisper, "--positions", "drop"): "no convolution for positions that could be dropped",
         ("--upstream", whisper, "--layers", "top"): "--layers top has to be a number of layers",
         ("--upstream", whisper, "--join_to", 31): "joined to 31 s, and the upstream takes no more than",
         ("--upstream", whisper, "--own_lr", 1): "--own_lr 1 has to be between 0 and 1",

@@ -164,6 +164,13 @@ class FamilyContract(ABC):
     def convolutions(self, expert: nn.Module) -> list[nn.Conv1d]:
         """The convolutions that turn samples into frames, from the waveform up."""
 
+    def positions(self, expert: nn.Module) -> nn.Module | None:
+        """The convolution that gives the positions which are added below the layers; None if there is none.
+
+        What it gives has the form of what it is given.
+        """
+        return None
+
     def position_convolutions(self, expert: nn.Module) -> Iterable[nn.Module]:
         """Stacked convolution blocks (B, D, T) below the layers, through which padding would spread."""
         return ()

@@ -79,10 +79,13 @@ class FairseqFamily(FileFamily):
     def convolutions(self, expert: nn.Module) -> list[nn.Conv1d]:
         return [block[0] for block in self.model(expert).feature_extractor.conv_layers]
 
+    def positions(self, expert: nn.Module) -> nn.Module:
+        return self.encoder(expert).pos_conv
+
     def position_convolutions(self, expert: nn.Module) -> Iterable[nn.Module]:
         # data2vec has a stack of blocks here, the others one convolution with its activation.
-        blocks = self.encoder(expert).pos_conv
-        return blocks if isinstance(blocks[0], nn.Sequential) else ()
+        blocks = self.positions(expert)
+        return blocks if isinstance(blocks, nn.Sequential) and isinstance(blocks[0], nn.Sequential) else ()
 
     def dim(self, expert: nn.Module) -> int:
         return self.encoder(expert).embedding_dim

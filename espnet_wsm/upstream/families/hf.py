@@ -125,8 +125,11 @@ class HfFamily(FamilyContract):
     def convolutions(self, expert: nn.Module) -> list[nn.Conv1d]:
         return [block.conv for block in expert.model.feature_extractor.conv_layers]
 
+    def positions(self, expert: nn.Module) -> nn.Module | None:
+        return expert.model.encoder.pos_conv_embed
+
     def position_convolutions(self, expert: nn.Module) -> Iterable[nn.Module]:
-        return getattr(expert.model.encoder.pos_conv_embed, "layers", ())
+        return getattr(self.positions(expert), "layers", ())
 
     def dim(self, expert: nn.Module) -> int:
         return expert.model.config.hidden_size

@@ -36,6 +36,9 @@ class HfBertFamily(HfFamily):
     def convolutions(self, expert: nn.Module) -> list[nn.Conv1d]:
         return []
 
+    def positions(self, expert: nn.Module) -> None:
+        return None
+
     def position_convolutions(self, expert: nn.Module) -> tuple[()]:
         return ()
 

@@ -72,8 +72,11 @@ class TorchaudioFamily(FamilyContract):
     def convolutions(self, expert: nn.Module) -> list[nn.Conv1d]:
         return [block.conv for block in expert.model.wav2vec2.feature_extractor.conv_layers]
 
+    def positions(self, expert: nn.Module) -> nn.Module:
+        return self.encoder(expert).pos_conv_embed
+
     def dim(self, expert: nn.Module) -> int:
-        return self.encoder(expert).pos_conv_embed.embed_dim
+        return self.encoder(expert).layer_norm.normalized_shape[0]
 
     def has_final_norm(self, expert: nn.Module) -> bool:
         # torchaudio's flag says whether this norm precedes the layers, the opposite of a layer's own flag.
