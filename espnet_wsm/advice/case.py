@@ -66,7 +66,8 @@ class Case:
         if not self.is_larger:
             return own
         each = int(self.evidence.training["num_iters_per_epoch"])
-        return math.ceil(own * self.corpus.minutes / self.measured_minutes[1] / each) * each
+        epochs = own * self.corpus.minutes / self.measured_minutes[1] / each
+        return math.ceil(round(epochs, 6)) * each  # ten times the speech is ten times the steps, not one more
 
     @property
     def batch_seconds(self) -> float:
