@@ -1,11 +1,18 @@
 """The options of run.sh that a training run of a grid has."""
 
 import json
+from typing import Any
 
 from espnet_wsm.arms import ARMS, STUDENTS, TRANSFER_FRAMES, TRANSFER_STEPS
 from espnet_wsm.experiments.runs import Run
 
 OPTIONS = ("mixer", "trainable", "num_replaced")  # keys of an arm that are options of run.sh
+
+
+def write_key(key: str, value: Any) -> str:
+    """A key of ``encoder_conf`` as in ``asr_args``, which is split at spaces."""
+    text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+    return f"--encoder_conf {key}={text}"
 
 
 def options_of(
@@ -34,9 +41,6 @@ def options_of(
         arguments.append(f"--optim_conf lr={run.lr:g}")
     if run.width is not None:
         arguments.append(f"--encoder_conf width={run.width}")
-    for key, value in conf.items():
-        if key not in OPTIONS:  # without spaces, where asr_args is split
-            text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
-            arguments.append(f"--encoder_conf {key}={text}")
+    arguments += [write_key(key, value) for key, value in conf.items() if key not in OPTIONS]
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
     return [*words, "--asr_args", " ".join(arguments)]

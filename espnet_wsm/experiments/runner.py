@@ -19,7 +19,7 @@ from espnet_wsm.errors import UserError
 from espnet_wsm.experiments.corpora import Corpus, find_corpus
 from espnet_wsm.experiments.grid import IMMATERIAL, Grid
 from espnet_wsm.experiments.launching import Launcher
-from espnet_wsm.experiments.options import options_of
+from espnet_wsm.experiments.options import options_of, write_key
 from espnet_wsm.experiments.records import (
     DEV,
     TEST,
@@ -191,8 +191,7 @@ class Runner:
             options = ["--stage", "2", "--stop_stage", "2", "--num_replaced", str(k), "--mixer", mixer]
             if layers:
                 asr_args = self.grid.recipe_options.get("asr_args", "")
-                numbers = json.dumps(layers, separators=(",", ":"))
-                options += ["--asr_args", f"{asr_args} --encoder_conf layers={numbers}"]
+                options += ["--asr_args", f"{asr_args} {write_key('layers', layers)}"]
             self._call(corpus, options)
             # The texts as spelt by stage 2, which training uses and against which stage 5 scores.
             for set_name, folder in ((DEV, f"raw/org/{DEV}"), (TEST, f"raw/{TEST}")):

@@ -165,10 +165,9 @@ def convert(
 
     def encode(pieces: Sequence[Piece]) -> Hidden:
         """The states for the teacher and behind them, in other channels, the student's if it has its own."""
-        hidden, mask = encode_for_teacher(pieces)
-        if without is None:
-            return hidden, mask
-        return torch.cat([hidden, without(read(pieces))[0]], dim=-1), mask
+        wavs = read(pieces)
+        hidden, mask = prefix(wavs)
+        return (hidden if without is None else torch.cat([hidden, without(wavs)[0]], dim=-1)), mask
 
     train = (lambda number: encode(pool.train[number])), len(pool.train)
     kept = [encode(pieces) for pieces in pool.held_out]  # as it is measured on time and again

@@ -20,7 +20,6 @@ from espnet_wsm.upstream.suffix import TrainableSuffix, autocast_products
 CLIP = 1.0  # of the norm of all gradients
 WARM_UP = 20  # steps from the start, and after the best blocks were put back
 WORSE = 1.3  # times the best error so far: it diverges
-ALL_CHANNELS = slice(None)
 
 
 @dataclass(frozen=True)
@@ -61,10 +60,10 @@ class States:
     Args:
         suffix: of the teacher or of the student.
         lowest: place of the lowest converted layer.
-        channels: which of the states below the cut are its own, where teacher and student have others.
+        channels: which of the states below the cut are its own: teacher and student may have others.
     """
 
-    def __init__(self, suffix: TrainableSuffix, lowest: int, channels: slice = ALL_CHANNELS):
+    def __init__(self, suffix: TrainableSuffix, lowest: int, channels: slice):
         self.suffix, self.lowest, self.channels = suffix, lowest, channels
 
     def run(self, hidden: Tensor, padding_mask: Tensor | None) -> list[Tensor]:

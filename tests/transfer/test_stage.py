@@ -10,6 +10,8 @@ import torch
 import yaml
 
 from espnet_wsm.errors import UserError
+from espnet_wsm.stages import transfer
+from espnet_wsm.transfer.learning import TransferSettings
 
 STEPS = ["--steps", "20"]
 
@@ -178,3 +180,8 @@ def test_a_parameter_file_of_another_upstream_is_refused(recipe, upstream_path, 
     with pytest.raises((UserError, SystemExit)):
         recipe.train(cache, "c", "--init_param", f"{tmp_path / 'other.pth'}:encoder:encoder")
     assert "trained on the upstream" in recipe.capsys.readouterr().err
+
+
+def test_the_command_has_the_defaults_of_the_library():
+    args = transfer.make_parser().parse_args(["plan", "--dump_dir", "dump", "--exp_dir", "exp"])
+    assert transfer.read_settings(args) == TransferSettings()

@@ -39,9 +39,6 @@ class HfBertFamily(HfFamily):
     def positions(self, expert: nn.Module) -> None:
         return None
 
-    def position_convolutions(self, expert: nn.Module) -> tuple[()]:
-        return ()
-
     def count_frames(self, expert: nn.Module, lengths: tuple[int, ...]) -> tuple[int, ...]:
         # Windows of 25 ms every 10 ms; two windows make one frame, and an odd last window is dropped.
         return tuple(
