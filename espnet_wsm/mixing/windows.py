@@ -41,11 +41,14 @@ def windowed_mean(x: Tensor, window: int | tuple[int, int], padding_mask: Tensor
         return zero_padding(masked_mean(x, padding_mask).unsqueeze(1).expand_as(x), padding_mask)
     wide = zero_padding(x.to(torch.promote_types(x.dtype, torch.float32)), padding_mask)
     if padding_mask is None:
-        valid = wide.new_ones(1, length, 1)
+        begin = torch.arange(length, dtype=wide.dtype, device=x.device).unsqueeze(-1) + first  # of each window
+        # (T, 1); below 1 where a window lies beyond the utterance
+        count = (begin + (last - first + 1)).clamp(max=length) - begin.clamp(min=0)
     else:
-        valid = (~padding_mask).to(wide.dtype).unsqueeze(-1)
-    count = _add_up(valid, first, last).clamp(min=1.0)  # (B or 1, T, 1)
-    return zero_padding((_WindowedSum.apply(wide, first, last) / count).to(x.dtype), padding_mask)
+        count = _add_up((~padding_mask).to(wide.dtype).unsqueeze(-1), first, last)  # (B, T, 1)
+    # A call of an autograd function costs as much as the sums of some seconds of audio.
+    add_up = _WindowedSum.apply if wide.requires_grad and torch.is_grad_enabled() else _add_up
+    return zero_padding((add_up(wide, first, last) / count.clamp(min=1.0)).to(x.dtype), padding_mask)
 
 
 def weighted_windowed_mean(
