@@ -41,9 +41,9 @@ def windowed_mean(x: Tensor, window: int | tuple[int, int], padding_mask: Tensor
         return zero_padding(masked_mean(x, padding_mask).unsqueeze(1).expand_as(x), padding_mask)
     wide = zero_padding(x.to(torch.promote_types(x.dtype, torch.float32)), padding_mask)
     if padding_mask is None:
-        begin = torch.arange(length, dtype=wide.dtype, device=x.device).unsqueeze(-1) + first  # of each window
+        frames = torch.arange(length, dtype=wide.dtype, device=x.device).unsqueeze(-1)
         # (T, 1); below 1 where a window lies beyond the utterance
-        count = (begin + (last - first + 1)).clamp(max=length) - begin.clamp(min=0)
+        count = (frames + (last + 1)).clamp(max=length) - (frames + first).clamp(min=0)
     else:
         count = _add_up((~padding_mask).to(wide.dtype).unsqueeze(-1), first, last)  # (B, T, 1)
     # A call of an autograd function costs as much as the sums of some seconds of audio.
