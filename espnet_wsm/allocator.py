@@ -20,8 +20,9 @@ SETTINGS = {
 }
 
 
-# How many kernels oneDNN keeps for shapes that it has seen: 1024, if this is not set when it is first used.
-KERNELS = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
+# How many kernels oneDNN keeps for shapes that it has seen: 1024, if this is not set when it is first used. Few
+# serve the layers of a batch, which have the same shapes one after the other.
+KERNELS, FEW = "ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16"
 
 
 def keep_memory(kernels: bool = False) -> bool:
@@ -33,16 +34,18 @@ def keep_memory(kernels: bool = False) -> bool:
     count more.
 
     Args:
-        kernels: whether oneDNN keeps kernels too, for shapes that come again and again: a convolution of a
-            second of audio then takes half the time. Of batches of ever other sizes none is used twice, and
+        kernels: whether oneDNN keeps all kernels, for shapes that come again and again: a convolution of a
+            second of audio then takes half the time. Of batches of ever other sizes none is used in two, and
             each lies where it was made, among large tensors: what these leave free between two of them fits
-            none of the next, and the process grows by a gigabyte in an hour of audio.
+            none of the next, and the process grows by a gigabyte in an hour of audio. So a few are kept,
+            for the layers of a batch: to make one anew for each takes longer than to use it, in bfloat16 with
+            AMX.
 
     Returns:
         Whether the settings are in force.
     """
     if not kernels:
-        os.environ.setdefault(KERNELS, "0")
+        os.environ.setdefault(KERNELS, FEW)
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False

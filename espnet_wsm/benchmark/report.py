@@ -121,7 +121,7 @@ def _show_ratios(result: Row, summary: Summary) -> Iterator[str]:
     lines += [f"Beside it, {reading}: {_name_parts(a)}." for reading, a in config["ratio_arms_other"].items()]
     lines.append(
         "The growth exponent is of forward and backward between the stored features and the head, from "
-        f"{GROWTH_FROM:g} to {GROWTH_TO:g} s."
+        f"{_name_growth(config)}."
     )
     rows = []
     for name, ratio in RATIOS.items():
@@ -226,11 +226,17 @@ def _show_value(name: str, value: Any) -> str:
     return median if least == greatest else f"{median} [{least}-{greatest}]"
 
 
+def _name_growth(config: Row) -> str:
+    """The lengths over which growth was measured."""
+    used = [x for x in config["lengths_s"] if GROWTH_FROM <= x <= GROWTH_TO] or [GROWTH_FROM, GROWTH_TO]
+    return f"{min(used):g} to {max(used):g} s"
+
+
 def _show_growth(result: Row) -> Iterator[str]:
     found = {arm: growth for arm, growth in result["growth"].items() if any(growth.values())}
     if found:
         rows = [[arm, _number(g["step_s"]), _number(g["suffix_s"])] for arm, g in found.items()]
-        yield f"## Growth exponents, {GROWTH_FROM:g} to {GROWTH_TO:g} s (1 = linear, 2 = quadratic)"
+        yield f"## Growth exponents, {_name_growth(result['config'])} (1 = linear, 2 = quadratic)"
         yield render_table(["arm", "whole step", "above the cut"], rows, padded=False)
 
 

@@ -90,12 +90,13 @@ def test_the_table_says_whether_a_bar_is_met(tmp_path, step, verdict):
     assert f"| {verdict} | <= 0.5 |" in table
     assert "- wsm_cut, step, 1 x 40 s, float32: would not fit: 9 GiB" in table
     assert "| wsm_cached | 0 | 1.5 |" in table and "since the process began" in table
+    assert "and the head, from 10 to 40 s." in table and "## Growth exponents, 10 to 40 s" in table
     assert "used 1.2 of 1 cores" in table
     written = json.loads((tmp_path / "result.json").read_text())
     assert math.isclose(written["growth"]["wsm_cached"]["suffix_s"], 1.5)
 
 
-@pytest.mark.parametrize("name", ["base", "quick"])
+@pytest.mark.parametrize("name", ["base", "quick", "whisper_base", "xls_r_300m"])
 def test_a_committed_record_gives_its_page(name):
     folder = ROOT / "bench" / name
     result = json.loads((folder / "result.json").read_text())
