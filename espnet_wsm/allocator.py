@@ -20,8 +20,8 @@ SETTINGS = {
 }
 
 
-# How many kernels oneDNN keeps for shapes that it has seen: 1024, if this is not set when it is first used. Few
-# serve the layers of a batch, which have the same shapes one after the other.
+# How many kernels oneDNN keeps for shapes that it has seen: 1024, if this is not set when it is first used.
+# Few serve the layers of a batch, which have the same shapes one after the other.
 KERNELS, FEW = "ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16"
 
 
