@@ -56,7 +56,7 @@ class HubertPretrainEncoder(TorchAudioHuBERTPretrainEncoder):
 
     Args:
         dtype: precision of the matrix products: float32; bfloat16, which needs no loss scaling; or auto,
-            bfloat16 where the processor has instructions for it.
+            bfloat16 where the processor is faster in it.
         **kwargs: those of ``TorchAudioHuBERTPretrainEncoder``.
 
     Raises:
