@@ -71,6 +71,10 @@ FILE_KEYS = {
         lambda value: type(value) is int and value > 0,
         "{!r} has to be a number of frames in a step, 1 or more",
     ),
+    "flat_start": (
+        lambda value: type(value) is int and value >= 0,
+        "{!r} has to be a number of steps, 0 for none",
+    ),
     "suffix_dtype": (lambda value: value in DTYPES, f"{{!r}} has to be {', '.join(DTYPES)}"),
 }
 NEEDED = ("grids", "train_config", "upstream")
@@ -96,6 +100,7 @@ class Grid:
             go on on another machine names one.
         transfer: steps of the arms that first learn, without labels, what attention gives.
         transfer_frames: frames in such a step.
+        flat_start: steps of CTC's flat start, 0 for none; None: what train_config says.
     """
 
     upstream: str
@@ -111,6 +116,7 @@ class Grid:
     suffix_dtype: str | None = None
     transfer: int = TRANSFER_STEPS
     transfer_frames: int = TRANSFER_FRAMES
+    flat_start: int | None = None
 
     @property
     def runs(self) -> tuple[Run, ...]:
@@ -166,7 +172,7 @@ def read_grid(path: Path, arms: Sequence[str] = (), corpora: Sequence[str] = ())
         rates_from=_name_rates(path, content.get("rates")),
         transfer=content.get("transfer") or TRANSFER_STEPS,
         transfer_frames=content.get("transfer_frames") or TRANSFER_FRAMES,
-        **{key: content.get(key) for key in ("upstream_digest", "title", "suffix_dtype")},
+        **{key: content.get(key) for key in ("upstream_digest", "title", "suffix_dtype", "flat_start")},
     )
     _check_sweep(grid.sweep, path)
     if unused := {run.arm for run in grid.sweep} - {run.arm for run in grid.runs}:

@@ -75,13 +75,13 @@ class Runner:
         self.corpora = {name: find_corpus(root, name) for name in names}
         recipe = next(iter(self.corpora.values())).recipe
         self.ngpu = grid.recipe_options.get("ngpu", "0")
-        self.settings, self.dtype = self._read_settings(recipe / grid.train_config)
+        self.settings, self.flat_start, self.dtype = self._read_settings(recipe / grid.train_config)
         self.upstream = self._digest_upstream(recipe / grid.upstream, grid.upstream_digest)
         self._prepared: set[tuple[str, int, tuple[int, ...], str]] = set()  # corpus, k, layers, mixer
         self._launcher = Launcher()
 
-    def _read_settings(self, train_config: Path) -> tuple[str, str]:
-        """What a training configuration says, and the precision of its products on this machine."""
+    def _read_settings(self, train_config: Path) -> tuple[str, int, str]:
+        """What a training configuration says, the steps of a flat start, and the precision here."""
         if not train_config.is_file():
             raise UserError(f"the grid's train_config {train_config} does not exist")
         settings = read_yaml(train_config)
@@ -92,7 +92,9 @@ class Runner:
             from espnet_wsm.upstream import choose_dtype  # seconds
 
             dtype = choose_dtype(dtype, torch.device("cpu"))
-        return json.dumps(settings, sort_keys=True), dtype
+        said = (settings.get("model_conf") or {}).pop("flat_start", 0)
+        steps = said if self.grid.flat_start is None else self.grid.flat_start
+        return json.dumps(settings, sort_keys=True), steps, dtype
 
     @staticmethod
     def _digest_upstream(folder: Path, wanted: str | None) -> str:
@@ -227,6 +229,7 @@ class Runner:
         if ARMS[run.arm].transfers:
             frames = self.grid.transfer_frames
             parts += [f"transfer {self.grid.transfer}" + f" of {frames}" * (frames != EARLIER_FRAMES)]
+        parts += [f"flat start {self.flat_start}"] if self.flat_start else []
         parts += [extra for extra in (ARMS[run.arm].training, ARMS[run.arm].transfer_args) if extra]
         for option, usual in TEXT_FILES.items():
             file = corpus.recipe / self.grid.recipe_options.get(option, usual)
@@ -291,6 +294,8 @@ class Runner:
         asr_args = self.grid.recipe_options.get("asr_args", "")
         if self.grid.suffix_dtype is not None:
             asr_args += f" --encoder_conf suffix_dtype={self.dtype}"
+        if self.grid.flat_start is not None:
+            asr_args += f" --model_conf flat_start={self.flat_start}"
         command += [*options_of(run, asr_args, self.grid.transfer, self.grid.transfer_frames), "--tag", tag]
         if (rounds := ARMS[run.arm].pseudo_rounds) and "unlabelled" not in self.grid.recipe_options:
             command += ["--unlabelled", "rest"]

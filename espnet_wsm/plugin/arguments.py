@@ -74,11 +74,12 @@ def _check_parts(args: argparse.Namespace, source: str, checks_optimiser: bool) 
         check_optimiser(args, source)
     conf = args.model_conf if isinstance(args.model_conf, dict) else {}
     try:
-        for key in conf.keys() & {"consistency", "guide"}:
+        for key in conf.keys() & {"consistency", "flat_start", "guide"}:
             if args.model != MODEL or args.encoder != NAME:
                 other = f"model {args.model}" if args.model != MODEL else f"encoder {args.encoder}"
                 raise UserError(f"{other} has no {key}: leave `model` out, and take `encoder: {NAME}`")
         weight = conf.get("ctc_weight", ESPNETS_CTC_WEIGHT)
+        check_flat_start(conf.get("flat_start", 0))
         check_consistency(conf.get("consistency", 0), conf.get("consistency_warmup", 0), weight)
         if args.encoder == NAME:
             check_intermediate(
@@ -94,6 +95,16 @@ def _check_parts(args: argparse.Namespace, source: str, checks_optimiser: bool) 
             check_guide(guide)
     except UserError as error:
         raise UserError(f"{source}: {error}") from error
+
+
+def check_flat_start(steps: float) -> None:
+    """Refuse what is no number of steps.
+
+    Raises:
+        UserError: names the key.
+    """
+    if not (steps >= 0 and float(steps).is_integer()):
+        raise UserError(f"model_conf.flat_start has to be a number of steps, got {steps}")
 
 
 def check_consistency(weight: float, warmup: float, ctc_weight: float) -> None:

@@ -137,7 +137,8 @@ class BlankWatch:
             f"the hypotheses of {count(utterances, 'validation utterance')} are empty after "
             f"{count(self.epochs, 'epoch')} ({count(self.steps, 'step')}): CTC predicts nothing but blanks, "
             f"where the texts have {count(in_texts, 'token')}; the validation loss is {losses}. Train longer "
-            "(max_epoch, num_iters_per_epoch), shorten the warm-up (scheduler_conf; the learning rate is "
+            "(max_epoch, num_iters_per_epoch), help it with model_conf.flat_start, shorten the warm-up "
+            "(scheduler_conf; the learning rate is "
             f"{self.rate:.3g} of {self.peak:.3g} now), or try learning rates from a third to three times the "
             "present one (optim_conf.lr)"
         )
@@ -153,6 +154,7 @@ class BlankWatch:
             raise UserError(
                 f"{output_dir}: stop_if_blank {self.stop_after}: this training has had "
                 f"{count(self.epochs, 'epoch')} in which CTC predicted nothing but blanks for the validation "
-                "set. Train anew, in another folder, with another learning rate (optim_conf.lr), a shorter "
-                "warm-up (scheduler_conf) or more steps (num_iters_per_epoch, max_epoch)"
+                "set. Train anew, in another folder, with model_conf.flat_start, another learning rate "
+                "(optim_conf.lr), a shorter warm-up (scheduler_conf) or more steps (num_iters_per_epoch, "
+                "max_epoch)"
             )

@@ -1,4 +1,4 @@
-"""ESPnet's model with what may stand beside CTC's loss: views that have to agree, and a model as a guide."""
+"""ESPnet's model with a flat start of CTC, views that have to agree, and a model as a guide."""
 
 import torch
 from espnet2.asr.espnet_model import ESPnetASRModel
@@ -13,13 +13,18 @@ from espnet_wsm.plugin.arguments import (
     GUIDE_WEIGHT,
     STEPS,
     check_consistency,
+    check_flat_start,
     choose_guide,
 )
+from espnet_wsm.plugin.flat_start import find_flat_loss
 from espnet_wsm.plugin.guide import Guide, find_guidance
 
 
 class WsmASRModel(ESPnetASRModel):
-    """ESPnet's, with consistency regularisation (CR-CTC, arXiv 2410.05101) and soft targets in training.
+    """ESPnet's, with a flat start, consistency regularisation (CR-CTC, arXiv 2410.05101) and soft targets.
+
+    With ``flat_start``, CTC's gradient is at first that of alignments near the diagonal, by and by less
+    (``espnet_wsm.plugin.flat_start``). The value of the loss is CTC's throughout.
 
     With ``consistency``, each utterance passes the layers above the cut twice, masked differently by
     SpecAugment; those below the cut run once. To the mean of both CTC losses is added ``consistency`` times
@@ -30,10 +35,11 @@ class WsmASRModel(ESPnetASRModel):
     loss is (1 - ``guide_weight``) CTC + ``guide_weight`` divergence of every view from that
     (``espnet_wsm.plugin.guide``; arXiv 2506.01503). An utterance whose text is empty has no CTC loss then.
 
-    All are sums over the frames of an utterance, and means over utterances. With ``consistency: 0`` and no
-    guide, and outside of training, everything is ESPnet's.
+    All are sums over the frames of an utterance, and means over utterances. With ``consistency: 0``, no flat
+    start and no guide, and outside of training, everything is ESPnet's.
 
     Args:
+        flat_start: steps in which the weight of the diagonal falls from 1 to 0; 0: none.
         consistency: weight of the divergence; the paper's is 0.2. 0: one view.
         consistency_warmup: steps in which the weight rises from 0.
         guide: folder of a trained experiment, or a checkpoint in it; it is opened when training begins, and
@@ -50,6 +56,7 @@ class WsmASRModel(ESPnetASRModel):
     def __init__(
         self,
         *,
+        flat_start: int = 0,
         consistency: float = 0.0,
         consistency_warmup: int = 0,
         guide: str | None = None,
@@ -58,13 +65,16 @@ class WsmASRModel(ESPnetASRModel):
         **conf,
     ):
         ctc_weight = conf.get("ctc_weight", ESPNETS_CTC_WEIGHT)
+        check_flat_start(flat_start)
         check_consistency(consistency, consistency_warmup, ctc_weight)
         place = choose_guide(guide, guide_weight, guide_temperature, ctc_weight)
         super().__init__(**conf)
+        self.flat_start = flat_start
         self.consistency, self.consistency_warmup = consistency, consistency_warmup
         self.guide_weight, self.guide_temperature = guide_weight, guide_temperature
         self.guide_place, self.guide = place, None
-        if consistency > 0 and consistency_warmup > 0:  # in checkpoints, so that a resumed training goes on
+        self.counts_steps = flat_start > 0 or (consistency > 0 and consistency_warmup > 0)
+        if self.counts_steps:  # in checkpoints, so that a resumed training goes on
             self.register_buffer(STEPS, torch.tensor(0))
 
     def open_guide(self) -> None:
@@ -95,6 +105,8 @@ class WsmASRModel(ESPnetASRModel):
             text_lengths: (B,) valid tokens.
             **kwargs: unused; ``utt_id`` among them.
         """
+        if self.training and self.counts_steps:
+            self.steps += 1
         if not self.training or (self.consistency == 0 and self.guide_place is None):
             return super().forward(
                 speech=speech, speech_lengths=speech_lengths, text=text, text_lengths=text_lengths, **kwargs
@@ -134,11 +146,20 @@ class WsmASRModel(ESPnetASRModel):
         loss, _ = self._calc_ctc_loss(encoded[told], lengths[told], text[told], text_lengths[told])
         return loss * (told.sum() / len(told))
 
+    def _calc_ctc_loss(
+        self, encoder_out: Tensor, encoder_out_lens: Tensor, ys_pad: Tensor, ys_pad_lens: Tensor
+    ) -> tuple[Tensor, float | None]:
+        """ESPnet's, or in the first steps that of the flat start."""
+        weight = 1 - (int(self.steps) - 1) / self.flat_start if self.training and self.flat_start else 0
+        if weight <= 0:
+            return super()._calc_ctc_loss(encoder_out, encoder_out_lens, ys_pad, ys_pad_lens)
+        log_probs = self.ctc.log_softmax(F.dropout(encoder_out, self.ctc.dropout_rate))
+        return find_flat_loss(log_probs, encoder_out_lens, ys_pad, ys_pad_lens, self.blank_id, weight), None
+
     def _find_weight(self) -> Tensor | float:
-        """That of this step, which is counted."""
+        """That of the divergence in this step."""
         if self.consistency_warmup == 0:
             return self.consistency
-        self.steps += 1
         return self.consistency * (self.steps / self.consistency_warmup).clamp(max=1)
 
 

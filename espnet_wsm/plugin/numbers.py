@@ -30,7 +30,7 @@ WORDS: dict[str, tuple[str, ...]] = {
 WHOLE_NUMBERS = (
     *("ngpu", "seed", "num_workers", "num_att_plot", "max_epoch", "nbest_averaging_interval", "accum_grad"),
     *("batch_size", "batch_bins", "min_batch_size", "max_batch_size", "valid_batch_size", "valid_batch_bins"),
-    *("patience", "log_interval", "num_iters_per_epoch", "input_size", "sortagrad"),
+    *("patience", "log_interval", "num_iters_per_epoch", "input_size"),
 )
 REAL_NUMBERS = (
     "grad_clip",

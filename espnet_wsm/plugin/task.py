@@ -23,7 +23,6 @@ from espnet_wsm.plugin.arguments import MODEL, find_reason_against_cache
 from espnet_wsm.plugin.model import WsmASRModel
 from espnet_wsm.plugin.numbers import parse_training
 from espnet_wsm.plugin.optimisers import fuse
-from espnet_wsm.plugin.sortagrad import ShortFirst
 from espnet_wsm.plugin.trainer import WsmTrainer
 from espnet_wsm.upstream import WsmConfig
 from espnet_wsm.upstream.checkpoint import locate
@@ -71,12 +70,6 @@ class WsmASRTask(ASRTask):
             default=0,
             help="steps in which new blocks and the head train without what came with the upstream",
         )
-        parser.add_argument(
-            "--sortagrad",
-            type=int,
-            default=0,
-            help="epochs whose batches come with short utterances first; 0: none, -1: all",
-        )
         return parser
 
     @classmethod
@@ -122,16 +115,13 @@ class WsmASRTask(ASRTask):
     def build_sequence_iter_factory(
         cls, args: argparse.Namespace, iter_options: IteratorOptions, mode: str
     ) -> AbsIterFactory:
-        """As ESPnet's; with ``sortagrad``, a training begins with short utterances.
+        """As ESPnet's.
 
         Raises:
-            UserError: a batch holds fewer utterances than there are processes to share it; or ``sortagrad``
-                is below -1.
+            UserError: a batch holds fewer utterances than there are processes to share it.
         """
-        if args.sortagrad < -1:
-            raise UserError(f"--sortagrad has to be a number of epochs, 0 or -1, got {args.sortagrad}")
         try:
-            factory = super().build_sequence_iter_factory(args=args, iter_options=iter_options, mode=mode)
+            return super().build_sequence_iter_factory(args=args, iter_options=iter_options, mode=mode)
         except RuntimeError as error:
             if "world_size" not in str(error):
                 raise
@@ -139,9 +129,6 @@ class WsmASRTask(ASRTask):
                 f"a batch of the {mode} set holds fewer utterances than there are processes ({error}): raise "
                 f"batch_bins, take a larger {mode} set, or train in fewer processes"
             ) from error
-        if iter_options.train and args.sortagrad != 0:
-            return ShortFirst(factory, args.sortagrad, iter_options.shape_files[0])
-        return factory
 
     @classmethod
     def build_model(cls, args: argparse.Namespace) -> ESPnetASRModel:

@@ -195,6 +195,7 @@ def test_options_of_recipes_are_written_as_run_sh_takes_them(tmp_path):
             "transfer_frames: all\n" + HEAD + ONE,
             "transfer_frames 'all' has to be a number of frames in a step",
         ),
+        ("flat_start: true\n" + HEAD + ONE, "flat_start True has to be a number of steps, 0 for none"),
         ("suffix_dtype: fp16\n" + HEAD + ONE, "suffix_dtype 'fp16' has to be auto, float32, bfloat16"),
         ("[]", "holds no mapping"),
         ("a: [", "is not YAML"),

@@ -248,8 +248,8 @@ def test_the_precision_of_this_machine_is_part_of_a_run(root, monkeypatch):
     (root / "train.yaml").write_text("encoder_conf: {suffix_dtype: auto}\n")
     found = {}
     for fast in (False, True):
-        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda fast=fast: fast)
-        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda fast=fast: fast)
         runner = make_runner(root, grids=[{"corpora": ["toy"], "arms": ["wsm"]}])
         (record,) = runner.run()
         found[record.device] = record.fingerprint
@@ -532,6 +532,24 @@ def test_a_grid_names_the_frames_of_a_transfer_and_records_of_others_are_not_its
     assert not {runner.fingerprint(run) for run in runner.grid.runs} & set(
         map(usual.fingerprint, usual.grid.runs)
     )
+
+
+def test_records_without_a_flat_start_stay_those_of_a_grid_that_says_so(root):
+    config = root / "train.yaml"
+    config.write_text("max_epoch: 1\nmodel_conf: {ctc_weight: 1}\n")
+    before = make_runner(root, grids=GRIDS)
+    (run, *_) = before.grid.runs
+    before.run()
+    config.write_text("max_epoch: 1\nmodel_conf: {ctc_weight: 1, flat_start: 100}\n")
+    usual = make_runner(root, grids=GRIDS)
+    none, same = (make_runner(root, grids=GRIDS, flat_start=steps) for steps in (0, 100))
+    assert none.fingerprint(run) == before.fingerprint(run)
+    assert usual.fingerprint(run) == same.fingerprint(run) != none.fingerprint(run)
+    none.run()
+    same.run()
+    trained = [call.partition("--asr_args ")[2] for call in calls(root) if "--stage 3" in call]
+    assert len(trained) == 2 * len(before.grid.runs)
+    assert sum("--model_conf flat_start=100 --seed" in words for words in trained) == len(before.grid.runs)
 
 
 def test_arguments_of_the_grid_for_the_trainer_come_before_those_of_the_run(root):
