@@ -75,7 +75,7 @@ def _check_parts(args: argparse.Namespace, source: str, checks_optimiser: bool) 
     conf = args.model_conf if isinstance(args.model_conf, dict) else {}
     try:
         for key in conf.keys() & {"consistency", "flat_start", "guide"}:
-            if args.model != MODEL or args.encoder != NAME:
+            if args.model != MODEL or (args.encoder != NAME and key != "flat_start"):
                 other = f"model {args.model}" if args.model != MODEL else f"encoder {args.encoder}"
                 raise UserError(f"{other} has no {key}: leave `model` out, and take `encoder: {NAME}`")
         weight = conf.get("ctc_weight", ESPNETS_CTC_WEIGHT)
