@@ -177,3 +177,36 @@ def batch() -> dict:
         "text": text,
         "text_lengths": torch.tensor([3, 1, 2]),
     }
+
+
+@pytest.fixture
+def refuse(tmp_path):
+    """``refuse(model_conf, reason, ...)``: it is refused before stage 2, and the message says why."""
+    from espnet_wsm.errors import UserError
+    from espnet_wsm.plugin.arguments import read_arguments
+
+    def refuse(conf: dict, reason: str, **settings) -> None:
+        file = tmp_path / "train.yaml"
+        file.write_text(yaml.safe_dump({"encoder": "wsm_s3prl", "model_conf": conf} | settings))
+        with pytest.raises(UserError) as refusal:
+            read_arguments(["--config", str(file)])
+        assert reason in str(refusal.value) and str(file) in str(refusal.value)
+
+    return refuse
+
+
+@pytest.fixture
+def resume(training_arguments, tmp_path):
+    """``resume(changes)``: the steps of an epoch; and the models after it was resumed, and in one go."""
+    import torch
+
+    from espnet_wsm.bin import asr_train
+
+    def resume(changes: dict) -> tuple[int, dict, dict]:
+        asr_train.main(training_arguments(tmp_path / "exp", **changes, max_epoch=1))
+        steps = int(torch.load(tmp_path / "exp" / "1epoch.pth")["steps"])
+        asr_train.main(training_arguments(tmp_path / "exp", **changes, max_epoch=2))
+        asr_train.main(training_arguments(tmp_path / "whole", **changes, max_epoch=2))
+        return steps, *(torch.load(tmp_path / exp / "2epoch.pth") for exp in ("exp", "whole"))
+
+    return resume

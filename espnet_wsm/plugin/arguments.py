@@ -79,7 +79,7 @@ def _check_parts(args: argparse.Namespace, source: str, checks_optimiser: bool) 
                 other = f"model {args.model}" if args.model != MODEL else f"encoder {args.encoder}"
                 raise UserError(f"{other} has no {key}: leave `model` out, and take `encoder: {NAME}`")
         weight = conf.get("ctc_weight", ESPNETS_CTC_WEIGHT)
-        check_flat_start(conf.get("flat_start", 0))
+        check_steps("flat_start", conf.get("flat_start", 0))
         check_consistency(conf.get("consistency", 0), conf.get("consistency_warmup", 0), weight)
         if args.encoder == NAME:
             check_intermediate(
@@ -97,14 +97,14 @@ def _check_parts(args: argparse.Namespace, source: str, checks_optimiser: bool) 
         raise UserError(f"{source}: {error}") from error
 
 
-def check_flat_start(steps: float) -> None:
-    """Refuse what is no number of steps.
+def check_steps(key: str, steps: float) -> None:
+    """Refuse what is no number of steps under a key of ``model_conf``.
 
     Raises:
         UserError: names the key.
     """
     if not (steps >= 0 and float(steps).is_integer()):
-        raise UserError(f"model_conf.flat_start has to be a number of steps, got {steps}")
+        raise UserError(f"model_conf.{key} has to be a number of steps, got {steps}")
 
 
 def check_consistency(weight: float, warmup: float, ctc_weight: float) -> None:
@@ -115,8 +115,7 @@ def check_consistency(weight: float, warmup: float, ctc_weight: float) -> None:
     """
     if not 0 <= weight < float("inf"):
         raise UserError(f"model_conf.consistency has to be 0 or more, got {weight}")
-    if warmup < 0 or warmup != int(warmup):
-        raise UserError(f"model_conf.consistency_warmup has to be a number of steps, got {warmup}")
+    check_steps("consistency_warmup", warmup)
     if weight > 0 and ctc_weight != 1:
         raise UserError(
             f"model_conf.consistency compares what CTC predicts, but ctc_weight is {ctc_weight}: set it to "

@@ -35,16 +35,15 @@ def find_flat_loss(
         The mean over utterances. Its value is CTC's; an utterance with more tokens than frames adds nothing.
     """
     log_probs = log_probs.float()
-    device, (num_frames, num_tokens) = log_probs.device, (log_probs.size(1), text.size(1))
-    frames, places = (torch.arange(size, device=device) for size in (num_frames, num_tokens))
-    valid = frames < lengths.to(device)[:, None]  # (B, T)
-    text = text.where(places < text_lengths.to(device)[:, None], blank)
+    frames, places = (torch.arange(each.size(1), device=log_probs.device) for each in (log_probs, text))
+    valid = frames < lengths[:, None]  # (B, T)
+    text = text.where(places < text_lengths[:, None], blank)
     # (B, T, 1 + U): blank, then each token of the text, for CTC a symbol of its own.
-    choice = F.pad(text, (1, 0), value=blank)[:, None].expand(-1, num_frames, -1)
+    choice = F.pad(text, (1, 0), value=blank)[:, None].expand(-1, len(frames), -1)
     with torch.no_grad():
         mean = log_probs.exp()[valid].mean(dim=0).clamp(min=torch.finfo(torch.float32).tiny)
         scores = (log_probs - FREQUENCY * weight * mean.log()).gather(2, choice)
-        homes = (places + 0.5) * (lengths / text_lengths).to(device)[:, None]  # (B, U)
+        homes = (places + 0.5) * (lengths / text_lengths)[:, None]  # (B, U)
         away = (frames[:, None] + 0.5 - homes[:, None]) / SPREAD
         scores[:, :, 1:] -= 0.5 * weight * away.square()
     with torch.enable_grad():

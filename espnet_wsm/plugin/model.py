@@ -13,7 +13,7 @@ from espnet_wsm.plugin.arguments import (
     GUIDE_WEIGHT,
     STEPS,
     check_consistency,
-    check_flat_start,
+    check_steps,
     choose_guide,
 )
 from espnet_wsm.plugin.flat_start import find_flat_loss
@@ -65,7 +65,7 @@ class WsmASRModel(ESPnetASRModel):
         **conf,
     ):
         ctc_weight = conf.get("ctc_weight", ESPNETS_CTC_WEIGHT)
-        check_flat_start(flat_start)
+        check_steps("flat_start", flat_start)
         check_consistency(consistency, consistency_warmup, ctc_weight)
         place = choose_guide(guide, guide_weight, guide_temperature, ctc_weight)
         super().__init__(**conf)

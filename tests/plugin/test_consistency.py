@@ -7,8 +7,6 @@ import torch
 from tiny_training import MODEL, decode_arguments
 
 from espnet_wsm.bin import asr_inference_greedy, asr_train
-from espnet_wsm.errors import UserError
-from espnet_wsm.plugin.arguments import read_arguments
 from espnet_wsm.plugin.model import find_divergence
 
 MASKS = {
@@ -120,17 +118,13 @@ def test_a_weighted_sum_of_all_layers_has_views_too(build, batch):
     assert model.encoder.layer_weights.weights.grad.abs().sum() > 0
 
 
-def test_the_weight_rises_and_a_resumed_training_knows_how_far(training_arguments, tmp_path):
+def test_the_weight_rises_and_a_resumed_training_knows_how_far(resume):
     changes = {
         "model_conf": MODEL | {"consistency": 0.4, "consistency_warmup": 8},
         "specaug": "specaug",
         "specaug_conf": MASKS,
     }
-    asr_train.main(training_arguments(tmp_path / "exp", **changes, max_epoch=1))
-    steps = int(torch.load(tmp_path / "exp" / "1epoch.pth")["steps"])
-    asr_train.main(training_arguments(tmp_path / "exp", **changes, max_epoch=2))
-    asr_train.main(training_arguments(tmp_path / "whole", **changes, max_epoch=2))
-    resumed, whole = (torch.load(tmp_path / exp / "2epoch.pth") for exp in ("exp", "whole"))
+    steps, resumed, whole = resume(changes)
     assert steps > 0 and int(resumed["steps"]) == 2 * steps
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
@@ -145,23 +139,20 @@ def test_what_was_trained_with_it_transcribes(training_arguments, corpus, tmp_pa
 @pytest.mark.parametrize(
     ("conf", "reason"),
     [
-        ("consistency: -0.1, ctc_weight: 1.0", "model_conf.consistency has to be 0 or more, got -0.1"),
-        ("consistency: much", "model_conf.consistency has to be a number, got 'much'"),
-        ("consistency: 0.2, ctc_weight: 0.3", "but ctc_weight is 0.3: set it to 1"),
-        ("consistency: 0.2, consistency_warmup: 1.5, ctc_weight: 1", "has to be a number of steps, got 1.5"),
-        ("consistency: 0.2", "but ctc_weight is 0.5"),
+        ({"consistency": -0.1, "ctc_weight": 1.0}, "model_conf.consistency has to be 0 or more, got -0.1"),
+        ({"consistency": "much"}, "model_conf.consistency has to be a number, got 'much'"),
+        ({"consistency": 0.2, "ctc_weight": 0.3}, "but ctc_weight is 0.3: set it to 1"),
+        (
+            {"consistency": 0.2, "consistency_warmup": 1.5, "ctc_weight": 1},
+            "has to be a number of steps, got 1.5",
+        ),
+        ({"consistency": 0.2}, "but ctc_weight is 0.5"),
     ],
 )
-def test_settings_that_cannot_work_are_refused_before_stage_2(tmp_path, conf, reason):
-    file = tmp_path / "train.yaml"
-    file.write_text(f"encoder: wsm_s3prl\nmodel_conf: {{{conf}}}\n")
-    with pytest.raises(UserError) as refusal:
-        read_arguments(["--config", str(file)])
-    assert reason in str(refusal.value) and str(file) in str(refusal.value)
+def test_settings_that_cannot_work_are_refused_before_stage_2(refuse, conf, reason):
+    refuse(conf, reason)
 
 
-def test_espnets_own_model_has_no_such_key(tmp_path):
-    file = tmp_path / "train.yaml"
-    file.write_text("model: espnet\nencoder: wsm_s3prl\nmodel_conf: {consistency: 0.2, ctc_weight: 1.0}\n")
-    with pytest.raises(UserError, match="model espnet has no consistency: leave `model` out"):
-        read_arguments(["--config", str(file)])
+def test_espnets_own_model_has_no_such_key(refuse):
+    conf = {"consistency": 0.2, "ctc_weight": 1.0}
+    refuse(conf, "model espnet has no consistency: leave `model` out", model="espnet")

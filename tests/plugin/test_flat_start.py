@@ -8,10 +8,8 @@ import torch
 from tiny_training import MODEL, decode_arguments
 from torch.nn import functional as F
 
-from espnet_wsm.bin import asr_inference_greedy, asr_train
-from espnet_wsm.errors import UserError
+from espnet_wsm.bin import asr_inference_greedy
 from espnet_wsm.plugin import flat_start
-from espnet_wsm.plugin.arguments import read_arguments
 from espnet_wsm.plugin.flat_start import find_flat_loss
 
 TEXT, TEXT_LENGTHS = torch.tensor([[3, 1, 2], [2, 4, -1]]), torch.tensor([3, 2])
@@ -146,15 +144,8 @@ def test_a_model_has_it_for_so_many_steps_and_is_espnets_then(build, batch):
     assert int(model.steps) == 3
 
 
-def test_a_resumed_training_knows_how_far_it_is_and_what_it_makes_transcribes(
-    training_arguments, corpus, tmp_path
-):
-    changes = {"model_conf": MODEL | {"flat_start": 5}}
-    asr_train.main(training_arguments(tmp_path / "exp", **changes, max_epoch=1))
-    steps = int(torch.load(tmp_path / "exp" / "1epoch.pth")["steps"])
-    asr_train.main(training_arguments(tmp_path / "exp", **changes, max_epoch=2))
-    asr_train.main(training_arguments(tmp_path / "whole", **changes, max_epoch=2))
-    resumed, whole = (torch.load(tmp_path / exp / "2epoch.pth") for exp in ("exp", "whole"))
+def test_a_resumed_training_knows_how_far_it_is_and_what_it_makes_transcribes(resume, corpus, tmp_path):
+    steps, resumed, whole = resume({"model_conf": MODEL | {"flat_start": 5}})
     assert 0 < steps < 5 and int(resumed["steps"]) == 2 * steps
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
     asr_inference_greedy.main(decode_arguments(corpus, tmp_path / "exp", tmp_path / "out"))
@@ -164,15 +155,14 @@ def test_a_resumed_training_knows_how_far_it_is_and_what_it_makes_transcribes(
 @pytest.mark.parametrize(
     ("conf", "reason"),
     [
-        ("model_conf: {flat_start: -1}", "model_conf.flat_start has to be a number of steps, got -1"),
-        ("model_conf: {flat_start: 1.5}", "model_conf.flat_start has to be a number of steps, got 1.5"),
-        ("model_conf: {flat_start: soon}", "model_conf.flat_start has to be a number, got 'soon'"),
-        ("model: espnet\nmodel_conf: {flat_start: 9}", "model espnet has no flat_start: leave `model` out"),
+        ({"flat_start": -1}, "model_conf.flat_start has to be a number of steps, got -1"),
+        ({"flat_start": 1.5}, "model_conf.flat_start has to be a number of steps, got 1.5"),
+        ({"flat_start": "soon"}, "model_conf.flat_start has to be a number, got 'soon'"),
     ],
 )
-def test_settings_that_cannot_work_are_refused_before_stage_2(tmp_path, conf, reason):
-    file = tmp_path / "train.yaml"
-    file.write_text(f"encoder: wsm_s3prl\n{conf}\n")
-    with pytest.raises(UserError) as refusal:
-        read_arguments(["--config", str(file)])
-    assert reason in str(refusal.value) and str(file) in str(refusal.value)
+def test_settings_that_cannot_work_are_refused_before_stage_2(refuse, conf, reason):
+    refuse(conf, reason)
+
+
+def test_espnets_own_model_has_no_such_key(refuse):
+    refuse({"flat_start": 9}, "model espnet has no flat_start: leave `model` out", model="espnet")

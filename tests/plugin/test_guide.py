@@ -266,20 +266,6 @@ def test_what_cannot_guide_this_model_is_refused_with_the_reason(build, teacher,
         open_guide(build, teacher)
 
 
-@pytest.fixture
-def refuse(tmp_path):
-    """``refuse(model_conf, reason)``: it is refused before stage 2, and the message says why."""
-
-    def refuse(conf: dict, reason: str) -> None:
-        file = tmp_path / "train.yaml"
-        file.write_text(yaml.safe_dump({"encoder": "wsm_s3prl", "model_conf": conf}))
-        with pytest.raises(UserError) as refusal:
-            read_arguments(["--config", str(file)])
-        assert reason in str(refusal.value) and str(file) in str(refusal.value)
-
-    return refuse
-
-
 @pytest.mark.parametrize(
     ("conf", "reason"),
     [
@@ -318,8 +304,6 @@ def test_folders_that_hold_no_trained_model_are_refused_before_stage_2(refuse, t
     read_arguments(["--config", str(tmp_path / "train.yaml")])
 
 
-def test_espnets_own_model_has_no_such_key(tmp_path):
-    file = tmp_path / "train.yaml"
-    file.write_text("model: espnet\nencoder: wsm_s3prl\nmodel_conf: {guide: exp, ctc_weight: 1.0}\n")
-    with pytest.raises(UserError, match="model espnet has no guide: leave `model` out"):
-        read_arguments(["--config", str(file)])
+def test_espnets_own_model_has_no_such_key(refuse):
+    conf = {"guide": "exp", "ctc_weight": 1.0}
+    refuse(conf, "model espnet has no guide: leave `model` out", model="espnet")

@@ -5,13 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from tiny_training import MODEL, TOKENS, decode_arguments
 
 from espnet_wsm.bin import asr_inference, asr_inference_greedy, asr_train
 from espnet_wsm.deploy.graph import OneRecording
 from espnet_wsm.errors import UserError
-from espnet_wsm.plugin.arguments import read_arguments
 from espnet_wsm.plugin.blanks import TokenCounter
 from espnet_wsm.plugin.encoder import WsmS3prlEncoder
 from espnet_wsm.recognition.acoustic_model import load_model
@@ -229,11 +227,6 @@ def test_no_layers_are_no_intermediate_ctc():
     ],
 )
 def test_weights_without_layers_and_layers_without_weight_are_refused_before_stage_2(
-    tmp_path, encoder, model, reason
+    refuse, encoder, model, reason
 ):
-    file = tmp_path / "train.yaml"
-    conf = {"encoder": "wsm_s3prl", "encoder_conf": encoder, "model_conf": {"ctc_weight": 1.0} | model}
-    file.write_text(yaml.safe_dump(conf))
-    with pytest.raises(UserError) as refusal:
-        read_arguments(["--config", str(file)])
-    assert reason in str(refusal.value) and str(file) in str(refusal.value)
+    refuse({"ctc_weight": 1.0} | model, reason, encoder_conf=encoder)
